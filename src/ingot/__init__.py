@@ -1,0 +1,1 @@
+"""Ingot: a bare-metal cloud in one package."""
