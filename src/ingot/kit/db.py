@@ -1,0 +1,229 @@
+"""Connections and transactions: every difference between SQLite and PostgreSQL is in this file.
+
+A transaction is a synchronous function of a connection. On SQLite it runs in the one writer thread
+(`BEGIN IMMEDIATE`, WAL), on PostgreSQL by `run_sync` over asyncpg; so nobody can await hardware while
+holding SQLite's only write lock, and there is one code path for both. What must happen only when the
+transaction has really ended (waking a worker, telling watchers) is registered with `after_commit`.
+
+Tables of all rooms hang on one `metadata`. JSON columns are text: `json_column()`; write them with
+`to_json`, read them as `msgspec.Raw` (pass-through to a reply) or with `from_json`. Times are stored as
+ISO texts with microseconds in UTC ("2026-01-01T00:00:00.000000+00:00") so that both databases sort and
+compare them alike; see `timestamp()`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+__all__ = [
+    "Database",
+    "IntegrityError",
+    "after_commit",
+    "from_json",
+    "json_column",
+    "metadata",
+    "raw_json",
+    "timestamp",
+    "to_json",
+    "when",
+]
+
+T = TypeVar("T")
+Transaction = Callable[[sa.Connection], T]
+
+#: All tables of all rooms. Foreign keys to another room are written as strings.
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_encoder = msgspec.json.Encoder()
+
+
+def to_json(value: object) -> str:
+    """JSON text for a JSON column."""
+    return _encoder.encode(value).decode()
+
+
+def from_json(text: str | None) -> Any:
+    """The value of a JSON column; None for NULL."""
+    return None if text is None else msgspec.json.decode(text)
+
+
+def raw_json(text: str | None) -> msgspec.Raw:
+    """A JSON column passed through to a reply without being parsed."""
+    return msgspec.Raw(b"null" if text is None else text.encode())
+
+
+def json_column(name: str, **options: Any) -> sa.Column[str]:
+    """A column that holds JSON as text."""
+    return sa.Column(name, sa.Text, **options)
+
+
+def timestamp(moment: datetime) -> str:
+    """A time as it is stored: UTC with microseconds and offset; sorts as text."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def when(text: str | None) -> datetime | None:
+    """A stored time as a datetime."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def after_commit(conn: sa.Connection, action: Callable[[], None]) -> None:
+    """Run `action` on the event loop once this transaction has been committed; never when it was not."""
+    cast("list[Callable[[], None]]", conn.info.setdefault("after_commit", [])).append(action)
+
+
+def _prepare_sqlite(dbapi: Any, _record: object) -> None:
+    dbapi.isolation_level = None  # we say BEGIN ourselves
+    cursor = dbapi.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "busy_timeout=10000",
+        "cache_size=-16000",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+class Database:
+    """One database: `read` and `write` take a synchronous function of a connection.
+
+    url: `sqlite:////path/file.db` or `postgresql://user:password@host/name`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        self._postgres: AsyncEngine | None = None
+        self._sqlite: sa.Engine | None = None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="db-write")
+        self._readers = ThreadPoolExecutor(4, thread_name_prefix="db-read")
+        self._local = threading.local()
+        self._open: list[sa.Connection] = []
+        self._guard = threading.Lock()
+        if self.is_sqlite:
+            self._sqlite = sa.create_engine(
+                url, poolclass=sa.NullPool, connect_args={"check_same_thread": False}
+            )
+            sa.event.listen(self._sqlite, "connect", _prepare_sqlite)
+        else:
+            # Only clusters need the asyncio half of SQLAlchemy (extra "postgres").
+            from sqlalchemy.ext.asyncio import create_async_engine
+
+            plain = url.split("://", 1)[1]
+            self._postgres = create_async_engine(
+                "postgresql+asyncpg://" + plain, pool_size=10, max_overflow=10, pool_pre_ping=True
+            )
+
+    # -- use ---------------------------------------------------------------------------------
+
+    async def read(self, query: Transaction[T]) -> T:
+        """Run a short query. On SQLite it runs right here (tens of microseconds)."""
+        if self._postgres is not None:
+            async with self._postgres.connect() as conn:
+                return await conn.run_sync(query)
+        return self._read(query)
+
+    async def scan(self, query: Transaction[T]) -> T:
+        """Run a query that may take longer than a millisecond: on SQLite in a reader thread."""
+        if self._postgres is not None:
+            return await self.read(query)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
+
+    async def write(self, change: Transaction[T]) -> T:
+        """Run a transaction; its return value comes back after the commit.
+
+        An exception rolls everything back and is raised here.
+        """
+        if self._postgres is not None:
+            async with self._postgres.begin() as conn:
+                result, actions = await conn.run_sync(self._collect, change)
+        else:
+            loop = asyncio.get_running_loop()
+            # Shielded: a caller who went away must not leave a committed change unannounced.
+            result, actions = await asyncio.shield(
+                loop.run_in_executor(self._writer, self._write, change)
+            )
+        for action in actions:
+            action()
+        return result
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def create_all(self) -> None:
+        """Create all tables that are missing (tests; production migrates)."""
+        await self.write(metadata.create_all)
+
+    async def close(self) -> None:
+        if self._postgres is not None:
+            await self._postgres.dispose()
+        self._writer.shutdown(wait=True)
+        self._readers.shutdown(wait=True)
+        for conn in self._open:
+            conn.close()
+        self._open.clear()
+
+    @classmethod
+    def at(cls, path: Path) -> Database:
+        """The SQLite database in a file; the folder is made when missing."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return cls(f"sqlite:///{path.absolute()}")
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _connection(self) -> sa.Connection:
+        """This thread's own connection, opened at its first use and kept."""
+        conn: sa.Connection | None = getattr(self._local, "conn", None)
+        if conn is None:
+            assert self._sqlite is not None
+            conn = self._sqlite.connect().execution_options(isolation_level="AUTOCOMMIT")
+            self._local.conn = conn
+            with self._guard:
+                self._open.append(conn)
+        return conn
+
+    def _read(self, query: Transaction[T]) -> T:
+        # Autocommit: each statement sees the newest state, and no snapshot stays open behind our back.
+        return query(self._connection())
+
+    def _write(self, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
+        conn = self._connection()
+        conn.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            outcome = self._collect(conn, change)
+        except BaseException:
+            conn.exec_driver_sql("ROLLBACK")
+            raise
+        conn.exec_driver_sql("COMMIT")
+        return outcome
+
+    @staticmethod
+    def _collect(
+        conn: sa.Connection, change: Transaction[T]
+    ) -> tuple[T, list[Callable[[], None]]]:
+        conn.info.pop("after_commit", None)
+        result = change(conn)
+        actions = cast("list[Callable[[], None]]", conn.info.pop("after_commit", []))
+        return result, actions

@@ -1,0 +1,129 @@
+"""Faults: what can go wrong, told without knowing HTTP.
+
+A fault has a kind, a text for the person who asked, and what to do next. One place per service (its
+`Envelope` in `kit.web`) turns the kind into a status code and a body; drivers, workflows and rooms raise
+the same type. The internal text goes to the log only, never to a reply.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What sort of fault; the HTTP status it commonly becomes stands behind it."""
+
+    INVALID = "invalid"  # 400
+    UNAUTHENTICATED = "unauthenticated"  # 401
+    FORBIDDEN = "forbidden"  # 403
+    MISSING = "missing"  # 404
+    METHOD = "method not allowed"  # 405
+    VERSION = "version not supported"  # 406
+    CONFLICT = "conflict"  # 409
+    LOCKED = "locked"  # 409
+    GONE = "gone"  # 410
+    TOO_LARGE = "too large"  # 413
+    MEDIA_TYPE = "unsupported media type"  # 415
+    RANGE = "range not satisfiable"  # 416
+    LIMIT = "limit exceeded"  # 403 or 429, by service
+    INTERNAL = "internal"  # 500
+    UNIMPLEMENTED = "not implemented"  # 501
+    UNAVAILABLE = "unavailable"  # 503
+    FULL = "storage full"  # 507, 413 or 503 by service
+    # Faults of machines and long work. They reach a person in last_error, history and events.
+    UNREACHABLE = "unreachable"
+    BAD_CREDENTIALS = "bad credentials"
+    BUSY = "busy"
+    UNSUPPORTED = "unsupported"
+    REFUSED = "refused"
+    TIMEOUT = "timed out"
+    WRONG_MACHINE = "wrong machine"
+    ABORTED = "aborted"
+    FAILED = "failed"
+
+
+#: Kinds that may pass by themselves: a step that meets one is tried again until its deadline.
+TRANSIENT = frozenset({Kind.UNREACHABLE, Kind.BUSY, Kind.UNAVAILABLE})
+
+
+class Fault(Exception):
+    """A fault with its kind.
+
+    text: for the person who asked; one or two sentences, no secrets.
+    next_action: what that person can do now, in the imperative; may be empty.
+    internal: for the log only.
+    retry_after: seconds after which trying again makes sense, None when it does not.
+    """
+
+    kind: Kind = Kind.INTERNAL
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        kind: Kind | None = None,
+        next_action: str = "",
+        internal: str = "",
+        retry_after: float | None = None,
+        details: dict[str, object] | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        if kind is not None:
+            self.kind = kind
+        self.next_action = next_action
+        self.internal = internal
+        self.retry_after = retry_after
+        self.details = details or {}
+
+    @property
+    def transient(self) -> bool:
+        """Whether the same call may succeed later without anybody doing something."""
+        return self.kind in TRANSIENT
+
+    def sentence(self) -> str:
+        """Cause and next action as one text, for last_error and the timeline."""
+        text = self.text if self.text.endswith((".", "!", "?")) else self.text + "."
+        return f"{text} {self.next_action}".strip()
+
+
+class Invalid(Fault):
+    kind = Kind.INVALID
+
+
+class Unauthenticated(Fault):
+    kind = Kind.UNAUTHENTICATED
+
+
+class Forbidden(Fault):
+    kind = Kind.FORBIDDEN
+
+
+class Missing(Fault):
+    kind = Kind.MISSING
+
+
+class Conflict(Fault):
+    kind = Kind.CONFLICT
+
+
+class Locked(Fault):
+    """The subject has a live operation."""
+
+    kind = Kind.LOCKED
+
+
+class Unavailable(Fault):
+    kind = Kind.UNAVAILABLE
+
+
+class TimedOut(Fault):
+    kind = Kind.TIMEOUT
+
+
+class Aborted(Fault):
+    kind = Kind.ABORTED
+
+
+class Failed(Fault):
+    kind = Kind.FAILED

@@ -1,0 +1,39 @@
+"""Identifiers: what we give out and what we accept."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import uuid
+
+_UUID = re.compile(r"^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$", re.I)
+_MAC = re.compile(r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")
+
+
+def new_uuid() -> str:
+    """A random UUID with dashes, as nodes, servers, images and ports carry."""
+    return str(uuid.uuid4())
+
+
+def new_hex() -> str:
+    """A random UUID without dashes, as projects, users and roles carry."""
+    return uuid.uuid4().hex
+
+
+def new_request_id() -> str:
+    return f"req-{uuid.uuid4()}"
+
+
+def new_secret(octets: int = 32) -> str:
+    """An unguessable URL-safe text of about 4/3 times `octets` characters."""
+    return secrets.token_urlsafe(octets)
+
+
+def is_uuid(text: object) -> bool:
+    return isinstance(text, str) and bool(_UUID.match(text))
+
+
+def normal_mac(text: str) -> str | None:
+    """The MAC in lower case with colons, or None when `text` is no MAC."""
+    mac = text.strip().lower().replace("-", ":")
+    return mac if _MAC.match(mac) else None
