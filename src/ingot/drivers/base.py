@@ -1,0 +1,257 @@
+"""The capabilities: one Protocol each. What a workflow may ask of a machine.
+
+All methods are async where they may touch a device and take an `Access`. They return values of
+`types.py` or raise a fault of `faults.py`, nothing else. None keeps state about a machine beyond
+connections and pace; none knows a node, an operation or a database. Cancelling a call is safe.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from ingot.drivers.types import (
+    Access,
+    BootChoice,
+    BootDevice,
+    BootMode,
+    Identity,
+    PortFacts,
+    PowerOutcome,
+    PowerState,
+    PowerTarget,
+    Sensor,
+    StepInfo,
+    VendorMethod,
+    VifFacts,
+)
+
+CAPABILITIES = (
+    "power",
+    "management",
+    "boot",
+    "deploy",
+    "inspect",
+    "network",
+    "storage",
+    "console",
+    "raid",
+    "bios",
+    "firmware",
+    "vendor",
+    "rescue",
+)
+
+
+@runtime_checkable
+class Power(Protocol):
+    """Power of one machine."""
+
+    async def get(self, access: Access) -> PowerState:
+        """Present power state."""
+        ...
+
+    async def set(
+        self, access: Access, target: PowerTarget, timeout: float | None = None
+    ) -> PowerOutcome:
+        """Reach `target` and verify it within `timeout` seconds (default of the driver, 60).
+
+        Reads first: on and off issue nothing when already there. Rebooting a machine that is
+        off switches it on. Raises Refused when the state was not reached in time.
+        """
+        ...
+
+    def supported(self) -> tuple[PowerTarget, ...]:
+        """Targets that the driver knows."""
+        ...
+
+
+@runtime_checkable
+class Management(Protocol):
+    """Boot device, firmware mode, sensors and identity of one machine."""
+
+    def supported_boot_devices(self, access: Access) -> tuple[BootDevice, ...]: ...
+
+    async def get_boot_device(self, access: Access) -> BootChoice: ...
+
+    async def set_boot_device(
+        self,
+        access: Access,
+        device: BootDevice,
+        persistent: bool = False,
+        mode: BootMode | None = None,
+    ) -> None:
+        """Boot `device` next (or always). `mode` also asks for the firmware mode, if given."""
+        ...
+
+    def supported_boot_modes(self, access: Access) -> tuple[BootMode, ...]: ...
+
+    async def get_boot_mode(self, access: Access) -> BootMode | None: ...
+
+    async def set_boot_mode(self, access: Access, mode: BootMode) -> None: ...
+
+    async def sensors(self, access: Access) -> tuple[Sensor, ...]: ...
+
+    async def identity(self, access: Access) -> Identity:
+        """Who the controller says the machine is; for the wrong-machine proof."""
+        ...
+
+    async def health(self, access: Access) -> str:
+        """The controller's roll-up: "ok", "warning", "critical" or "unknown"."""
+        ...
+
+
+@runtime_checkable
+class Boot(Protocol):
+    """How a machine is brought into a ramdisk or into its disk.
+
+    needs_dhcp: the machine finds its boot script by DHCP and HTTP (iPXE) on a boot port.
+    needs_iso: `prepare_ramdisk` wants the URL of an ISO (virtual media).
+    """
+
+    needs_dhcp: bool
+    needs_iso: bool
+
+    async def prepare_ramdisk(
+        self, access: Access, mode: BootMode | None = None, iso_url: str | None = None
+    ) -> None:
+        """Arrange that the next start boots from the network or from `iso_url`."""
+        ...
+
+    async def prepare_disk(self, access: Access, mode: BootMode | None = None) -> None:
+        """Arrange that the machine boots its disk from now on."""
+        ...
+
+    async def clean_up(self, access: Access) -> None:
+        """Eject what `prepare_ramdisk` inserted; harmless when nothing was."""
+        ...
+
+
+@runtime_checkable
+class Deploy(Protocol):
+    """Which deploy style it is; the work itself is the workflow's, with `agent.AgentClient`.
+
+    uses_agent: needs the agent in the machine. writes_disk: puts an image on its disk.
+    """
+
+    uses_agent: bool
+    writes_disk: bool
+
+    def steps(self) -> tuple[StepInfo, ...]:
+        """Built-in deploy steps with priorities, highest first."""
+        ...
+
+    def problems(self, instance_info: Mapping[str, object]) -> tuple[str, ...]:
+        """What `instance_info` lacks for this style; empty when it is complete."""
+        ...
+
+    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> None:
+        """Carry out one step without an agent (fake only); others raise Unsupported."""
+        ...
+
+
+@runtime_checkable
+class Inspect(Protocol):
+    """uses_agent: boot the agent and wait for its data; otherwise call `inspect`."""
+
+    uses_agent: bool
+
+    async def inspect(self, access: Access) -> Mapping[str, object]:
+        """Out-of-band inventory in the agent's shape ({"inventory": {...}}), or Unsupported."""
+        ...
+
+
+@runtime_checkable
+class Network(Protocol):
+    """accepts_vifs: VIFs may be attached. binds_ports: they need a real network port.
+
+    separate_networks: provisioning and cleaning use networks other than the tenant's.
+    """
+
+    accepts_vifs: bool
+    binds_ports: bool
+    separate_networks: bool
+
+    def choose_port(self, ports: Sequence[PortFacts], vif: VifFacts) -> PortFacts:
+        """The port for `vif`; raises Refused with the reason when none fits."""
+        ...
+
+
+@runtime_checkable
+class Storage(Protocol):
+    """attaches_volumes: whether volume targets are meaningful with it."""
+
+    attaches_volumes: bool
+
+
+class ConsoleSession(Protocol):
+    """An open serial console: read bytes, write bytes, close (twice is fine)."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Chunks as they come; ends when the other side hangs up or after `aclose`."""
+        ...
+
+    async def send(self, data: bytes) -> None: ...
+
+    async def aclose(self) -> None:
+        """Detach and free the session at the device; leaves no process behind."""
+        ...
+
+
+@runtime_checkable
+class Console(Protocol):
+    """Serial console of one machine."""
+
+    async def open(self, access: Access) -> ConsoleSession:
+        """Start a session; at most one per machine, an older one is deactivated."""
+        ...
+
+
+@runtime_checkable
+class StepRunner(Protocol):
+    """RAID, BIOS and firmware: steps out of band or (requires_ramdisk) by the agent."""
+
+    def steps(self) -> tuple[StepInfo, ...]: ...
+
+    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> None: ...
+
+
+@runtime_checkable
+class Raid(StepRunner, Protocol):
+    def logical_disk_properties(self) -> Mapping[str, str]:
+        """Name -> description of what a logical disk's configuration may contain."""
+        ...
+
+
+@runtime_checkable
+class Bios(StepRunner, Protocol):
+    async def settings(self, access: Access) -> tuple[Mapping[str, object], ...]:
+        """[{"name", "value", …}] as GET …/bios shows them."""
+        ...
+
+
+@runtime_checkable
+class Firmware(StepRunner, Protocol):
+    async def components(self, access: Access) -> tuple[Mapping[str, object], ...]:
+        """[{"component", "current_version", …}] as GET …/firmware shows them."""
+        ...
+
+
+@runtime_checkable
+class Vendor(Protocol):
+    def methods(self) -> tuple[VendorMethod, ...]: ...
+
+    async def call(
+        self, access: Access, method: str, http_method: str, args: Mapping[str, object]
+    ) -> object:
+        """JSON-able reply or None; Unsupported for an unknown method."""
+        ...
+
+
+@runtime_checkable
+class Rescue(Protocol):
+    """uses_agent: rescue boots the agent and calls finalize_rescue; otherwise out of band."""
+
+    uses_agent: bool
+
+    async def rescue(self, access: Access) -> None: ...
+
+    async def unrescue(self, access: Access) -> None: ...

@@ -1,0 +1,252 @@
+"""Which hardware types exist, what they offer, and the drivers behind the names.
+
+The table itself is `hardware.py`; this file looks things up in it. Interfaces are made once per
+registry, at first use, and shared by all machines: they hold connections and pace, no states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from ingot.drivers import base
+from ingot.drivers.options import Option, Problem, check
+from ingot.drivers.types import Access
+from ingot.kit.faults import Invalid
+
+if TYPE_CHECKING:
+    from ingot.drivers.context import DriverContext
+
+T = TypeVar("T")
+Factory = Callable[["DriverContext"], object]
+
+
+@dataclass(frozen=True)
+class InterfaceSpec:
+    """One named implementation of a capability.
+
+    options: keys of driver_info that it reads. prefixes: key prefixes it owns; an unknown key
+    that begins with one of them is refused as a likely misspelling.
+    """
+
+    capability: str
+    name: str
+    make: Factory
+    options: tuple[Option, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HardwareType:
+    """A hardware type: capability -> interfaces, the first of which is the default."""
+
+    name: str
+    description: str
+    interfaces: Mapping[str, tuple[InterfaceSpec, ...]] = field(repr=False)
+
+
+class UnknownDriver(Invalid):
+    """No such hardware type, or it is not enabled."""
+
+
+class UnknownInterface(Invalid):
+    """The hardware type does not offer an enabled interface of that name."""
+
+
+class BadOptions(Invalid):
+    """driver_info is incomplete or wrong; `problems` says where."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__(
+            "; ".join(p.text for p in problems),
+            next_action="Correct driver_info.",
+        )
+        self.problems = problems
+
+
+class Registry:
+    """The drivers of one process.
+
+    enabled_hardware_types: None = all. enabled_interfaces: capability -> names in order of
+    preference; None or a missing capability = all, in the order of the hardware type.
+    """
+
+    def __init__(
+        self,
+        context: DriverContext,
+        hardware: Iterable[HardwareType],
+        *,
+        enabled_hardware_types: Iterable[str] | None = None,
+        enabled_interfaces: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
+        self.context = context
+        known = {kind.name: kind for kind in hardware}
+        wanted = list(known) if enabled_hardware_types is None else list(enabled_hardware_types)
+        for name in wanted:
+            if name not in known:
+                raise UnknownDriver(
+                    f"hardware type {name} does not exist",
+                    next_action="Known hardware types: " + ", ".join(known) + ".",
+                )
+        self._types = {name: known[name] for name in wanted}
+        self._enabled = {k: tuple(v) for k, v in (enabled_interfaces or {}).items()}
+        self._made: dict[tuple[str, str, Factory], object] = {}
+
+    def hardware_types(self) -> tuple[str, ...]:
+        """Names of the enabled hardware types, in order."""
+        return tuple(self._types)
+
+    def hardware(self, driver: str) -> HardwareType:
+        """The hardware type; raises UnknownDriver."""
+        try:
+            return self._types[driver]
+        except KeyError:
+            raise UnknownDriver(
+                f"no hardware type {driver} is enabled",
+                next_action="Enabled hardware types: " + ", ".join(self._types) + ".",
+            ) from None
+
+    def enabled(self, driver: str, capability: str) -> tuple[str, ...]:
+        """Names of the enabled interfaces of a capability; the first is the default."""
+        return tuple(spec.name for spec in self._specs(driver, capability))
+
+    def default_name(self, driver: str, capability: str) -> str:
+        """Name of the default interface; raises UnknownInterface when all are disabled."""
+        return self.spec(driver, capability, None).name
+
+    def spec(self, driver: str, capability: str, name: str | None) -> InterfaceSpec:
+        """The table's row for an interface; None = the default."""
+        specs = self._specs(driver, capability)
+        for spec in specs:
+            if name is None or spec.name == name:
+                return spec
+        raise UnknownInterface(
+            f"hardware type {driver} has no {capability} interface {name or 'enabled'}",
+            next_action="Enabled: " + (", ".join(s.name for s in specs) or "none") + ".",
+        )
+
+    def resolve(self, driver: str, capability: str, name: str | None = None) -> object:
+        """The driver object; the accessors below give it with its type."""
+        spec = self.spec(driver, capability, name)
+        key = (capability, spec.name, spec.make)
+        if key not in self._made:
+            self._made[key] = spec.make(self.context)
+        return self._made[key]
+
+    def power(self, driver: str, name: str | None = None) -> base.Power:
+        return cast(base.Power, self.resolve(driver, "power", name))
+
+    def management(self, driver: str, name: str | None = None) -> base.Management:
+        return cast(base.Management, self.resolve(driver, "management", name))
+
+    def boot(self, driver: str, name: str | None = None) -> base.Boot:
+        return cast(base.Boot, self.resolve(driver, "boot", name))
+
+    def deploy(self, driver: str, name: str | None = None) -> base.Deploy:
+        return cast(base.Deploy, self.resolve(driver, "deploy", name))
+
+    def inspect(self, driver: str, name: str | None = None) -> base.Inspect:
+        return cast(base.Inspect, self.resolve(driver, "inspect", name))
+
+    def network(self, driver: str, name: str | None = None) -> base.Network:
+        return cast(base.Network, self.resolve(driver, "network", name))
+
+    def storage(self, driver: str, name: str | None = None) -> base.Storage:
+        return cast(base.Storage, self.resolve(driver, "storage", name))
+
+    def console(self, driver: str, name: str | None = None) -> base.Console:
+        return cast(base.Console, self.resolve(driver, "console", name))
+
+    def raid(self, driver: str, name: str | None = None) -> base.Raid:
+        return cast(base.Raid, self.resolve(driver, "raid", name))
+
+    def bios(self, driver: str, name: str | None = None) -> base.Bios:
+        return cast(base.Bios, self.resolve(driver, "bios", name))
+
+    def firmware(self, driver: str, name: str | None = None) -> base.Firmware:
+        return cast(base.Firmware, self.resolve(driver, "firmware", name))
+
+    def vendor(self, driver: str, name: str | None = None) -> base.Vendor:
+        return cast(base.Vendor, self.resolve(driver, "vendor", name))
+
+    def rescue(self, driver: str, name: str | None = None) -> base.Rescue:
+        return cast(base.Rescue, self.resolve(driver, "rescue", name))
+
+    def options(
+        self, driver: str, interfaces: Mapping[str, str | None] | None = None
+    ) -> tuple[Option, ...]:
+        """Options of the chosen interfaces (None = defaults); `interfaces` may be partial.
+
+        With interfaces=None: those of every enabled interface, as the driver's properties.
+        """
+        found: dict[str, Option] = {}
+        for capability in base.CAPABILITIES:
+            specs = self._specs(driver, capability)
+            if interfaces is not None:
+                specs = (self.spec(driver, capability, interfaces.get(capability)),)
+            for spec in specs:
+                for option in spec.options:
+                    found.setdefault(option.name, option)
+        return tuple(found.values())
+
+    def properties(self, driver: str) -> dict[str, str]:
+        """Option name -> description: the body of GET /v1/drivers/{driver}/properties."""
+        return {option.name: option.text() for option in self.options(driver)}
+
+    def secret_names(self, driver: str) -> frozenset[str]:
+        """Names of the options that must be kept encrypted and masked."""
+        return frozenset(o.name for o in self.options(driver) if o.secret)
+
+    def validate(
+        self,
+        driver: str,
+        driver_info: Mapping[str, object],
+        interfaces: Mapping[str, str | None] | None = None,
+    ) -> dict[str, tuple[Problem, ...]]:
+        """Capability -> what is wrong with driver_info for its chosen interface."""
+        known = {option.name for option in self.options(driver)}
+        chosen = interfaces or {}
+        result: dict[str, tuple[Problem, ...]] = {}
+        for capability in base.CAPABILITIES:
+            spec = self.spec(driver, capability, chosen.get(capability))
+            _, problems = check(spec.options, driver_info)
+            unknown = tuple(
+                Problem(key, "unknown", f"{key} is not an option of {driver}")
+                for key in driver_info
+                if key not in known and spec.prefixes and key.startswith(spec.prefixes)
+            )
+            result[capability] = problems + unknown
+        return result
+
+    def access(
+        self,
+        driver: str,
+        driver_info: Mapping[str, object],
+        interfaces: Mapping[str, str | None] | None = None,
+        *,
+        key: str = "",
+        capabilities: Iterable[str] = ("power", "management"),
+    ) -> Access:
+        """driver_info, secrets in plain text, as a typed Access. Raises BadOptions.
+
+        Only problems of `capabilities` count: a machine with a wrong console port can still be
+        switched off. `key`: the node's uuid.
+        """
+        problems = self.validate(driver, driver_info, interfaces)
+        bad = {p.text: p for c in capabilities for p in problems[c]}
+        if bad:
+            raise BadOptions(tuple(bad.values()))
+        typed, _ = check(self.options(driver), driver_info)
+        return Access(driver, {k: v for k, v in typed.items() if v is not None}, key)
+
+    async def aclose(self) -> None:
+        """Close connections; call once at shutdown."""
+        await self.context.aclose()
+
+    def _specs(self, driver: str, capability: str) -> tuple[InterfaceSpec, ...]:
+        specs = self.hardware(driver).interfaces.get(capability, ())
+        wanted = self._enabled.get(capability)
+        if wanted is None:
+            return specs
+        return tuple(s for s in specs if s.name in wanted)

@@ -1,0 +1,186 @@
+"""Values that go into drivers and come out of them. Plain, frozen, with no cloud words.
+
+The strings of the enums are those of the Bare Metal API, so that they can be stored and shown
+as they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+EMPTY: Mapping[str, object] = MappingProxyType({})
+
+
+class PowerState(StrEnum):
+    """What a machine's power is. ERROR: the controller gave an answer that is neither."""
+
+    ON = "power on"
+    OFF = "power off"
+    ERROR = "error"
+
+
+class PowerTarget(StrEnum):
+    """What can be asked of a machine's power. SOFT_* ask the operating system first."""
+
+    ON = "power on"
+    OFF = "power off"
+    REBOOT = "rebooting"
+    SOFT_REBOOT = "soft rebooting"
+    SOFT_OFF = "soft power off"
+
+    @property
+    def final(self) -> PowerState:
+        """The power state in which the machine must be afterwards."""
+        off = (PowerTarget.OFF, PowerTarget.SOFT_OFF)
+        return PowerState.OFF if self in off else PowerState.ON
+
+
+class BootDevice(StrEnum):
+    """Boot devices by their names in the Bare Metal API."""
+
+    PXE = "pxe"
+    DISK = "disk"
+    CDROM = "cdrom"
+    BIOS = "bios"
+    SAFE = "safe"
+    WANBOOT = "wanboot"
+    FLOPPY = "floppy"
+    USB = "usb"
+    UEFIHTTP = "uefihttp"
+
+
+class BootMode(StrEnum):
+    """Firmware mode."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to reach one machine: a node's driver_info with its secrets in plain text.
+
+    driver: hardware type, for example "redfish".
+    options: values as `Registry.access` typed them (int, bool, str); unknown extras are kept.
+    key: any stable name of the machine (the node's uuid), for logs, fakes and gates.
+    """
+
+    driver: str
+    options: Mapping[str, object] = field(default=EMPTY, repr=False)
+    key: str = ""
+
+    def text(self, name: str, default: str = "") -> str:
+        value = self.options.get(name)
+        return default if value is None else str(value)
+
+    def number(self, name: str, default: int) -> int:
+        value = self.options.get(name)
+        return default if value is None or value == "" else int(str(value))
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        value = self.options.get(name)
+        if value is None:
+            return default
+        return value if isinstance(value, bool) else str(value).lower() in ("1", "true", "yes")
+
+
+@dataclass(frozen=True)
+class PowerOutcome:
+    """What `Power.set` did.
+
+    issued: whether a command that changes power went to the device.
+    before, after: the states read before and (verified) after.
+    commands: the device's own names of the commands sent, in order, for the timeline.
+    """
+
+    issued: bool
+    before: PowerState
+    after: PowerState
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BootChoice:
+    """Boot device as the controller reports it; None where it does not say."""
+
+    device: BootDevice | None
+    persistent: bool | None = None
+    mode: BootMode | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a machine says it is. Empty text where it does not say; MACs lower case with colons."""
+
+    uuid: str = ""
+    serial: str = ""
+    manufacturer: str = ""
+    model: str = ""
+    macs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """One reading. kind: "temperature", "fan", "voltage", "current", "power" or "other".
+
+    value: number in `unit` or None for a discrete sensor; health: "ok", "warning", "critical"
+    or "unknown".
+    """
+
+    name: str
+    kind: str
+    value: float | None
+    unit: str
+    health: str
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """A step that an interface offers. priority 0: only on request. argsinfo as in the API."""
+
+    interface: str
+    step: str
+    priority: int = 0
+    abortable: bool = False
+    argsinfo: Mapping[str, object] | None = None
+    requires_ramdisk: bool = False
+
+
+@dataclass(frozen=True)
+class VendorMethod:
+    """A vendor passthru method as GET …/vendor_passthru/methods shows it."""
+
+    name: str
+    http_methods: tuple[str, ...]
+    description: str
+    is_async: bool = True
+    attach: bool = False
+    require_exclusive_lock: bool = True
+
+
+@dataclass(frozen=True)
+class PortFacts:
+    """A bare-metal port or port group, as far as choosing one for a VIF needs it.
+
+    kind: "port" or "portgroup". vif: the id of the VIF that it already carries, if any.
+    """
+
+    id: str
+    mac: str
+    kind: str = "port"
+    physical_network: str | None = None
+    pxe_enabled: bool = True
+    portgroup_id: str | None = None
+    standalone_ports_supported: bool = True
+    vif: str | None = None
+
+
+@dataclass(frozen=True)
+class VifFacts:
+    """A VIF to be attached: its id, its network's physical networks, an explicit wish if any."""
+
+    id: str
+    physical_networks: frozenset[str] = frozenset()
+    port_id: str | None = None
+    portgroup_id: str | None = None
