@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Database:
             self._sqlite = sa.create_engine(
                 url, poolclass=sa.NullPool, connect_args={"check_same_thread": False}
             )
-            sa.event.listen(self._sqlite, "connect", _prepare_sqlite)
+            event.listen(self._sqlite, "connect", _prepare_sqlite)  # pyright: ignore[reportUnknownMemberType]
         else:
             # Only clusters need the asyncio half of SQLAlchemy (extra "postgres").
             from sqlalchemy.ext.asyncio import create_async_engine
@@ -220,9 +221,7 @@ class Database:
         return outcome
 
     @staticmethod
-    def _collect(
-        conn: sa.Connection, change: Transaction[T]
-    ) -> tuple[T, list[Callable[[], None]]]:
+    def _collect(conn: sa.Connection, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
         conn.info.pop("after_commit", None)
         result = change(conn)
         actions = cast("list[Callable[[], None]]", conn.info.pop("after_commit", []))

@@ -1,0 +1,234 @@
+"""The thin adapter between the table of operations and the web framework (Falcon on ASGI).
+
+Nothing else imports the framework, so that it can be replaced. One `WebApp` is one listener; it may carry
+any number of services under their prefixes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import falcon
+import falcon.asgi
+import msgspec
+
+from ingot.kit import ids, log
+from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated
+from ingot.kit.versions import Version
+from ingot.kit.web import Call, Operation, Reply, Service
+from ingot.kit.wire import decode_body, decode_query, too_large
+
+_log = log.get("web")
+_encoder = msgspec.json.Encoder()
+_NO_VERSION = Version(0, 0)
+
+#: Called after every request: service, operation's path, method, status, seconds.
+Observer = Callable[[str, str, str, int, float], None]
+
+
+class WebApp:
+    """All services of one listener as an ASGI application (`.asgi`)."""
+
+    def __init__(self, services: Sequence[Service], observe: Observer | None = None) -> None:
+        self.services = services
+        self._observe = observe
+        self.asgi: Any = falcon.asgi.App()
+        self.asgi.req_options.strip_url_path_trailing_slash = True
+        self.asgi.add_error_handler(Exception, self._unexpected)
+        for service in sorted(services, key=lambda item: len(item.prefix)):
+            self._mount(service)
+
+    def _mount(self, service: Service) -> None:
+        by_path: dict[str, list[Operation]] = {}
+        for operation in service.operations:
+            by_path.setdefault(operation.path, []).append(operation)
+        for path, operations in by_path.items():
+            self.asgi.add_route(
+                (service.prefix + path) or "/", _Endpoint(service, operations, self._observe)
+            )
+        sink = _Endpoint(service, (), self._observe)
+        self.asgi.add_sink(sink.absent, prefix=f"{service.prefix}(/|$)" if service.prefix else "/")
+
+    async def _unexpected(
+        self, req: Any, resp: Any, error: Exception, _params: dict[str, Any], ws: Any = None
+    ) -> None:
+        if isinstance(error, falcon.HTTPStatus | falcon.HTTPError):
+            resp.status = error.status
+            return
+        _log.error("request failed", path=req.path, error=repr(error), exc_info=error)
+        resp.status = 500
+
+
+class _Endpoint:
+    """All operations of one path."""
+
+    def __init__(
+        self, service: Service, operations: Iterable[Operation], observe: Observer | None
+    ) -> None:
+        self._service = service
+        self._operations = tuple(operations)
+        self._observe = observe
+        self._methods: dict[str, list[Operation]] = {}
+        for operation in self._operations:
+            self._methods.setdefault(operation.method, []).append(operation)
+        self._path = self._operations[0].path if self._operations else "?"
+
+    async def serve(self, req: Any, resp: Any, **params: str) -> None:
+        started = time.perf_counter()
+        service = self._service
+        request_id = ids.new_request_id()
+        version: Version | None = None
+        try:
+            if service.versions is not None:
+                version = service.versions.negotiate(req.get_header)
+            reply = await self._answer(req, params, version or _NO_VERSION, request_id)
+            self._send(resp, reply)
+        except Fault as fault:
+            self._tell(req, resp, fault)
+        except Exception as error:
+            _log.error(
+                "request failed",
+                path=req.path,
+                request_id=request_id,
+                error=repr(error),
+                exc_info=error,
+            )
+            self._tell(
+                req,
+                resp,
+                Fault(
+                    f"An unexpected error prevented the server from fulfilling your request "
+                    f"(reference {request_id}).",
+                    kind=Kind.INTERNAL,
+                ),
+            )
+        if service.versions is not None:
+            resp.set_headers(service.versions.reply_headers(version))
+        for name in service.request_id_headers:
+            resp.set_header(name, request_id)
+        if self._observe is not None:
+            took = time.perf_counter() - started
+            self._observe(service.name, self._path, req.method, resp.status_code, took)
+
+    on_get = on_head = on_post = on_put = on_patch = on_delete = serve
+
+    async def absent(self, req: Any, resp: Any, **_params: str) -> None:
+        """A path that no operation has."""
+        await self.serve(req, resp)
+
+    def _choose(self, method: str, version: Version) -> Operation:
+        if not self._operations:
+            raise Missing("The resource could not be found.")
+        rows = self._methods.get(method)
+        if rows is None and method == "HEAD":
+            rows = self._methods.get("GET")
+        if rows is None:
+            raise Fault(f"Method {method} is not allowed here.", kind=Kind.METHOD)
+        for operation in rows:
+            if operation.visible(version):
+                return operation
+        raise Fault("The resource could not be found.", kind=rows[-1].hidden)
+
+    async def _answer(
+        self, req: Any, params: dict[str, str], version: Version, request_id: str
+    ) -> Reply:
+        service = self._service
+        operation = self._choose(req.method, version)
+        caller = await service.authenticator(req.get_header)
+        if operation.rule is not None:
+            if caller.anonymous:
+                raise Unauthenticated("The request you have made requires authentication.")
+            if not operation.late:
+                service.policy.require(
+                    operation.rule,
+                    caller,
+                    {"project_id": caller.project_id, "user_id": caller.user_id},
+                )
+        args = parse_qsl(req.query_string, keep_blank_values=True) if req.query_string else []
+        query = decode_query(args, operation.query) if operation.query is not None else None
+        body: Any = None
+        if operation.body is not None:
+            data = await _whole_body(req, operation.max_body)
+            body = decode_body(data, operation.body, service.depth)
+        call = Call(
+            operation=operation,
+            version=version,
+            caller=caller,
+            params=params,
+            args=args,
+            query=query,
+            body=body,
+            header=req.get_header,
+            base_url=_origin(req) + service.prefix,
+            url=req.forwarded_uri,
+            request_id=request_id,
+            policy=service.policy,
+            remote=req.remote_addr or "",
+            stream=lambda: _chunks(req),
+        )
+        reply = await operation.handler(call) or Reply()
+        if reply.status is None:
+            reply.status = operation.status
+        return reply
+
+    @staticmethod
+    def _send(resp: Any, reply: Reply) -> None:
+        resp.status = reply.status
+        for name, value in reply.headers.items():
+            resp.set_header(name, value)
+        if reply.stream is not None:
+            resp.content_type = reply.content_type
+            resp.stream = reply.stream
+        elif reply.body is not None:
+            resp.content_type = reply.content_type
+            resp.data = reply.body if isinstance(reply.body, bytes) else _encoder.encode(reply.body)
+
+    def _tell(self, req: Any, resp: Any, fault: Fault) -> None:
+        status = self._service.status_of(fault)
+        if status >= 500 and fault.internal:
+            _log.warning("fault", path=req.path, fault=fault.text, internal=fault.internal)
+        body, content_type = self._service.envelope(fault, status)
+        resp.status = status
+        resp.content_type = content_type
+        resp.data = body
+        if status == 401:
+            resp.set_header("WWW-Authenticate", f'Keystone uri="{_origin(req)}/identity"')
+        if fault.retry_after is not None:
+            resp.set_header("Retry-After", str(max(1, round(fault.retry_after))))
+
+
+def _origin(req: Any) -> str:
+    """Scheme and host as the client sees them, through a proxy or not."""
+    return f"{req.forwarded_scheme}://{req.forwarded_host}"
+
+
+async def _whole_body(req: Any, limit: int) -> bytes:
+    if (req.content_length or 0) > limit:
+        raise too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in req.bounded_stream:
+        size += len(chunk)
+        if size > limit:
+            raise too_large(limit)
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+async def _chunks(req: Any) -> AsyncIterator[bytes]:
+    async for chunk in req.stream:
+        yield chunk
+
+
+def plain_envelope(fault: Fault, status: int) -> tuple[bytes, str]:
+    """The envelope of our own services: kind, text and what to do next."""
+    body = {"error": {"code": status, "kind": fault.kind.value, "message": fault.text}}
+    if fault.next_action:
+        body["error"]["next_action"] = fault.next_action
+    return _encoder.encode(body), "application/json"
+
+
+__all__ = ["Observer", "WebApp", "plain_envelope"]

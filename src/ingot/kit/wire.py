@@ -1,0 +1,88 @@
+"""From octets to checked values: JSON bodies and query strings, with a clear 4xx for what is wrong."""
+
+from __future__ import annotations
+
+import types
+import typing
+from functools import cache
+from typing import Any, cast
+
+import msgspec
+
+from ingot.kit.faults import Fault, Invalid, Kind
+
+
+@cache
+def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(shape)
+
+
+def decode_body(data: bytes, shape: Any, depth: int) -> Any:
+    """The body as a value of `shape`; a fault of kind INVALID that names the place otherwise."""
+    if not data:
+        raise Invalid("The request needs a JSON body, and has none.")
+    if data.count(b"{") + data.count(b"[") > depth:
+        _check_depth(data, depth)
+    try:
+        return _decoder(shape).decode(data)
+    except msgspec.ValidationError as wrong:
+        raise Invalid(f"Invalid input: {wrong}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        raise Invalid(f"The body is not valid JSON: {wrong}.") from None
+    except RecursionError:
+        raise Invalid("The body is nested too deeply.") from None
+
+
+def _check_depth(data: bytes, limit: int) -> None:
+    """Refuse JSON that is nested deeper than `limit` before anything recursive reads it."""
+    level, quoted, escaped = 0, False, False
+    for octet in data:
+        if quoted:
+            if escaped:
+                escaped = False
+            elif octet == 0x5C:
+                escaped = True
+            elif octet == 0x22:
+                quoted = False
+        elif octet == 0x22:
+            quoted = True
+        elif octet in (0x7B, 0x5B):
+            level += 1
+            if level > limit:
+                raise Invalid(f"The body is nested more than {limit} levels deep.")
+        elif octet in (0x7D, 0x5D):
+            level -= 1
+
+
+@cache
+def _list_fields(shape: type[msgspec.Struct]) -> frozenset[str]:
+    """Wire names of the fields that take several values."""
+    hints = typing.get_type_hints(shape)
+    names: set[str] = set()
+    for field in msgspec.structs.fields(shape):
+        hint = hints[field.name]
+        parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        if any(typing.get_origin(part) is list for part in parts):
+            names.add(field.encode_name)
+    return frozenset(names)
+
+
+def decode_query(args: list[tuple[str, str]], shape: type[msgspec.Struct]) -> Any:
+    """The query string as a struct. Fields of a list type collect repeated and comma-separated values."""
+    lists = _list_fields(shape)
+    values: dict[str, Any] = {}
+    for name, value in args:
+        if name in lists:
+            cast("list[str]", values.setdefault(name, [])).extend(
+                part for part in value.split(",") if part
+            )
+        else:
+            values[name] = value
+    try:
+        return msgspec.convert(values, shape, strict=False)
+    except msgspec.ValidationError as wrong:
+        raise Invalid(f"Invalid query parameter: {wrong}.") from None
+
+
+def too_large(limit: int) -> Fault:
+    return Fault(f"The request body is larger than {limit} bytes.", kind=Kind.TOO_LARGE)
