@@ -1,0 +1,311 @@
+"""Queries of the bare-metal room that work on one node; lists for the API are in `listing.py`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal.tables import (
+    INTERFACES,
+    node_agents,
+    node_history,
+    node_inventories,
+    node_secrets,
+    node_traits,
+    nodes,
+    ports,
+)
+from ingot.baremetal.types import Agent, Node, Port
+from ingot.kit import ids
+from ingot.kit.db import from_json, to_json
+from ingot.kit.faults import Missing
+from ingot.kit.vault import Vault
+
+_JSON = frozenset(
+    c.name
+    for c in nodes.columns
+    if c.name
+    in {
+        "driver_info",
+        "driver_internal_info",
+        "properties",
+        "extra",
+        "instance_info",
+        "clean_step",
+        "deploy_step",
+        "service_step",
+        "raid_config",
+        "target_raid_config",
+        "network_data",
+        "boot_intent",
+    }
+)
+
+#: How many entries of history are kept for each node.
+HISTORY_LIMIT = 300
+
+
+def _node(row: sa.Row[Any], traits: tuple[str, ...] = ()) -> Node:
+    get = row._mapping  # pyright: ignore[reportPrivateUsage]
+    return Node(
+        uuid=get["uuid"],
+        name=get["name"],
+        driver=get["driver"],
+        interfaces={name: get[f"{name}_interface"] for name in INTERFACES},
+        driver_info=from_json(get["driver_info"]),
+        driver_internal_info=from_json(get["driver_internal_info"]),
+        properties=from_json(get["properties"]),
+        extra=from_json(get["extra"]),
+        instance_info=from_json(get["instance_info"]),
+        instance_uuid=get["instance_uuid"],
+        power_state=get["power_state"],
+        target_power_state=get["target_power_state"],
+        provision_state=get["provision_state"],
+        target_provision_state=get["target_provision_state"],
+        maintenance=bool(get["maintenance"]),
+        fault=get["fault"],
+        resource_class=get["resource_class"],
+        conductor_group=get["conductor_group"],
+        automated_clean=get["automated_clean"],
+        owner=get["owner"],
+        lessee=get["lessee"],
+        retired=bool(get["retired"]),
+        protected=bool(get["protected"]),
+        disable_power_off=bool(get["disable_power_off"]),
+        boot_mode=get["boot_mode"],
+        boot_intent=from_json(get["boot_intent"]),
+        traits=traits,
+    )
+
+
+def find_node(conn: sa.Connection, ident: str) -> Node | None:
+    """The node with this uuid or name."""
+    column = nodes.c.uuid if ids.is_uuid(ident) else nodes.c.name
+    row = conn.execute(sa.select(nodes).where(column == ident)).first()
+    if row is None:
+        return None
+    traits = conn.execute(
+        sa.select(node_traits.c.trait)
+        .where(node_traits.c.node_uuid == row.uuid)
+        .order_by(node_traits.c.trait)
+    ).scalars()
+    return _node(row, tuple(traits))
+
+
+def get_node(conn: sa.Connection, ident: str) -> Node:
+    """As `find_node`; Missing when there is none."""
+    node = find_node(conn, ident)
+    if node is None:
+        raise Missing(f"Node {ident} could not be found.")
+    return node
+
+
+def update_node(conn: sa.Connection, uuid: str, **values: Any) -> None:
+    """Set columns of a node; JSON columns take plain values."""
+    stored = {
+        name: to_json(value) if name in _JSON and value is not None else value
+        for name, value in values.items()
+    }
+    conn.execute(sa.update(nodes).where(nodes.c.uuid == uuid).values(**stored))
+
+
+def merge_internal_info(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) -> None:
+    """Add facts to driver_internal_info; a fact None is removed."""
+    text = conn.execute(
+        sa.select(nodes.c.driver_internal_info).where(nodes.c.uuid == uuid)
+    ).scalar_one()
+    info = {**from_json(text), **facts}
+    update_node(conn, uuid, driver_internal_info={k: v for k, v in info.items() if v is not None})
+
+
+def set_traits(conn: sa.Connection, uuid: str, traits: set[str]) -> None:
+    conn.execute(sa.delete(node_traits).where(node_traits.c.node_uuid == uuid))
+    if traits:
+        conn.execute(
+            node_traits.insert(), [{"node_uuid": uuid, "trait": trait} for trait in sorted(traits)]
+        )
+
+
+# -- secrets -------------------------------------------------------------------------------------
+
+
+def read_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str) -> Any:
+    """A secret document of a node; None when there is none."""
+    sealed = conn.execute(
+        sa.select(node_secrets.c.sealed).where(
+            node_secrets.c.node_uuid == uuid, node_secrets.c.name == name
+        )
+    ).scalar()
+    return None if sealed is None else from_json(vault.open(sealed))
+
+
+def write_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str, value: Any) -> None:
+    """Replace a secret document; None removes it."""
+    conn.execute(
+        sa.delete(node_secrets).where(node_secrets.c.node_uuid == uuid, node_secrets.c.name == name)
+    )
+    if value is not None and value != {}:
+        conn.execute(
+            node_secrets.insert().values(
+                node_uuid=uuid, name=name, sealed=vault.seal(to_json(value))
+            )
+        )
+
+
+def driver_info(conn: sa.Connection, vault: Vault, node: Node) -> dict[str, Any]:
+    """driver_info with its secrets in plain text, for drivers only."""
+    return {**node.driver_info, **(read_secret(conn, vault, node.uuid, "driver_info") or {})}
+
+
+def instance_info(conn: sa.Connection, vault: Vault, node: Node) -> dict[str, Any]:
+    """instance_info with its secrets in plain text, for work only."""
+    return {**node.instance_info, **(read_secret(conn, vault, node.uuid, "instance_info") or {})}
+
+
+# -- ports ---------------------------------------------------------------------------------------
+
+
+def _port(row: sa.Row[Any]) -> Port:
+    return Port(
+        uuid=row.uuid,
+        node_uuid=row.node_uuid,
+        address=row.address,
+        pxe_enabled=bool(row.pxe_enabled),
+        physical_network=row.physical_network,
+        portgroup_uuid=row.portgroup_uuid,
+        local_link_connection=from_json(row.local_link_connection),
+        internal_info=from_json(row.internal_info),
+        extra=from_json(row.extra),
+        name=row.name,
+    )
+
+
+def ports_of(conn: sa.Connection, node_uuid: str) -> tuple[Port, ...]:
+    rows = conn.execute(sa.select(ports).where(ports.c.node_uuid == node_uuid).order_by(ports.c.id))
+    return tuple(_port(row) for row in rows)
+
+
+def port_by_address(conn: sa.Connection, address: str) -> Port | None:
+    row = conn.execute(sa.select(ports).where(ports.c.address == address)).first()
+    return None if row is None else _port(row)
+
+
+def nodes_by_addresses(conn: sa.Connection, addresses: list[str]) -> tuple[str, ...]:
+    """uuids of the nodes that own any of these MACs."""
+    found = conn.execute(
+        sa.select(ports.c.node_uuid).where(ports.c.address.in_(addresses)).distinct()
+    )
+    return tuple(found.scalars())
+
+
+def add_port(conn: sa.Connection, *, node_uuid: str, address: str, now: str, **values: Any) -> str:
+    """A new port; its uuid. Raises IntegrityError when the address is taken."""
+    uuid = values.pop("uuid", None) or ids.new_uuid()
+    for name in ("extra", "internal_info", "local_link_connection"):
+        if name in values:
+            values[name] = to_json(values[name])
+    conn.execute(
+        ports.insert().values(
+            uuid=uuid, node_uuid=node_uuid, address=address, created_at=now, **values
+        )
+    )
+    return uuid
+
+
+def set_port_internal(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) -> None:
+    """Add facts to a port's internal_info; a fact None is removed."""
+    text = conn.execute(sa.select(ports.c.internal_info).where(ports.c.uuid == uuid)).scalar_one()
+    info = {k: v for k, v in {**from_json(text), **facts}.items() if v is not None}
+    conn.execute(sa.update(ports).where(ports.c.uuid == uuid).values(internal_info=to_json(info)))
+
+
+# -- agents --------------------------------------------------------------------------------------
+
+
+def get_agent(conn: sa.Connection, vault: Vault, node_uuid: str) -> Agent | None:
+    row = conn.execute(sa.select(node_agents).where(node_agents.c.node_uuid == node_uuid)).first()
+    if row is None:
+        return None
+    return Agent(
+        url=row.url,
+        version=row.version,
+        verify_ca=row.verify_ca,
+        last_heartbeat=row.last_heartbeat,
+        token=read_secret(conn, vault, node_uuid, "agent"),
+    )
+
+
+def token_hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def forget_agent(conn: sa.Connection, vault: Vault, node_uuid: str) -> None:
+    """The machine is about to be restarted: whatever agent it had is gone, and its token with it."""
+    conn.execute(sa.delete(node_agents).where(node_agents.c.node_uuid == node_uuid))
+    write_secret(conn, vault, node_uuid, "agent", None)
+
+
+# -- inventory and history -----------------------------------------------------------------------
+
+
+def save_inventory(
+    conn: sa.Connection, node_uuid: str, now: str, inventory: Any, plugin_data: Any
+) -> None:
+    conn.execute(sa.delete(node_inventories).where(node_inventories.c.node_uuid == node_uuid))
+    conn.execute(
+        node_inventories.insert().values(
+            node_uuid=node_uuid,
+            created_at=now,
+            inventory=to_json(inventory),
+            plugin_data=to_json(plugin_data),
+        )
+    )
+
+
+def get_inventory(conn: sa.Connection, node_uuid: str) -> tuple[Any, Any] | None:
+    row = conn.execute(
+        sa.select(node_inventories).where(node_inventories.c.node_uuid == node_uuid)
+    ).first()
+    return None if row is None else (from_json(row.inventory), from_json(row.plugin_data))
+
+
+def add_history(
+    conn: sa.Connection,
+    node_uuid: str,
+    now: str,
+    event: str,
+    *,
+    severity: str = "INFO",
+    event_type: str = "provisioning",
+    conductor: str | None = None,
+    user: str | None = None,
+) -> None:
+    """One entry of a node's history; the oldest beyond the limit go."""
+    conn.execute(
+        node_history.insert().values(
+            uuid=ids.new_uuid(),
+            node_uuid=node_uuid,
+            created_at=now,
+            conductor=conductor,
+            event_type=event_type,
+            severity=severity,
+            event=event,
+            user=user,
+        )
+    )
+    oldest_kept = (
+        sa.select(node_history.c.id)
+        .where(node_history.c.node_uuid == node_uuid)
+        .order_by(node_history.c.id.desc())
+        .offset(HISTORY_LIMIT - 1)
+        .limit(1)
+        .scalar_subquery()
+    )
+    conn.execute(
+        sa.delete(node_history).where(
+            node_history.c.node_uuid == node_uuid, node_history.c.id < oldest_kept
+        )
+    )

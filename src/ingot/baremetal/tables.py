@@ -1,0 +1,199 @@
+"""Rows of the bare-metal room. Private to the room.
+
+JSON columns hold what the API may show: `driver_info` and `instance_info` are stored already masked, and
+their secrets live encrypted in `node_secrets`, so that lists pass JSON through without looking into it.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ingot.kit.db import json_column, metadata
+
+INTERFACES = (
+    "bios",
+    "boot",
+    "console",
+    "deploy",
+    "firmware",
+    "inspect",
+    "management",
+    "network",
+    "power",
+    "raid",
+    "rescue",
+    "storage",
+    "vendor",
+)
+
+nodes = sa.Table(
+    "nodes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("name", sa.String(255), unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column("driver", sa.String(255), nullable=False),
+    *(sa.Column(f"{name}_interface", sa.String(255)) for name in INTERFACES),
+    json_column("driver_info", nullable=False, server_default="{}"),
+    json_column("driver_internal_info", nullable=False, server_default="{}"),
+    json_column("properties", nullable=False, server_default="{}"),
+    json_column("extra", nullable=False, server_default="{}"),
+    json_column("instance_info", nullable=False, server_default="{}"),
+    sa.Column("instance_uuid", sa.String(36), unique=True),
+    sa.Column("instance_name", sa.String(255)),
+    sa.Column("power_state", sa.String(15)),
+    sa.Column("target_power_state", sa.String(15)),
+    sa.Column("provision_state", sa.String(20), nullable=False),
+    sa.Column("target_provision_state", sa.String(20)),
+    sa.Column("provision_updated_at", sa.String(32)),
+    sa.Column("last_error", sa.Text),
+    #: Host of the conductor whose operation holds the node; set and cleared with the operation.
+    sa.Column("reservation", sa.String(255)),
+    sa.Column("maintenance", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("maintenance_reason", sa.Text),
+    sa.Column("fault", sa.String(255)),
+    sa.Column("console_enabled", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("inspection_started_at", sa.String(32)),
+    sa.Column("inspection_finished_at", sa.String(32)),
+    json_column("clean_step", nullable=False, server_default="{}"),
+    json_column("deploy_step", nullable=False, server_default="{}"),
+    json_column("service_step", nullable=False, server_default="{}"),
+    json_column("raid_config", nullable=False, server_default="{}"),
+    json_column("target_raid_config", nullable=False, server_default="{}"),
+    sa.Column("resource_class", sa.String(80)),
+    sa.Column("conductor_group", sa.String(255), nullable=False, server_default=""),
+    sa.Column("automated_clean", sa.Boolean),
+    sa.Column("protected", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("protected_reason", sa.Text),
+    sa.Column("owner", sa.String(255)),
+    sa.Column("lessee", sa.String(255)),
+    sa.Column("description", sa.Text),
+    sa.Column("retired", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("retired_reason", sa.Text),
+    json_column("network_data", nullable=False, server_default="{}"),
+    sa.Column("boot_mode", sa.String(16)),
+    sa.Column("secure_boot", sa.Boolean),
+    sa.Column("shard", sa.String(255)),
+    sa.Column("parent_node", sa.String(36)),
+    sa.Column("disable_power_off", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("health", sa.String(16)),
+    sa.Column("chassis_uuid", sa.String(36)),
+    sa.Column("allocation_uuid", sa.String(36)),
+    #: What the machine is to boot when it asks (`bootplan`); NULL: nothing from us.
+    json_column("boot_intent"),
+    sa.Index("ix_nodes_provision_state", "provision_state"),
+    sa.Index("ix_nodes_resource_class", "resource_class"),
+    sa.Index("ix_nodes_owner", "owner"),
+    sa.Index("ix_nodes_lessee", "lessee"),
+)
+
+node_secrets = sa.Table(
+    "node_secrets",
+    metadata,
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    #: "driver_info", "instance_info", "configdrive", "rescue_password", "agent"
+    sa.Column("name", sa.String(32), primary_key=True),
+    sa.Column("sealed", sa.Text, nullable=False),
+)
+
+node_traits = sa.Table(
+    "node_traits",
+    metadata,
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("trait", sa.String(255), primary_key=True),
+    sa.Index("ix_node_traits_trait", "trait"),
+)
+
+#: What is known of the agent that runs on a machine now; a heartbeat changes only this row.
+node_agents = sa.Table(
+    "node_agents",
+    metadata,
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("token_hash", sa.String(64)),
+    sa.Column("url", sa.Text),
+    sa.Column("version", sa.String(32)),
+    sa.Column("verify_ca", sa.Text),
+    sa.Column("last_heartbeat", sa.String(32)),
+)
+
+node_inventories = sa.Table(
+    "node_inventories",
+    metadata,
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    json_column("inventory", nullable=False),
+    json_column("plugin_data", nullable=False),
+)
+
+node_history = sa.Table(
+    "node_history",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("conductor", sa.String(255)),
+    sa.Column("event_type", sa.String(255)),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("user", sa.String(255)),
+    sa.Column("project", sa.String(255)),
+)
+
+ports = sa.Table(
+    "baremetal_ports",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("address", sa.String(17), nullable=False, unique=True),
+    sa.Column("name", sa.String(255), unique=True),
+    sa.Column("description", sa.Text),
+    json_column("extra", nullable=False, server_default="{}"),
+    #: tenant_vif_port_id, cleaning_vif_port_id … as the API shows them.
+    json_column("internal_info", nullable=False, server_default="{}"),
+    json_column("local_link_connection", nullable=False, server_default="{}"),
+    sa.Column("pxe_enabled", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("portgroup_uuid", sa.String(36)),
+    sa.Column("physical_network", sa.String(64)),
+    sa.Column("is_smartnic", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("vendor", sa.String(32)),
+    sa.Column("category", sa.String(80)),
+    sa.Column("available_for_dynamic_portgroup", sa.Boolean, server_default=sa.false()),
+)

@@ -1,0 +1,82 @@
+"""Values of the bare-metal room: a row is a domain value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as work sees it; JSON columns parsed, secrets not included."""
+
+    uuid: str
+    name: str | None
+    driver: str
+    interfaces: Mapping[str, str | None]
+    driver_info: dict[str, Any]
+    driver_internal_info: dict[str, Any]
+    properties: dict[str, Any]
+    extra: dict[str, Any]
+    instance_info: dict[str, Any]
+    instance_uuid: str | None
+    power_state: str | None
+    target_power_state: str | None
+    provision_state: str
+    target_provision_state: str | None
+    maintenance: bool
+    fault: str | None
+    resource_class: str | None
+    conductor_group: str
+    automated_clean: bool | None
+    owner: str | None
+    lessee: str | None
+    retired: bool
+    protected: bool
+    disable_power_off: bool
+    boot_mode: str | None
+    boot_intent: dict[str, Any] | None
+    traits: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name or uuid, for people."""
+        return self.name or self.uuid
+
+    @property
+    def subject(self) -> str:
+        """The subject of this node's operations and events."""
+        return f"node:{self.uuid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A network interface of a node."""
+
+    uuid: str
+    node_uuid: str
+    address: str
+    pxe_enabled: bool
+    physical_network: str | None
+    portgroup_uuid: str | None
+    local_link_connection: dict[str, Any]
+    internal_info: dict[str, Any]
+    extra: dict[str, Any]
+    name: str | None = None
+
+    @property
+    def vif(self) -> str | None:
+        """The network port that is attached here, if any."""
+        return self.internal_info.get("tenant_vif_port_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """The agent that runs on a machine now. token is None until a lookup has fetched one."""
+
+    url: str | None
+    version: str | None
+    verify_ca: str | None
+    last_heartbeat: str | None
+    token: str | None = field(default=None, repr=False)

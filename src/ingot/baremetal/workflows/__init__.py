@@ -1,0 +1,1 @@
+"""The long work of the bare-metal room, one story per file."""

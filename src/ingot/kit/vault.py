@@ -1,0 +1,43 @@
+"""Secrets at rest: encrypted with a key file that lies outside the database.
+
+The newest key comes first in the file; older ones stay readable below it until everything has been
+sealed anew.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from ingot.kit.faults import Fault
+
+
+class Vault:
+    """Seals and opens JSON texts."""
+
+    def __init__(self, keys: list[bytes]) -> None:
+        self._fernet = MultiFernet([Fernet(key) for key in keys])
+
+    @classmethod
+    def at(cls, path: Path) -> Vault:
+        """The vault of a key file (mode 0600); made at first use."""
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(Fernet.generate_key() + b"\n")
+        return cls(path.read_bytes().split())
+
+    def seal(self, text: str) -> str:
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def open(self, sealed: str) -> str:
+        try:
+            return self._fernet.decrypt(sealed.encode()).decode()
+        except InvalidToken:
+            raise Fault(
+                "A stored secret cannot be decrypted.",
+                next_action="Restore the key file that belongs to this database.",
+            ) from None
