@@ -353,8 +353,8 @@ class EventHub:
     ) -> AsyncIterator[Subscription]:
         """Watch events that match; `after` gives stored events with a higher id first.
 
-            async with hub.subscribe(subject="node:…", after=last) as live:
-                async for event in live: ...
+        async with hub.subscribe(subject="node:…", after=last) as live:
+            async for event in live: ...
         """
 
         def matches(event: Event) -> bool:
@@ -367,7 +367,10 @@ class EventHub:
 
         watcher = Subscription(matches, size)
         held: list[Event] = []
-        real_offer, watcher.offer = watcher.offer, held.append  # nothing is lost during the catch-up
+        real_offer, watcher.offer = (
+            watcher.offer,
+            held.append,
+        )  # nothing is lost during the catch-up
         self._watchers.add(watcher)
         try:
             if not self._db.is_sqlite and self._poller is None:

@@ -1,1 +1,67 @@
+"""Crash-safe long work.
 
+An operation is a row; a workflow is an async function that tells its story from top to bottom. Finished
+steps are recorded and return their record when the story is told again; a wait costs a row, not a coroutine.
+Rooms call `start`, `signal` and `cancel` inside their own transactions.
+
+types       shapes for authors and callers
+tables      operations, steps, signals, conductors
+store       all SQL
+op          what an author holds in hand
+engine      claims, tells, ends, keeps the lease
+saver       many saves in few commits
+timing      deadlines, learned and kept
+membership  who is alive
+local       the dispatcher of one machine
+cluster     the dispatcher on Procrastinate (PostgreSQL)
+loops       reconcilers
+testing     the harness that breaks every step of a workflow
+"""
+
+from .engine import Engine
+from .local import LocalDispatcher
+from .loops import Loop, LoopStatus
+from .membership import ConductorRow, list_conductors
+from .op import Op, StepContext
+from .store import (
+    cancel,
+    live_operation,
+    live_operations,
+    operation,
+    purge,
+    signal,
+    start,
+)
+from .store import list_operations as operations
+from .store import list_steps as steps
+from .timing import Estimate, estimate
+from .types import DEFAULT, ONCE, FaultRecord, OperationRow, Retry, StepRow, Workflow
+
+__all__ = [
+    "DEFAULT",
+    "ONCE",
+    "ConductorRow",
+    "Engine",
+    "Estimate",
+    "FaultRecord",
+    "LocalDispatcher",
+    "Loop",
+    "LoopStatus",
+    "Op",
+    "OperationRow",
+    "Retry",
+    "StepContext",
+    "StepRow",
+    "Workflow",
+    "cancel",
+    "estimate",
+    "list_conductors",
+    "live_operation",
+    "live_operations",
+    "operation",
+    "operations",
+    "purge",
+    "signal",
+    "start",
+    "steps",
+]

@@ -1,0 +1,395 @@
+"""The engine: claims operations, tells their stories, ends them, and keeps the lease.
+
+Who calls it is a dispatcher (`local`, `cluster`). The engine itself holds nothing that a crash could lose:
+its dictionaries only say what runs in this process right now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ..kit import events
+from ..kit.clock import Clock
+from ..kit.db import Database, timestamp, to_json, when
+from ..kit.faults import Failed, Fault, Kind
+from . import store
+from .membership import Membership
+from .op import Op, run_undo
+from .saver import Save, Saver
+from .tables import AT_ONCE
+from .timing import Estimates
+from .types import Changed, Claim, FaultRecord, Lost, Parked, StepRow, Stopped, Workflow
+
+log = logging.getLogger(__name__)
+
+#: After a start, waits whose deadline passed while nobody was there get so many seconds more.
+GRACE = 60.0
+#: How often the transaction that ends an operation is tried when on_failure itself breaks.
+END_ATTEMPTS = 4
+
+
+class Engine:
+    """Runs workflows of one database.
+
+    host: the name under which a restart finds its own work again. groups: conductor groups whose operations
+    it takes (None: all). beat, dead: seconds between beats and until a silent process is expelled.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        workflows: Sequence[Workflow],
+        host: str,
+        groups: Sequence[str] | None = ("",),
+        *,
+        beat: float = 10,
+        dead: float = 30,
+        roles: Sequence[str] = (),
+        info: dict[str, Any] | None = None,
+    ) -> None:
+        self.db = db
+        self.clock = clock
+        self.workflows = {workflow.kind: workflow for workflow in workflows}
+        self.groups = groups
+        self.host = host
+        self.stopping = False
+        self.working = 0  # coroutines of steps that are under way
+        self.saver = Saver(db)
+        self.estimates = Estimates(db, clock)
+        self.running: dict[str, Op] = {}
+        self.membership = Membership(
+            db,
+            clock,
+            host,
+            (groups or ("",))[0],
+            beat=beat,
+            dead=dead,
+            roles=roles,
+            info=info or {},
+        )
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._parks: dict[str, float] = {}
+        self._binding: events.Binding | None = None
+        self._opened = 0.0
+        self._opened_at = ""
+
+    def add(self, *workflows: Workflow) -> None:
+        """Teach more workflows (before `open`)."""
+        self.workflows.update({workflow.kind: workflow for workflow in workflows})
+
+    async def open(self) -> None:
+        """Join the conductors. Operations of an earlier life of this host become free."""
+        self._binding = await events.bind(self.db, self.clock)
+        self.stopping = False
+        await self.membership.join()
+        self._opened = self.clock.monotonic()
+        self._opened_at = timestamp(self.clock.now())
+
+    async def close(self, grace: float = 0) -> None:
+        """Stop: no step begins any more; those under way get `grace` seconds, then are given back."""
+        self.stopping = True
+        tasks = list(self._tasks.values())
+        if tasks and grace > 0:
+            await asyncio.wait(tasks, timeout=grace)
+        for op in list(self.running.values()):
+            op.stop()
+        if tasks:
+            await asyncio.wait(tasks, timeout=30)
+        await self.membership.leave()
+
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """The operations that run here."""
+        return list(self._tasks.values())
+
+    @property
+    def me(self) -> str:
+        return self.membership.incarnation
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything happens in this process apart from waiting for time or the world."""
+        return self.saver.busy > 0
+
+    def push(self, event: events.Event) -> None:
+        if self._binding is not None:
+            for publisher in list(self._binding.publishers):
+                publisher(event)
+
+    def remember_park(self, op_id: str, seconds: float) -> None:
+        self._parks[op_id] = self.clock.monotonic() + seconds
+
+    # -- claiming ------------------------------------------------------------------------------
+
+    async def claim(self, limit: int = 100, only: str | None = None) -> list[Claim]:
+        """Take operations that are due, orphaned, or ours without anybody working on them."""
+        if self.stopping:
+            return []
+        mine = await self.db.read(lambda conn: store.owned(conn, self.me))
+        abandoned = [op_id for op_id in mine if op_id not in self._tasks]
+        moment = timestamp(self.clock.now())
+        return await self.saver.write(
+            lambda conn: store.claim(
+                conn,
+                self.me,
+                moment,
+                limit=limit,
+                groups=self.groups,
+                only=only,
+                abandoned=abandoned,
+                kinds=list(self.workflows),
+            )
+        )
+
+    async def advance(self, op_id: str) -> bool:
+        """Claim one operation and run it until it parks or ends; False when it could not be claimed."""
+        claims = await self.claim(1, only=op_id)
+        for claim in claims:
+            await self.spawn(claim)
+        return bool(claims)
+
+    def spawn(self, claim: Claim) -> asyncio.Task[None]:
+        """Run a claimed operation in a task of its own."""
+        op_id = claim.operation.id
+        task = asyncio.get_running_loop().create_task(self._run(claim), name=f"operation {op_id}")
+        self._tasks[op_id] = task
+
+        def forget(done: asyncio.Task[None]) -> None:
+            if self._tasks.get(op_id) is done:
+                del self._tasks[op_id]
+
+        task.add_done_callback(forget)
+        return task
+
+    async def _run(self, claim: Claim) -> None:
+        op = Op(self, claim)
+        self.running[op.id] = op
+        try:
+            if not await self._too_early(claim):
+                await self._tell(op)
+        except Parked:
+            pass
+        except Lost:
+            log.warning("operation %s was taken over by another worker; stopping here", op.id)
+        except Stopped:
+            await self._give_back(op)
+        except Exception:
+            # The database was away, most likely. The scan finds the operation as abandoned and goes on.
+            log.exception("operation %s was interrupted; it will be continued", op.id)
+        finally:
+            if self.running.get(op.id) is op:
+                del self.running[op.id]
+
+    async def _give_back(self, op: Op) -> None:
+        save = Save(op.id, op.epoch, changes={"owner": None, "wake_at": AT_ONCE})
+        try:
+            await self.saver.save(save)
+        except Lost:
+            pass
+
+    async def _too_early(self, claim: Claim) -> bool:
+        """Park again what was woken only by a jump of the wall clock or by our own absence."""
+        row = claim.operation
+        due = self._parks.pop(row.id, None)
+        if not row.wake_at or row.abort_reason is not None:
+            return False
+        left = (due - self.clock.monotonic()) if due is not None else 0.0
+        absent = row.waiting_for is not None and due is None and row.wake_at < self._opened_at
+        if absent:
+            left = self._opened + GRACE - self.clock.monotonic()
+        if left < 1.0:
+            return False
+        moment = self.clock.now()
+        wake_at = timestamp(moment + timedelta(seconds=left))
+        changes = {"owner": None, "wake_at": wake_at, "parked_at": timestamp(moment)}
+        shift = moment + timedelta(seconds=left) - (when(row.wake_at) or moment)
+        waiting = [_moved(step, shift) for step in claim.steps.values() if step.ended_at is None]
+        # A signal that came meanwhile did not wake the operation, because it was ours: look again.
+        await self.saver.save_alone(Save(row.id, row.epoch, steps=waiting, changes=changes))
+        self.remember_park(row.id, left)
+        if row.waiting_for is not None:
+            await self.db.write(lambda conn: store.wake_if_signalled(conn, row.id, row.waiting_for))
+        return True
+
+    # -- telling -------------------------------------------------------------------------------
+
+    async def _tell(self, op: Op) -> None:
+        workflow = self.workflows.get(op.kind)
+        before = op.claim.operation.fault
+        fault: Fault
+        try:
+            if workflow is None:
+                raise Failed(f"No process here knows the workflow '{op.kind}'.")
+            if workflow.input is not None:
+                op.input = msgspec.convert(op.input, workflow.input)
+            result = await workflow.run(op, op.input)
+            if before is None:
+                await self._succeed(op, workflow, result)
+                return
+            fault = before.fault()
+        except Fault as error:
+            fault = before.fault() if before is not None else error
+        except Changed as error:
+            fault = before.fault() if before is not None else _changed(op, error)
+        except Exception as error:
+            fault = before.fault() if before is not None else op.bug(f"workflow {op.kind}", error)
+        await self._fail(op, workflow, fault, again=before is not None)
+
+    async def _succeed(self, op: Op, workflow: Workflow, result: Any) -> None:
+        text = to_json(result)
+        told = op.event("operation.done", workflow.label, data=_duration(op))
+
+        def run(conn: sa.Connection) -> None:
+            if workflow.on_success is not None:
+                workflow.on_success(conn, op, result)
+            op.fence(conn)
+            self._end(conn, op, {"state": "done", "result": text}, told)
+
+        await op.transact(run)
+
+    async def _fail(self, op: Op, workflow: Workflow | None, fault: Fault, again: bool) -> None:
+        op.begin_undo()
+        if op.undos and not again:
+            changes = {"state": "undoing", "fault": to_json(FaultRecord.of(fault))}
+            await op.save(Save(op.id, op.epoch, changes=changes))
+        for undo in reversed(op.undos):
+            if self.stopping:
+                raise Stopped
+            failed = await run_undo(op, undo)
+            if failed is not None:
+                broken = fault.details.setdefault("undo_failed", [])
+                assert isinstance(broken, list)
+                broken.append(f"undo {undo.name}: {failed.text}")
+        await self._end_failed(op, workflow, fault)
+
+    async def _end_failed(self, op: Op, workflow: Workflow | None, fault: Fault) -> None:
+        state = "aborted" if fault.kind == Kind.ABORTED else "failed"
+        title = workflow.label if workflow is not None else op.kind
+        data = {"cause": fault.text, "next_action": fault.next_action, "kind": str(fault.kind)}
+        data |= {"step": fault.details.get("step"), **_duration(op)}
+        severity = "warning" if state == "aborted" else "error"
+        told = op.event("operation.failed", title, data=data, severity=severity)
+        values = {"state": state, "fault": to_json(FaultRecord.of(fault))}
+        on_failure = workflow.on_failure if workflow is not None else None
+
+        def run(conn: sa.Connection) -> None:
+            if on_failure is not None:
+                on_failure(conn, op, fault)
+            op.fence(conn)
+            self._end(conn, op, values, told)
+
+        for attempt in range(1, END_ATTEMPTS + 1):
+            try:
+                await op.transact(run)
+                return
+            except Exception as error:
+                if attempt == END_ATTEMPTS:
+                    broken = op.bug("on_failure", error)
+                    break
+                log.warning("the end of %s %s is tried again: %r", op.kind, op.id, error)
+                await self.clock.sleep(2.0 ** (attempt - 2))
+        # Better an ended operation whose subject was not told than a lock that nobody can open.
+        note = op.event("note", broken.text, severity="error", data={"cause": broken.text})
+        on_failure = None
+        await op.transact(lambda conn: (run(conn), events.record_all(conn, [note]))[0])
+
+    def _end(self, conn: sa.Connection, op: Op, values: dict[str, Any], told: events.Event) -> None:
+        ending = {
+            "owner": None,
+            "wake_at": None,
+            "waiting_for": None,
+            "what": None,
+            "ended_at": timestamp(self.clock.now()),
+        }
+        store.change(conn, op.id, {**ending, **values})
+        store.forget_signals(conn, op.id)
+        events.record_all(conn, [told])
+        store.kick_after_commit(conn, op.id)
+
+    # -- keeping up ------------------------------------------------------------------------------
+
+    async def beat(self) -> bool:
+        """One beat; True when work of others may have become free. Joins anew after being expelled."""
+        member, expelled = await self.membership.tick()
+        if not member:
+            log.error("this process was expelled (it was silent too long); joining anew")
+            self.drop_all()
+            await self.membership.join()
+            return True
+        return expelled > 0
+
+    def drop_all(self) -> None:
+        """Stop everything quietly: the lease is lost."""
+        for op in list(self.running.values()):
+            op.give_up()
+
+    async def keep(self, freed: Callable[[], None]) -> None:
+        """Beat for ever; calls `freed` when operations may have become free."""
+        while True:
+            await self.clock.sleep(self.membership.beat)
+            try:
+                if await self.beat():
+                    freed()
+            except Exception as error:
+                log.error("the beat did not reach the database: %r", error)
+                if self.membership.silent_for() > self.membership.dead * 2 / 3:
+                    # Others may take over soon: no command to hardware from here any more.
+                    self.drop_all()
+
+    async def check_aborts(self) -> None:
+        """Tell running operations of aborts that were asked for."""
+        if not self.running:
+            return
+        for op_id, reason in (await self.db.read(lambda conn: store.owned(conn, self.me))).items():
+            op = self.running.get(op_id)
+            if reason is not None and op is not None:
+                op.ask_abort(reason)
+
+    async def mend_clock_jumps(self) -> None:
+        """The wall clock jumped back: waits must not last longer than they should."""
+        moment = self.clock.now()
+        limit = timestamp(moment + timedelta(seconds=5))
+        for row in await self.db.read(lambda conn: store.parked_in_future(conn, limit)):
+            parked, wake = when(row["parked_at"]), when(row["wake_at"])
+            assert parked is not None
+            assert wake is not None
+            wake_at = timestamp(moment + max(wake - parked, timedelta(0)))
+            await self.db.write(
+                lambda conn, row=row, wake_at=wake_at: store.move_wake(
+                    conn,
+                    row["id"],
+                    row["wake_at"],
+                    wake_at=wake_at,
+                    parked_at=timestamp(moment),
+                )
+            )
+
+
+def _changed(op: Op, error: Changed) -> Failed:
+    log.error("workflow %s changed under operation %s: %s", op.kind, op.id, error)
+    return Failed(
+        f"The workflow '{op.kind}' changed while this operation was under way: {error}.",
+        next_action="Start the operation again.",
+    )
+
+
+def _duration(op: Op) -> dict[str, Any]:
+    began = when(op.claim.operation.created_at)
+    if began is None:
+        return {}
+    return {"duration": max(0.0, (op.clock.now() - began).total_seconds())}
+
+
+def _moved(step: StepRow, shift: timedelta) -> StepRow:
+    until = when(step.deadline_at)
+    if until is None:
+        return step
+    return dataclasses.replace(step, deadline_at=timestamp(until + shift))

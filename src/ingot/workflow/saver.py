@@ -1,0 +1,135 @@
+"""Saves of many operations, grouped into few commits.
+
+While one commit is under way the saves that come in wait together for the next: a lone operation pays no
+delay, three hundred share their commits. Saves that carry a function of the author's are not grouped, since
+one author's exception must not roll back another's step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from ..kit import events
+from ..kit.db import Database
+from . import store
+from .types import Lost, StepRow
+
+T = TypeVar("T")
+
+
+@dataclass
+class Save:
+    """What one operation wants to have written, provided that its epoch still holds.
+
+    pushed: positions in `events` that were pushed live already.
+    changes: columns of the operation's row.
+    """
+
+    op_id: str
+    epoch: int
+    steps: list[StepRow] = field(default_factory=list[StepRow])
+    events: list[events.Event] = field(default_factory=list[events.Event])
+    pushed: set[int] = field(default_factory=set[int])
+    changes: dict[str, Any] | None = None
+
+
+@dataclass
+class Saver:
+    """Writes saves. `busy` counts those under way (virtual time must not move while there are any)."""
+
+    db: Database
+    batch: int = 100
+    busy: int = 0
+
+    def __post_init__(self) -> None:
+        self._waiting: list[tuple[Save, asyncio.Future[str | None]]] = []
+        self._flushers: set[asyncio.Task[None]] = set()
+        # One writer on SQLite; on PostgreSQL a few commits overlap.
+        self._most = 1 if self.db.is_sqlite else 4
+
+    async def save(self, save: Save) -> str | None:
+        """Write with others; gives the reason of an abort that was asked for. Raises Lost."""
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((save, answer))
+        if len(self._flushers) < self._most:
+            task = asyncio.create_task(self._flush())
+            self._flushers.add(task)
+            task.add_done_callback(self._flushers.discard)
+        return await answer
+
+    async def save_alone(
+        self, save: Save, first: Callable[[sa.Connection], None] | None = None
+    ) -> str | None:
+        """Write in a transaction of its own, after `first(conn)`."""
+
+        def run(conn: sa.Connection) -> str | None:
+            if first is not None:
+                first(conn)
+            held = store.fence(conn, {save.op_id: save.epoch})
+            if save.op_id not in held:
+                raise Lost
+            write(conn, [save])
+            return held[save.op_id]
+
+        return await self.write(run)
+
+    async def write(self, run: Callable[[sa.Connection], T]) -> T:
+        """A transaction that counts as busy."""
+        self.busy += 1
+        try:
+            return await self.db.write(run)
+        finally:
+            self.busy -= 1
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch = self._waiting[: self.batch]
+            del self._waiting[: self.batch]
+            self.busy += 1
+            try:
+                held = await self.db.write(lambda conn, saves=batch: _write_batch(conn, saves))
+            except BaseException as error:
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(
+                            error if isinstance(error, Exception) else asyncio.CancelledError()
+                        )
+                if not isinstance(error, Exception):
+                    raise
+                continue
+            finally:
+                self.busy -= 1
+            for save, answer in batch:
+                if answer.done():
+                    continue
+                if save.op_id in held:
+                    answer.set_result(held[save.op_id])
+                else:
+                    answer.set_exception(Lost())
+
+
+def _write_batch(
+    conn: sa.Connection, batch: list[tuple[Save, asyncio.Future[str | None]]]
+) -> dict[str, str | None]:
+    held = store.fence(conn, {save.op_id: save.epoch for save, _ in batch})
+    write(conn, [save for save, _ in batch if save.op_id in held])
+    return held
+
+
+def write(conn: sa.Connection, saves: list[Save]) -> None:
+    """Write the rows of saves whose operations are locked and ours."""
+    store.save_steps(conn, [row for save in saves for row in save.steps])
+    for save in saves:
+        if save.changes:
+            store.change(conn, save.op_id, save.changes)
+    told: list[events.Event] = []
+    quiet: set[int] = set()
+    for save in saves:
+        quiet.update(len(told) + position for position in save.pushed)
+        told.extend(save.events)
+    events.record_all(conn, told, quiet)

@@ -1,0 +1,489 @@
+"""All SQL of the workflow room. Functions of a connection; the engine calls them inside transactions.
+
+Order of locks, the same everywhere, so that transactions on PostgreSQL do not meet crosswise: rows of the
+domain first, the operation's row after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from ..kit import events
+from ..kit.db import IntegrityError, after_commit, from_json, timestamp, to_json
+from ..kit.faults import Kind, Locked
+from ..kit.ids import new_uuid
+from .tables import AT_ONCE, conductors, operations, signals, steps
+from .types import Claim, FaultRecord, OperationRow, StepRow
+
+Row = dict[str, Any]
+
+#: Called with an operation's id once a transaction that makes it ready has been committed.
+Kick = Callable[[str], None]
+
+_live = operations.c.ended_at.is_(None)
+
+
+def add_kick(conn: sa.Connection, kick: Kick) -> None:
+    events.binding(conn).kicks.append(kick)
+
+
+def remove_kick(conn: sa.Connection, kick: Kick) -> None:
+    kicks = events.binding(conn).kicks
+    if kick in kicks:
+        kicks.remove(kick)
+
+
+def kick_after_commit(conn: sa.Connection, op_id: str) -> None:
+    kicks = events.binding(conn).kicks
+
+    def tell() -> None:
+        for kick in list(kicks):
+            kick(op_id)
+
+    after_commit(conn, tell)
+
+
+# -- for the rooms --------------------------------------------------------------------------------
+
+
+def start(
+    conn: sa.Connection,
+    kind: str,
+    subject: str,
+    input: Any,
+    *,
+    profile: str = "",
+    project_id: str | None = None,
+    request_id: str | None = None,
+    group: str = "",
+    requested_by: str = "",
+    version: int = 1,
+) -> str:
+    """Start an operation in the caller's transaction and give its id.
+
+    Raises Locked, naming the live operation, when the subject has one.
+    """
+    before = live_operation(conn, subject)
+    if before is not None:
+        raise _locked(before)
+    op_id = new_uuid()
+    row = {
+        "id": op_id,
+        "kind": kind,
+        "version": version,
+        "subject": subject,
+        "input": to_json(input),
+        "profile": profile,
+        "group_name": group,
+        "project_id": project_id,
+        "request_id": request_id,
+        "requested_by": requested_by,
+        "state": "running",
+        "wake_at": AT_ONCE,
+        "epoch": 0,
+        "created_at": events.now(conn),
+    }
+    try:
+        conn.execute(sa.insert(operations).values(row))
+    except IntegrityError as error:
+        # Only on PostgreSQL: another transaction was first between our look and our insert.
+        raise Locked(
+            f"{subject} is locked by another operation that has just started.",
+            next_action="Wait for it to end, or abort it.",
+            internal=str(error),
+        ) from error
+    events.record(
+        conn,
+        subject,
+        "operation.started",
+        kind,
+        operation_id=op_id,
+        data={"operation": kind, "requested_by": requested_by},
+        project_id=project_id,
+    )
+    kick_after_commit(conn, op_id)
+    return op_id
+
+
+def _locked(live: OperationRow) -> Locked:
+    place = f", now in step '{live.step}'" if live.step else ""
+    return Locked(
+        f"{live.subject} is locked by operation '{live.kind}' ({live.id}), "
+        f"running since {live.created_at}{place}.",
+        next_action="Wait for it to end, or abort it.",
+        details={"operation_id": live.id, "kind": live.kind},
+    )
+
+
+def signal(
+    conn: sa.Connection, target: str, name: str, payload: Any = None, *, latest: bool = False
+) -> bool:
+    """Give a live operation (by subject or id) a signal; False when there is none.
+
+    latest: replaces signals of the same name that were not consumed yet (heartbeats).
+    """
+    query = (
+        sa.select(
+            operations.c.id, operations.c.owner, operations.c.waiting_for, operations.c.wake_at
+        )
+        .where(sa.or_(operations.c.subject == target, operations.c.id == target), _live)
+        .with_for_update()
+    )
+    found = conn.execute(query).first()
+    if found is None:
+        return False
+    if latest:
+        forget_signals(conn, found.id, name)
+    values = {
+        "operation_id": found.id,
+        "name": name,
+        "payload": to_json(payload),
+        "at": events.now(conn),
+    }
+    conn.execute(sa.insert(signals).values(values))
+    if found.owner is None and found.waiting_for == name and found.wake_at != AT_ONCE:
+        _wake(conn, found.id)
+    return True
+
+
+def _wake(conn: sa.Connection, op_id: str) -> None:
+    conn.execute(
+        sa.update(operations).where(operations.c.id == op_id, _live).values(wake_at=AT_ONCE)
+    )
+    kick_after_commit(conn, op_id)
+
+
+def wake_if_signalled(conn: sa.Connection, op_id: str, name: str | None) -> None:
+    """Wake a parked operation when the signal it waits for is there."""
+    if name is not None and find_signal(conn, op_id, name, newest=False) is not None:
+        _wake(conn, op_id)
+
+
+def cancel(conn: sa.Connection, subject: str, reason: str, *, by: str = "") -> bool:
+    """Abort the live operation of a subject (or the one with this id); False when there is none.
+
+    A waiting operation fails at once with Aborted, a running one during its step, or after it where the
+    step is marked abortable=False. Operations that undo already are left alone (True).
+    """
+    changed = conn.execute(
+        sa.update(operations)
+        .where(sa.or_(operations.c.subject == subject, operations.c.id == subject), _live)
+        .values(
+            abort_reason=sa.func.coalesce(operations.c.abort_reason, reason),
+            abort_by=sa.func.coalesce(operations.c.abort_by, by),
+            wake_at=AT_ONCE,
+        )
+        .returning(operations.c.id)
+    ).scalar()
+    if changed is None:
+        return False
+    kick_after_commit(conn, changed)
+    return True
+
+
+def live_operation(conn: sa.Connection, subject: str) -> OperationRow | None:
+    found = (
+        conn.execute(sa.select(operations).where(operations.c.subject == subject, _live))
+        .mappings()
+        .first()
+    )
+    return None if found is None else operation_from(dict(found))
+
+
+def live_operations(
+    conn: sa.Connection, subjects: Collection[str] | None = None
+) -> dict[str, OperationRow]:
+    """Live operations by subject, all of them or those of the given subjects, in one query."""
+    query = sa.select(operations).where(_live)
+    if subjects is not None:
+        query = query.where(operations.c.subject.in_(list(subjects)))
+    found = [operation_from(dict(row)) for row in conn.execute(query).mappings()]
+    return {operation.subject: operation for operation in found}
+
+
+def operation(conn: sa.Connection, op_id: str) -> OperationRow | None:
+    found = conn.execute(sa.select(operations).where(operations.c.id == op_id)).mappings().first()
+    return None if found is None else operation_from(dict(found))
+
+
+def list_operations(
+    conn: sa.Connection, subject: str | None = None, limit: int = 100
+) -> list[OperationRow]:
+    """Operations of a subject, newest first."""
+    query = sa.select(operations).order_by(operations.c.created_at.desc(), operations.c.id)
+    if subject is not None:
+        query = query.where(operations.c.subject == subject)
+    return [operation_from(dict(row)) for row in conn.execute(query.limit(limit)).mappings()]
+
+
+def list_steps(conn: sa.Connection, op_id: str) -> list[StepRow]:
+    """The recorded steps of an operation, in the order of the story; undo steps at the end."""
+    query = sa.select(steps).where(steps.c.operation_id == op_id).order_by(steps.c.seq)
+    return [step_from(dict(row)) for row in conn.execute(query).mappings()]
+
+
+def purge(conn: sa.Connection, before: datetime, limit: int = 1000) -> int:
+    """Delete operations that ended before a time, with their steps."""
+    old = sa.select(operations.c.id).where(operations.c.ended_at < timestamp(before)).limit(limit)
+    return conn.execute(
+        sa.delete(operations).where(operations.c.id.in_(old.scalar_subquery()))
+    ).rowcount
+
+
+def operation_from(row: Row) -> OperationRow:
+    fault = row["fault"]
+    return OperationRow(
+        id=row["id"],
+        kind=row["kind"],
+        version=row["version"],
+        subject=row["subject"],
+        input=from_json(row["input"]),
+        profile=row["profile"],
+        group=row["group_name"],
+        project_id=row["project_id"],
+        request_id=row["request_id"],
+        requested_by=row["requested_by"],
+        state=row["state"],
+        step=row["step"],
+        waiting_for=row["waiting_for"],
+        what=row["what"],
+        wake_at=row["wake_at"],
+        owner=row["owner"],
+        epoch=row["epoch"],
+        abort_reason=row["abort_reason"],
+        abort_by=row["abort_by"],
+        fault=msgspec.json.decode(fault, type=FaultRecord) if fault else None,
+        result=from_json(row["result"]),
+        created_at=row["created_at"],
+        ended_at=row["ended_at"],
+    )
+
+
+def step_from(row: Row) -> StepRow:
+    fault = row["fault"]
+    decoded = msgspec.json.decode(fault, type=FaultRecord) if fault else None
+    return StepRow(**{**row, "fault": decoded})
+
+
+# -- claims ---------------------------------------------------------------------------------------
+
+
+def _orphaned() -> sa.ColumnElement[bool]:
+    """Owned by an incarnation that is not (or no longer) a conductor."""
+    return sa.and_(
+        operations.c.owner.is_not(None),
+        operations.c.owner.not_in(sa.select(conductors.c.incarnation)),
+    )
+
+
+def claimable(moment: str, groups: Sequence[str] | None) -> sa.ColumnElement[bool]:
+    due = sa.and_(operations.c.owner.is_(None), operations.c.wake_at <= moment)
+    whole = sa.and_(_live, sa.or_(due, _orphaned()))
+    return whole if groups is None else sa.and_(whole, operations.c.group_name.in_(groups))
+
+
+def claim(
+    conn: sa.Connection,
+    me: str,
+    moment: str,
+    *,
+    limit: int,
+    groups: Sequence[str] | None,
+    only: str | None = None,
+    abandoned: Collection[str] = (),
+    kinds: Collection[str] = (),
+) -> list[Claim]:
+    """Take up to `limit` operations that are due or orphaned: owner and epoch+1 in one transaction.
+
+    abandoned: ids that this very incarnation owns without working on them (its task died).
+    kinds: workflows this process knows; others are taken only to end them after an abort.
+    """
+    condition = claimable(moment, groups)
+    if abandoned:
+        mine = sa.and_(_live, operations.c.owner == me, operations.c.id.in_(list(abandoned)))
+        condition = sa.or_(condition, mine)
+    known = sa.or_(operations.c.kind.in_(list(kinds)), operations.c.abort_reason.is_not(None))
+    query = sa.select(operations).where(condition, known)
+    if only is not None:
+        query = query.where(operations.c.id == only)
+    query = query.order_by(operations.c.wake_at, operations.c.id).limit(limit)
+    found = [dict(row) for row in conn.execute(query.with_for_update(skip_locked=True)).mappings()]
+    if not found:
+        return []
+    ids = [row["id"] for row in found]
+    # waiting_for and parked_at are kept until the story has moved: they tell where it stood.
+    conn.execute(
+        sa.update(operations)
+        .where(operations.c.id.in_(ids))
+        .values(owner=me, epoch=operations.c.epoch + 1, wake_at=None)
+    )
+    recorded: dict[str, dict[int, StepRow]] = {op_id: {} for op_id in ids}
+    for row in conn.execute(sa.select(steps).where(steps.c.operation_id.in_(ids))).mappings():
+        step = step_from(dict(row))
+        recorded[step.operation_id][step.seq] = step
+    return [
+        Claim(
+            operation=operation_from({**row, "owner": me, "epoch": row["epoch"] + 1}),
+            steps=recorded[row["id"]],
+            interrupted=row["owner"] is not None,
+        )
+        for row in found
+    ]
+
+
+def due(conn: sa.Connection, moment: str, groups: Sequence[str] | None, limit: int) -> list[Row]:
+    """Id, subject and group of operations that somebody should claim now."""
+    query = (
+        sa.select(operations.c.id, operations.c.subject, operations.c.group_name)
+        .where(claimable(moment, groups))
+        .order_by(operations.c.wake_at, operations.c.id)
+        .limit(limit)
+    )
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def next_wake(conn: sa.Connection, groups: Sequence[str] | None) -> str | None:
+    """The earliest time at which a waiting operation wants to be advanced; "" means at once."""
+    query = sa.select(sa.func.min(operations.c.wake_at)).where(_live, operations.c.owner.is_(None))
+    if groups is not None:
+        query = query.where(operations.c.group_name.in_(groups))
+    return conn.execute(query).scalar()
+
+
+def owned(conn: sa.Connection, me: str) -> dict[str, str | None]:
+    """Operations this incarnation owns, with the reason of an abort that was asked for."""
+    query = sa.select(operations.c.id, operations.c.abort_reason).where(
+        _live, operations.c.owner == me
+    )
+    return {row.id: row.abort_reason for row in conn.execute(query)}
+
+
+def parked_in_future(conn: sa.Connection, moment: str) -> list[Row]:
+    """Waiting operations whose parking time lies ahead: the wall clock has jumped back since."""
+    query = sa.select(operations.c.id, operations.c.parked_at, operations.c.wake_at).where(
+        _live,
+        operations.c.owner.is_(None),
+        operations.c.parked_at > moment,
+        operations.c.wake_at > AT_ONCE,
+    )
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def move_wake(conn: sa.Connection, op_id: str, old: str, *, wake_at: str, parked_at: str) -> None:
+    conn.execute(
+        sa.update(operations)
+        .where(operations.c.id == op_id, operations.c.owner.is_(None), operations.c.wake_at == old)
+        .values(wake_at=wake_at, parked_at=parked_at)
+    )
+
+
+# -- saves ----------------------------------------------------------------------------------------
+
+
+def fence(conn: sa.Connection, wanted: dict[str, int]) -> dict[str, str | None]:
+    """Lock operations that are still ours (id: epoch) and give their abort reasons; lost ones are absent."""
+    query = (
+        sa.select(operations.c.id, operations.c.epoch, operations.c.abort_reason)
+        .where(operations.c.id.in_(list(wanted)), _live)
+        .order_by(operations.c.id)
+        .with_for_update()
+    )
+    return {row.id: row.abort_reason for row in conn.execute(query) if row.epoch == wanted[row.id]}
+
+
+def change(conn: sa.Connection, op_id: str, values: Row) -> None:
+    conn.execute(sa.update(operations).where(operations.c.id == op_id).values(values))
+
+
+_STEP_COLUMNS = [column.name for column in steps.columns]
+_UPDATED = [name for name in _STEP_COLUMNS if name not in ("operation_id", "seq")]
+
+
+def _upsert(make: Any) -> Any:
+    statement = make(steps)
+    return statement.on_conflict_do_update(
+        index_elements=["operation_id", "seq"],
+        set_={name: statement.excluded[name] for name in _UPDATED},
+    )
+
+
+_UPSERT_SQLITE = _upsert(sqlite_insert)
+_UPSERT_POSTGRES = _upsert(postgres_insert)
+
+
+def save_steps(conn: sa.Connection, rows: Iterable[StepRow]) -> None:
+    values = [
+        {
+            **{name: getattr(row, name) for name in _STEP_COLUMNS},
+            "fault": to_json(row.fault) if row.fault is not None else None,
+        }
+        for row in rows
+    ]
+    if values:
+        statement = _UPSERT_SQLITE if conn.dialect.name == "sqlite" else _UPSERT_POSTGRES
+        conn.execute(statement, values)
+
+
+def find_signal(
+    conn: sa.Connection, op_id: str, name: str, *, newest: bool
+) -> tuple[int, str] | None:
+    order = signals.c.id.desc() if newest else signals.c.id.asc()
+    row = conn.execute(
+        sa.select(signals.c.id, signals.c.payload)
+        .where(signals.c.operation_id == op_id, signals.c.name == name)
+        .order_by(order)
+        .limit(1)
+    ).first()
+    return None if row is None else (row.id, row.payload)
+
+
+def take_signal(conn: sa.Connection, op_id: str, name: str, number: int, *, older: bool) -> None:
+    """Remove a consumed signal, with `older` also those that came before it."""
+    chosen = signals.c.id <= number if older else signals.c.id == number
+    conn.execute(
+        sa.delete(signals).where(signals.c.operation_id == op_id, signals.c.name == name, chosen)
+    )
+
+
+def forget_signals(conn: sa.Connection, op_id: str, name: str | None = None) -> int:
+    statement = sa.delete(signals).where(signals.c.operation_id == op_id)
+    if name is not None:
+        statement = statement.where(signals.c.name == name)
+    return conn.execute(statement).rowcount
+
+
+# -- history --------------------------------------------------------------------------------------
+
+
+def durations(
+    conn: sa.Connection, kind: str, step: str, profile: str, limit: int = 200
+) -> list[float]:
+    """Seconds that this step took in the last operations of this kind on this profile."""
+    recent = (
+        sa.select(operations.c.id)
+        .where(
+            operations.c.kind == kind,
+            operations.c.profile == profile,
+            operations.c.ended_at.is_not(None),
+        )
+        .order_by(operations.c.ended_at.desc())
+        .limit(limit)
+    )
+    query = sa.select(steps.c.duration).where(
+        steps.c.operation_id.in_(recent.scalar_subquery()),
+        steps.c.name == step,
+        steps.c.state == "done",
+        steps.c.duration.is_not(None),
+    )
+    return [float(value) for value in conn.execute(query).scalars() if value is not None]
+
+
+def is_abort(record: FaultRecord) -> bool:
+    return record.kind == Kind.ABORTED

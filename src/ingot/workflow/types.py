@@ -1,0 +1,180 @@
+"""Shapes that workflow authors and their callers meet."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..kit.faults import Fault, Kind
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from .op import Op
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How a step that met a transient fault is tried again: first, first*factor, ... up to most, seconds.
+
+    attempts: at most so many; None leaves it to the deadline. A fault's own retry_after overrides the delay
+    (it is never shortened).
+    """
+
+    first: float = 1.0
+    factor: float = 2.0
+    most: float = 30.0
+    attempts: int | None = None
+
+    def delay(self, attempt: int, retry_after: float | None) -> float:
+        computed = min(self.first * self.factor ** min(attempt - 1, 30), self.most)
+        return max(computed, retry_after or 0.0)
+
+
+DEFAULT = Retry()
+#: For steps whose author knows that trying again is useless.
+ONCE = Retry(attempts=1)
+
+Run = Callable[["Op", Any], Awaitable[Any]]
+OnSuccess = Callable[["sa.Connection", "Op", Any], None]
+OnFailure = Callable[["sa.Connection", "Op", Fault], None]
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A kind of long work.
+
+    input: the msgspec type of its input (None: plain JSON).
+    run: the story; async, from top to bottom, deterministic between its steps.
+    on_success / on_failure: run in the transaction that ends the operation. Aborts come to on_failure with
+    fault.kind ABORTED. They may be run more than once when that transaction has to be repeated.
+    """
+
+    kind: str
+    input: Any
+    run: Run
+    on_success: OnSuccess | None = None
+    on_failure: OnFailure | None = None
+    version: int = 1
+    title: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.title or self.kind
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """An operation as others see it. state: running, waiting, undoing, done, failed or aborted."""
+
+    id: str
+    kind: str
+    version: int
+    subject: str
+    input: Any
+    profile: str
+    group: str
+    project_id: str | None
+    request_id: str | None
+    requested_by: str
+    state: str
+    step: str | None
+    waiting_for: str | None
+    what: str | None
+    wake_at: str | None
+    owner: str | None
+    epoch: int
+    abort_reason: str | None
+    abort_by: str | None
+    fault: FaultRecord | None
+    result: Any
+    created_at: str
+    ended_at: str | None
+
+    @property
+    def live(self) -> bool:
+        return self.ended_at is None
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """A recorded step. sort: step, commit, wait, sleep or undo; state: running, retry, waiting, done, failed."""
+
+    operation_id: str
+    seq: int
+    name: str
+    key: str | None
+    sort: str
+    state: str
+    attempt: int
+    result: str | None
+    fault: FaultRecord | None
+    started_at: str
+    deadline_at: str | None
+    ended_at: str | None
+    duration: float | None
+
+    @property
+    def label(self) -> str:
+        return label(self.name, self.key)
+
+
+def label(name: str, key: str | None) -> str:
+    return name if key is None else f"{name} [{key}]"
+
+
+class FaultRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault as it is stored with a step or an operation; never holds the internal text."""
+
+    kind: str
+    text: str
+    next_action: str = ""
+    details: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, fault: Fault) -> FaultRecord:
+        details = msgspec.to_builtins(fault.details, enc_hook=str)
+        return cls(
+            kind=str(fault.kind), text=fault.text, next_action=fault.next_action, details=details
+        )
+
+    def fault(self) -> Fault:
+        return Fault(
+            self.text,
+            kind=Kind(self.kind),
+            next_action=self.next_action,
+            details=dict(self.details),
+        )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An operation that this process owns until it parks, ends or loses its lease.
+
+    interrupted: another worker (or an earlier life of this one) owned it and did not give it back, so the
+    step at the front may have been run before.
+    """
+
+    operation: OperationRow
+    steps: dict[int, StepRow] = field(default_factory=dict[int, StepRow])
+    interrupted: bool = False
+
+
+class Parked(BaseException):
+    """The story waits: its row is saved and the coroutine ends. Not an Exception, so that authors cannot
+    catch it by accident."""
+
+
+class Lost(BaseException):
+    """Another worker owns the operation now; this one stops quietly."""
+
+
+class Stopped(BaseException):
+    """The process is going down; the operation is given back."""
+
+
+class Changed(Exception):
+    """The story told another step than the record has at this place."""
