@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-EMPTY: Mapping[str, object] = MappingProxyType({})
+
+def _empty() -> Mapping[str, object]:
+    return MappingProxyType({})
 
 
 class PowerState(StrEnum):
@@ -67,7 +69,7 @@ class Access:
     """
 
     driver: str
-    options: Mapping[str, object] = field(default=EMPTY, repr=False)
+    options: Mapping[str, object] = field(default_factory=_empty, repr=False)
     key: str = ""
 
     def text(self, name: str, default: str = "") -> str:

@@ -1,0 +1,82 @@
+"""The imaginary machines behind the `fake-hardware` type.
+
+State is kept per process and per machine (the option `fake_id`, else the node's key). Whoever wants
+it to survive a restart stores `snapshot()` and gives it to `restore()`.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid as uuid_module
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+
+from ingot.drivers.types import BootDevice, BootMode, PowerState
+
+NAMESPACE = uuid_module.UUID("6f5b1c52-5a3c-4b52-9d4c-8f6c5f0f2a11")
+
+
+@dataclass
+class FakeMachine:
+    """One imaginary machine. `power_cycles` counts how often it went from off to on."""
+
+    key: str
+    uuid: str
+    serial: str
+    mac: str
+    power: PowerState = PowerState.OFF
+    power_cycles: int = 0
+    boot_device: BootDevice = BootDevice.PXE
+    boot_persistent: bool = False
+    boot_mode: BootMode = BootMode.UEFI
+    iso: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    bios: dict[str, str] = field(default_factory=lambda: {"virtualization": "on"})
+    random_state: random.Random = field(default_factory=random.Random, repr=False, compare=False)
+
+    def switch(self, power: PowerState) -> None:
+        """Change the power; a start consumes a one-time boot device."""
+        if power is PowerState.ON and self.power is not PowerState.ON:
+            self.power_cycles += 1
+            if not self.boot_persistent:
+                self.boot_device = BootDevice.DISK
+        self.power = power
+
+
+class FakeWorld:
+    """All imaginary machines of a process; made on first use. `seed` fixes delays and failures."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self._machines: dict[str, FakeMachine] = {}
+
+    def machine(self, key: str) -> FakeMachine:
+        """The machine of that name, with a uuid, serial and MAC derived from it."""
+        if key not in self._machines:
+            identity = uuid_module.uuid5(NAMESPACE, key)
+            tail = identity.bytes[:5].hex(":")
+            made = FakeMachine(key, str(identity), f"FAKE{identity.hex[:10].upper()}", f"02:{tail}")
+            made.random_state.seed(f"{self.seed}:{key}")
+            self._machines[key] = made
+        return self._machines[key]
+
+    def snapshot(self) -> dict[str, dict[str, object]]:
+        """JSON-able state of all machines (without passwords and random state)."""
+        return {key: _plain(machine) for key, machine in self._machines.items()}
+
+    def restore(self, saved: Mapping[str, Mapping[str, object]]) -> None:
+        """Take over what `snapshot` gave; unknown keys of a machine are ignored."""
+        kinds = {"power": PowerState, "boot_device": BootDevice, "boot_mode": BootMode}
+        names = {f.name for f in fields(FakeMachine)} - {"random_state", "key"}
+        for key, values in saved.items():
+            machine = self.machine(key)
+            for name in names & set(values):
+                value = values[name]
+                setattr(machine, name, kinds[name](value) if name in kinds else value)
+
+
+def _plain(machine: FakeMachine) -> dict[str, object]:
+    state = asdict(machine)
+    del state["random_state"], state["password"]
+    return {k: str(v) if isinstance(v, PowerState | BootDevice) else v for k, v in state.items()}

@@ -1,0 +1,1 @@
+"""Flat network: one shared network; which VIF goes to which port."""

@@ -1,0 +1,251 @@
+"""The table: hardware type -> capability -> named interfaces, the first being the default.
+
+Names and orders follow the Bare Metal API's usual ones (reference/ironic.md 3.1), so that an
+operator's node definitions work unchanged. Factories import their family when first used: a
+process that only serves the API loads no driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ingot.drivers.context import DriverContext
+from ingot.drivers.registry import HardwareType, InterfaceSpec, Registry
+
+if TYPE_CHECKING:
+    from ingot.drivers.options import Option
+
+Row = tuple[InterfaceSpec, ...]
+
+
+def build_registry(
+    context: DriverContext,
+    *,
+    enabled_hardware_types: Iterable[str] | None = None,
+    enabled_interfaces: Mapping[str, Iterable[str]] | None = None,
+) -> Registry:
+    """The registry over all hardware types of this file."""
+    return Registry(
+        context,
+        hardware_types(),
+        enabled_hardware_types=enabled_hardware_types,
+        enabled_interfaces=enabled_interfaces,
+    )
+
+
+def hardware_types() -> tuple[HardwareType, ...]:
+    """All hardware types, in the order in which they are shown."""
+    return (_redfish(), _ipmi(), _manual(), _fake())
+
+
+def _redfish() -> HardwareType:
+    from ingot.drivers.redfish import interfaces as redfish
+
+    return HardwareType(
+        "redfish",
+        "Servers with a Redfish service in their controller.",
+        {
+            **_generic(),
+            "power": (redfish.POWER,),
+            "management": (redfish.MANAGEMENT, _noop_management()),
+            "boot": (redfish.IPXE_BOOT, redfish.PXE_BOOT, redfish.HTTP_BOOT, redfish.MEDIA_BOOT),
+            "console": (_no("console"), *redfish.CONSOLES),
+            "vendor": (redfish.VENDOR, _no("vendor")),
+            "inspect": (_agent("inspect"), redfish.INSPECT, _no("inspect")),
+        },
+    )
+
+
+def _ipmi() -> HardwareType:
+    from ingot.drivers.ipmi import interfaces as ipmi
+
+    return HardwareType(
+        "ipmi",
+        "Servers with an IPMI 2.0 controller, by ipmitool.",
+        {
+            **_generic(),
+            "power": (ipmi.POWER,),
+            "management": (ipmi.MANAGEMENT, _noop_management()),
+            "boot": (ipmi.IPXE_BOOT, ipmi.PXE_BOOT),
+            "console": (ipmi.CONSOLE, ipmi.SOCAT_CONSOLE, _no("console")),
+            "vendor": (ipmi.VENDOR, _no("vendor")),
+        },
+    )
+
+
+def _manual() -> HardwareType:
+    boot = InterfaceSpec("boot", "ipxe", _manual_boot, _ramdisk_options())
+    pxe = InterfaceSpec("boot", "pxe", _manual_boot, _ramdisk_options())
+    return HardwareType(
+        "manual-management",
+        "Machines without a usable controller; a human switches them.",
+        {
+            **_generic(),
+            "power": (InterfaceSpec("power", "manual", _manual_power), _fake_spec("power")),
+            "management": (_noop_management(), _fake_spec("management")),
+            "boot": (boot, pxe),
+            "deploy": (*_deploys(), _no("deploy", "noop")),
+        },
+    )
+
+
+def _fake() -> HardwareType:
+    generic = _generic()
+    table = {name: (_fake_spec(name), *generic[name]) for name in generic}
+    table["power"] = (_fake_spec("power"),)
+    table["management"] = (_fake_spec("management"), _noop_management())
+    boot = InterfaceSpec("boot", "ipxe", _fake_ipxe_boot, _ramdisk_options())
+    pxe = InterfaceSpec("boot", "pxe", _fake_ipxe_boot, _ramdisk_options())
+    table["boot"] = (_fake_spec("boot"), boot, pxe)
+    table["network"] = (*generic["network"][1:], *generic["network"][:1], _fake_spec("network"))
+    table["vendor"] = (_fake_spec("vendor", "fake-vendor-b"), _no("vendor"))
+    table["storage"] = (*generic["storage"], _fake_spec("storage"))
+    table["console"] = (_fake_spec("console"), _no("console"))
+    return HardwareType("fake-hardware", "Imaginary machines, for tests and rehearsals.", table)
+
+
+def _generic() -> dict[str, Row]:
+    return {
+        "boot": (),
+        "deploy": _deploys(),
+        "inspect": (_agent("inspect"), _no("inspect")),
+        "network": (
+            InterfaceSpec("network", "flat", _flat_network),
+            InterfaceSpec("network", "noop", _noop_network),
+        ),
+        "storage": (_no("storage", "noop"),),
+        "console": (_no("console"),),
+        "raid": (_no("raid"), _agent("raid")),
+        "bios": (_no("bios"),),
+        "firmware": (_no("firmware"),),
+        "vendor": (_no("vendor"),),
+        "rescue": (_agent("rescue"), _no("rescue")),
+    }
+
+
+def _deploys() -> Row:
+    from ingot.drivers.agent.interfaces import AGENT_OPTIONS
+
+    return (
+        InterfaceSpec("deploy", "direct", _direct_deploy, AGENT_OPTIONS),
+        InterfaceSpec("deploy", "ramdisk", _ramdisk_deploy, _ramdisk_options()),
+    )
+
+
+def _ramdisk_options() -> tuple[Option, ...]:
+    from ingot.drivers.agent.interfaces import RAMDISK_OPTIONS
+
+    return RAMDISK_OPTIONS
+
+
+def _direct_deploy(context: DriverContext) -> object:
+    from ingot.drivers.agent.interfaces import DirectDeploy
+
+    return DirectDeploy()
+
+
+def _ramdisk_deploy(context: DriverContext) -> object:
+    from ingot.drivers.agent.interfaces import RamdiskDeploy
+
+    return RamdiskDeploy()
+
+
+def _agent(capability: str) -> InterfaceSpec:
+    def make(context: DriverContext) -> object:
+        from ingot.drivers.agent import interfaces
+
+        kinds = {
+            "inspect": interfaces.AgentInspect,
+            "raid": interfaces.AgentRaid,
+            "rescue": interfaces.AgentRescue,
+        }
+        return kinds[capability]()
+
+    return InterfaceSpec(capability, "agent", make)
+
+
+def _no(capability: str, name: str | None = None) -> InterfaceSpec:
+    def make(context: DriverContext) -> object:
+        from ingot.drivers import none
+
+        kinds: dict[str, type[object]] = {
+            "inspect": none.NoInspect,
+            "console": none.NoConsole,
+            "deploy": none.NoDeploy,
+            "raid": none.NoRaid,
+            "bios": none.NoBios,
+            "firmware": none.NoFirmware,
+            "vendor": none.NoVendor,
+            "rescue": none.NoRescue,
+            "storage": none.NoStorage,
+        }
+        return kinds[capability]()
+
+    return InterfaceSpec(capability, name or f"no-{capability}", make)
+
+
+def _flat_network(context: DriverContext) -> object:
+    from ingot.drivers.flat.network import FlatNetwork
+
+    return FlatNetwork()
+
+
+def _noop_network(context: DriverContext) -> object:
+    from ingot.drivers.flat.network import NoopNetwork
+
+    return NoopNetwork()
+
+
+def _manual_power(context: DriverContext) -> object:
+    from ingot.drivers.manual.power import ManualPower
+
+    return ManualPower()
+
+
+def _make_noop_management(context: DriverContext) -> object:
+    from ingot.drivers.manual.power import NoopManagement
+
+    return NoopManagement()
+
+
+def _noop_management() -> InterfaceSpec:
+    return InterfaceSpec("management", "noop", _make_noop_management)
+
+
+def _manual_boot(context: DriverContext) -> object:
+    from ingot.drivers.ipxe.boot import IpxeBoot
+    from ingot.drivers.manual.power import NoopManagement
+
+    return IpxeBoot(NoopManagement())
+
+
+def _fake_ipxe_boot(context: DriverContext) -> object:
+    from ingot.drivers.fake.hardware import FakeManagement
+    from ingot.drivers.ipxe.boot import IpxeBoot
+
+    return IpxeBoot(FakeManagement(context))
+
+
+def _fake_spec(capability: str, name: str = "fake") -> InterfaceSpec:
+    from ingot.drivers.fake import hardware as fake
+
+    def make(context: DriverContext) -> object:
+        touching = {
+            "power": fake.FakePower,
+            "management": fake.FakeManagement,
+            "boot": fake.FakeBoot,
+            "deploy": fake.FakeDeploy,
+            "inspect": fake.FakeInspect,
+            "console": fake.FakeConsole,
+            "raid": fake.FakeRaid,
+            "bios": fake.FakeBios,
+            "firmware": fake.FakeFirmware,
+            "vendor": fake.FakeVendor,
+            "rescue": fake.FakeRescue,
+        }
+        plain = {"network": fake.FakeNetwork, "storage": fake.FakeStorage}
+        return plain[capability]() if capability in plain else touching[capability](context)
+
+    options, prefixes = (fake.OPTIONS, fake.PREFIXES) if capability == "power" else ((), ())
+    return InterfaceSpec(capability, name, make, options, prefixes)

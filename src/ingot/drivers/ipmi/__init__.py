@@ -1,0 +1,1 @@
+"""IPMI over LAN: ipmitool as a subprocess, one call in flight per controller."""

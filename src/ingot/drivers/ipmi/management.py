@@ -1,0 +1,156 @@
+"""Boot device, sensors, identity and health over IPMI.
+
+Boot flags are written and read raw (IPMI 2.0, table 28-14): ipmitool's `chassis bootdev` cannot say
+"UEFI, for good" on all its versions, and its text output differs.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from ingot.drivers.context import DriverContext
+from ingot.drivers.faults import DriverFault, Refused, Unsupported
+from ingot.drivers.identity import canonical_uuid
+from ingot.drivers.ipmi.tool import IpmiTool
+from ingot.drivers.types import Access, BootChoice, BootDevice, BootMode, Identity, Sensor
+
+DEVICES = {
+    BootDevice.PXE: 1,
+    BootDevice.DISK: 2,
+    BootDevice.SAFE: 3,
+    BootDevice.CDROM: 5,
+    BootDevice.BIOS: 6,
+    BootDevice.FLOPPY: 15,
+}
+VALID, PERSISTENT, EFI = 0x80, 0x40, 0x20
+UNITS = {
+    "degrees c": ("temperature", "C"),
+    "rpm": ("fan", "RPM"),
+    "volts": ("voltage", "V"),
+    "amps": ("current", "A"),
+    "watts": ("power", "W"),
+    "percent": ("other", "%"),
+}
+HEALTH = {"ok": "ok", "nc": "warning", "cr": "critical", "nr": "critical"}
+
+
+class IpmiManagement:
+    def __init__(self, context: DriverContext) -> None:
+        self._tool = context.shared(IpmiTool, lambda: IpmiTool(context))
+
+    def supported_boot_devices(self, access: Access) -> tuple[BootDevice, ...]:
+        return tuple(DEVICES)
+
+    async def get_boot_device(self, access: Access) -> BootChoice:
+        data = await self._tool.raw(access, 0x00, 0x09, 0x05, 0x00, 0x00)
+        if len(data) < 4:
+            raise Refused(f"boot flags are {len(data)} bytes long: {data.hex()}")
+        if not data[2] & VALID:
+            return BootChoice(None, None, None)
+        code = (data[3] >> 2) & 0x0F
+        device = next((d for d, known in DEVICES.items() if known == code), None)
+        mode = BootMode.UEFI if data[2] & EFI else BootMode.BIOS
+        return BootChoice(device, bool(data[2] & PERSISTENT), mode)
+
+    async def set_boot_device(
+        self,
+        access: Access,
+        device: BootDevice,
+        persistent: bool = False,
+        mode: BootMode | None = None,
+    ) -> None:
+        if device not in DEVICES:
+            raise Unsupported(f"IPMI has no boot device {device.value}")
+        if access.flag("ipmi_disable_boot_timeout", True):
+            # Else the flags lapse when the machine needs more than 60 s to look at them.
+            await self._tolerant_raw(access, 0x00, 0x08, 0x03, 0x08)
+        flags = VALID | (PERSISTENT if persistent else 0)
+        flags |= EFI if mode is BootMode.UEFI else 0
+        code = DEVICES[device] << 2
+        await self._tool.raw(access, 0x00, 0x08, 0x05, flags, code, 0x00, 0x00, 0x00)
+        await self._verify(access, device)
+
+    def supported_boot_modes(self, access: Access) -> tuple[BootMode, ...]:
+        return (BootMode.BIOS, BootMode.UEFI)
+
+    async def get_boot_mode(self, access: Access) -> BootMode | None:
+        return (await self.get_boot_device(access)).mode
+
+    async def set_boot_mode(self, access: Access, mode: BootMode) -> None:
+        raise Unsupported(
+            "IPMI can only ask for a boot mode together with a boot device",
+            next_action="Set the mode in the firmware's menu; give boot_mode with the boot device.",
+        )
+
+    async def sensors(self, access: Access) -> tuple[Sensor, ...]:
+        text = await self._tool.run(access, "-c", "sdr", "list", "full", seconds=90.0)
+        return tuple(_sensor(row) for row in csv.reader(io.StringIO(text)) if len(row) >= 4)
+
+    async def identity(self, access: Access) -> Identity:
+        uuid = ""
+        try:
+            guid = await self._tool.raw(access, 0x06, 0x37)
+            # Shown as SMBIOS has it; `identity.compare` tolerates the other orders.
+            uuid = canonical_uuid((guid[3::-1] + guid[5:3:-1] + guid[7:5:-1] + guid[8:]).hex())
+        except (Unsupported, Refused):
+            pass
+        try:
+            fru = _fields(await self._tool.run(access, "fru", "print", "0"))
+        except (Unsupported, Refused):
+            fru = {}
+        return Identity(
+            uuid=uuid,
+            serial=_first(fru, "Product Serial", "Chassis Serial", "Board Serial"),
+            manufacturer=_first(fru, "Product Manufacturer", "Board Mfg"),
+            model=_first(fru, "Product Name", "Board Product"),
+        )
+
+    async def health(self, access: Access) -> str:
+        status = _fields(await self._tool.run(access, "chassis", "status"))
+        faults = ("Main Power Fault", "Power Overload", "Drive Fault", "Cooling/Fan Fault")
+        bad = any(status.get(name, "false").lower() == "true" for name in faults)
+        return "critical" if bad else "ok"
+
+    async def _verify(self, access: Access, device: BootDevice) -> None:
+        """Some controllers accept a boot device and forget it; some can't be asked."""
+        try:
+            found = await self.get_boot_device(access)
+        except (Unsupported, Refused):
+            return
+        if found.device is not device:
+            told = found.device.value if found.device else "none"
+            raise Refused(
+                f"boot device {device.value} was accepted, but the controller reports {told}",
+                next_action="Reset the controller (bmc_reset) or update its firmware.",
+            )
+
+    async def _tolerant_raw(self, access: Access, *data: int) -> None:
+        try:
+            await self._tool.raw(access, *data)
+        except (Unsupported, Refused) as fault:
+            # Not every controller knows the timer; the boot flags still count.
+            assert isinstance(fault, DriverFault)
+
+
+def _fields(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if colon and value.strip():
+            found.setdefault(name.strip(), value.strip())
+    return found
+
+
+def _first(fields: dict[str, str], *names: str) -> str:
+    return next((fields[name] for name in names if fields.get(name)), "")
+
+
+def _sensor(row: list[str]) -> Sensor:
+    name, value, unit, status = (cell.strip() for cell in row[:4])
+    kind, short = UNITS.get(unit.lower(), ("other", unit))
+    try:
+        number: float | None = float(value)
+    except ValueError:
+        number = None
+    return Sensor(name, kind, number, short, HEALTH.get(status.lower(), "unknown"))

@@ -1,0 +1,1 @@
+"""Machines without a controller: a human switches them."""

@@ -1,0 +1,135 @@
+"""How a power state is reached and proved; the same for every protocol.
+
+Only the reading and the single command differ between protocols. Here: read first, send only what
+is needed, poll until the state is there, tolerate a controller that is silent or busy for a moment,
+send a hard command once more when it seems to have been lost, and say exactly what was done.
+A reboot is off, proved, then on, proved: a reset that did nothing would look the same as one that
+did, so it is not used for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from ingot.drivers.faults import Busy, Refused, Unreachable
+from ingot.drivers.types import PowerOutcome, PowerState, PowerTarget
+from ingot.kit.clock import Clock
+
+DEFAULT_TIMEOUT = 60.0
+FIRST_POLL_SECONDS = 0.2
+LONGEST_POLL_SECONDS = 3.0
+RESEND_AFTER_FRACTION = 0.4
+
+
+@dataclass(frozen=True)
+class PowerLines:
+    """The two things a protocol supplies.
+
+    send(target): target is ON, OFF (hard) or SOFT_OFF; returns the device's name of the command.
+    """
+
+    read: Callable[[], Awaitable[PowerState]]
+    send: Callable[[PowerTarget], Awaitable[str]]
+
+
+async def reach(
+    lines: PowerLines, target: PowerTarget, clock: Clock, timeout: float | None = None
+) -> PowerOutcome:
+    """Bring the machine to `target`. Raises Refused when it was not reached in `timeout` s."""
+    attempt = _Attempt(lines, clock, DEFAULT_TIMEOUT if timeout is None else timeout)
+    before = await attempt.read()
+    for leg in _legs(target, before):
+        await attempt.go(leg)
+    after = before if not attempt.commands else attempt.seen
+    return PowerOutcome(bool(attempt.commands), before, after, tuple(attempt.commands))
+
+
+def _legs(target: PowerTarget, before: PowerState) -> tuple[PowerTarget, ...]:
+    if target is PowerTarget.ON:
+        return () if before is PowerState.ON else (PowerTarget.ON,)
+    if target in (PowerTarget.OFF, PowerTarget.SOFT_OFF):
+        return () if before is PowerState.OFF else (target,)
+    if before is PowerState.OFF:
+        return (PowerTarget.ON,)
+    down = PowerTarget.SOFT_OFF if target is PowerTarget.SOFT_REBOOT else PowerTarget.OFF
+    return (down, PowerTarget.ON)
+
+
+class _Attempt:
+    def __init__(self, lines: PowerLines, clock: Clock, timeout: float) -> None:
+        self._lines = lines
+        self._clock = clock
+        self._timeout = timeout
+        self._deadline = clock.monotonic() + timeout
+        self._trouble: Unreachable | Busy | None = None
+        self.commands: list[str] = []
+        self.seen = PowerState.ERROR
+
+    async def read(self) -> PowerState:
+        """Read, retrying a busy controller; an unreachable one is reported at once."""
+        while True:
+            try:
+                self.seen = await self._lines.read()
+                return self.seen
+            except Busy as fault:
+                await self._pause_or_raise(fault)
+
+    async def go(self, leg: PowerTarget) -> None:
+        sent_at = await self._send(leg)
+        left = self._deadline - sent_at
+        resend_at = sent_at + left * RESEND_AFTER_FRACTION
+        may_resend = leg is not PowerTarget.SOFT_OFF
+        poll = FIRST_POLL_SECONDS
+        while not await self._reached(leg):
+            now = self._clock.monotonic()
+            if now >= self._deadline:
+                raise self._gave_up(leg)
+            if may_resend and now >= resend_at:
+                may_resend = False
+                await self._send(leg)
+            await self._clock.sleep(min(poll, max(self._deadline - now, 0.01)))
+            poll = min(poll * 1.5, LONGEST_POLL_SECONDS)
+
+    async def _send(self, leg: PowerTarget) -> float:
+        while True:
+            try:
+                self.commands.append(await self._lines.send(leg))
+                return self._clock.monotonic()
+            except Busy as fault:
+                await self._pause_or_raise(fault)
+            except Refused:
+                # Some controllers refuse a command whose effect is already there.
+                if await self._reached(leg):
+                    return self._clock.monotonic()
+                raise
+
+    async def _reached(self, leg: PowerTarget) -> bool:
+        try:
+            self.seen = await self._lines.read()
+            self._trouble = None
+        except (Unreachable, Busy) as fault:
+            # Many controllers go silent for seconds while the power changes.
+            self._trouble = fault
+            return False
+        return self.seen is leg.final
+
+    async def _pause_or_raise(self, fault: Busy) -> None:
+        pause = fault.retry_after or 1.0
+        if self._clock.monotonic() + pause >= self._deadline:
+            raise fault
+        await self._clock.sleep(pause)
+
+    def _gave_up(self, leg: PowerTarget) -> Exception:
+        if self._trouble is not None:
+            return self._trouble
+        sent = ", ".join(self.commands)
+        soft = leg is PowerTarget.SOFT_OFF
+        return Refused(
+            f"still {self.seen.value} {self._timeout:g} s after {sent}; {leg.value} was asked",
+            next_action=(
+                "The operating system did not shut down: use a hard power off."
+                if soft
+                else "Look at the machine's console and its controller's event log."
+            ),
+        )

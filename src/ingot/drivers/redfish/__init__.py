@@ -1,0 +1,1 @@
+"""Redfish: power, management and virtual media over HTTPS with aiohttp."""

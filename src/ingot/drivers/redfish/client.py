@@ -1,0 +1,346 @@
+"""Redfish over HTTPS: kept connections, authentication, and what a reply means.
+
+One `RedfishClient` per process. Calls to one controller pass its gate one at a time. Sessions are
+used where the service offers them (`redfish_auth_type` auto or session): a token costs the
+controller far less than a password check at every call. Replies become JSON or one of the faults
+with the service's own messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from ingot.drivers.context import DriverContext
+from ingot.drivers.faults import (
+    BadCredentials,
+    Busy,
+    DriverFault,
+    Refused,
+    Unreachable,
+    Unsupported,
+)
+from ingot.drivers.redfish.shape import Json, is_map
+from ingot.drivers.redfish.words import busy_message, retry_after, words_of
+from ingot.drivers.types import Access
+
+CALL_SECONDS = 60.0
+CONNECT_SECONDS = 10.0
+LONGEST_REPLY = 8 << 20
+TRANSIENT = frozenset({429, 502, 503, 504})
+
+
+class HttpRefused(Refused):
+    """Refused, with the HTTP status that said so."""
+
+    status: int = 0
+
+
+class NotThere(Unsupported):
+    """404: the resource does not exist at this service."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One Redfish service as the node's driver_info describes it."""
+
+    base: str
+    prefix: str
+    user: str
+    password: str
+    verify: bool | str
+    auth: str
+
+    @property
+    def root(self) -> str:
+        return f"{self.prefix}/"
+
+    @property
+    def key(self) -> str:
+        """Changes when any detail changes, so that a corrected password is used at once."""
+        text = f"{self.base}\0{self.user}\0{self.password}\0{self.verify}\0{self.auth}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass
+class Reply:
+    """status, lower-case headers and the JSON body ({} when there is none)."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Json
+
+
+@dataclass
+class _Login:
+    token: str = ""
+    session_path: str = ""
+    basic: bool = False
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def service_of(access: Access) -> Service:
+    """The service that `access` describes; raises Unsupported for an address that is no URL."""
+    address = access.text("redfish_address").strip().rstrip("/")
+    if "://" not in address:
+        address = f"https://{address}"
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Unsupported(
+            f"redfish_address {address} is not an http or https address",
+            next_action="Correct redfish_address.",
+        )
+    verify = access.options.get("redfish_verify_ca", True)
+    return Service(
+        base=f"{parts.scheme}://{parts.netloc}",
+        prefix=access.text("redfish_root_prefix", "/redfish/v1").rstrip("/"),
+        user=access.text("redfish_username"),
+        password=access.text("redfish_password"),
+        verify=verify if isinstance(verify, bool) else str(verify),
+        auth=access.text("redfish_auth_type", "auto").lower(),
+    )
+
+
+class RedfishClient:
+    """All Redfish services of the process."""
+
+    def __init__(self, context: DriverContext) -> None:
+        self._gates = context.gates
+        self._http: aiohttp.ClientSession | None = None
+        self._logins: dict[str, _Login] = {}
+        self._services: dict[str, Service] = {}
+        self._tls: dict[bool | str, ssl.SSLContext | bool] = {}
+        context.on_close(self.aclose)
+
+    async def get(self, access: Access, path: str) -> Reply:
+        return await self.call(access, "GET", path)
+
+    async def post(self, access: Access, path: str, body: Json) -> Reply:
+        return await self.call(access, "POST", path, body)
+
+    async def patch(self, access: Access, path: str, body: Json, etag: str = "") -> Reply:
+        """PATCH with If-Match; falls back for services that mistake their own ETags."""
+        tries = [etag, etag.removeprefix("W/"), "*", ""] if etag else ["", "*"]
+        last: HttpRefused | None = None
+        for match in dict.fromkeys(tries):
+            try:
+                headers = {"If-Match": match} if match else {}
+                return await self.call(access, "PATCH", path, body, headers)
+            except HttpRefused as refused:
+                if refused.status not in (412, 428):
+                    raise
+                last = refused
+        assert last is not None
+        raise last
+
+    async def call(
+        self,
+        access: Access,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """One request through the controller's gate, logging in (again) where needed."""
+        service = service_of(access)
+        gate = self._gates.gate(f"redfish:{service.base}")
+        return await gate.run(lambda: self._authorised(service, method, path, body, headers or {}))
+
+    async def aclose(self) -> None:
+        """End our sessions at the services (a few seconds at most) and close connections."""
+        if self._http is None:
+            return
+        ends = [
+            self._send(self._services[key], "DELETE", login.session_path, None, login.headers)
+            for key, login in self._logins.items()
+            if login.session_path
+        ]
+        try:
+            async with asyncio.timeout(5):
+                await asyncio.gather(*ends, return_exceptions=True)
+        except TimeoutError:
+            pass
+        self._logins.clear()
+        await self._http.close()
+        self._http = None
+
+    async def _authorised(
+        self,
+        service: Service,
+        method: str,
+        path: str,
+        body: Json | None,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        login = self._logins.get(service.key)
+        known = login is not None
+        if login is None:
+            login = await self._login(service)
+        reply = await self._send(service, method, path, body, {**headers, **login.headers})
+        if reply.status == 401 and known and not login.basic:
+            # The service forgot our session (it expired, or the controller restarted).
+            self._logins.pop(service.key, None)
+            login = await self._login(service)
+            reply = await self._send(service, method, path, body, {**headers, **login.headers})
+        if reply.status < 300:
+            return reply
+        if reply.status == 401:
+            self._logins.pop(service.key, None)
+        raise fault_of(service, method, path, reply)
+
+    async def _login(self, service: Service) -> _Login:
+        login: _Login | None = None
+        if service.user and service.auth in ("auto", "session"):
+            login = await self._open_session(service)
+        if login is None:
+            login = _Login(basic=True)
+            if service.user and service.auth != "none":
+                basic = aiohttp.BasicAuth(service.user, service.password, "utf-8").encode()
+                login.headers = {"Authorization": basic}
+        self._logins[service.key] = login
+        self._services[service.key] = service
+        return login
+
+    async def _open_session(self, service: Service) -> _Login | None:
+        """A session, or None when the service has none to give and `auto` allows basic."""
+        path = f"{service.prefix}/SessionService/Sessions"
+        body: Json = {"UserName": service.user, "Password": service.password}
+        reply = await self._send(service, "POST", path, body, {})
+        token = reply.headers.get("x-auth-token", "")
+        if reply.status < 300 and token:
+            location = urlsplit(reply.headers.get("location", "")).path
+            where = location or str(reply.body.get("@odata.id") or "")
+            return _Login(token, where, headers={"X-Auth-Token": token})
+        if reply.status in (401, 403) and service.auth == "session":
+            raise fault_of(service, "POST", path, reply)
+        if service.auth == "session":
+            raise fault_of(service, "POST", path, reply, BadCredentials)
+        return None
+
+    async def _send(
+        self,
+        service: Service,
+        method: str,
+        path: str,
+        body: Json | None,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        timeout = aiohttp.ClientTimeout(
+            total=CALL_SECONDS, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS
+        )
+        try:
+            async with self._session().request(
+                method,
+                service.base + path,
+                data=None if body is None else msgspec.json.encode(body),
+                headers={**_HEADERS, **headers},
+                timeout=timeout,
+                ssl=self._context(service.verify),
+                allow_redirects=method == "GET",
+            ) as response:
+                text = await response.content.read(LONGEST_REPLY)
+                lower = {name.lower(): value for name, value in response.headers.items()}
+                return Reply(response.status, lower, _json(text))
+        except (TimeoutError, aiohttp.ClientError, ssl.SSLError, OSError) as error:
+            raise _unreachable(service, method, path, error) from None
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            # The gates allow one call per controller; the pool needs no limit of its own.
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+            self._http = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._http
+
+    def _context(self, verify: bool | str) -> ssl.SSLContext | bool:
+        if verify not in self._tls:
+            self._tls[verify] = _tls_context(verify)
+        return self._tls[verify]
+
+
+_HEADERS = {
+    "Accept": "application/json",
+    "Content-Type": "application/json",
+    "OData-Version": "4.0",
+    "Accept-Encoding": "identity",
+}
+
+
+def _tls_context(verify: bool | str) -> ssl.SSLContext | bool:
+    if verify is False:
+        return False
+    try:
+        context = ssl.create_default_context()
+        # Controllers' own certificates often lack extensions that the strict profile wants.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if isinstance(verify, str):
+            directory = os.path.isdir(verify)
+            context.load_verify_locations(
+                cafile=None if directory else verify, capath=verify if directory else None
+            )
+        return context
+    except (OSError, ssl.SSLError) as error:
+        raise Unsupported(
+            f"redfish_verify_ca {verify}: {error}",
+            next_action="Give true, false, or the path of a readable PEM file or directory.",
+        ) from None
+
+
+def _json(text: bytes) -> Json:
+    if not text.strip():
+        return {}
+    try:
+        body: object = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return {"text": text[:500].decode(errors="replace")}
+    return body if is_map(body) else {"value": body}
+
+
+def _unreachable(service: Service, method: str, path: str, error: BaseException) -> Unreachable:
+    secrets = (service.password,)
+    where = f"{method} {service.base}{path}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):
+        return Unreachable(
+            f"{where}: the certificate is not trusted: {error}",
+            next_action="Set redfish_verify_ca to the file of its authority, or to false.",
+            secrets=secrets,
+        )
+    if isinstance(error, TimeoutError):
+        return Unreachable(f"{where}: no answer in time", secrets=secrets)
+    return Unreachable(f"{where}: {error or type(error).__name__}", secrets=secrets)
+
+
+def fault_of(
+    service: Service,
+    method: str,
+    path: str,
+    reply: Reply,
+    kind: type[DriverFault] | None = None,
+) -> DriverFault:
+    """The fault that a reply of status 300 or above means, in the service's own words."""
+    secrets = (service.password,)
+    cause = f"{method} {path}: HTTP {reply.status}: {words_of(reply.body)}"
+    status = reply.status
+    if kind is not None:
+        return kind(cause, secrets=secrets)
+    if status in (401, 403):
+        return BadCredentials(cause, secrets=secrets)
+    if status == 404:
+        return NotThere(cause, secrets=secrets)
+    if status in (405, 501):
+        return Unsupported(cause, secrets=secrets)
+    server_trouble = status == 500 and method == "GET"
+    if status in TRANSIENT or server_trouble or busy_message(reply.body):
+        return Busy(cause, retry_after=retry_after(reply.headers), secrets=secrets)
+    refused = HttpRefused(cause, secrets=secrets)
+    refused.status = status
+    return refused

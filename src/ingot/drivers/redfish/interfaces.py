@@ -1,0 +1,49 @@
+"""The redfish family's rows of the table, with their options (names as in the Bare Metal API)."""
+
+from __future__ import annotations
+
+from ingot.drivers.agent.interfaces import RAMDISK_OPTIONS
+from ingot.drivers.context import DriverContext
+from ingot.drivers.ipmi.interfaces import CONSOLE, SOCAT_CONSOLE
+from ingot.drivers.ipxe.boot import PERSISTENT, IpxeBoot
+from ingot.drivers.options import Option
+from ingot.drivers.redfish.inspect import RedfishInspect
+from ingot.drivers.redfish.management import RedfishManagement
+from ingot.drivers.redfish.power import RedfishPower
+from ingot.drivers.redfish.vendor import RedfishVendor
+from ingot.drivers.registry import InterfaceSpec
+from ingot.drivers.types import BootDevice
+from ingot.drivers.vmedia.boot import MediaBoot
+
+PREFIXES = ("redfish_",)
+OPTIONS = (
+    Option("redfish_address", "URL of the controller; https is assumed", required=True),
+    Option("redfish_system_id", "Path of the System; may be left out when there is only one"),
+    Option("redfish_username", "User name"),
+    Option("redfish_password", "Password", secret=True),
+    Option("redfish_verify_ca", "Verify the certificate: true, false, or a path", "bool-or-path",
+           True),
+    Option("redfish_auth_type", "Authentication; auto tries a session first", "choice", "auto",
+           choices=("auto", "session", "basic", "none")),
+    Option("redfish_root_prefix", "Path of the service root", default="/redfish/v1"),
+)  # fmt: skip
+
+
+def _network_boot(context: DriverContext) -> object:
+    return IpxeBoot(RedfishManagement(context))
+
+
+def _http_boot(context: DriverContext) -> object:
+    return IpxeBoot(RedfishManagement(context), BootDevice.UEFIHTTP)
+
+
+BOOT_OPTIONS = (*RAMDISK_OPTIONS, PERSISTENT)
+POWER = InterfaceSpec("power", "redfish", RedfishPower, OPTIONS, PREFIXES)
+MANAGEMENT = InterfaceSpec("management", "redfish", RedfishManagement, OPTIONS, PREFIXES)
+IPXE_BOOT = InterfaceSpec("boot", "ipxe", _network_boot, BOOT_OPTIONS)
+PXE_BOOT = InterfaceSpec("boot", "pxe", _network_boot, BOOT_OPTIONS)
+HTTP_BOOT = InterfaceSpec("boot", "http-ipxe", _http_boot, BOOT_OPTIONS)
+MEDIA_BOOT = InterfaceSpec("boot", "redfish-virtual-media", MediaBoot, BOOT_OPTIONS)
+INSPECT = InterfaceSpec("inspect", "redfish", RedfishInspect, OPTIONS, PREFIXES)
+VENDOR = InterfaceSpec("vendor", "redfish", RedfishVendor, OPTIONS, PREFIXES)
+CONSOLES = (CONSOLE, SOCAT_CONSOLE)

@@ -1,0 +1,1 @@
+"""Virtual media: boot a machine from an ISO that its controller mounts by URL."""
