@@ -20,6 +20,7 @@ from ingot.lab.rack import accel, ipmi, namespace, packages, process, redfish
 from ingot.lab.rack.console import Console
 from ingot.lab.rack.libvirt import Cell, LibvirtMachine, domain
 from ingot.lab.rack.qemu import Power, QemuMachine, make_disks, runtime_directory
+from ingot.lab.rack.router import NoRouter
 from ingot.lab.rack.state import StateDirectory
 from ingot.lab.rack.types import Accel, MachineSpec, PowerAction, RackError, RackSpec
 
@@ -47,6 +48,7 @@ class Supervisor:
         self._says = dict(self._wires)
         self._cell: Cell | None = None
         self._server: asyncio.Server | None = None
+        self._router: NoRouter | None = None
         self._python = Path(sys.executable)
 
     async def up(self) -> None:
@@ -65,6 +67,7 @@ class Supervisor:
         await asyncio.to_thread(namespace.create, self.spec)
         namespace.enter_namespace(self.spec.name)
         self._server = await asyncio.start_unix_server(self._serve, self._control)
+        self._router = NoRouter(self.spec.bridge)
         for machine in self.spec.machines:
             await self._prepare(machine)
         for machine in self.spec.machines:
@@ -75,6 +78,8 @@ class Supervisor:
         """End everything and remove the namespace; disks and logs stay in the state directory."""
         if self._server is not None:
             self._server.close()
+        if self._router is not None:
+            self._router.close()
         await asyncio.gather(*(process.stop(child, 5) for child in self._bmcs.values()))
         for machine in self._machines.values():
             if isinstance(machine, QemuMachine):
