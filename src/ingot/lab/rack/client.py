@@ -158,6 +158,11 @@ class Rack:
             raise RackError(f"{why} (log: {self.log})")
         self._child = child
 
+    async def ended(self) -> None:
+        """Return when the rack that this object brought up has ended, for whatever reason."""
+        if self._child is not None:
+            await self._child.wait()
+
     async def down(self) -> None:
         """End everything that belongs to the rack; no fault when it is down already."""
         records = self._directory.processes()
