@@ -14,7 +14,7 @@ import asyncio
 import logging
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,8 +23,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from .clock import Clock, SystemClock
-from .db import Database, after_commit, from_json, metadata, timestamp, to_json
+from ingot.kit.clock import Clock, SystemClock
+from ingot.kit.db import Database, after_commit, from_json, metadata, timestamp, to_json
 
 log = logging.getLogger(__name__)
 
@@ -268,16 +268,30 @@ class Subscription:
         self.wanted = wanted
         self.dropped = 0
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue(size)
-        self._newest = 0  # ids up to here came with the catch-up
+        self._held: list[Event] | None = None  # what came live during the catch-up
+        self._caught: set[int] = set()  # ids that came with the catch-up
 
     def offer(self, event: Event) -> None:
-        if event.id is not None and event.id <= self._newest:
-            return
+        if self._held is not None:
+            self._held.append(event)
+        elif event.id not in self._caught and self.wanted(event):
+            self._put(event)
+
+    def hold(self) -> None:
+        self._held = []
+
+    def catch_up(self, event: Event) -> None:
+        assert event.id is not None
+        self._caught.add(event.id)
         if self.wanted(event):
             self._put(event)
 
-    def caught_up(self, newest: int) -> None:
-        self._newest = newest
+    def release(self) -> None:
+        held, self._held = self._held or [], None
+        for event in held:
+            self.offer(event)
+        newest = max(self._caught, default=0)
+        self._caught = {number for number in self._caught if number > newest - 1000}
 
     def end(self) -> None:
         self._put(None)
@@ -350,7 +364,7 @@ class EventHub:
         wanted: Callable[[Event], bool] | None = None,
         after: int | None = None,
         size: int = 1000,
-    ) -> AsyncIterator[Subscription]:
+    ) -> AsyncGenerator[Subscription, None]:
         """Watch events that match; `after` gives stored events with a higher id first.
 
         async with hub.subscribe(subject="node:…", after=last) as live:
@@ -366,21 +380,15 @@ class EventHub:
             )
 
         watcher = Subscription(matches, size)
-        held: list[Event] = []
-        real_offer, watcher.offer = (
-            watcher.offer,
-            held.append,
-        )  # nothing is lost during the catch-up
         self._watchers.add(watcher)
         try:
             if not self._db.is_sqlite and self._poller is None:
                 self._floor = await self._db.read(last_id)
                 self._poller = asyncio.create_task(self._poll())
             if after is not None:
-                await self._catch_up(watcher, real_offer, after, subject, operation_id)
-            watcher.offer = real_offer
-            for event in held:
-                watcher.offer(event)
+                watcher.hold()
+                await self._catch_up(watcher, after, subject, operation_id)
+                watcher.release()
             yield watcher
         finally:
             self._watchers.discard(watcher)
@@ -390,7 +398,6 @@ class EventHub:
     async def _catch_up(
         self,
         watcher: Subscription,
-        offer: Callable[[Event], None],
         after: int,
         subject: str | None,
         operation_id: str | None,
@@ -402,10 +409,9 @@ class EventHub:
                 )
             )
             for event in page:
-                offer(event)
+                watcher.catch_up(event)
             if page:
                 after = page[-1].id or after
-                watcher.caught_up(after)
             if len(page) < 500:
                 return
 

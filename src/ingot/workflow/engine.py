@@ -16,13 +16,15 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from ..kit import events
-from ..kit.clock import Clock
-from ..kit.db import Database, timestamp, to_json, when
-from ..kit.faults import Failed, Fault, Kind
+from ingot.kit import events
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database, timestamp, to_json, when
+from ingot.kit.faults import Failed, Fault, Kind
+
 from . import store
 from .membership import Membership
-from .op import Op, run_undo
+from .op import Op
+from .running import run_undo
 from .saver import Save, Saver
 from .tables import AT_ONCE
 from .timing import Estimates
@@ -260,14 +262,15 @@ class Engine:
         if op.undos and not again:
             changes = {"state": "undoing", "fault": to_json(FaultRecord.of(fault))}
             await op.save(Save(op.id, op.epoch, changes=changes))
+        broken: list[str] = []
         for undo in reversed(op.undos):
             if self.stopping:
                 raise Stopped
             failed = await run_undo(op, undo)
             if failed is not None:
-                broken = fault.details.setdefault("undo_failed", [])
-                assert isinstance(broken, list)
                 broken.append(f"undo {undo.name}: {failed.text}")
+        if broken:
+            fault.details["undo_failed"] = broken
         await self._end_failed(op, workflow, fault)
 
     async def _end_failed(self, op: Op, workflow: Workflow | None, fault: Fault) -> None:
@@ -286,20 +289,26 @@ class Engine:
             op.fence(conn)
             self._end(conn, op, values, told)
 
-        for attempt in range(1, END_ATTEMPTS + 1):
+        broken: Exception | None = None
+        for attempt in range(END_ATTEMPTS):
             try:
                 await op.transact(run)
                 return
             except Exception as error:
-                if attempt == END_ATTEMPTS:
-                    broken = op.bug("on_failure", error)
-                    break
+                broken = error
                 log.warning("the end of %s %s is tried again: %r", op.kind, op.id, error)
-                await self.clock.sleep(2.0 ** (attempt - 2))
+                await self.clock.sleep(2.0 ** (attempt - 1))
+        assert broken is not None
+        bug = op.bug("on_failure", broken)
         # Better an ended operation whose subject was not told than a lock that nobody can open.
-        note = op.event("note", broken.text, severity="error", data={"cause": broken.text})
+        note = op.event("note", bug.text, severity="error", data={"cause": bug.text})
         on_failure = None
-        await op.transact(lambda conn: (run(conn), events.record_all(conn, [note]))[0])
+
+        def run_bare(conn: sa.Connection) -> None:
+            run(conn)
+            events.record_all(conn, [note])
+
+        await op.transact(run_bare)
 
     def _end(self, conn: sa.Connection, op: Op, values: dict[str, Any], told: events.Event) -> None:
         ending = {

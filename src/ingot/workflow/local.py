@@ -9,7 +9,8 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
 
-from ..kit.db import timestamp, when
+from ingot.kit.db import timestamp, when
+
 from . import store
 from .engine import Engine
 

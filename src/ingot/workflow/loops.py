@@ -8,9 +8,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ..kit.clock import Clock, SystemClock
-from ..kit.db import timestamp
-from ..kit.faults import Fault
+from ingot.kit.clock import Clock, SystemClock
+from ingot.kit.db import timestamp
+from ingot.kit.faults import Fault
 
 log = logging.getLogger(__name__)
 

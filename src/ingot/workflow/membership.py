@@ -14,9 +14,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..kit.clock import Clock
-from ..kit.db import Database, from_json, timestamp, to_json
-from ..kit.ids import new_hex
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database, from_json, timestamp, to_json
+from ingot.kit.ids import new_hex
+
 from .tables import conductors
 
 log = logging.getLogger(__name__)

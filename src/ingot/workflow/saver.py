@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from ..kit import events
-from ..kit.db import Database
+from ingot.kit import events
+from ingot.kit.db import Database
+
 from . import store
 from .types import Lost, StepRow
 

@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from ..kit import events
-from ..kit.db import IntegrityError, after_commit, from_json, timestamp, to_json
-from ..kit.faults import Kind, Locked
-from ..kit.ids import new_uuid
+from ingot.kit import events
+from ingot.kit.db import IntegrityError, after_commit, from_json, timestamp, to_json
+from ingot.kit.faults import Kind, Locked
+from ingot.kit.ids import new_uuid
+
 from .tables import AT_ONCE, conductors, operations, signals, steps
 from .types import Claim, FaultRecord, OperationRow, StepRow
 
@@ -269,7 +270,8 @@ def operation_from(row: Row) -> OperationRow:
 def step_from(row: Row) -> StepRow:
     fault = row["fault"]
     decoded = msgspec.json.decode(fault, type=FaultRecord) if fault else None
-    return StepRow(**{**row, "fault": decoded})
+    whole: Any = {**row, "fault": decoded}
+    return StepRow(**whole)
 
 
 # -- claims ---------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ..kit.db import json_column, metadata
+from ingot.kit.db import json_column, metadata
 
 #: `wake_at` of an operation that is to be advanced at once; sorts before every time.
 AT_ONCE = ""

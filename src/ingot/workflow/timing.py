@@ -15,8 +15,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..kit.clock import Clock, SystemClock
-from ..kit.db import Database
+from ingot.kit.clock import Clock, SystemClock
+from ingot.kit.db import Database
+
 from . import store
 
 ENOUGH = 20
@@ -50,6 +51,15 @@ def learned_deadline(default: float, most: float | None, known: Estimate | None)
         return default
     ceiling = default * 4 if most is None else most
     return max(default / 4, min(known.p99 * 3 + 10, ceiling))
+
+
+def span(seconds: float) -> str:
+    """Seconds in words for people."""
+    if seconds < 120:
+        return f"{seconds:g} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 class Estimates:

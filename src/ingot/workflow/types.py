@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..kit.faults import Fault, Kind
+from ingot.kit.db import from_json
+from ingot.kit.faults import Fault, Kind
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -124,6 +125,13 @@ class StepRow:
 
 def label(name: str, key: str | None) -> str:
     return name if key is None else f"{name} [{key}]"
+
+
+def decode(text: str, result_type: Any) -> Any:
+    """A recorded result as its author sees it, in the first run as in every later one."""
+    if result_type is None:
+        return from_json(text)
+    return msgspec.json.decode(text, type=result_type)
 
 
 class FaultRecord(msgspec.Struct, frozen=True, kw_only=True):
