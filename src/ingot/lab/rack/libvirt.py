@@ -133,26 +133,26 @@ class Cell:
 
 
 class LibvirtMachine:
-    """A machine as a libvirt domain. Its boot device belongs to the domain, not to us."""
+    """The machine in a libvirt domain. Its boot device belongs to the domain, not to us."""
 
-    def __init__(self, spec: MachineSpec, cell: Cell) -> None:
-        self.spec = spec
+    def __init__(self, domain: str, cell: Cell) -> None:
+        self._domain = domain
         self._cell = cell
 
     async def is_on(self) -> bool:
-        return await self._cell.call("domstate", self.spec.name) not in ("shut off", "crashed")
+        return await self._cell.call("domstate", self._domain) not in ("shut off", "crashed")
 
     async def power(self, action: PowerAction) -> None:
         """As the button, the plug or the BMC does; returns when it is done (soft: begun)."""
         on = await self.is_on()
         if action == "soft":
             if on:
-                await self._cell.call("shutdown", self.spec.name)
+                await self._cell.call("shutdown", self._domain)
             return
         if on and action in ("off", "cycle", "reset"):
-            await self._cell.call("destroy", self.spec.name)
+            await self._cell.call("destroy", self._domain)
         if (action == "on" and not on) or action == "cycle" or (action == "reset" and on):
-            await self._cell.call("start", self.spec.name)
+            await self._cell.call("start", self._domain)
 
 
 def domain(

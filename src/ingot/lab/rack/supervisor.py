@@ -108,14 +108,15 @@ class Supervisor:
             self._cell = Cell(self._state.path / "libvirt", self._runtime, cache)
             await self._cell.start()
         await self._define(machine, machine)
-        self._machines[machine.name] = LibvirtMachine(machine, self._cell)
 
     async def _define(self, owner: MachineSpec, body: MachineSpec) -> None:
+        """Make the domain that libvirt calls `owner` be the machine `body`."""
         assert self._cell is not None
         folder = self._state.machine(body.name)
         uart = self._consoles[body.name].machine_socket
         xml = domain(owner, body, self._accel, folder, uart, self.spec.bridge)
         await self._cell.define(xml, self._state.machine(owner.name) / "domain.xml")
+        self._machines[body.name] = LibvirtMachine(owner.name, self._cell)
 
     async def _start_bmc(self, machine: MachineSpec) -> None:
         """(Re)start the BMC that has this machine's address, with its present wires."""
@@ -240,10 +241,6 @@ class Supervisor:
         if action not in _ACTIONS:
             raise RackError(f"power {action!r}: wants one of {', '.join(_ACTIONS)}")
         body = self._machines[name]
-        if isinstance(body, LibvirtMachine):  # a domain follows its BMC, not the machine
-            owner = next(bmc for bmc, machine in self._wires.items() if machine == name)
-            if self._says[owner] == owner:
-                body = self._machines[owner]
         await body.power(cast(PowerAction, action))
         self._record()
         return {"name": name, "power": "on" if await body.is_on() else "off"}
@@ -292,11 +289,13 @@ class Supervisor:
 
     async def _cross_domains(self, first: MachineSpec, second: MachineSpec) -> None:
         for machine in (first, second):
-            if await self._machines[machine.name].is_on():
-                raise RackError(f"{machine.name} is on: power it off before its wires are crossed")
-        wires = self._wires
-        await self._define(first, self.spec.machine(wires[second.name]))
-        await self._define(second, self.spec.machine(wires[first.name]))
+            body = self._wires[machine.name]
+            if await self._machines[body].is_on():
+                raise RackError(f"{body} is on: power it off before its wires are crossed")
+        for bmc, other in ((first, second), (second, first)):
+            owner = self.spec.machine(self._says[bmc.name])
+            body = self.spec.machine(self._wires[other.name])
+            await self._define(owner, body)
 
     async def _do_down(self, request: dict[str, Any]) -> dict[str, Any]:
         self.ended.set()
