@@ -92,7 +92,7 @@ def _manual() -> HardwareType:
 
 def _fake() -> HardwareType:
     generic = _generic()
-    table = {name: (_fake_spec(name), *generic[name]) for name in generic}
+    table: dict[str, Row] = {name: (_fake_spec(name), *generic[name]) for name in generic}
     table["power"] = (_fake_spec("power"),)
     table["management"] = (_fake_spec("management"), _noop_management())
     boot = InterfaceSpec("boot", "ipxe", _fake_ipxe_boot, _ramdisk_options())

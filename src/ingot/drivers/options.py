@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 TRUE = frozenset({"1", "true", "yes", "on", "t", "y"})
 FALSE = frozenset({"0", "false", "no", "off", "f", "n"})
@@ -62,7 +63,7 @@ def convert(option: Option, value: object) -> object:
     """`value` as the option's type. Raises BadValue."""
     if option.kind == "mapping":
         if isinstance(value, Mapping):
-            return dict(value)
+            return dict(cast(Mapping[str, object], value))
         raise BadValue("an object is expected")
     if option.kind in ("int", "float"):
         return _number(option, value)

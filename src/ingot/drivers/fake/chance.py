@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingot.drivers.faults import (
@@ -86,19 +85,21 @@ def _draw(value: str, chance: random.Random) -> float:
     if not rest:
         name, rest = "fixed", value
     numbers = [_number(part, value) for part in rest.split(",")]
-    kinds: dict[str, tuple[int, Callable[..., float]]] = {
-        "fixed": (1, lambda a: a),
-        "uniform": (2, chance.uniform),
-        "normal": (2, chance.gauss),
-        "lognormal": (2, lambda median, s: chance.lognormvariate(math.log(max(median, 1e-9)), s)),
-        "exponential": (1, lambda mean: chance.expovariate(1 / max(mean, 1e-9))),
-    }
-    wanted = kinds.get(name.strip())
-    if wanted is None or wanted[0] != len(numbers):
-        raise _bad(
-            value, "a delay is fixed:A, uniform:A,B, normal:A,B, lognormal:A,B or exponential:A"
-        )
-    return min(max(wanted[1](*numbers), 0.0), LONGEST_DELAY)
+    match (name.strip(), *numbers):
+        case ("fixed", seconds):
+            drawn = float(seconds)
+        case ("uniform", low, high):
+            drawn = chance.uniform(float(low), float(high))
+        case ("normal", mean, deviation):
+            drawn = chance.gauss(float(mean), float(deviation))
+        case ("lognormal", median, sigma):
+            drawn = chance.lognormvariate(math.log(max(float(median), 1e-9)), float(sigma))
+        case ("exponential", mean):
+            drawn = chance.expovariate(1 / max(float(mean), 1e-9))
+        case _:
+            known = "fixed:A, uniform:A,B, normal:A,B, lognormal:A,B or exponential:A"
+            raise _bad(value, f"a delay is {known}")
+    return min(max(drawn, 0.0), LONGEST_DELAY)
 
 
 def _number(text: str, whole: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import cast
 
 from ingot.drivers.context import DriverContext
 from ingot.drivers.fake.chance import delay_seconds, failure
@@ -281,7 +282,7 @@ class FakeBios(_FakeSteps):
         settings = args.get("settings")
         if not isinstance(settings, list):
             raise Refused("settings must be a list of {name, value}")
-        for setting in settings:
+        for setting in cast(list[dict[str, object]], settings):
             machine.bios[str(setting["name"])] = str(setting["value"])
 
     async def settings(self, access: Access) -> tuple[Mapping[str, object], ...]:

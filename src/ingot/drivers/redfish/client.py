@@ -28,8 +28,8 @@ from ingot.drivers.faults import (
     Unreachable,
     Unsupported,
 )
-from ingot.drivers.redfish.shape import Json, is_map
 from ingot.drivers.redfish.words import busy_message, retry_after, words_of
+from ingot.drivers.shape import Json, is_map
 from ingot.drivers.types import Access
 
 CALL_SECONDS = 60.0

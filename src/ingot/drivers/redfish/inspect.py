@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Refused, Unsupported
-from ingot.drivers.redfish.shape import Json, child, items, link, text
 from ingot.drivers.redfish.system import Systems
+from ingot.drivers.shape import Json, child, items, link, text
 from ingot.drivers.types import Access
 
 GIB = 1 << 30

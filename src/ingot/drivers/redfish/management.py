@@ -8,8 +8,8 @@ from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import DriverFault, Refused, Unsupported
 from ingot.drivers.identity import canonical_uuid
 from ingot.drivers.redfish.sensors import read_sensors
-from ingot.drivers.redfish.shape import Json, child, link, strings, text
 from ingot.drivers.redfish.system import Systems
+from ingot.drivers.shape import Json, child, link, strings, text
 from ingot.drivers.types import Access, BootChoice, BootDevice, BootMode, Identity, Sensor
 
 TARGETS = {

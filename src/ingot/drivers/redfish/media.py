@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Refused, Unsupported
-from ingot.drivers.redfish.shape import Json, child, link, strings, text
 from ingot.drivers.redfish.system import Systems
+from ingot.drivers.shape import Json, child, link, strings, text
 from ingot.drivers.types import Access
 
 CD_KINDS = ("CD", "DVD")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Unsupported
 from ingot.drivers.powering import PowerLines, reach
-from ingot.drivers.redfish.shape import Json, child, items, strings, text
 from ingot.drivers.redfish.system import Systems
+from ingot.drivers.shape import Json, child, items, strings, text
 from ingot.drivers.types import Access, PowerOutcome, PowerState, PowerTarget
 
 RESET = "#ComputerSystem.Reset"

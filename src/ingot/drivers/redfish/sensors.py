@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ingot.drivers.faults import Unsupported
-from ingot.drivers.redfish.shape import Json, child, items, link, text
 from ingot.drivers.redfish.system import Systems
+from ingot.drivers.shape import Json, child, items, link, text
 from ingot.drivers.types import Access, Sensor
 
 # Resource, its list, kind, property of the value, unit.

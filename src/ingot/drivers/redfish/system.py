@@ -5,7 +5,7 @@ from __future__ import annotations
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Unsupported
 from ingot.drivers.redfish.client import RedfishClient, service_of
-from ingot.drivers.redfish.shape import Json, child, items, link, text
+from ingot.drivers.shape import Json, child, items, link, text
 from ingot.drivers.types import Access
 
 MOST_MEMBERS = 64

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Unsupported
 from ingot.drivers.redfish.media import RedfishMedia
-from ingot.drivers.redfish.shape import child, text
 from ingot.drivers.redfish.system import Systems
+from ingot.drivers.shape import child, text
 from ingot.drivers.types import Access, VendorMethod
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingot.drivers.redfish.shape import Json, as_list, as_map
+from ingot.drivers.shape import Json, as_list, as_map, is_map, text
 
 BUSY_IDS = (
     "ResourceInUse",
