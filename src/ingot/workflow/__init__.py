@@ -18,6 +18,7 @@ loops       reconcilers
 testing     the harness that breaks every step of a workflow
 """
 
+from .cluster import ClusterDispatcher
 from .engine import Engine
 from .local import LocalDispatcher
 from .loops import Loop, LoopStatus
@@ -40,6 +41,7 @@ from .types import DEFAULT, ONCE, FaultRecord, OperationRow, Retry, StepRow, Wor
 __all__ = [
     "DEFAULT",
     "ONCE",
+    "ClusterDispatcher",
     "ConductorRow",
     "Engine",
     "Estimate",

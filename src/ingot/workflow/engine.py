@@ -90,11 +90,15 @@ class Engine:
 
     async def open(self) -> None:
         """Join the conductors. Operations of an earlier life of this host become free."""
-        self._binding = await events.bind(self.db, self.clock)
+        await self.bind()
         self.stopping = False
         await self.membership.join()
         self._opened = self.clock.monotonic()
         self._opened_at = timestamp(self.clock.now())
+
+    async def bind(self) -> None:
+        """Attach the clock and the event hubs of this process, without taking part in the work."""
+        self._binding = await events.bind(self.db, self.clock)
 
     async def close(self, grace: float = 0) -> None:
         """Stop: no step begins any more; those under way get `grace` seconds, then are given back."""
@@ -135,8 +139,10 @@ class Engine:
         """Take operations that are due, orphaned, or ours without anybody working on them."""
         if self.stopping:
             return []
-        mine = await self.db.read(lambda conn: store.owned(conn, self.me))
-        abandoned = [op_id for op_id in mine if op_id not in self._tasks]
+        if only is not None:
+            abandoned = [] if only in self._tasks else [only]
+        else:
+            abandoned = [row["id"] for row in await self.abandoned()]
         moment = timestamp(self.clock.now())
         return await self.saver.write(
             lambda conn: store.claim(
@@ -150,6 +156,12 @@ class Engine:
                 kinds=list(self.workflows),
             )
         )
+
+    async def abandoned(self) -> list[store.Row]:
+        """Operations that this incarnation owns without working on them: their task died."""
+        mine = await self.db.read(lambda conn: store.owned(conn, self.me))
+        ids = [op_id for op_id in mine if op_id not in self._tasks]
+        return await self.db.read(lambda conn: store.rows_of(conn, ids)) if ids else []
 
     async def advance(self, op_id: str) -> bool:
         """Claim one operation and run it until it parks or ends; False when it could not be claimed."""

@@ -340,14 +340,32 @@ def claim(
     ]
 
 
-def due(conn: sa.Connection, moment: str, groups: Sequence[str] | None, limit: int) -> list[Row]:
-    """Id, subject and group of operations that somebody should claim now."""
+def due(
+    conn: sa.Connection,
+    moment: str,
+    groups: Sequence[str] | None,
+    limit: int,
+    ids: Collection[str] | None = None,
+) -> list[Row]:
+    """Id, subject, group and dead owner of operations that somebody should claim now."""
     query = (
-        sa.select(operations.c.id, operations.c.subject, operations.c.group_name)
+        sa.select(
+            operations.c.id, operations.c.subject, operations.c.group_name, operations.c.owner
+        )
         .where(claimable(moment, groups))
         .order_by(operations.c.wake_at, operations.c.id)
         .limit(limit)
     )
+    if ids is not None:
+        query = query.where(operations.c.id.in_(list(ids)))
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def rows_of(conn: sa.Connection, ids: Collection[str]) -> list[Row]:
+    """The same columns as `due` for given operations."""
+    query = sa.select(
+        operations.c.id, operations.c.subject, operations.c.group_name, operations.c.owner
+    ).where(operations.c.id.in_(list(ids)), _live)
     return [dict(row) for row in conn.execute(query).mappings()]
 
 

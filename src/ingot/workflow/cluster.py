@@ -1,0 +1,292 @@
+"""The dispatcher of a cluster: Procrastinate on PostgreSQL decides which process advances an operation.
+
+One job per advance, never per step. The job carries only the operation's id: `lock` is the subject,
+`queueing_lock` the operation (wake-ups merge), the queue is the conductor group. Everything that matters
+lives in our own rows, so its table is disposable: the reconcile loop defers a job for whatever is due and
+has none, and jobs left behind by dead workers are removed.
+
+Processes that only serve the API use it with work=False: they defer jobs for what their transactions start.
+Upgrades of Procrastinate's own schema between its versions are not handled here: `prepare` only makes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine, Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ingot.kit.db import Database, timestamp, when
+
+from . import store
+from .engine import Engine
+
+if TYPE_CHECKING:
+    import procrastinate
+
+log = logging.getLogger(__name__)
+
+TASK = "ingot.advance"
+#: An arbitrary number that all processes agree on; held while the schema is made.
+_SCHEMA_LOCK = 7_461_120_018
+
+# Jobs of these operations that a dead worker holds; they would block the subject's lock.
+_DROP_HELD = sa.text(
+    "DELETE FROM procrastinate_jobs WHERE status = 'doing' AND queueing_lock = ANY(:ids)"
+)
+_QUEUED = sa.text(
+    "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(:ids)"
+)
+# Jobs in the hands of workers that have not beaten for a while, or that were pruned.
+_DROP_STALLED = sa.text(
+    "DELETE FROM procrastinate_jobs WHERE status = 'doing' AND (worker_id IS NULL OR worker_id IN "
+    "(SELECT id FROM procrastinate_workers "
+    "WHERE last_heartbeat < now() - make_interval(secs => :seconds)))"
+)
+
+
+async def prepare(db: Database) -> None:
+    """Make Procrastinate's tables when they are missing; safe when many processes start at once."""
+    import psycopg
+    from procrastinate.schema import SchemaManager
+
+    async with await psycopg.AsyncConnection.connect(db.url) as conn:
+        await conn.execute("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+        row = await (await conn.execute("SELECT to_regclass('procrastinate_jobs')")).fetchone()
+        if row is None or row[0] is None:
+            await conn.execute(SchemaManager.get_schema())
+
+
+class ClusterDispatcher:
+    """Runs an engine's operations as Procrastinate jobs; `start` and `stop`, `async with`, or `run`.
+
+    most: operations advanced here at the same time. poll: seconds between looks for due operations and for
+    jobs whose lock has become free. work=False: only defer jobs (API processes).
+    """
+
+    def __init__(
+        self, engine: Engine, *, most: int = 200, poll: float = 0.5, work: bool = True
+    ) -> None:
+        if engine.db.is_sqlite:
+            raise ValueError("the cluster's dispatcher needs PostgreSQL")
+        self.engine = engine
+        self._most = most
+        self._poll = poll
+        self._work = work
+        self._app: procrastinate.App | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._small: set[asyncio.Task[Any]] = set()
+        self._kicked: set[str] = set()
+        self._deferring = False
+        self._scan = asyncio.Event()
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        import procrastinate
+
+        await prepare(self.engine.db)
+        connector = procrastinate.PsycopgConnector(
+            conninfo=self.engine.db.url, min_size=2, max_size=10
+        )
+        self._app = procrastinate.App(connector=connector)
+
+        @self._app.task(name=TASK)
+        async def advance(operation_id: str) -> None:
+            await self.engine.advance(operation_id)
+
+        await self._app.open_async()
+        if self._work:
+            await self.engine.open()
+        else:
+            await self.engine.bind()
+        await self.engine.db.read(lambda conn: store.add_kick(conn, self.kick))
+        if not self._work:
+            return
+        self._worker = asyncio.create_task(self._work_jobs(self._app))
+        loops = (self.engine.keep(self._scan.set), self._reconcile(), self._sweep())
+        self._tasks = [asyncio.create_task(self._guard(loop)) for loop in loops]
+
+    async def stop(self, grace: float = 0) -> None:
+        """Stop; steps under way get `grace` seconds, then their operations are given back."""
+        with contextlib.suppress(Exception):
+            await self.engine.db.read(lambda conn: store.remove_kick(conn, self.kick))
+        self.engine.stopping = True
+        await _cancelled([*self._tasks, *self._small])
+        if self._work:
+            await self.engine.close(grace)
+        if self._worker is not None:
+            await _cancelled([self._worker])
+        if self._app is not None:
+            await self._app.close_async()
+
+    async def run(self) -> None:
+        await self.start()
+        try:
+            await asyncio.gather(*self._tasks, *([self._worker] if self._worker else []))
+        finally:
+            await self.stop()
+
+    async def __aenter__(self) -> ClusterDispatcher:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    # -- waking ------------------------------------------------------------------------------------
+
+    def kick(self, op_id: str) -> None:
+        """Something was committed for this operation; hints of one moment go out together."""
+        if op_id in self.engine.running:
+            self._spawn(self.engine.check_aborts())
+        self._kicked.add(op_id)
+        if not self._deferring:
+            self._deferring = True
+            self._spawn(self._defer_kicked())
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(self._guard(work))
+        self._small.add(task)
+        task.add_done_callback(self._small.discard)
+
+    async def _guard(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("dispatcher: a loop broke")
+
+    async def _defer_kicked(self) -> None:
+        try:
+            while self._kicked:
+                ids, self._kicked = list(self._kicked), set()
+                moment = timestamp(self.engine.clock.now())
+                rows = await self.engine.db.read(
+                    lambda conn, ids=ids, moment=moment: store.due(conn, moment, None, 1000, ids)
+                )
+                await self._defer(rows)
+        finally:
+            self._deferring = False
+
+    async def _defer(self, rows: list[store.Row]) -> None:
+        """One job for each of these operations that has none waiting."""
+        from procrastinate import exceptions
+
+        if not rows:
+            return
+        ids = [row["id"] for row in rows]
+        queued = await self.engine.db.read(
+            lambda conn: set(conn.execute(_QUEUED, {"ids": ids}).scalars())
+        )
+        jobs = [row for row in rows if row["id"] not in queued]
+        try:
+            await self._defer_batch(jobs)
+        except exceptions.AlreadyEnqueued:
+            for row in jobs:
+                with contextlib.suppress(exceptions.AlreadyEnqueued):
+                    await self._defer_batch([row])
+
+    async def _defer_batch(self, rows: list[store.Row]) -> None:
+        from procrastinate import jobs
+
+        if not rows:
+            return
+        assert self._app is not None
+        new = [
+            jobs.Job(
+                queue=queue(row["group_name"]),
+                lock=row["subject"],
+                queueing_lock=row["id"],
+                task_name=TASK,
+                task_kwargs={"operation_id": row["id"]},
+            )
+            for row in rows
+        ]
+        await self._app.job_manager.batch_defer_jobs_async(new)
+
+    # -- working -----------------------------------------------------------------------------------
+
+    async def _work_jobs(self, app: procrastinate.App) -> None:
+        groups = self.engine.groups
+        while True:
+            try:
+                await app.run_worker_async(
+                    queues=None if groups is None else [queue(group) for group in groups],
+                    name=self.engine.host,
+                    concurrency=self._most,
+                    fetch_job_polling_interval=self._poll,
+                    shutdown_graceful_timeout=10,
+                    delete_jobs="always",
+                    install_signal_handlers=False,
+                    update_heartbeat_interval=self.engine.membership.beat,
+                    stalled_worker_timeout=self.engine.membership.dead,
+                )
+                return
+            except Exception:
+                # Procrastinate's worker ends when the database goes away; ours does not.
+                log.exception("dispatcher: the worker broke; starting it again")
+                await asyncio.sleep(1)
+
+    async def _reconcile(self) -> None:
+        """Jobs for what is due and has none: timers, orphans, lost hints."""
+        while True:
+            pause = self._poll
+            try:
+                pause = await self._reconcile_once()
+            except Exception:
+                log.exception("dispatcher: the reconcile scan failed; trying again")
+            self._scan.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._scan.wait()
+
+    async def _reconcile_once(self) -> float:
+        engine = self.engine
+        moment = engine.clock.now()
+        rows = await engine.db.read(
+            lambda conn: store.due(conn, timestamp(moment), engine.groups, 1000)
+        )
+        orphans = [row["id"] for row in rows if row["owner"] is not None]
+        if orphans:
+            await engine.db.write(lambda conn: conn.execute(_DROP_HELD, {"ids": orphans}).rowcount)
+        await self._defer([*rows, *await engine.abandoned()])
+        await engine.check_aborts()
+        wake = await engine.db.read(lambda conn: store.next_wake(conn, engine.groups))
+        until = when(wake) if wake else None
+        if until is None:
+            return self._poll
+        ahead = (until - moment + timedelta(milliseconds=1)).total_seconds()
+        return max(0.02, min(ahead, self._poll))
+
+    async def _sweep(self) -> None:
+        """Now and then: jobs of dead workers, clock jumps."""
+        while True:
+            await asyncio.sleep(max(self.engine.membership.beat / 2, 0.1))
+            try:
+                seconds = self.engine.membership.dead
+                await self.engine.db.write(
+                    lambda conn, seconds=seconds: (
+                        conn.execute(_DROP_STALLED, {"seconds": seconds}).rowcount
+                    )
+                )
+                await self.engine.mend_clock_jumps()
+            except Exception:
+                log.exception("dispatcher: the sweep failed; trying again")
+
+
+def queue(group: str) -> str:
+    """The name of a conductor group's queue."""
+    return f"group {group}" if group else "default"
+
+
+async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    wanted = list(tasks)
+    for task in wanted:
+        task.cancel()
+    if wanted:
+        await asyncio.wait(wanted, timeout=15)
