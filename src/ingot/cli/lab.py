@@ -8,11 +8,13 @@ import os
 import select
 import signal
 import socket
+import stat
 import sys
 import termios
 import tty
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -74,7 +76,7 @@ def default_state() -> Path:
 
 def run(args: argparse.Namespace) -> int:
     """Do the sub-command; 0, or 1 with the reason on standard error."""
-    actions: dict[str, Callable[[argparse.Namespace], Awaitable[int]]] = {
+    actions: dict[str, Callable[[argparse.Namespace], Coroutine[Any, Any, int]]] = {
         "up": _up,
         "status": _status,
         "down": _down,
@@ -125,8 +127,6 @@ async def _up(args: argparse.Namespace) -> int:
 
 
 def _is_pipe(fd: int) -> bool:
-    import stat
-
     mode = os.fstat(fd).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
@@ -162,7 +162,9 @@ def _print_table(status: RackStatus) -> None:
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(
+            "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
 
 
 async def _down(args: argparse.Namespace) -> int:
@@ -211,7 +213,7 @@ async def _console(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _raw_terminal() -> Iterator[None]:
+def _raw_terminal() -> Generator[None]:
     if not sys.stdin.isatty():
         yield
         return

@@ -24,23 +24,37 @@ async def probe() -> Literal["tcg", "kvm"]:
     """The best acceleration that boots both firmwares here; takes up to 10 s, once per boot."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
-    kept = cache_directory() / "accel.json"
-    boot = _BOOT_ID.read_text().strip()
-    try:
-        answer = json.loads(kept.read_text())
-        if answer["boot"] == boot:
-            return "kvm" if answer["kvm"] else "tcg"
-    except (OSError, ValueError, KeyError):
-        pass  # nothing kept yet
+    kept = _kept()
+    if kept is not None:
+        return kept
     works = all(
         await asyncio.gather(
             _boots([], b"No bootable device"),
             _boots(["-drive", f"if=pflash,format=raw,readonly=on,file={OVMF_CODE}"], b"BdsDxe"),
         )
     )
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps({"boot": boot, "kvm": works}))
+    _keep(works)
     return "kvm" if works else "tcg"
+
+
+def _kept() -> Literal["tcg", "kvm"] | None:
+    try:
+        answer = json.loads(_file().read_text())
+        if answer["boot"] == _BOOT_ID.read_text().strip():
+            return "kvm" if answer["kvm"] else "tcg"
+    except (OSError, ValueError, KeyError):
+        pass  # nothing kept yet
+    return None
+
+
+def _keep(works: bool) -> None:
+    file = _file()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"boot": _BOOT_ID.read_text().strip(), "kvm": works}))
+
+
+def _file() -> Path:
+    return cache_directory() / "accel.json"
 
 
 async def _boots(firmware: list[str], sign: bytes) -> bool:

@@ -1,13 +1,14 @@
 """`Rack`: bring a virtual rack up, act on it, take it down. For tests, demos and the command line.
 
-    async with Rack.load(state=tmp_path) as rack:
-        await rack.power("node-1", "on")
+async with Rack.load(state=tmp_path) as rack:
+    await rack.power("node-1", "on")
 """
 
 import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -188,6 +189,7 @@ class Rack:
         if any(record.alive for record in records):
             raise RackError(f"the rack of {self.state} is up already")
         namespace.remove(self.spec.name)
+        shutil.rmtree(runtime_directory(self.spec.name), ignore_errors=True)
         self._directory.forget_processes()
 
     async def status(self) -> RackStatus:
@@ -231,7 +233,9 @@ class Rack:
         try:
             reader, writer = await asyncio.open_unix_connection(path)
         except OSError as error:
-            raise RackError(f"rack {self.spec.name!r} is not up ({path}: {error.strerror})") from error
+            raise RackError(
+                f"rack {self.spec.name!r} is not up ({path}: {error.strerror})"
+            ) from error
         try:
             writer.write(json.dumps(request).encode() + b"\n")
             async with asyncio.timeout(_REPLY):

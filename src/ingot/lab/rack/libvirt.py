@@ -54,6 +54,32 @@ class Cell:
 
     async def start(self) -> None:
         """Start libvirtd and wait until it answers; `RackError` with its own words if not."""
+        mounts = self._files()
+        daemon = ["libvirtd", "--config", "/etc/libvirt/libvirtd.conf"]
+        daemon += ["--pid-file", "/run/libvirt/libvirtd.pid"]
+        plan = json.dumps({"mounts": mounts, "command": daemon})
+        argv = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork"]
+        argv += [
+            "--kill-child=KILL",
+            sys.executable,
+            "-I",
+            str(Path(__file__).with_name("cell.py")),
+        ]
+        self.process = await process.spawn([*argv, plan], self._log)
+        deadline = asyncio.get_running_loop().time() + _START
+        while (await self._virsh("uri"))[0] != 0:
+            if self.process.returncode is not None:
+                raise RackError(
+                    f"libvirtd ended with {self.process.returncode}: {process.log_tail(self._log)}"
+                )
+            if asyncio.get_running_loop().time() > deadline:
+                raise RackError(
+                    f"libvirtd does not answer after {_START:.0f} s: {process.log_tail(self._log)}"
+                )
+            await asyncio.sleep(_POLL)
+
+    def _files(self) -> dict[str, str]:
+        """Make the folders and files that the cell sees; from what to where to mount them."""
         mounts: dict[str, str] = {}
         for source, target in (
             (self._folder / "etc", "/etc/libvirt"),
@@ -75,23 +101,7 @@ class Cell:
         etc = self._folder / "etc"
         (etc / "libvirtd.conf").write_text(_LIBVIRTD.format(sockets=self._sockets))
         (etc / "qemu.conf").write_text(_QEMU)
-        daemon = ["libvirtd", "--config", "/etc/libvirt/libvirtd.conf"]
-        daemon += ["--pid-file", "/run/libvirt/libvirtd.pid"]
-        plan = json.dumps({"mounts": mounts, "command": daemon})
-        argv = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork"]
-        argv += ["--kill-child=KILL", sys.executable, "-I", str(Path(__file__).with_name("cell.py"))]
-        self.process = await process.spawn([*argv, plan], self._log)
-        deadline = asyncio.get_running_loop().time() + _START
-        while (await self._virsh("uri"))[0] != 0:
-            if self.process.returncode is not None:
-                raise RackError(
-                    f"libvirtd ended with {self.process.returncode}: {process.log_tail(self._log)}"
-                )
-            if asyncio.get_running_loop().time() > deadline:
-                raise RackError(
-                    f"libvirtd does not answer after {_START:.0f} s: {process.log_tail(self._log)}"
-                )
-            await asyncio.sleep(_POLL)
+        return mounts
 
     async def stop(self) -> None:
         """End libvirtd and, with its process namespace, every machine in it."""
@@ -99,14 +109,13 @@ class Cell:
             return
         # unshare passes no signals on. Its child is process 1 of the cell: the kernel reports its
         # death only when all in the cell are dead, and unshare ends upon that report.
-        pid = self.process.pid
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
+        for child in process.children(self.process.pid):
+            os.kill(child, signal.SIGKILL)
         await process.stop(self.process, 10)
 
     async def define(self, xml: str, path: Path) -> None:
         """Define a domain from XML, written to `path` for people to read."""
-        path.write_text(xml)
+        await asyncio.to_thread(path.write_text, xml)
         await self.call("define", str(path))
 
     async def call(self, *args: str) -> str:
@@ -166,10 +175,7 @@ def domain(
         extra = f"<qemu:arg value='-smbios'/><qemu:arg value={quoteattr(smbios(body))}/>"
     else:
         extra = ""
-    if body.pxe == "firmware":
-        rom = "<rom enabled='no'/>"
-    else:
-        rom = ""
+    rom = "<rom enabled='no'/>" if body.pxe == "firmware" else ""
     return f"""<domain type='{"kvm" if accel == "kvm" else "qemu"}'
         xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>{owner.name}</name>

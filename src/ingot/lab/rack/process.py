@@ -40,6 +40,11 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def children(pid: int) -> list[int]:
+    """Process ids of a process's children (of its main thread)."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def record(role: str, pid: int) -> Record:
     """The record of a live process."""
     return Record(role, pid, start_time(pid) or 0)

@@ -150,9 +150,7 @@ def _complete(raw: _File, password: str) -> RackSpec:
     )
 
 
-def _machine(
-    raw: _File, index: int, machine: _Machine, address: str, password: str
-) -> MachineSpec:
+def _machine(raw: _File, index: int, machine: _Machine, address: str, password: str) -> MachineSpec:
     def wrong(key: str, why: str) -> ValueError:
         return ValueError(f"machine {machine.name!r}: {key}: {why}")
 

@@ -6,7 +6,6 @@ sushy-tools 2.2.0 lacks: the system's SerialNumber, and boot overrides for one b
 kept like "Continuous", and reported so).
 """
 
-import asyncio
 import fcntl
 import os
 import shutil
@@ -16,7 +15,6 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from ingot.lab.rack import process
 from ingot.lab.rack.qemu import OVMF_CODE, OVMF_VARS
 from ingot.lab.rack.types import BmcSpec, RackError
 
@@ -89,11 +87,15 @@ def write_config(folder: Path, python: Path, bmc: BmcSpec, system: str, uri: str
     (folder / "emulator.conf").write_text("".join(lines))
     (folder / "htpasswd").write_text(f"{bmc.username}:{_hashed(python, bmc.password)}\n")
     (folder / "htpasswd").chmod(0o600)
-    return [str(python), "-m", "sushy_tools.emulator.main", "--config", str(folder / "emulator.conf")]
+    emulator = [str(python), "-m", "sushy_tools.emulator.main"]
+    return [*emulator, "--config", str(folder / "emulator.conf")]
 
 
 def _hashed(python: Path, password: str) -> str:
-    code = "import bcrypt,sys; print(bcrypt.hashpw(sys.stdin.buffer.read(), bcrypt.gensalt(4)).decode())"
+    code = (
+        "import bcrypt, sys;"
+        "print(bcrypt.hashpw(sys.stdin.buffer.read(), bcrypt.gensalt(4)).decode())"
+    )
     done = subprocess.run(
         [python, "-c", code], input=password, capture_output=True, text=True, check=True, timeout=60
     )
@@ -109,8 +111,3 @@ def answers(bmc: BmcSpec, timeout: float = 2.0) -> bool:
             return reply.status == 200
     except (urllib.error.URLError, OSError):
         return False
-
-
-async def start(argv: list[str], log: Path) -> asyncio.subprocess.Process:
-    """Start the emulator; see `answers` for when it is ready."""
-    return await process.spawn(argv, log)

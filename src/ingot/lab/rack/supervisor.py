@@ -13,8 +13,10 @@ import shutil
 import signal
 import stat
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ingot.lab.rack import accel, ipmi, namespace, packages, process, redfish
 from ingot.lab.rack.console import Console
@@ -22,7 +24,7 @@ from ingot.lab.rack.libvirt import Cell, LibvirtMachine, domain
 from ingot.lab.rack.qemu import Power, QemuMachine, make_disks, runtime_directory
 from ingot.lab.rack.router import NoRouter
 from ingot.lab.rack.state import StateDirectory
-from ingot.lab.rack.types import Accel, MachineSpec, PowerAction, RackError, RackSpec
+from ingot.lab.rack.types import Accel, BmcSpec, MachineSpec, RackError, RackSpec
 
 _ANSWER = 30.0
 _POLL = 0.1
@@ -241,7 +243,7 @@ class Supervisor:
         if action not in _ACTIONS:
             raise RackError(f"power {action!r}: wants one of {', '.join(_ACTIONS)}")
         body = self._machines[name]
-        await body.power(cast(PowerAction, action))
+        await body.power(action)
         self._record()
         return {"name": name, "power": "on" if await body.is_on() else "off"}
 
@@ -302,16 +304,14 @@ class Supervisor:
         return {}
 
 
-async def _in_namespace(probe: Any, machine: MachineSpec) -> bool:
+async def _in_namespace(probe: Callable[[BmcSpec], bool], machine: MachineSpec) -> bool:
     """Run a blocking probe in a thread that is made now, inside the namespace."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bool] = loop.create_future()
 
     def ask() -> None:
         result = probe(machine.bmc)
-        loop.call_soon_threadsafe(lambda: answer.done() or answer.set_result(result))
-
-    import threading
+        loop.call_soon_threadsafe(lambda: None if answer.done() else answer.set_result(result))
 
     threading.Thread(target=ask, daemon=True).start()
     return await answer

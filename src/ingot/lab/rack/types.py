@@ -23,11 +23,7 @@ class RackError(Exception):
 
 
 class BmcSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One machine's management controller: kind of protocol, address and credentials.
-
-    `machine` names the machine that the wires lead to; it differs from the owner of the record
-    only after a `swap-bmc`.
-    """
+    """One machine's management controller: kind of protocol, address and credentials."""
 
     kind: BmcKind
     address: str
