@@ -1,0 +1,261 @@
+"""Security groups: a default one per project, checks of rules. Stored and shown, not enforced on metal.
+
+Nothing on a flat physical wire filters packets, so replies carry `ingot:enforced: false` on groups and
+`port_filter: false` in a port's binding details; clients that insist on groups work, and nobody is misled.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.kit.faults import Forbidden
+from ingot.network import store, tables
+from ingot.network.faults import conflict, invalid, missing
+from ingot.network.types import SecurityGroup, SecurityGroupRule
+
+PROTOCOLS = {
+    "ah": 51,
+    "dccp": 33,
+    "egp": 8,
+    "esp": 50,
+    "gre": 47,
+    "icmp": 1,
+    "icmpv6": 58,
+    "igmp": 2,
+    "ipip": 4,
+    "ipv6-encap": 41,
+    "ipv6-frag": 44,
+    "ipv6-icmp": 58,
+    "ipv6-nonxt": 59,
+    "ipv6-opts": 60,
+    "ipv6-route": 43,
+    "ospf": 89,
+    "pgm": 113,
+    "rsvp": 46,
+    "sctp": 132,
+    "tcp": 6,
+    "udp": 17,
+    "udplite": 136,
+    "vrrp": 112,
+}
+_PORTED = {"tcp", "udp", "sctp", "dccp", "udplite", "6", "17", "132", "33", "136"}
+_ICMP = {"icmp", "icmpv6", "ipv6-icmp", "1", "58"}
+
+
+def new_rule(**values: Any) -> dict[str, Any]:
+    """A rule's columns with everything that was not said."""
+    rule: dict[str, Any] = {
+        "description": "",
+        "protocol": None,
+        "port_range_min": None,
+        "port_range_max": None,
+        "remote_ip_prefix": None,
+        "remote_group_id": None,
+    }
+    rule.update(values)
+    return rule
+
+
+def make_group(
+    conn: sa.Connection,
+    now: str,
+    *,
+    project_id: str,
+    name: str,
+    description: str = "",
+    stateful: bool = True,
+    default: bool = False,
+    tags: Sequence[str] = (),
+) -> SecurityGroup:
+    """A group with the rules that every new group has: all egress; the default one also own ingress."""
+    group_id = store.insert(
+        conn,
+        store.GROUPS,
+        now,
+        {
+            "project_id": project_id,
+            "name": name,
+            "description": description,
+            "stateful": stateful,
+            "default_of": project_id if default else None,
+            "tags": list(tags),
+        },
+    )
+    for ethertype in ("IPv4", "IPv6"):
+        base = {
+            "project_id": project_id,
+            "security_group_id": group_id,
+            "ethertype": ethertype,
+        }
+        store.insert(conn, store.RULES, now, new_rule(direction="egress", **base))
+        if default:
+            own = new_rule(direction="ingress", remote_group_id=group_id, **base)
+            store.insert(conn, store.RULES, now, own)
+    made = store.get(conn, store.GROUPS, group_id)
+    assert made is not None
+    return made
+
+
+def find_default(conn: sa.Connection, project_id: str) -> SecurityGroup | None:
+    found = store.select(
+        conn, store.GROUPS, tables.security_groups.c.default_of == project_id, limit=1
+    )
+    return found[0] if found else None
+
+
+def ensure_default(conn: sa.Connection, now: str, project_id: str) -> SecurityGroup:
+    """The project's default group, made at its first use."""
+    return find_default(conn, project_id) or make_group(
+        conn,
+        now,
+        project_id=project_id,
+        name="default",
+        description="Default security group",
+        default=True,
+    )
+
+
+def check_members(conn: sa.Connection, ids: Sequence[str], visible: store.Where | None) -> None:
+    """All groups of a port exist, and the caller may see them."""
+    where = () if visible is None else (visible,)
+    for id in ids:
+        if store.get(conn, store.GROUPS, id, *where) is None:
+            raise missing("SecurityGroup", id)
+
+
+def delete_group(conn: sa.Connection, group: SecurityGroup) -> None:
+    if group.default_of is not None:
+        raise conflict(
+            "SecurityGroupCannotRemoveDefault",
+            "Insufficient rights for removing default security group.",
+        )
+    if store.count(conn, store.PORTS, store.contains(tables.ports.c.security_groups, group.id)):
+        raise conflict(
+            "SecurityGroupInUse",
+            f"Security Group {group.id} in use.",
+            "Take it off the ports that name it first.",
+        )
+    rules = tables.security_group_rules
+    conn.execute(rules.delete().where(rules.c.remote_group_id == group.id))
+    conn.execute(rules.delete().where(rules.c.security_group_id == group.id))
+    store.delete(conn, store.GROUPS, group.id)
+
+
+def check_name(name: str) -> None:
+    if name == "default":
+        raise conflict(
+            "SecurityGroupDefaultAlreadyExists", "Default security group already exists."
+        )
+
+
+def may_change_name(group: SecurityGroup) -> None:
+    if group.default_of is not None:
+        raise Forbidden("The default security group can't be renamed.")
+
+
+def checked_rule(rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule whose values fit each other, its prefix written in normal form."""
+    if rule["direction"] not in ("ingress", "egress"):
+        raise invalid(
+            "HTTPBadRequest", f"Invalid direction {rule['direction']!r}: ingress or egress."
+        )
+    if rule["ethertype"] not in ("IPv4", "IPv6"):
+        raise invalid(
+            "SecurityGroupRuleInvalidEtherType",
+            f"Security group rule for ethertype '{rule['ethertype']}' not supported. "
+            "Allowed values are IPv4 and IPv6.",
+        )
+    if rule["remote_ip_prefix"] and rule["remote_group_id"]:
+        raise invalid(
+            "SecurityGroupMultipleRemoteEntitiesException",
+            "Only one of remote_ip_prefix and remote_group_id may be given.",
+        )
+    rule["protocol"] = _protocol(rule["protocol"])
+    _check_ports(rule)
+    if rule["remote_ip_prefix"]:
+        rule["remote_ip_prefix"] = _prefix(rule["remote_ip_prefix"], rule["ethertype"])
+    else:
+        rule["remote_ip_prefix"] = None
+    return rule
+
+
+def _protocol(given: str | None) -> str | None:
+    if given is None or given.lower() in ("", "any"):
+        return None
+    name = given.lower()
+    if name in PROTOCOLS:
+        return name
+    if name.isdecimal() and int(name) <= 255:
+        return str(int(name))
+    raise invalid(
+        "SecurityGroupRuleInvalidProtocol",
+        f"Security group rule protocol {given} not supported. Only protocol values "
+        f"{', '.join(sorted(PROTOCOLS))} and integer representations [0 to 255] are supported.",
+    )
+
+
+def _check_ports(rule: dict[str, Any]) -> None:
+    low, high, protocol = rule["port_range_min"], rule["port_range_max"], rule["protocol"]
+    if low is None and high is None:
+        return
+    if protocol in _ICMP:
+        for name, value in (("type", low), ("code", high)):
+            if value is not None and not 0 <= value <= 255:
+                raise invalid(
+                    "SecurityGroupInvalidIcmpValue", f"Invalid value for ICMP {name}: {value}."
+                )
+        if low is None:
+            raise invalid("SecurityGroupMissingIcmpType", "An ICMP code needs an ICMP type.")
+        return
+    if protocol not in _PORTED:
+        raise invalid(
+            "SecurityGroupInvalidProtocolForPort",
+            f"Ports cannot be given for protocol {protocol or 'any'}.",
+        )
+    if low is None or high is None or not 0 < low <= high <= 65535:
+        raise invalid(
+            "SecurityGroupInvalidPortRange",
+            "For TCP/UDP protocols, port_range_min must be <= port_range_max, both within 1-65535.",
+        )
+
+
+def _prefix(text: str, ethertype: str) -> str:
+    try:
+        found = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise invalid("HTTPBadRequest", f"{text!r} is not a valid remote_ip_prefix.") from None
+    if f"IPv{found.version}" != ethertype:
+        raise invalid(
+            "SecurityGroupRuleParameterConflict",
+            f"Conflicting value ethertype {ethertype} for CIDR {text}.",
+        )
+    return str(found)
+
+
+def check_new(group: SecurityGroup, rule: dict[str, Any]) -> None:
+    """Refuse a second rule with the same meaning."""
+
+    def meaning(of: SecurityGroupRule | dict[str, Any]) -> tuple[Any, ...]:
+        names = (
+            "direction",
+            "ethertype",
+            "protocol",
+            "port_range_min",
+            "port_range_max",
+            "remote_ip_prefix",
+            "remote_group_id",
+        )
+        if isinstance(of, dict):
+            return tuple(of[name] for name in names)
+        return tuple(getattr(of, name) for name in names)
+
+    for known in group.rules:
+        if meaning(known) == meaning(rule):
+            raise conflict(
+                "SecurityGroupRuleExists",
+                f"Security group rule already exists. Rule id is {known.id}.",
+            )

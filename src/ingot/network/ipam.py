@@ -1,0 +1,254 @@
+"""Addresses: which one a port gets. Pure: subnets and taken addresses in, addresses out.
+
+Static addresses of IPv4 and IPv6. Addresses that machines make up themselves (SLAAC, DHCPv6 stateless)
+are not built; the API refuses those modes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from ingot.network.faults import conflict, invalid
+from ingot.network.types import FixedIp, Subnet
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Cidr = ipaddress.IPv4Network | ipaddress.IPv6Network
+Pool = tuple[Address, Address]
+#: Addresses in use, by subnet.
+Taken = Mapping[str, Collection[str]]
+
+#: A port carries few addresses; more is a mistake or an attack.
+MOST_FIXED_IPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a caller wants of one fixed address: a subnet, an address, or both."""
+
+    subnet_id: str | None = None
+    ip_address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The checked range of a subnet."""
+
+    cidr: Cidr
+    gateway: Address | None
+    pools: tuple[Pool, ...]
+
+    def pools_wire(self) -> list[dict[str, str]]:
+        return [{"start": str(low), "end": str(high)} for low, high in self.pools]
+
+
+def address(text: str, what: str = "IP address") -> Address:
+    """The address in `text`; a 400 when there is none."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        raise invalid("InvalidInput", f"{text!r} is not a valid {what}.") from None
+
+
+def network(text: str) -> Cidr:
+    """The network in `text`, host bits cleared; a 400 when it is none."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise invalid("InvalidInput", f"{text!r} is not a valid CIDR.") from None
+
+
+def _hosts(cidr: Cidr) -> Pool:
+    """First and last address that a host may have."""
+    first, last = int(cidr.network_address), int(cidr.broadcast_address)
+    size = last - first + 1
+    if cidr.version == 4 and size > 2:
+        return cidr[1], cidr[-2]
+    if cidr.version == 6 and size > 2:
+        return cidr[1], cidr[-1]  # the first is the routers' anycast address
+    return cidr[0], cidr[-1]
+
+
+def make_range(
+    cidr: Cidr,
+    gateway: Address | None,
+    *,
+    default_gateway: bool,
+    pools: Sequence[tuple[str, str]] | None,
+) -> Range:
+    """A subnet's range: gateway and pools filled in and checked.
+
+    default_gateway: use the first host address when no gateway is given.
+    pools: None means everything but the gateway.
+    """
+    first, last = _hosts(cidr)
+    if gateway is None and default_gateway:
+        gateway = first
+    if gateway is not None:
+        _check_gateway(cidr, gateway)
+    if pools is None:
+        return Range(cidr, gateway, _without(first, last, gateway))
+    checked = tuple(sorted(_pool(cidr, first, last, low, high) for low, high in pools))
+    for before, after in zip(checked, checked[1:], strict=False):
+        if int(after[0]) <= int(before[1]):
+            raise conflict(
+                "OverlappingAllocationPools",
+                f"Found overlapping allocation pools {before[0]}-{before[1]} and "
+                f"{after[0]}-{after[1]} for subnet {cidr}.",
+            )
+    for low, high in checked:
+        if gateway is not None and int(low) <= int(gateway) <= int(high):
+            raise conflict(
+                "GatewayConflictWithAllocationPools",
+                f"Gateway ip {gateway} conflicts with allocation pool {low}-{high}.",
+            )
+    return Range(cidr, gateway, checked)
+
+
+def _check_gateway(cidr: Cidr, gateway: Address) -> None:
+    if gateway.version != cidr.version:
+        raise invalid("InvalidInput", f"Gateway {gateway} is not of the subnet's IP version.")
+    if cidr.version == 4 and gateway not in cidr:
+        raise invalid("InvalidInput", f"Gateway {gateway} is not inside {cidr}.")
+    if cidr.num_addresses > 2 and gateway in (cidr.network_address, cidr.broadcast_address):
+        if cidr.version == 6 and gateway != cidr.network_address:
+            return
+        raise invalid("InvalidInput", f"Gateway {gateway} is not a host address of {cidr}.")
+
+
+def _pool(cidr: Cidr, first: Address, last: Address, low: str, high: str) -> Pool:
+    start, end = address(low, "pool start"), address(high, "pool end")
+    if start.version != cidr.version or end.version != cidr.version:
+        raise invalid(
+            "InvalidAllocationPool", f"The allocation pool {low}-{high} is not valid for {cidr}."
+        )
+    if int(start) > int(end):
+        raise invalid("InvalidAllocationPool", f"The allocation pool {low}-{high} is not valid.")
+    if int(start) < int(first) or int(end) > int(last):
+        raise invalid(
+            "OutOfBoundsAllocationPool",
+            f"The allocation pool {low}-{high} spans beyond the subnet cidr {cidr}.",
+        )
+    return start, end
+
+
+def _without(first: Address, last: Address, gateway: Address | None) -> tuple[Pool, ...]:
+    """The range from first to last, with a hole where the gateway is."""
+    if gateway is None or not int(first) <= int(gateway) <= int(last):
+        return ((first, last),)
+    parts: list[Pool] = []
+    if int(gateway) > int(first):
+        parts.append((first, gateway - 1))
+    if int(gateway) < int(last):
+        parts.append((gateway + 1, last))
+    return tuple(parts)
+
+
+def first_free(pools: Sequence[Mapping[str, str]], taken: Collection[str]) -> Address | None:
+    """The lowest address of the pools that nobody has; None when all are taken."""
+    used = {int(ipaddress.ip_address(text)) for text in taken}
+    for pool in pools:
+        low, high = ipaddress.ip_address(pool["start"]), ipaddress.ip_address(pool["end"])
+        candidate = int(low)
+        while candidate in used:
+            candidate += 1
+        if candidate <= int(high):
+            return type(low)(candidate)
+    return None
+
+
+def check_free(subnet: Subnet, wanted: Address, taken: Collection[str]) -> None:
+    """Refuse an address that is not a host's on this subnet, or is somebody's."""
+    cidr = ipaddress.ip_network(subnet.cidr)
+    first, last = _hosts(cidr)
+    if wanted not in cidr or not int(first) <= int(wanted) <= int(last):
+        raise invalid(
+            "InvalidIpForSubnet", f"IP address {wanted} is not a valid IP for the subnet {cidr}."
+        )
+    # The gateway's own address is for the gateway's own port, which is made by its address too.
+    if str(wanted) in taken:
+        raise conflict(
+            "IpAddressAlreadyAllocated",
+            f"IP address {wanted} already allocated in subnet {subnet.id}.",
+            "Choose another address, or delete the port that has it.",
+        )
+
+
+def allocate(
+    network_id: str, subnets: Sequence[Subnet], wishes: Sequence[Wish] | None, taken: Taken
+) -> tuple[FixedIp, ...]:
+    """The fixed addresses of a new port.
+
+    wishes: None gives one IPv4 and one IPv6 address where there are such subnets; empty gives none.
+    Raises 409 IpAddressGenerationFailure when the pools are exhausted.
+    """
+    if wishes is None:
+        return _automatic(network_id, subnets, taken)
+    if len(wishes) > MOST_FIXED_IPS:
+        raise invalid(
+            "InvalidInput", f"A port has at most {MOST_FIXED_IPS} fixed IPs, not {len(wishes)}."
+        )
+    given: list[FixedIp] = []
+    in_use = {subnet.id: set(taken.get(subnet.id, ())) for subnet in subnets}
+    # Stated addresses first, so that an automatic one does not take them.
+    order = sorted(range(len(wishes)), key=lambda at: wishes[at].ip_address is None)
+    chosen: dict[int, FixedIp] = {}
+    for at in order:
+        wish = wishes[at]
+        subnet = _subnet_of(network_id, subnets, wish)
+        if wish.ip_address is not None:
+            found = address(wish.ip_address)
+            check_free(subnet, found, in_use[subnet.id])
+        else:
+            free = first_free(subnet.allocation_pools, in_use[subnet.id])
+            if free is None:
+                raise _exhausted(network_id)
+            found = free
+        in_use[subnet.id].add(str(found))
+        chosen[at] = FixedIp(subnet.id, str(found))
+    given.extend(chosen[at] for at in range(len(wishes)))
+    return tuple(given)
+
+
+def _automatic(network_id: str, subnets: Sequence[Subnet], taken: Taken) -> tuple[FixedIp, ...]:
+    given: list[FixedIp] = []
+    for version in (4, 6):
+        candidates = [subnet for subnet in subnets if subnet.ip_version == version]
+        for subnet in candidates:
+            found = first_free(subnet.allocation_pools, taken.get(subnet.id, ()))
+            if found is not None:
+                given.append(FixedIp(subnet.id, str(found)))
+                break
+        else:
+            if candidates:
+                raise _exhausted(network_id)
+    return tuple(given)
+
+
+def _subnet_of(network_id: str, subnets: Sequence[Subnet], wish: Wish) -> Subnet:
+    if wish.subnet_id is not None:
+        for subnet in subnets:
+            if subnet.id == wish.subnet_id:
+                return subnet
+        raise invalid(
+            "InvalidInput", f"Subnet {wish.subnet_id} is not a subnet of network {network_id}."
+        )
+    if wish.ip_address is None:
+        raise invalid("InvalidInput", "A fixed IP needs a subnet_id, an ip_address, or both.")
+    wanted = address(wish.ip_address)
+    for subnet in subnets:
+        if wanted in ipaddress.ip_network(subnet.cidr):
+            return subnet
+    raise invalid(
+        "InvalidIpForNetwork",
+        f"IP address {wanted} is not a valid IP for any of the subnets on network {network_id}.",
+    )
+
+
+def _exhausted(network_id: str) -> Exception:
+    return conflict(
+        "IpAddressGenerationFailure",
+        f"No more IP addresses available on network {network_id}.",
+        "Delete ports that are not needed, widen the allocation pools, or add a subnet.",
+    )

@@ -1,0 +1,564 @@
+"""The verbs of the network room. Functions of a connection run inside the caller's transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ingot.kit import ids
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database, after_commit, timestamp
+from ingot.network import groups, ipam, store, tables
+from ingot.network.dhcpplan import make_plans
+from ingot.network.faults import conflict, invalid, missing
+from ingot.network.netdata import network_data
+from ingot.network.types import FixedIp, Network, Port, Settings, Subnet
+
+if TYPE_CHECKING:
+    from ingot.hostd.plans import DhcpPlan
+    from ingot.kit.web import Authenticator, Service
+
+#: The first three octets of made-up MACs, as the Networking API's users know them.
+BASE_MAC = "fa:16:3e"
+UNBOUND = "unbound"
+#: What a bare-metal port is bound as: the switch side is none of the host's business.
+BOUND = "other"
+
+
+class Networks:
+    """The front door. `conn` is always the caller's connection; reads may use any, changes a transaction."""
+
+    def __init__(self, db: Database, clock: Clock, settings: Settings) -> None:
+        self.db = db
+        self.clock = clock
+        self.settings = settings
+        self._listeners: list[Callable[[], None]] = []
+        self._agents: Callable[[], list[dict[str, Any]]] | None = None
+
+    def service(self, authenticator: Authenticator) -> Service:
+        """The Networking API v2.0 under /network."""
+        from ingot.network.api import make_service
+
+        return make_service(self, authenticator)
+
+    # -- waking whoever tells DHCP ---------------------------------------------------------------
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` on the event loop after each committed change that DHCP must know."""
+        self._listeners.append(listener)
+
+    def kick(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def touch(self, conn: sa.Connection) -> int:
+        """Count a change of what DHCP must know; its generation comes back."""
+        after_commit(conn, self.kick)
+        return store.next_generation(conn)
+
+    def generation(self, conn: sa.Connection) -> int:
+        """The newest generation of what DHCP must know."""
+        return store.generation(conn)
+
+    def dhcp_plans(self, conn: sa.Connection) -> tuple[DhcpPlan, ...]:
+        """What the DHCP servers of this host must know now, one plan per wire that carries a network."""
+        generation = store.generation(conn)
+        wires = list(self.settings.wires)
+        nets = store.select(conn, store.NETWORKS, tables.networks.c.physical_network.in_(wires))
+        net_ids = [net.id for net in nets]
+        subnets = store.select(conn, store.SUBNETS, tables.subnets.c.network_id.in_(net_ids))
+        ports = store.select(conn, store.PORTS, tables.ports.c.network_id.in_(net_ids))
+        return make_plans(generation, nets, subnets, ports, self.settings)
+
+    def agents(self) -> list[dict[str, Any]]:
+        """The DHCP servers of this host, as the API's agents; [] until a loop reports them."""
+        return [] if self._agents is None else self._agents()
+
+    def report_agents(self, source: Callable[[], list[dict[str, Any]]]) -> None:
+        """Where `agents` comes from."""
+        self._agents = source
+
+    # -- finding -----------------------------------------------------------------------------------
+
+    def find_network(
+        self, conn: sa.Connection, name_or_id: str, project_id: str | None = None
+    ) -> Network:
+        """The network with this id or name. project_id: only what that project may see. 404, or 409
+        when several have the name."""
+        table = tables.networks
+        seen: list[store.Where] = []
+        if project_id is not None:
+            seen.append(sa.or_(table.c.project_id == project_id, table.c.shared, table.c.external))
+        found = store.get(conn, store.NETWORKS, name_or_id, *seen)
+        if found is not None:
+            return found
+        named = store.select(conn, store.NETWORKS, table.c.name == name_or_id, *seen, limit=2)
+        if not named:
+            raise missing("Network", name_or_id)
+        if len(named) > 1:
+            raise conflict(
+                "NetworkNameNotUnique",
+                f"Several networks have the name {name_or_id!r}.",
+                "Use the network's id.",
+            )
+        return named[0]
+
+    def get_network(self, conn: sa.Connection, network_id: str) -> Network:
+        found = store.get(conn, store.NETWORKS, network_id)
+        if found is None:
+            raise missing("Network", network_id)
+        return found
+
+    def networks(self, conn: sa.Connection, project_id: str | None = None) -> list[Network]:
+        """All networks, or those that a project may use (its own and shared ones)."""
+        table = tables.networks
+        where = (
+            ()
+            if project_id is None
+            else (sa.or_(table.c.project_id == project_id, table.c.shared),)
+        )
+        return store.select(conn, store.NETWORKS, *where)
+
+    def subnets_of(self, conn: sa.Connection, network_id: str) -> list[Subnet]:
+        return store.select(conn, store.SUBNETS, tables.subnets.c.network_id == network_id)
+
+    def get_subnet(self, conn: sa.Connection, subnet_id: str) -> Subnet:
+        found = store.get(conn, store.SUBNETS, subnet_id)
+        if found is None:
+            raise missing("Subnet", subnet_id)
+        return found
+
+    def get_port(self, conn: sa.Connection, port_id: str) -> Port:
+        found = store.get(conn, store.PORTS, port_id)
+        if found is None:
+            raise missing("Port", port_id)
+        return found
+
+    def ports_of_device(self, conn: sa.Connection, device_id: str) -> list[Port]:
+        return store.select(conn, store.PORTS, tables.ports.c.device_id == device_id)
+
+    def network_data(
+        self, conn: sa.Connection, port_ids: Sequence[str], *, static: bool = False
+    ) -> dict[str, Any]:
+        """network_data.json of these ports, in their order: links, networks, services.
+
+        static: tell addresses also where DHCP would give them.
+        """
+        ports = [self.get_port(conn, port_id) for port_id in port_ids]
+        nets = {id: self.get_network(conn, id) for id in {port.network_id for port in ports}}
+        subnets = {
+            ip.subnet_id: self.get_subnet(conn, ip.subnet_id)
+            for port in ports
+            for ip in port.fixed_ips
+        }
+        return network_data(ports, nets, subnets, static=static)
+
+    # -- networks ----------------------------------------------------------------------------------
+
+    def create_network(
+        self,
+        conn: sa.Connection,
+        *,
+        project_id: str,
+        name: str = "",
+        network_type: str = "flat",
+        physical_network: str | None = None,
+        shared: bool = False,
+        external: bool = False,
+        mtu: int | None = None,
+        **others: Any,
+    ) -> Network:
+        """A flat provider network. physical_network: must be a wire of its own."""
+        if network_type != "flat":
+            raise invalid(
+                "InvalidInput",
+                f"Network type {network_type!r} is not supported.",
+                "Use provider:network_type flat.",
+            )
+        physical_network = physical_network or self._free_wire(conn)
+        self._check_wire(conn, physical_network)
+        values: dict[str, Any] = {
+            "project_id": project_id,
+            "name": name,
+            "description": "",
+            "admin_state_up": True,
+            "shared": shared,
+            "external": external,
+            "is_default": False,
+            "mtu": mtu or self.settings.default_mtu,
+            "network_type": network_type,
+            "physical_network": physical_network,
+            "segmentation_id": None,
+            "port_security_enabled": True,
+            "availability_zone_hints": [],
+            "tags": [],
+            **others,
+        }
+        id = store.insert(conn, store.NETWORKS, self.now(), values)
+        self.touch(conn)
+        return self.get_network(conn, id)
+
+    def _free_wire(self, conn: sa.Connection) -> str:
+        column = tables.networks.c.physical_network
+        used = set(conn.execute(sa.select(column)).scalars())
+        for name in self.settings.wires:
+            if name not in used:
+                return name
+        raise conflict(
+            "NoNetworkAvailable",
+            "Unable to create the network. No physical network is free: a flat network needs one of its own.",
+            "Use an existing network, or add a physical network to the settings.",
+        )
+
+    def _check_wire(self, conn: sa.Connection, physical_network: str) -> None:
+        if store.count(
+            conn, store.NETWORKS, tables.networks.c.physical_network == physical_network
+        ):
+            raise conflict(
+                "FlatNetworkInUse",
+                f"Unable to create the flat network. Physical network {physical_network} is in use.",
+            )
+
+    def update_network(
+        self, conn: sa.Connection, network_id: str, changes: Mapping[str, Any]
+    ) -> Network:
+        wire = changes.get("physical_network")
+        if wire is not None and wire != self.get_network(conn, network_id).physical_network:
+            self._check_wire(conn, wire)
+        store.update(conn, store.NETWORKS, self.now(), network_id, changes)
+        self.touch(conn)
+        return self.get_network(conn, network_id)
+
+    def delete_network(self, conn: sa.Connection, network_id: str) -> None:
+        """Delete a network with its subnets; 409 while it has ports."""
+        self._lock(conn, network_id)
+        if store.count(conn, store.PORTS, tables.ports.c.network_id == network_id):
+            raise conflict(
+                "NetworkInUse",
+                f"Unable to complete operation on network {network_id}. "
+                "There are one or more ports still in use on the network.",
+                "Delete its ports first.",
+            )
+        conn.execute(tables.subnets.delete().where(tables.subnets.c.network_id == network_id))
+        store.delete(conn, store.NETWORKS, network_id)
+        self.touch(conn)
+
+    # -- subnets -----------------------------------------------------------------------------------
+
+    def create_subnet(
+        self,
+        conn: sa.Connection,
+        *,
+        network_id: str,
+        project_id: str,
+        cidr: str,
+        gateway_ip: str | None = None,
+        default_gateway: bool = True,
+        allocation_pools: Sequence[tuple[str, str]] | None = None,
+        **others: Any,
+    ) -> Subnet:
+        """A subnet. No gateway_ip means the first host address, unless default_gateway is false."""
+        self._lock(conn, network_id)
+        parsed = ipam.network(cidr)
+        self._check_overlap(conn, network_id, parsed)
+        gateway = None if gateway_ip is None else ipam.address(gateway_ip, "gateway address")
+        plan = ipam.make_range(
+            parsed, gateway, default_gateway=default_gateway, pools=allocation_pools
+        )
+        values: dict[str, Any] = {
+            "project_id": project_id,
+            "network_id": network_id,
+            "name": "",
+            "description": "",
+            "ip_version": parsed.version,
+            "cidr": str(parsed),
+            "gateway_ip": None if plan.gateway is None else str(plan.gateway),
+            "enable_dhcp": True,
+            "allocation_pools": plan.pools_wire(),
+            "dns_nameservers": [],
+            "host_routes": [],
+            "tags": [],
+            **others,
+        }
+        id = store.insert(conn, store.SUBNETS, self.now(), values)
+        self.touch(conn)
+        return self.get_subnet(conn, id)
+
+    def _check_overlap(self, conn: sa.Connection, network_id: str, cidr: ipam.Cidr) -> None:
+        for other in self.subnets_of(conn, network_id):
+            known = ipam.network(other.cidr)
+            if known.version == cidr.version and known.overlaps(cidr):  # pyright: ignore[reportArgumentType]
+                raise invalid(
+                    "InvalidInput",
+                    f"Requested subnet with cidr: {cidr} for network: {network_id} overlaps with "
+                    f"another subnet: {other.cidr} (ID: {other.id}).",
+                )
+
+    def update_subnet(
+        self, conn: sa.Connection, subnet: Subnet, changes: Mapping[str, Any]
+    ) -> Subnet:
+        """Change a subnet; gateway and pools (wire form) are checked against each other again."""
+        values = dict(changes)
+        if "gateway_ip" in values or "allocation_pools" in values:
+            gateway = values.get("gateway_ip", subnet.gateway_ip)
+            pools = values.get("allocation_pools", subnet.allocation_pools)
+            plan = ipam.make_range(
+                ipam.network(subnet.cidr),
+                None if gateway is None else ipam.address(gateway, "gateway address"),
+                default_gateway=False,
+                pools=[(pool["start"], pool["end"]) for pool in pools],
+            )
+            values["gateway_ip"] = None if plan.gateway is None else str(plan.gateway)
+            values["allocation_pools"] = plan.pools_wire()
+        store.update(conn, store.SUBNETS, self.now(), subnet.id, values)
+        self.touch(conn)
+        return self.get_subnet(conn, subnet.id)
+
+    def delete_subnet(self, conn: sa.Connection, subnet: Subnet) -> None:
+        self._lock(conn, subnet.network_id)
+        if store.port_count_of_subnet(conn, subnet.id):
+            raise conflict(
+                "SubnetInUse",
+                f"Unable to complete operation on subnet {subnet.id}: One or more ports have an "
+                "IP allocation from this subnet.",
+                "Delete these ports first.",
+            )
+        store.delete(conn, store.SUBNETS, subnet.id)
+        self.touch(conn)
+
+    # -- ports -------------------------------------------------------------------------------------
+
+    def create_port(
+        self,
+        conn: sa.Connection,
+        *,
+        network_id: str,
+        project_id: str,
+        mac: str | None = None,
+        fixed_ips: Sequence[Mapping[str, str]] | None = None,
+        device_id: str = "",
+        device_owner: str = "",
+        name: str = "",
+        host_id: str | None = None,
+        **others: Any,
+    ) -> Port:
+        """A port with its addresses.
+
+        mac: made up when None. fixed_ips: wishes {"subnet_id", "ip_address"}; None gives one address of
+        each IP version that the network has. host_id: bound at once as a bare-metal port.
+        Raises 404 (network), 400 (wishes), 409 (address or MAC in use, pool exhausted).
+        """
+        self._lock(conn, network_id)
+        self.get_network(conn, network_id)
+        wishes = None if fixed_ips is None else [_wish(item) for item in fixed_ips]
+        given = self._allocate(conn, network_id, wishes)
+        bound = bool(host_id)
+        values: dict[str, Any] = {
+            "project_id": project_id,
+            "network_id": network_id,
+            "name": name,
+            "description": "",
+            "mac_address": self._mac(conn, network_id, mac),
+            "admin_state_up": True,
+            "device_id": device_id,
+            "device_owner": device_owner,
+            "host_id": host_id or "",
+            "vnic_type": "baremetal" if bound else "normal",
+            "vif_type": BOUND if bound else UNBOUND,
+            "profile": {},
+            "port_security_enabled": True,
+            "security_groups": [],
+            "allowed_address_pairs": [],
+            "tags": [],
+            **others,
+        }
+        id = store.insert(conn, store.PORTS, self.now(), values)
+        store.set_fixed_ips(conn, id, given)
+        self.touch(conn)
+        return self.get_port(conn, id)
+
+    def _allocate(
+        self,
+        conn: sa.Connection,
+        network_id: str,
+        wishes: Sequence[ipam.Wish] | None,
+        own: Sequence[FixedIp] = (),
+    ) -> tuple[FixedIp, ...]:
+        """Addresses by the pure rules; our own DHCP server's address is never given away."""
+        subnets = self.subnets_of(conn, network_id)
+        taken = store.taken(conn, [subnet.id for subnet in subnets])
+        for ip in own:
+            taken[ip.subnet_id].discard(ip.ip_address)
+        ours = {wire.listen_address for wire in self.settings.wires.values()}
+        for addresses in taken.values():
+            addresses |= ours
+        return ipam.allocate(network_id, subnets, wishes, taken)
+
+    def update_port(self, conn: sa.Connection, port: Port, changes: Mapping[str, Any]) -> Port:
+        """Change a port. `fixed_ips` are wishes, `mac_address` None makes a new one up."""
+        self._lock(conn, port.network_id)
+        values = dict(changes)
+        if "fixed_ips" in values:
+            wishes = _kept([_wish(item) for item in values.pop("fixed_ips") or ()], port.fixed_ips)
+            given = self._allocate(conn, port.network_id, wishes, own=port.fixed_ips)
+            store.set_fixed_ips(conn, port.id, given)
+        if "mac_address" in values and values["mac_address"] != port.mac_address:
+            values["mac_address"] = self._mac(conn, port.network_id, values["mac_address"])
+        if "host_id" in values:
+            values["vif_type"] = BOUND if values["host_id"] else UNBOUND
+        store.update(conn, store.PORTS, self.now(), port.id, values)
+        self.touch(conn)
+        return self.get_port(conn, port.id)
+
+    def bind_port(
+        self,
+        conn: sa.Connection,
+        port_id: str,
+        *,
+        host_id: str,
+        mac: str,
+        profile: Mapping[str, Any] | None = None,
+        device_id: str | None = None,
+    ) -> Port:
+        """Make a port the VIF of a machine's NIC: it takes the NIC's MAC, and DHCP answers it.
+
+        profile: the binding profile, such as {"local_link_information": [...]}. Again with the same values
+        changes nothing. 409 MacAddressInUse when another port of the network has the MAC.
+        """
+        port = self.get_port(conn, port_id)
+        values: dict[str, Any] = {
+            "host_id": host_id,
+            "mac_address": mac,
+            "vnic_type": "baremetal",
+            "profile": dict(profile or {}),
+        }
+        if device_id is not None:
+            values["device_id"] = device_id
+        if port.bound and all(getattr(port, name) == value for name, value in values.items()):
+            return port
+        return self.update_port(conn, port, values)
+
+    def unbind_port(self, conn: sa.Connection, port_id: str) -> Port:
+        """Take a port off its machine: the NIC's MAC is free again, the addresses stay the port's."""
+        port = self.get_port(conn, port_id)
+        if not port.bound:
+            return port
+        values = {"host_id": "", "profile": {}, "mac_address": None}
+        return self.update_port(conn, port, values)
+
+    def delete_port(self, conn: sa.Connection, port_id: str) -> None:
+        """Delete a port and free its addresses; a port that is gone already is fine."""
+        conn.execute(tables.fixed_ips.delete().where(tables.fixed_ips.c.port_id == port_id))
+        store.delete(conn, store.PORTS, port_id)
+        self.touch(conn)
+
+    def _mac(self, conn: sa.Connection, network_id: str, wanted: str | None) -> str:
+        """A MAC that is free on the network: the wanted one, or one made up."""
+        table = tables.ports
+
+        def used(mac: str) -> bool:
+            here = (table.c.network_id == network_id, table.c.mac_address == mac)
+            return store.count(conn, store.PORTS, *here) > 0
+
+        if wanted is not None:
+            mac = ids.normal_mac(wanted)
+            if mac is None or int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
+                raise invalid(
+                    "InvalidInput", f"{wanted!r} is not a valid MAC address of one machine."
+                )
+            if used(mac):
+                raise conflict(
+                    "MacAddressInUse",
+                    f"Unable to complete operation for network {network_id}. "
+                    f"The mac address {mac} is in use.",
+                )
+            return mac
+        while True:
+            tail = secrets.token_bytes(3)
+            mac = ":".join([BASE_MAC, *(f"{octet:02x}" for octet in tail)])
+            if not used(mac):
+                return mac
+
+    # -- bootstrap ---------------------------------------------------------------------------------
+
+    def ensure_flat_network(
+        self,
+        conn: sa.Connection,
+        name: str,
+        physical_network: str,
+        cidr: str,
+        pool: tuple[str, str] | None,
+        gateway: str | None,
+        dns: Sequence[str],
+        *,
+        project_id: str,
+        shared: bool = True,
+    ) -> Network:
+        """The network on a wire with one subnet, made when missing; an existing one is left as it is."""
+        table = tables.networks
+        known = store.select(
+            conn, store.NETWORKS, table.c.physical_network == physical_network, limit=1
+        )
+        network = (
+            known[0]
+            if known
+            else self.create_network(
+                conn,
+                project_id=project_id,
+                name=name,
+                physical_network=physical_network,
+                shared=shared,
+            )
+        )
+        if not network.subnets:
+            self.create_subnet(
+                conn,
+                network_id=network.id,
+                project_id=project_id,
+                cidr=cidr,
+                gateway_ip=gateway,
+                default_gateway=False,
+                allocation_pools=None if pool is None else [pool],
+                name=f"{name}-v{ipam.network(cidr).version}",
+                dns_nameservers=list(dns),
+            )
+        return self.get_network(conn, network.id)
+
+    def ensure_default_group(self, conn: sa.Connection, project_id: str) -> str:
+        """The id of a project's default security group, made at its first use."""
+        return groups.ensure_default(conn, self.now(), project_id).id
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def now(self) -> str:
+        """The time as rows hold it."""
+        return timestamp(self.clock.now())
+
+    @staticmethod
+    def _lock(conn: sa.Connection, network_id: str) -> None:
+        """One change of addresses per network at a time (a cluster has several writers)."""
+        table = tables.networks
+        conn.execute(sa.select(table.c.id).where(table.c.id == network_id).with_for_update())
+
+
+def _wish(item: Mapping[str, str] | FixedIp) -> ipam.Wish:
+    given = asdict(item) if isinstance(item, FixedIp) else item
+    return ipam.Wish(given.get("subnet_id"), given.get("ip_address"))
+
+
+def _kept(wishes: Sequence[ipam.Wish], own: Sequence[FixedIp]) -> list[ipam.Wish]:
+    """Wishes of a port that has addresses: one for "any address of this subnet" keeps the one there is."""
+    stated = {wish.ip_address for wish in wishes}
+    spare = [ip for ip in own if ip.ip_address not in stated]
+    kept: list[ipam.Wish] = []
+    for wish in wishes:
+        same = next((ip for ip in spare if ip.subnet_id == wish.subnet_id), None)
+        if wish.ip_address is None and same is not None:
+            spare.remove(same)
+            wish = ipam.Wish(same.subnet_id, same.ip_address)
+        kept.append(wish)
+    return kept
