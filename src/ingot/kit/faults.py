@@ -22,6 +22,7 @@ class Kind(StrEnum):
     CONFLICT = "conflict"  # 409
     LOCKED = "locked"  # 409
     GONE = "gone"  # 410
+    PRECONDITION = "precondition failed"  # 412
     TOO_LARGE = "too large"  # 413
     MEDIA_TYPE = "unsupported media type"  # 415
     RANGE = "range not satisfiable"  # 416

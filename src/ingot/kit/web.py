@@ -32,6 +32,7 @@ STATUS: Mapping[Kind, int] = {
     Kind.CONFLICT: 409,
     Kind.LOCKED: 409,
     Kind.GONE: 410,
+    Kind.PRECONDITION: 412,
     Kind.TOO_LARGE: 413,
     Kind.MEDIA_TYPE: 415,
     Kind.RANGE: 416,
