@@ -201,6 +201,13 @@ def nodes_by_addresses(conn: sa.Connection, addresses: list[str]) -> tuple[str, 
     return tuple(found.scalars())
 
 
+def portless_nodes_in(conn: sa.Connection, state: str) -> tuple[Node, ...]:
+    """Nodes in a state that have no port yet."""
+    owned = sa.select(ports.c.id).where(ports.c.node_uuid == nodes.c.uuid).exists()
+    rows = conn.execute(sa.select(nodes).where(nodes.c.provision_state == state, ~owned))
+    return tuple(_node(row) for row in rows)
+
+
 def add_port(conn: sa.Connection, *, node_uuid: str, address: str, now: str, **values: Any) -> str:
     """A new port; its uuid. Raises IntegrityError when the address is taken."""
     uuid = values.pop("uuid", None) or ids.new_uuid()

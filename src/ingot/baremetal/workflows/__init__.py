@@ -1,1 +1,76 @@
-"""The long work of the bare-metal room, one story per file."""
+"""The long work of the bare-metal room, one story per file.
+
+room        collaborators and the case: one operation on one node
+orders      what each kind of operation is asked to do
+steps       steps that several stories share
+agentwork   what the agent does for us
+deploy      deploy, rebuild, undeploy
+clean       automated and manual cleaning
+inspect     inventory, properties, ports
+small       verify, adopt, rescue, unrescue, power, boot device
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal.workflows import small
+from ingot.baremetal.workflows.clean import clean, cleaned
+from ingot.baremetal.workflows.deploy import deploy, deployed, undeploy
+from ingot.baremetal.workflows.inspect import inspect, inspected
+from ingot.baremetal.workflows.orders import ORDERS
+from ingot.baremetal.workflows.room import (
+    Case,
+    ImageFacts,
+    Images,
+    Networks,
+    Room,
+    Story,
+    Timing,
+    failing,
+    told,
+)
+from ingot.workflow import Op, Workflow
+
+Ending = Callable[[Case, sa.Connection], None]
+
+_STORIES: dict[str, tuple[Story, Ending]] = {
+    "verify": (small.verify, small.verified),
+    "inspect": (inspect, inspected),
+    "clean": (clean, cleaned),
+    "deploy": (deploy, deployed),
+    "undeploy": (undeploy, cleaned),
+    "adopt": (small.adopt, small.adopted),
+    "rescue": (small.rescue, small.rescued),
+    "unrescue": (small.unrescue, small.unrescued),
+    "power": (small.power, small.powered),
+    "boot device": (small.boot_device, small.boot_device_set),
+}
+
+
+def workflows(room: Room) -> list[Workflow]:
+    """All kinds of operation on nodes, for the engine."""
+    return [
+        Workflow(
+            kind=kind,
+            input=ORDERS[kind],
+            run=told(room, story),
+            on_success=_ending(room, ending),
+            on_failure=failing(room),
+            title=kind.capitalize(),
+        )
+        for kind, (story, ending) in _STORIES.items()
+    ]
+
+
+def _ending(room: Room, ending: Ending) -> Callable[[sa.Connection, Op, Any], None]:
+    def on_success(conn: sa.Connection, op: Op, _result: Any) -> None:
+        ending(Case(room, op), conn)
+
+    return on_success
+
+
+__all__ = ["Case", "ImageFacts", "Images", "Networks", "Room", "Timing", "workflows"]

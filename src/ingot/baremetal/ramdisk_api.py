@@ -1,0 +1,356 @@
+"""What a booting machine may reach: boot scripts, boot files, lookup, heartbeat, inspection data.
+
+These operations carry no token of a user, by design of the Bare Metal API, so they are served on the
+provisioning listener only (and on the API listener where the operator says so). What protects them: a
+lookup is answered only while an operation of ours runs on the node, the agent's token is given out once
+per boot, a heartbeat needs it, and nothing secret is in any reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import sqlalchemy as sa
+
+from ingot.baremetal import bootplan, machine, store
+from ingot.baremetal.inspection import facts_of
+from ingot.baremetal.tables import node_agents
+from ingot.baremetal.types import Agent, Node
+from ingot.baremetal.workflows.room import Room
+from ingot.baremetal.workflows.steps import boot_mode
+from ingot.drivers.agent.client import AgentAddress
+from ingot.kit import ids, log
+from ingot.kit.db import after_commit
+from ingot.kit.faults import Fault, Invalid, Missing
+from ingot.kit.files import send_file
+from ingot.kit.versions import Version
+from ingot.kit.web import Call, Operation, Reply
+from ingot.workflow import signal
+
+_log = log.get("ramdisk")
+
+#: What the agent is told: seconds between heartbeats at the most.
+HEARTBEAT_SECONDS = 300
+#: An inspection's body may carry logs.
+INSPECTION_LIMIT = 16 << 20
+_UNKNOWN = "Lookup did not find a node that expects an agent."
+
+
+class HeartbeatBody(msgspec.Struct):
+    callback_url: str
+    agent_token: str | None = None
+    agent_version: str | None = None
+    agent_verify_ca: str | None = None
+    agent_status: str | None = None
+    agent_status_message: str | None = None
+
+
+class LookupQuery(msgspec.Struct):
+    addresses: list[str] | None = None
+    node_uuid: str | None = None
+
+
+class InspectionQuery(msgspec.Struct):
+    node_uuid: str | None = None
+
+
+@dataclass(frozen=True)
+class RamdiskFiles:
+    """Files that machines fetch: name in `/files/<name>` -> path."""
+
+    paths: dict[str, Path]
+
+
+class RamdiskApi:
+    """The operations of the provisioning listener."""
+
+    def __init__(
+        self,
+        room: Room,
+        files: RamdiskFiles,
+        discovery: Callable[[Call], dict[str, Any]],
+        *,
+        require_tls: bool = True,
+    ) -> None:
+        self._room = room
+        self._files = files
+        self._discovery = discovery
+        self._require_tls = require_tls
+        self._checks: set[asyncio.Task[None]] = set()
+
+    def operations(self) -> list[Operation]:
+        """Rows for a listener of its own, at its root."""
+        return [
+            Operation("GET", "/", self.discover, rule=None),
+            Operation("GET", "/v1", self.discover, rule=None),
+            Operation("GET", "/boot.ipxe", self.first_script, rule=None),
+            Operation("GET", "/boot/{mac}", self.boot_script, rule=None),
+            Operation("GET", "/files/{name}", self.file, rule=None),
+            *self.agent_operations(),
+        ]
+
+    def agent_operations(self) -> list[Operation]:
+        """The three that belong to the Bare Metal API itself."""
+        return [
+            Operation("GET", "/v1/lookup", self.lookup, rule=None, since=22, query=LookupQuery),
+            Operation(
+                "POST",
+                "/v1/heartbeat/{id}",
+                self.heartbeat,
+                rule=None,
+                since=22,
+                status=202,
+                body=HeartbeatBody,
+            ),
+            Operation(
+                "POST",
+                "/v1/continue_inspection",
+                self.continue_inspection,
+                rule=None,
+                status=202,
+                body=dict[str, Any],
+                query=InspectionQuery,
+                max_body=INSPECTION_LIMIT,
+            ),
+        ]
+
+    # -- boot --------------------------------------------------------------------------------
+
+    async def discover(self, call: Call) -> Reply:
+        return Reply(self._discovery(call))
+
+    async def first_script(self, _call: Call) -> Reply:
+        text = bootplan.first_script(self._room.urls.base)
+        return Reply(text.encode(), content_type="text/plain")
+
+    async def boot_script(self, call: Call) -> Reply:
+        """The machine's own script; 404 for cards that nobody has enrolled."""
+        mac = ids.normal_mac(call.params["mac"])
+        if mac is None:
+            raise Invalid("That is no MAC address.")
+        node = await self._room.db.read(lambda conn: _node_of_mac(conn, mac))
+        if node is None:
+            raise Missing(f"No node has a port with the address {mac}.")
+        intent = bootplan.intent_of(node.boot_intent)
+        if intent is not None and intent.boot == "agent":
+            await self._room.db.write(lambda conn: self._seen(conn, node))
+            self._check_old_agent(node)
+        text = bootplan.script(intent, mac, _mode_of(node), self._room.urls)
+        _log.info("boot script", node=node.uuid, mac=mac, boots=intent.boot if intent else "disk")
+        return Reply(text.encode(), content_type="text/plain")
+
+    def _seen(self, conn: sa.Connection, node: Node) -> None:
+        store.merge_internal_info(conn, node.uuid, {"boot_seen": self._room.now()})
+
+    def _check_old_agent(self, node: Node) -> None:
+        """A machine that boots the agent anew needs a new token.
+
+        Whoever only pretends to boot must not get one while the real agent lives: so it is asked first.
+        """
+        task = asyncio.ensure_future(self._forget_dead_agent(node))
+        self._checks.add(task)
+        task.add_done_callback(self._checks.discard)
+
+    async def _forget_dead_agent(self, node: Node) -> None:
+        def query(conn: sa.Connection) -> Agent | None:
+            return store.get_agent(conn, self._room.vault, node.uuid)
+
+        agent = await self._room.db.read(query)
+        if agent is None or not agent.token:
+            return
+        try:
+            if agent.url:
+                address = AgentAddress(agent.url, agent.token, agent.verify_ca)
+                await asyncio.wait_for(self._room.agents.status(address), 3)
+                return
+        except (Fault, TimeoutError):
+            pass
+        _log.info("the machine boots anew; its old agent is forgotten", node=node.uuid)
+        await self._room.db.write(
+            lambda conn: store.forget_agent(conn, self._room.vault, node.uuid)
+        )
+
+    async def file(self, call: Call) -> Reply:
+        path = self._files.paths.get(call.params["name"])
+        if path is None:
+            raise Missing("There is no such boot file.")
+        return await send_file(call, path)
+
+    # -- lookup ------------------------------------------------------------------------------
+
+    async def lookup(self, call: Call) -> Reply:
+        query: LookupQuery = call.query
+        addresses = [ids.normal_mac(text) for text in query.addresses or []]
+        known = [mac for mac in addresses if mac]
+        if not known and not query.node_uuid:
+            raise Invalid("Lookup needs valid MAC addresses or a node_uuid.")
+        node, token = await self._room.db.write(
+            lambda conn: self._look_up(conn, known, query.node_uuid)
+        )
+        _log.info("lookup", node=node.uuid, first=token != "******")
+        return Reply(_lookup_reply(node, token, call.base_url))
+
+    def _look_up(
+        self, conn: sa.Connection, macs: list[str], node_uuid: str | None
+    ) -> tuple[Node, str]:
+        found = store.nodes_by_addresses(conn, macs) if macs else ()
+        ident = node_uuid or (found[0] if len(found) == 1 else None)
+        node = store.find_node(conn, ident) if ident else None
+        if node is None or node.provision_state not in machine.AGENT_STATES:
+            # One answer for all reasons: an unauthenticated caller learns nothing of the inventory.
+            raise Missing(_UNKNOWN)
+        return node, self._token(conn, node)
+
+    def _token(self, conn: sa.Connection, node: Node) -> str:
+        """A new token at the first lookup after a boot; masked ever after."""
+        agent = store.get_agent(conn, self._room.vault, node.uuid)
+        if agent is not None and agent.token:
+            return "******"
+        token = ids.new_secret()
+        store.forget_agent(conn, self._room.vault, node.uuid)
+        conn.execute(
+            node_agents.insert().values(node_uuid=node.uuid, token_hash=store.token_hash(token))
+        )
+        store.write_secret(conn, self._room.vault, node.uuid, "agent", token)
+        return token
+
+    # -- heartbeat ---------------------------------------------------------------------------
+
+    async def heartbeat(self, call: Call) -> Reply:
+        body: HeartbeatBody = call.body
+        _check_callback(body.callback_url, self._require_tls)
+        if not body.agent_token:
+            raise Invalid("Agent token is required.")
+        if not body.agent_version and call.version >= Version(1, 36):
+            raise Invalid("agent_version is required.")
+        await self._room.db.write(lambda conn: self._beat(conn, call.params["id"], body))
+        return Reply()
+
+    def _beat(self, conn: sa.Connection, ident: str, body: HeartbeatBody) -> None:
+        """One row and a wake-up."""
+        node = store.get_node(conn, ident)
+        row = conn.execute(
+            sa.select(node_agents.c.token_hash, node_agents.c.url).where(
+                node_agents.c.node_uuid == node.uuid
+            )
+        ).first()
+        told = store.token_hash(body.agent_token or "")
+        if row is None or not hmac.compare_digest(row.token_hash or "", told):
+            raise Invalid("The agent token is not this node's.")
+        if row.url and row.url != body.callback_url:
+            raise Invalid("The callback URL differs from the one that the agent gave before.")
+        conn.execute(
+            sa.update(node_agents)
+            .where(node_agents.c.node_uuid == node.uuid)
+            .values(
+                url=body.callback_url,
+                version=body.agent_version,
+                verify_ca=body.agent_verify_ca,
+                last_heartbeat=self._room.now(),
+            )
+        )
+        signal(conn, node.subject, "agent", {"version": body.agent_version})
+
+    # -- inspection --------------------------------------------------------------------------
+
+    async def continue_inspection(self, call: Call) -> Reply:
+        data: dict[str, Any] = call.body
+        facts = facts_of(data)
+        macs, addresses = facts.macs(), facts.bmc_addresses()
+        if not (macs or addresses or call.query.node_uuid):
+            raise Invalid("The inspection data names no MAC and no controller address.")
+        node = await self._room.db.write(
+            lambda conn: self._take(conn, data, macs, addresses, call.query.node_uuid)
+        )
+        return Reply({"uuid": node.uuid})
+
+    def _take(
+        self,
+        conn: sa.Connection,
+        data: dict[str, Any],
+        macs: list[str],
+        addresses: list[str],
+        node_uuid: str | None,
+    ) -> Node:
+        found = store.nodes_by_addresses(conn, macs) if macs else ()
+        ident = node_uuid or (found[0] if len(found) == 1 else None)
+        node = store.find_node(conn, ident) if ident else None
+        if node is None and not found:
+            node = _by_controller(conn, addresses)
+        if node is None or node.provision_state != machine.INSPECTWAIT:
+            raise Missing(_UNKNOWN)
+        logs = data.pop("logs", None)
+        store.save_inventory(conn, node.uuid, self._room.now(), data.get("inventory") or {}, data)
+        signal(conn, node.subject, "inspection data", {"logs": bool(logs), "macs": macs})
+        after_commit(conn, lambda: _log.info("inspection data", node=node.uuid, macs=macs))
+        return node
+
+
+def _by_controller(conn: sa.Connection, addresses: list[str]) -> Node | None:
+    """The one node without ports that is being inspected and whose controller has such an address."""
+    waiting = store.portless_nodes_in(conn, machine.INSPECTWAIT)
+    found = [node for node in waiting if _controller_host(node) in addresses]
+    return found[0] if len(found) == 1 else None
+
+
+def _controller_host(node: Node) -> str | None:
+    for name, value in node.driver_info.items():
+        if name.endswith("_address") and isinstance(value, str):
+            return urlsplit(value if "//" in value else f"//{value}").hostname
+    return None
+
+
+def _node_of_mac(conn: sa.Connection, mac: str) -> Node | None:
+    port = store.port_by_address(conn, mac)
+    return None if port is None else store.find_node(conn, port.node_uuid)
+
+
+def _mode_of(node: Node) -> str | None:
+    mode = boot_mode(node)
+    return str(mode) if mode else None
+
+
+def _check_callback(url: str, require_tls: bool) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Invalid("callback_url must be an http or https URL.")
+    if require_tls and parts.scheme != "https":
+        raise Invalid("The agent must offer its callback over https.")
+
+
+def _lookup_reply(node: Node, token: str, base_url: str) -> dict[str, Any]:
+    """The node as the agent needs it, and how it shall behave."""
+    instance_info = {k: v for k, v in node.instance_info.items() if not log.is_secret(k)}
+    return {
+        "node": {
+            "uuid": node.uuid,
+            "properties": node.properties,
+            "instance_info": instance_info,
+            "driver_internal_info": {},
+            "links": [{"href": f"{base_url}/v1/nodes/{node.uuid}", "rel": "self"}],
+        },
+        "config": {
+            "metrics": {
+                "backend": "noop",
+                "prepend_host": False,
+                "prepend_uuid": False,
+                "prepend_host_reverse": True,
+                "prepend_prefix": None,
+            },
+            "metrics_statsd": {"statsd_host": "localhost", "statsd_port": 8125},
+            "heartbeat_timeout": HEARTBEAT_SECONDS,
+            "agent_token": token,
+            "agent_token_required": True,
+            "agent_md5_checksum_enable": False,
+            "disable_deep_image_inspection": False,
+            "permitted_image_formats": ["raw", "qcow2", "gpt"],
+            "agent_skip_bmc_detect": False,
+        },
+    }

@@ -1,0 +1,127 @@
+"""Clean: give a machine back without its last user's data.
+
+Automated cleaning erases the metadata of all disks (partition tables, file system and RAID headers) by
+default, and the whole disks when the operator asks for it. Manual cleaning runs the client's own steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal import store
+from ingot.baremetal.types import Node
+from ingot.baremetal.workflows import steps
+from ingot.baremetal.workflows.agentwork import agent_steps, run_agent_step
+from ingot.baremetal.workflows.orders import CleanOrder
+from ingot.baremetal.workflows.room import Case
+from ingot.drivers.base import StepRunner
+from ingot.kit.faults import Fault, Invalid, Kind
+from ingot.workflow import StepContext
+
+#: Capabilities whose steps run out of band, by the driver.
+_OUT_OF_BAND = ("raid", "bios", "firmware")
+
+
+async def clean(case: Case, order: CleanOrder) -> None:
+    """manageable -> cleaning -> clean wait -> cleaning -> available (or manageable)."""
+    if order.steps is None:
+        await clean_automatically(case)
+    else:
+        await _clean_manually(case, order.steps, order.disable_ramdisk)
+
+
+def cleaned(case: Case, conn: sa.Connection) -> None:
+    """In the commit that ends the operation: where to is the target's and the retired flag's matter."""
+    node = store.get_node(conn, case.uuid)
+    steps.step_column(conn, case, "clean_step", None)
+    manual = getattr(case.op.input, "steps", None) is not None
+    case.note(conn, "Cleaned.")
+    case.finish(conn, "manage" if manual or node.retired else "done")
+
+
+async def clean_automatically(case: Case) -> None:
+    """All steps with a priority, highest first."""
+    node = await case.node()
+    if node.automated_clean is False or not _uses_agent(case, node):
+        await steps.prove_controller(case)
+        return
+    await steps.boot_agent(case)
+    offered = await agent_steps(case, "clean")
+    chosen = [step for step in offered if _wanted(case, step)]
+    await _run(case, sorted(chosen, key=lambda step: -step["priority"]))
+    await _leave(case)
+
+
+async def _clean_manually(case: Case, wanted: list[dict[str, Any]], no_ramdisk: bool) -> None:
+    node = await case.node()
+    in_band = [step for step in wanted if step["interface"] not in _OUT_OF_BAND]
+    if not in_band or no_ramdisk or not _uses_agent(case, node):
+        await steps.prove_controller(case)
+        await _run(case, wanted)
+        return
+    await steps.boot_agent(case)
+    offered = await agent_steps(case, "clean")
+    await _run(case, [_known(step, offered) for step in wanted])
+    await _leave(case)
+
+
+def _wanted(case: Case, step: dict[str, Any]) -> bool:
+    """Whether automated cleaning runs a step that the agent offers."""
+    if step["step"] == "erase_devices":
+        return case.room.clean_whole_disks
+    return int(step.get("priority") or 0) > 0
+
+
+def _known(wanted: dict[str, Any], offered: list[dict[str, Any]]) -> dict[str, Any]:
+    """A client's step with what the agent says of it; refused when nobody offers it."""
+    if wanted["interface"] in _OUT_OF_BAND:
+        return wanted
+    for step in offered:
+        if (step["interface"], step["step"]) == (wanted["interface"], wanted["step"]):
+            return {**step, "args": wanted.get("args") or {}}
+    names = ", ".join(sorted({f"{s['interface']}.{s['step']}" for s in offered}))
+    raise Invalid(
+        f"Nobody offers the clean step {wanted['interface']}.{wanted['step']} on this machine.",
+        next_action=f"Offered are: {names}.",
+    )
+
+
+async def _run(case: Case, chosen: list[dict[str, Any]]) -> None:
+    for number, step in enumerate(chosen, 1):
+        key = f"{number} {step['interface']}.{step['step']}"
+        await case.op.commit(
+            "show the clean step",
+            lambda conn, shown=step: steps.step_column(conn, case, "clean_step", shown),
+            key=key,
+        )
+        if step["interface"] in _OUT_OF_BAND:
+            await _run_out_of_band(case, step, key)
+        else:
+            await run_agent_step(case, "clean", step, key)
+
+
+async def _run_out_of_band(case: Case, step: dict[str, Any], key: str) -> None:
+    async def run(_ctx: StepContext) -> None:
+        node, access = await case.reach("management")
+        name = step["interface"]
+        hand = case.room.registry.resolve(node.driver, name, node.interfaces.get(name))
+        if not isinstance(hand, StepRunner):
+            raise Fault(f"{name} offers no steps.", kind=Kind.UNSUPPORTED)
+        await hand.run(access, step["step"], step.get("args") or {})
+
+    await case.op.step(
+        "clean step", run, key=key, deadline=case.room.timing.clean_step, abortable=False
+    )
+
+
+async def _leave(case: Case) -> None:
+    await steps.stop_agent(case)
+    await case.op.commit(
+        "detach the provisioning network", lambda conn: steps.unplug_provisioning(case, conn)
+    )
+
+
+def _uses_agent(case: Case, node: Node) -> bool:
+    return case.room.registry.deploy(node.driver, node.interfaces.get("deploy")).uses_agent

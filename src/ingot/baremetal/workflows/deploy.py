@@ -1,0 +1,156 @@
+"""Deploy: put an image on a machine and start it.
+
+The order is in the node's instance_info (image_source and what belongs to it), the config drive waits
+sealed. Nothing is written before both the controller and the agent have proved to be this machine's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal import store
+from ingot.baremetal.types import Node
+from ingot.baremetal.workflows import steps
+from ingot.baremetal.workflows.agentwork import install_boot_loader, write_image
+from ingot.baremetal.workflows.orders import DeployOrder, UndeployOrder
+from ingot.baremetal.workflows.room import Case, ImageFacts
+from ingot.drivers.types import PowerTarget
+from ingot.kit.faults import Invalid
+from ingot.workflow import StepContext
+
+#: How long an image URL given to an agent stays good, beyond the write's own deadline.
+_URL_SPARE = 600
+
+
+async def deploy(case: Case, _order: DeployOrder) -> None:
+    """available -> deploying -> wait call-back -> deploying -> active."""
+    node = await case.node()
+    style = case.room.registry.deploy(node.driver, node.interfaces.get("deploy"))
+    if not style.uses_agent:
+        await _deploy_without_agent(case, node)
+        return
+
+    await case.op.step("check the image", lambda _ctx: check_image(case), deadline=300)
+    await steps.boot_agent(case)
+    await _write(case)
+    await install_boot_loader(case)
+    await steps.stop_agent(case)
+    await steps.prepare_disk_boot(case)
+    await steps.attach_instance_networks(case)
+    await steps.set_power(case, "start the instance", PowerTarget.ON)
+
+
+def deployed(case: Case, conn: sa.Connection) -> None:
+    """In the commit that ends the operation."""
+    steps.step_column(conn, case, "deploy_step", None)
+    case.note(conn, "Deployed.")
+    case.finish(conn, "done")
+
+
+async def check_image(case: Case) -> dict[str, Any]:
+    """The image must exist and carry a checksum before the machine is touched."""
+    facts = await image_facts(case)
+    return {"id": facts.id, "format": facts.disk_format, "size": facts.size}
+
+
+async def image_facts(case: Case) -> ImageFacts:
+    """What instance_info asks for, as the agent is told about it."""
+
+    def query(conn: sa.Connection) -> dict[str, Any]:
+        return store.instance_info(conn, case.room.vault, store.get_node(conn, case.uuid))
+
+    info = await case.room.db.read(query)
+    source = str(info.get("image_source") or "")
+    if not source:
+        raise Invalid(
+            "instance_info.image_source is missing.",
+            next_action="Set instance_info.image_source to an image, then deploy again.",
+        )
+    if source.startswith(("http://", "https://")):
+        return _image_at_url(source, info)
+    ttl = case.room.timing.write + _URL_SPARE
+    return await case.room.images.for_deploy(source.removeprefix("glance://"), ttl)
+
+
+def _image_at_url(source: str, info: dict[str, Any]) -> ImageFacts:
+    algo, value = info.get("image_os_hash_algo"), info.get("image_os_hash_value")
+    checksum = str(info.get("image_checksum") or "")
+    if not (algo and value) and checksum:
+        algo, value = {32: "md5", 64: "sha256", 128: "sha512"}.get(len(checksum)), checksum
+    if not (algo and value):
+        raise Invalid(
+            "instance_info has no checksum for the image.",
+            next_action="Set image_os_hash_algo and image_os_hash_value, or image_checksum.",
+        )
+    return ImageFacts(
+        id=source,
+        url=source,
+        disk_format=str(info.get("image_disk_format") or "raw"),
+        hash_algo=str(algo),
+        hash_value=str(value),
+        container_format=str(info.get("image_container_format") or "bare"),
+    )
+
+
+async def _write(case: Case) -> None:
+    async def write(ctx: StepContext) -> dict[str, Any]:
+        facts = await image_facts(case)
+        drive = await case.room.db.read(
+            lambda conn: store.read_secret(conn, case.room.vault, case.uuid, "configdrive")
+        )
+        return await write_image(case, ctx, facts, drive)
+
+    await case.op.commit(
+        "show the deploy step",
+        lambda conn: steps.step_column(
+            conn,
+            case,
+            "deploy_step",
+            {"interface": "deploy", "step": "write_image", "priority": 80},
+        ),
+    )
+    await case.op.step("write the image", write, deadline=case.room.timing.write, abortable=False)
+
+
+async def _deploy_without_agent(case: Case, node: Node) -> None:
+    """Styles that do their steps themselves, such as fake hardware."""
+    style = case.room.registry.deploy(node.driver, node.interfaces.get("deploy"))
+    for info in style.steps():
+
+        async def run(_ctx: StepContext, step: str = info.step) -> None:
+            fresh, access = await case.reach("power")
+            chosen = case.room.registry.deploy(fresh.driver, fresh.interfaces.get("deploy"))
+            await chosen.run(access, step, {})
+
+        await case.op.step(f"{info.interface} {info.step}", run, deadline=case.room.timing.write)
+    await steps.prepare_disk_boot(case)
+    await steps.attach_instance_networks(case)
+    await steps.set_power(case, "start the instance", PowerTarget.ON)
+
+
+async def undeploy(case: Case, _order: UndeployOrder) -> None:
+    """Take the instance away; the machine then goes through cleaning in the same operation."""
+    from ingot.baremetal.workflows.clean import clean_automatically
+
+    await steps.prove_controller(case)
+    await steps.set_power(case, "stop the instance", PowerTarget.OFF)
+    await case.op.commit("detach the instance", lambda conn: _detach_instance(case, conn))
+    await clean_automatically(case)
+
+
+def _detach_instance(case: Case, conn: sa.Connection) -> None:
+    """Networks, order and secrets of the instance go; its uuid is its owner's to take away."""
+    steps.unplug_provisioning(case, conn)
+    for port in store.ports_of(conn, case.uuid):
+        if port.vif:
+            case.room.networks.unplug_vif(conn, port.vif)
+            store.set_port_internal(conn, port.uuid, {"tenant_vif_port_id": None})
+    for name in ("instance_info", "configdrive", "rescue_password"):
+        store.write_secret(conn, case.room.vault, case.uuid, name, None)
+    store.update_node(conn, case.uuid, instance_info={})
+    steps.set_intent(conn, case, None)
+    store.forget_agent(conn, case.room.vault, case.uuid)
+    case.note(conn, "The instance was taken away.")
+    case.shift(conn, "clean")

@@ -1,0 +1,284 @@
+"""What the stories of this room are told with: collaborators, and the steps that several stories share.
+
+A `Room` is made once, by the app. A `Case` is one operation on one node; its methods are steps of the
+story, in the words of the people who read the timeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from ingot.baremetal import machine, store
+from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.types import Agent, Node, Port
+from ingot.drivers.agent.client import AgentAddress, AgentClient
+from ingot.drivers.agent.commands import Agent as AgentHand
+from ingot.drivers.registry import Registry
+from ingot.drivers.types import Access
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database, timestamp
+from ingot.kit.faults import Fault, Kind
+from ingot.kit.vault import Vault
+from ingot.workflow import Op, signal
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """An image as the agent is told about it. url is made at the moment of writing, since it expires.
+
+    size: bytes that are sent. progress: bytes sent so far, None when somebody else serves them.
+    """
+
+    id: str
+    url: str
+    disk_format: str
+    hash_algo: str
+    hash_value: str
+    size: int | None = None
+    container_format: str = "bare"
+    sent: Callable[[], int] | None = field(default=None, compare=False)
+
+
+class Images(Protocol):
+    """What this room needs of the image room."""
+
+    async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
+        """An active image, whole-disk, as raw bytes under an unguessable URL for `ttl` seconds."""
+        ...
+
+
+class Networks(Protocol):
+    """What this room needs of the network room; all are functions of a connection."""
+
+    def plug_provisioning(
+        self, conn: sa.Connection, node: Node, port: Port, vif: str | None
+    ) -> str | None:
+        """An address for this NIC while the agent runs; the id of the network port that gives it.
+
+        None when the attached VIF serves.
+        """
+        ...
+
+    def unplug_provisioning(self, conn: sa.Connection, node: Node) -> None: ...
+
+    def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
+        """Bind the instance's network port to this NIC."""
+        ...
+
+    def unplug_vif(self, conn: sa.Connection, vif: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Deadlines in seconds, before there is history (then they are learned per hardware model)."""
+
+    agent: float = 1800
+    inspection: float = 1800
+    write: float = 7200
+    clean_step: float = 24 * 3600
+    power: float = 180
+    agent_silence: float = 180
+    poll: float = 2.0
+    boots: int = 2
+
+
+@dataclass(frozen=True)
+class Room:
+    """Collaborators of all stories. agents: the client that speaks to agents."""
+
+    db: Database
+    clock: Clock
+    vault: Vault
+    registry: Registry
+    images: Images
+    networks: Networks
+    agents: AgentClient
+    urls: BootUrls
+    host: str
+    timing: Timing = field(default_factory=Timing)
+    clean_whole_disks: bool = False
+
+    def now(self) -> str:
+        return timestamp(self.clock.now())
+
+
+class Case:
+    """One operation on one node."""
+
+    def __init__(self, room: Room, op: Op) -> None:
+        self.room = room
+        self.op = op
+        self.uuid = op.subject.partition(":")[2]
+
+    # -- facts -------------------------------------------------------------------------------
+
+    async def node(self) -> Node:
+        return await self.room.db.read(lambda conn: store.get_node(conn, self.uuid))
+
+    async def ports(self) -> tuple[Port, ...]:
+        return await self.room.db.read(lambda conn: store.ports_of(conn, self.uuid))
+
+    async def reach(self, *capabilities: str) -> tuple[Node, Access]:
+        """The node, and its driver_info in plain text for the drivers."""
+
+        def query(conn: sa.Connection) -> tuple[Node, dict[str, Any]]:
+            node = store.get_node(conn, self.uuid)
+            return node, store.driver_info(conn, self.room.vault, node)
+
+        node, info = await self.room.db.read(query)
+        return node, self.room.registry.access(
+            node.driver,
+            info,
+            node.interfaces,
+            key=node.uuid,
+            capabilities=capabilities or ("power", "management"),
+        )
+
+    async def agent(self) -> AgentHand:
+        """The agent that has called from this machine; a fault when none has."""
+
+        def query(conn: sa.Connection) -> tuple[Node, Agent | None, tuple[Port, ...]]:
+            return (
+                store.get_node(conn, self.uuid),
+                store.get_agent(conn, self.room.vault, self.uuid),
+                store.ports_of(conn, self.uuid),
+            )
+
+        node, agent, ports = await self.room.db.read(query)
+        if agent is None or not agent.url or not agent.token:
+            raise Fault("No agent has called from this machine.", kind=Kind.UNREACHABLE)
+        address = AgentAddress(agent.url, agent.token, agent.verify_ca)
+        return AgentHand(
+            self.room.agents, address, for_agent(node), [port_for_agent(port) for port in ports]
+        )
+
+    # -- state -------------------------------------------------------------------------------
+
+    def shift(self, conn: sa.Connection, event: str) -> None:
+        """Follow an event of the state table; anything the table does not have is our bug."""
+        node = store.get_node(conn, self.uuid)
+        row = machine.following(node.provision_state, event)
+        if row is None:
+            raise RuntimeError(f"no way on from {node.provision_state!r} on {event!r}")
+        enter(conn, self.uuid, row.next, row.target or node.target_provision_state, self.room.now())
+
+    def shifting(self, event: str) -> Callable[..., None]:
+        """`shift` as a commit function of a step or wait. Fake hardware may already be past it."""
+
+        def change(conn: sa.Connection, *_payload: Any) -> None:
+            self.shift(conn, event)
+
+        return change
+
+    def note(self, conn: sa.Connection, text: str, severity: str = "INFO") -> None:
+        """An entry in the node's history."""
+        store.add_history(
+            conn,
+            self.uuid,
+            self.room.now(),
+            text,
+            severity=severity,
+            event_type=self.op.kind,
+            conductor=self.room.host,
+            user=self.op.requested_by or None,
+        )
+
+    def finish(self, conn: sa.Connection, event: str) -> None:
+        """The good end: follow `event`, release the node, tell who waits."""
+        self.shift(conn, event)
+        release(conn, self.uuid, target_provision_state=None, last_error=None)
+        self.tell(conn, {"ok": True})
+
+    def tell(self, conn: sa.Connection, message: dict[str, Any]) -> None:
+        """Signal the subject that asked to be told of the end."""
+        if self.op.input.notify:
+            signal(conn, self.op.input.notify, f"{self.op.kind} ended", message)
+
+
+def for_agent(node: Node) -> dict[str, Any]:
+    """The node as the agent's hardware managers expect it; no secrets."""
+    return {
+        "uuid": node.uuid,
+        "name": node.name,
+        "driver": node.driver,
+        "properties": node.properties,
+        "instance_info": node.instance_info,
+        "driver_internal_info": {"deploy_boot_mode": node.boot_mode},
+        "extra": node.extra,
+        "raid_config": {},
+        "target_raid_config": {},
+    }
+
+
+def port_for_agent(port: Port) -> dict[str, Any]:
+    return {
+        "uuid": port.uuid,
+        "address": port.address,
+        "node_uuid": port.node_uuid,
+        "pxe_enabled": port.pxe_enabled,
+        "local_link_connection": port.local_link_connection,
+        "extra": port.extra,
+    }
+
+
+def enter(
+    conn: sa.Connection, uuid: str, state: str, target: str | None, now: str, **values: Any
+) -> None:
+    """Put a node into a state. A resting state has no target."""
+    resting = machine.STATES[state].kind == "stable"
+    store.update_node(
+        conn,
+        uuid,
+        provision_state=state,
+        target_provision_state=None if resting else target,
+        provision_updated_at=now,
+        **values,
+    )
+
+
+def release(conn: sa.Connection, uuid: str, **values: Any) -> None:
+    """The operation that held the node is over."""
+    store.update_node(conn, uuid, reservation=None, **values)
+
+
+def failing(room: Room) -> Callable[[sa.Connection, Op, Fault], None]:
+    """The bad end of all stories: the state's failure state, with the cause where people look for it."""
+
+    def on_failure(conn: sa.Connection, op: Op, fault: Fault) -> None:
+        case = Case(room, op)
+        node = store.find_node(conn, case.uuid)
+        if node is None:
+            return
+        text = explain(op, fault)
+        state = machine.STATES[node.provision_state]
+        if state.failure:
+            enter(conn, node.uuid, state.failure, node.target_provision_state, room.now())
+        release(conn, node.uuid, last_error=text, target_power_state=None)
+        case.note(conn, text, "ERROR")
+        case.tell(conn, {"ok": False, "error": text, "kind": str(fault.kind)})
+
+    return on_failure
+
+
+def explain(op: Op, fault: Fault) -> str:
+    """One text for last_error: which step, why, and what to do next."""
+    step = fault.details.get("step")
+    where = f" at step '{step}'" if step and f"'{step}'" not in fault.text else ""
+    what = "was aborted" if fault.kind is Kind.ABORTED else "failed"
+    return f"{op.kind.capitalize()} {what}{where}: {fault.sentence()}"
+
+
+Story = Callable[[Case, Any], Awaitable[Any]]
+
+
+def told(room: Room, story: Story) -> Callable[[Op, Any], Awaitable[Any]]:
+    """A story as the engine wants it."""
+
+    async def run(op: Op, order: Any) -> Any:
+        return await story(Case(room, op), order)
+
+    return run

@@ -1,0 +1,185 @@
+"""The short stories: verify, adopt, rescue and unrescue, power, boot device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal import store
+from ingot.baremetal.workflows import steps
+from ingot.baremetal.workflows.orders import (
+    AdoptOrder,
+    BootDeviceOrder,
+    PowerOrder,
+    RescueOrder,
+    UnrescueOrder,
+    VerifyOrder,
+)
+from ingot.baremetal.workflows.room import Case, release
+from ingot.drivers.types import BootDevice, PowerTarget
+from ingot.kit.faults import Invalid
+from ingot.workflow import StepContext
+
+# -- verify --------------------------------------------------------------------------------------
+
+
+async def verify(case: Case, _order: VerifyOrder) -> None:
+    """enroll -> verifying -> manageable: the controller answers, and we learn who it is."""
+
+    async def ask(ctx: StepContext) -> str:
+        node, access = await case.reach()
+        power = case.room.registry.power(node.driver, node.interfaces.get("power"))
+        state = await power.get(access)
+        ctx.log(f"the controller answers: {state}")
+        return str(state)
+
+    await case.op.step(
+        "ask the controller",
+        ask,
+        deadline=case.room.timing.power,
+        commit=lambda conn, state: store.update_node(conn, case.uuid, power_state=state),
+    )
+    # Coming from enroll, whoever answers now is the machine that the operator means.
+    await case.op.commit(
+        "forget the old identity",
+        lambda conn: store.merge_internal_info(conn, case.uuid, {"bmc_identity": None}),
+    )
+    await steps.prove_controller(case)
+
+
+def verified(case: Case, conn: sa.Connection) -> None:
+    case.note(conn, "The controller was verified.")
+    case.finish(conn, "done")
+
+
+# -- adopt ---------------------------------------------------------------------------------------
+
+
+async def adopt(case: Case, _order: AdoptOrder) -> None:
+    """manageable -> adopting -> active, without touching the disk."""
+    node = await case.node()
+    if not node.instance_info.get("image_source") and _writes_disk(case, node.driver, node):
+        raise Invalid(
+            "instance_info.image_source is missing: it names what runs on the machine.",
+            next_action="Set instance_info.image_source, then adopt again.",
+        )
+    await steps.prove_controller(case)
+    await steps.prepare_disk_boot(case)
+    await steps.attach_instance_networks(case)
+
+    async def read(_ctx: StepContext) -> str:
+        fresh, access = await case.reach("power")
+        power = case.room.registry.power(fresh.driver, fresh.interfaces.get("power"))
+        return str(await power.get(access))
+
+    await case.op.step(
+        "read the power state",
+        read,
+        deadline=case.room.timing.power,
+        commit=lambda conn, state: store.update_node(conn, case.uuid, power_state=state),
+    )
+
+
+def _writes_disk(case: Case, driver: str, node: Any) -> bool:
+    return case.room.registry.deploy(driver, node.interfaces.get("deploy")).writes_disk
+
+
+def adopted(case: Case, conn: sa.Connection) -> None:
+    case.note(conn, "Adopted.")
+    case.finish(conn, "done")
+
+
+# -- rescue --------------------------------------------------------------------------------------
+
+
+async def rescue(case: Case, _order: RescueOrder) -> None:
+    """active -> rescuing -> rescue wait -> rescuing -> rescue: the agent with a login."""
+    node = await case.node()
+    way = case.room.registry.rescue(node.driver, node.interfaces.get("rescue"))
+    if not way.uses_agent:
+        await _out_of_band(case, "rescue")
+        return
+    await steps.boot_agent(case)
+
+    async def finalize(_ctx: StepContext) -> None:
+        agent = await case.agent()
+        password = await case.room.db.read(
+            lambda conn: store.read_secret(conn, case.room.vault, case.uuid, "rescue_password")
+        )
+        await agent.finalize_rescue(str(password))
+
+    await case.op.step("set the rescue password", finalize, deadline=300)
+
+
+def rescued(case: Case, conn: sa.Connection) -> None:
+    """The password is in the machine now; here it is not needed any more."""
+    store.write_secret(conn, case.room.vault, case.uuid, "rescue_password", None)
+    case.note(conn, "In rescue.")
+    case.finish(conn, "done")
+
+
+async def unrescue(case: Case, _order: UnrescueOrder) -> None:
+    """rescue -> unrescuing -> active: the machine's own disk again."""
+    node = await case.node()
+    way = case.room.registry.rescue(node.driver, node.interfaces.get("rescue"))
+    if not way.uses_agent:
+        await _out_of_band(case, "unrescue")
+        return
+    await steps.prove_controller(case)
+    await steps.set_power(case, "power off", PowerTarget.OFF)
+    await case.op.commit("forget the agent", lambda conn: _forget(case, conn))
+    await steps.prepare_disk_boot(case)
+    await steps.attach_instance_networks(case)
+    await steps.set_power(case, "start the instance", PowerTarget.ON)
+
+
+def unrescued(case: Case, conn: sa.Connection) -> None:
+    case.note(conn, "Out of rescue.")
+    case.finish(conn, "done")
+
+
+def _forget(case: Case, conn: sa.Connection) -> None:
+    store.forget_agent(conn, case.room.vault, case.uuid)
+    store.write_secret(conn, case.room.vault, case.uuid, "rescue_password", None)
+
+
+async def _out_of_band(case: Case, verb: str) -> None:
+    async def run(_ctx: StepContext) -> None:
+        node, access = await case.reach("power")
+        hand = case.room.registry.rescue(node.driver, node.interfaces.get("rescue"))
+        await (hand.rescue(access) if verb == "rescue" else hand.unrescue(access))
+
+    await case.op.step(verb, run, deadline=case.room.timing.power)
+
+
+# -- power and boot device -----------------------------------------------------------------------
+
+
+async def power(case: Case, order: PowerOrder) -> None:
+    """PUT states/power, with the soft targets' own time limit."""
+    target = PowerTarget(order.target)
+    if target in (PowerTarget.OFF, PowerTarget.REBOOT):
+        await steps.prove_controller(case)
+    await steps.set_power(case, str(target), target, timeout=order.timeout)
+
+
+def powered(case: Case, conn: sa.Connection) -> None:
+    release(conn, case.uuid, target_power_state=None, last_error=None)
+    case.tell(conn, {"ok": True})
+
+
+async def boot_device(case: Case, order: BootDeviceOrder) -> None:
+    """PUT management/boot_device."""
+
+    async def choose(_ctx: StepContext) -> None:
+        node, access = await case.reach("management")
+        hand = case.room.registry.management(node.driver, node.interfaces.get("management"))
+        mode = steps.boot_mode(node)
+        await hand.set_boot_device(access, BootDevice(order.device), order.persistent, mode)
+
+    await case.op.step("set the boot device", choose, deadline=case.room.timing.power)
+
+
+def boot_device_set(case: Case, conn: sa.Connection) -> None:
+    release(conn, case.uuid)
