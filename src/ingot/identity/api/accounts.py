@@ -1,0 +1,335 @@
+"""Users and groups on the wire."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ingot.identity import grants, schemas, store, tables
+from ingot.identity.api.common import (
+    MAX_BODY,
+    domain_of,
+    filters,
+    linked,
+    listing,
+    need_domain,
+)
+from ingot.identity.api.places import project_body
+from ingot.identity.types import DEFAULT_DOMAIN
+from ingot.kit import ids
+from ingot.kit.faults import Invalid, Missing, Unauthenticated
+from ingot.kit.web import Call, Operation, Reply
+
+if TYPE_CHECKING:
+    from ingot.identity.service import Identity
+
+Row = dict[str, Any]
+
+
+def user_body(row: Row, base_url: str) -> Row:
+    body = {
+        **row["extra"],
+        "id": row["id"],
+        "name": row["name"],
+        "domain_id": row["domain_id"],
+        "enabled": bool(row["enabled"]),
+        "options": {},
+        "password_expires_at": None,
+    }
+    for key in ("default_project_id", "description"):
+        if row.get(key) is not None:
+            body[key] = row[key]
+    return linked(body, base_url, f"users/{row['id']}")
+
+
+def group_body(row: Row, base_url: str) -> Row:
+    body = {
+        **row["extra"],
+        "id": row["id"],
+        "name": row["name"],
+        "domain_id": row["domain_id"],
+        "description": row["description"],
+    }
+    return linked(body, base_url, f"groups/{row['id']}")
+
+
+def operations(identity: Identity, prefix: str) -> list[Operation]:
+    users, groups = _Users(identity), _Groups(identity)
+    user, group = "/v3/users/{user_id}", "/v3/groups/{group_id}"
+    member = group + "/users/{user_id}"
+
+    def row(verb: str, path: str, handler: Any, rule: str, status: int = 200, **more: Any) -> Any:
+        return Operation(
+            verb,
+            path,
+            handler,
+            rule=f"identity:{rule}",
+            late=True,
+            status=status,
+            max_body=MAX_BODY,
+            **more,
+        )
+
+    return [
+        row("GET", "/v3/users", users.index, "list_users"),
+        row("POST", "/v3/users", users.create, "create_user", 201, body=schemas.UserBody),
+        row("GET", user, users.show, "get_user"),
+        row("PATCH", user, users.update, "update_user", body=schemas.UserBody),
+        row("DELETE", user, users.delete, "delete_user", 204),
+        # Who knows the old password may change it, with or without a token.
+        Operation(
+            "POST",
+            user + "/password",
+            users.change_password,
+            rule=None,
+            body=schemas.PasswordChangeBody,
+            status=204,
+            max_body=MAX_BODY,
+        ),
+        row("GET", user + "/projects", users.projects, "list_user_projects"),
+        row("GET", user + "/groups", users.groups, "list_groups_for_user"),
+        row("GET", "/v3/groups", groups.index, "list_groups"),
+        row("POST", "/v3/groups", groups.create, "create_group", 201, body=schemas.GroupBody),
+        row("GET", group, groups.show, "get_group"),
+        row("PATCH", group, groups.update, "update_group", body=schemas.GroupBody),
+        row("DELETE", group, groups.delete, "delete_group", 204),
+        row("GET", group + "/users", groups.members, "list_users_in_group"),
+        row("GET", member, groups.has, "check_user_in_group", 204),
+        row("PUT", member, groups.add, "add_user_to_group", 204),
+        row("DELETE", member, groups.drop, "remove_user_from_group", 204),
+    ]
+
+
+class _Users:
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    async def _get(self, call: Call, rule: str) -> Row:
+        key = call.params["user_id"]
+        row = await self._identity.db.read(lambda conn: store.get(conn, tables.users, key))
+        target = {
+            "target.user.id": row["id"] if row else None,
+            "target.user.domain_id": row["domain_id"] if row else None,
+        }
+        call.require(f"identity:{rule}", target)
+        if row is None:
+            raise Missing(f"Could not find user: {key}.")
+        return row
+
+    async def index(self, call: Call) -> Reply:
+        wanted = filters(call)
+        given = dict(wanted)
+        domain_id = given.get("domain_id") or call.caller.domain_id
+        call.require("identity:list_users", {"target.domain_id": domain_id})
+        if call.caller.domain_id and "domain_id" not in given:
+            wanted.append(("domain_id", call.caller.domain_id))
+        # Nothing that a password's hash could be guessed by.
+        if any(name.startswith(("password_", "generation")) for name, _ in wanted):
+            raise Invalid("Invalid query parameter: users are not listed by that.")
+        rows = await self._identity.db.scan(lambda conn: store.find(conn, tables.users, wanted))
+        return listing(call, "users", rows, user_body)
+
+    async def show(self, call: Call) -> Reply:
+        row = await self._get(call, "get_user")
+        return Reply({"user": user_body(row, call.base_url)})
+
+    async def create(self, call: Call) -> Reply:
+        values, extra = schemas.split(call.body.user, schemas.UserFields, ("name",))
+        domain_id = domain_of(call, values.get("domain_id"), DEFAULT_DOMAIN)
+        call.require("identity:create_user", {"target.user.domain_id": domain_id})
+        password = values.get("password")
+        row = {
+            "id": ids.new_hex(),
+            "name": values["name"],
+            "domain_id": domain_id,
+            "enabled": values.get("enabled", True),
+            "password_hash": await self._identity.passwords.hash(password) if password else None,
+            "default_project_id": values.get("default_project_id"),
+            "description": values.get("description"),
+            "extra": extra,
+        }
+
+        def make(conn: sa.Connection) -> None:
+            need_domain(conn, domain_id)
+            store.insert(conn, tables.users, row, "user")
+
+        await self._identity.write(make)
+        return Reply({"user": user_body(row, call.base_url)})
+
+    async def update(self, call: Call) -> Reply:
+        row = await self._get(call, "update_user")
+        values, extra = schemas.split(call.body.user, schemas.UserFields)
+        if values.pop("domain_id", row["domain_id"]) != row["domain_id"]:
+            raise Invalid("Cannot change the domain of a user.")
+        for name in ("name", "enabled"):
+            if name in values and values[name] is None:
+                raise Invalid(f"The {name} of a user cannot be null.")
+        ends_tokens = values.get("enabled") is False and bool(row["enabled"])
+        if "password" in values:
+            password = values.pop("password")
+            hashed = await self._identity.passwords.hash(password) if password else None
+            values["password_hash"] = hashed
+            ends_tokens = True
+
+        def change(conn: sa.Connection) -> Row:
+            now = store.need(conn, tables.users, row["id"], "user")
+            merged = {k: v for k, v in {**now["extra"], **extra}.items() if v is not None}
+            store.update(conn, tables.users, row["id"], {**values, "extra": merged}, "user")
+            if ends_tokens:
+                store.end_tokens_of(conn, tables.users, row["id"])
+            else:
+                store.touch(conn)
+            return store.need(conn, tables.users, row["id"], "user")
+
+        body = await self._identity.write(change)
+        return Reply({"user": user_body(body, call.base_url)})
+
+    async def delete(self, call: Call) -> None:
+        row = await self._get(call, "delete_user")
+        await self._identity.write(lambda conn: store.forget_actor(conn, "user", row["id"]))
+
+    async def change_password(self, call: Call) -> None:
+        identity, key = self._identity, call.params["user_id"]
+        row = await identity.db.read(lambda conn: store.get(conn, tables.users, key))
+        known = row["password_hash"] if row and row["enabled"] else None
+        if not await identity.passwords.verify(call.body.user.original_password, known):
+            raise Unauthenticated("The request you have made requires authentication.")
+        hashed = await identity.passwords.hash(call.body.user.password)
+
+        def change(conn: sa.Connection) -> None:
+            store.update(conn, tables.users, key, {"password_hash": hashed}, "user")
+            store.end_tokens_of(conn, tables.users, key)
+
+        await identity.write(change)
+
+    async def projects(self, call: Call) -> Reply:
+        row = await self._get(call, "list_user_projects")
+        wanted = filters(call)
+
+        def find(conn: sa.Connection) -> list[Row]:
+            places, _domains, _system = grants.places_of(conn, row["id"])
+            found = store.find(conn, tables.projects, [*wanted, ("is_domain", False)])
+            return [project for project in found if project["id"] in places]
+
+        return listing(call, "projects", await self._identity.db.scan(find), project_body)
+
+    async def groups(self, call: Call) -> Reply:
+        row = await self._get(call, "list_groups_for_user")
+        wanted = filters(call)
+        rows = await self._identity.db.scan(
+            lambda conn: store.find(conn, tables.groups, wanted, ids=store.groups_of(row["id"]))
+        )
+        return listing(call, "groups", rows, group_body)
+
+
+class _Groups:
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    async def _get(self, call: Call, rule: str) -> Row:
+        key = call.params["group_id"]
+        row = await self._identity.db.read(lambda conn: store.get(conn, tables.groups, key))
+        target = {
+            "target.group.id": row["id"] if row else None,
+            "target.group.domain_id": row["domain_id"] if row else None,
+        }
+        call.require(f"identity:{rule}", target)
+        if row is None:
+            raise Missing(f"Could not find group: {key}.")
+        return row
+
+    async def index(self, call: Call) -> Reply:
+        wanted = filters(call)
+        given = dict(wanted)
+        domain_id = given.get("domain_id") or call.caller.domain_id
+        call.require("identity:list_groups", {"target.domain_id": domain_id})
+        if call.caller.domain_id and "domain_id" not in given:
+            wanted.append(("domain_id", call.caller.domain_id))
+        rows = await self._identity.db.scan(lambda conn: store.find(conn, tables.groups, wanted))
+        return listing(call, "groups", rows, group_body)
+
+    async def show(self, call: Call) -> Reply:
+        row = await self._get(call, "get_group")
+        return Reply({"group": group_body(row, call.base_url)})
+
+    async def create(self, call: Call) -> Reply:
+        values, extra = schemas.split(call.body.group, schemas.GroupFields, ("name",))
+        domain_id = domain_of(call, values.get("domain_id"), DEFAULT_DOMAIN)
+        call.require("identity:create_group", {"target.group.domain_id": domain_id})
+        row = {
+            "id": ids.new_hex(),
+            "name": values["name"],
+            "domain_id": domain_id,
+            "description": values.get("description") or "",
+            "extra": extra,
+        }
+
+        def make(conn: sa.Connection) -> None:
+            need_domain(conn, domain_id)
+            store.insert(conn, tables.groups, row, "group")
+
+        await self._identity.write(make)
+        return Reply({"group": group_body(row, call.base_url)})
+
+    async def update(self, call: Call) -> Reply:
+        row = await self._get(call, "update_group")
+        values, extra = schemas.split(call.body.group, schemas.GroupFields)
+        if values.pop("domain_id", row["domain_id"]) != row["domain_id"]:
+            raise Invalid("Cannot change the domain of a group.")
+        if values.get("description", "") is None:
+            values["description"] = ""
+
+        def change(conn: sa.Connection) -> Row:
+            now = store.need(conn, tables.groups, row["id"], "group")
+            merged = {k: v for k, v in {**now["extra"], **extra}.items() if v is not None}
+            store.update(conn, tables.groups, row["id"], {**values, "extra": merged}, "group")
+            return store.need(conn, tables.groups, row["id"], "group")
+
+        return Reply({"group": group_body(await self._identity.write(change), call.base_url)})
+
+    async def delete(self, call: Call) -> None:
+        row = await self._get(call, "delete_group")
+        await self._identity.write(lambda conn: store.forget_actor(conn, "group", row["id"]))
+
+    # -- members -----------------------------------------------------------------------------
+
+    async def members(self, call: Call) -> Reply:
+        row = await self._get(call, "list_users_in_group")
+        wanted = filters(call)
+        rows = await self._identity.db.scan(
+            lambda conn: store.find(conn, tables.users, wanted, ids=store.members_of(row["id"]))
+        )
+        return listing(call, "users", rows, user_body)
+
+    async def has(self, call: Call) -> None:
+        row = await self._get(call, "check_user_in_group")
+        await self._identity.db.read(lambda conn: _need_member(conn, row["id"], _user(call)))
+
+    async def add(self, call: Call) -> None:
+        row = await self._get(call, "add_user_to_group")
+
+        def add(conn: sa.Connection) -> None:
+            store.need(conn, tables.users, _user(call), "user")
+            store.set_member(conn, row["id"], _user(call), True)
+
+        await self._identity.write(add)
+
+    async def drop(self, call: Call) -> None:
+        row = await self._get(call, "remove_user_from_group")
+
+        def drop(conn: sa.Connection) -> None:
+            _need_member(conn, row["id"], _user(call))
+            store.set_member(conn, row["id"], _user(call), False)
+
+        await self._identity.write(drop)
+
+
+def _user(call: Call) -> str:
+    return call.params["user_id"]
+
+
+def _need_member(conn: sa.Connection, group_id: str, user_id: str) -> None:
+    store.need(conn, tables.users, user_id, "user")
+    if not store.is_member(conn, group_id, user_id):
+        raise Missing(f"User {user_id} is not in group {group_id}.")

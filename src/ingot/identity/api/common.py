@@ -1,0 +1,91 @@
+"""What all parts of the Identity API share: time shape, links, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.identity import store
+from ingot.kit.db import when
+from ingot.kit.faults import Invalid
+from ingot.kit.web import Call, Reply
+
+Row = dict[str, Any]
+Render = Callable[[Row, str], Row]
+
+#: Keystone's own limit of a body, so that nobody stores novels in a user's attributes.
+MAX_BODY = 114_688
+
+#: Query names that order or page a list and filter nothing.
+_NO_FILTERS = frozenset({"limit", "marker", "sort_key", "sort_dir", "sort"})
+_FALSE = frozenset({"0", "f", "false", "n", "no", "off"})
+
+
+def moment(value: datetime | str | None) -> str | None:
+    """A time as Keystone writes it: `2026-01-01T00:00:00.000000Z`."""
+    at = when(value) if isinstance(value, str) else value
+    return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def whole_seconds(at: datetime) -> datetime:
+    return at.replace(microsecond=0)
+
+
+def truth(text: str) -> bool:
+    return text.strip().lower() not in _FALSE
+
+
+def filters(call: Call, flags: Iterable[str] = ("enabled",)) -> list[tuple[str, Any]]:
+    """The query string as filters of `store.find`."""
+    found: list[tuple[str, Any]] = []
+    for name, value in call.args:
+        if name in _NO_FILTERS:
+            continue
+        if not store.comparable(name):
+            raise Invalid(f"Invalid query parameter: {name!r} is not a comparison that is known.")
+        found.append((name, truth(value) if name in flags else value))
+    return found
+
+
+def limit_of(call: Call) -> int | None:
+    text = dict(call.args).get("limit")
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise Invalid(f"Invalid query parameter: limit must be a number, not {text!r}.")
+    return int(text) or None
+
+
+def listing(call: Call, plural: str, rows: list[Row], render: Render) -> Reply:
+    """A collection with its links."""
+    limit = limit_of(call)
+    shown = rows if limit is None else rows[:limit]
+    links = {"next": None, "self": call.url, "previous": None}
+    body: Row = {plural: [render(row, call.base_url) for row in shown], "links": links}
+    if limit is not None and len(shown) < len(rows):
+        body["truncated"] = True
+    return Reply(body)
+
+
+def linked(body: Row, base_url: str, path: str) -> Row:
+    """The resource with its own link."""
+    return {**body, "links": {"self": f"{base_url}/v3/{path}"}}
+
+
+def domain_of(call: Call, given: str | None, default: str) -> str:
+    """The domain that something new belongs to: named, or the caller's."""
+    return given or call.caller.domain_id or call.caller.project_domain_id or default
+
+
+def need_domain(conn: sa.Connection, domain_id: str) -> Row:
+    """The domain; a 404 when it is not there or is a project."""
+    from ingot.identity import tables
+    from ingot.kit.faults import Missing
+
+    row = store.get(conn, tables.projects, domain_id)
+    if row is None or not row["is_domain"]:
+        raise Missing(f"Could not find domain: {domain_id}.")
+    return row

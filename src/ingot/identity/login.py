@@ -1,0 +1,234 @@
+"""Who somebody is, from what they show: password, token or application credential; and what for.
+
+Every reason to refuse gives the same 401, so that nobody learns which user or project exists; the reason
+goes to the log as the fault's internal text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ingot.identity import schemas, store, tables
+from ingot.identity.tokens import METHODS, Payload, payload
+from ingot.identity.types import DEFAULT_DOMAIN, Grant, Scope
+from ingot.identity.validation import app_cred_expired, live_target, live_user, resolve
+from ingot.kit.faults import Invalid, Unauthenticated
+
+if TYPE_CHECKING:
+    from ingot.identity.service import Identity
+
+Row = dict[str, Any]
+
+
+def refused(reason: str) -> Unauthenticated:
+    """The one 401 of authentication; `reason` is for the log."""
+    return Unauthenticated("The request you have made requires authentication.", internal=reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the methods of one request prove together."""
+
+    user: Row
+    methods: tuple[str, ...]
+    parent: Payload | None = None
+    app_cred: Row | None = None
+
+
+async def log_in(identity: Identity, request: schemas.Auth) -> tuple[str, Grant]:
+    """A new token and what it grants; Unauthenticated when the proof or the scope is not good."""
+    proof = await _prove(identity, request.identity)
+    book = await identity.roles()
+    now = identity.clock.now()
+    expires = now + timedelta(seconds=identity.settings.token_seconds)
+    if proof.parent is not None:
+        expires = min(expires, proof.parent.expires_at)
+
+    def decide(conn: sa.Connection) -> tuple[Payload, Grant]:
+        for scope in _scopes(conn, request.scope, proof):
+            content = _content(conn, proof, scope, now, expires)
+            grant = resolve(conn, content, book, now, None) if content else None
+            if content is not None and grant is not None:
+                return content, grant
+        raise refused("no role in the scope asked for, or it is not there or disabled")
+
+    content, grant = await identity.db.read(decide)
+    return identity.keys.seal(content), grant
+
+
+def _content(
+    conn: sa.Connection, proof: Proof, scope: Scope, now: datetime, expires: datetime
+) -> Payload | None:
+    generation = 0
+    if scope.kind in ("project", "domain"):
+        target = live_target(conn, scope)
+        if target is None:
+            return None
+        generation = target["generation"]
+    return payload(
+        methods=proof.methods,
+        user_id=proof.user["id"],
+        kind=scope.kind,
+        scope_id=scope.id,
+        issued_at=now,
+        expires_at=expires,
+        generations=(proof.user["generation"], generation),
+        parent=proof.parent,
+        app_cred_id=proof.app_cred["id"] if proof.app_cred else "",
+    )
+
+
+# -- proof ---------------------------------------------------------------------------------------
+
+
+async def _prove(identity: Identity, given: schemas.AuthIdentity) -> Proof:
+    proofs: list[Proof] = []
+    for method in dict.fromkeys(given.methods):
+        if method not in METHODS:
+            raise refused(f"the method {method!r} is not known")
+        shown: Any = getattr(given, method)
+        if shown is None:
+            raise Invalid(f"Expecting to find {method} in identity.")
+        if isinstance(shown, schemas.PasswordMethod):
+            proofs.append(await _by_password(identity, shown.user))
+        elif isinstance(shown, schemas.TokenMethod):
+            proofs.append(await _by_token(identity, shown.id))
+        else:
+            proofs.append(await _by_app_cred(identity, shown))
+    if len({proof.user["id"] for proof in proofs}) != 1:
+        raise refused("the methods prove different users")
+    return Proof(
+        user=proofs[0].user,
+        methods=tuple(dict.fromkeys(name for proof in proofs for name in proof.methods)),
+        parent=next((proof.parent for proof in proofs if proof.parent), None),
+        app_cred=next((proof.app_cred for proof in proofs if proof.app_cred), None),
+    )
+
+
+async def _by_password(identity: Identity, given: schemas.PasswordUser) -> Proof:
+    if given.password is None:
+        raise Invalid("Expecting to find password in user.")
+    user = await identity.db.read(lambda conn: _find_user(conn, given))
+    # Hashed also when there is no such user: both answers take the same time.
+    good = await identity.passwords.verify(given.password, user["password_hash"] if user else None)
+    if user is None or not good:
+        raise refused("no such user, or a wrong password")
+    return Proof(user, ("password",))
+
+
+async def _by_token(identity: Identity, token: str) -> Proof:
+    content = identity.keys.open(token)
+    grant = await identity.grant(token)
+    if content is None or grant is None:
+        raise refused("the token is not good")
+    return Proof(
+        grant.user,
+        tuple(dict.fromkeys((*grant.methods, "token"))),
+        parent=content,
+        app_cred=grant.application_credential,
+    )
+
+
+async def _by_app_cred(identity: Identity, given: schemas.AppCredMethod) -> Proof:
+    def find(conn: sa.Connection) -> tuple[Row | None, Row | None]:
+        if given.id is not None:
+            found = store.get(conn, tables.application_credentials, given.id)
+        else:
+            if given.name is None or given.user is None:
+                raise Invalid("Expecting to find id, or name and user, in application_credential.")
+            owner = _find_user(conn, given.user)
+            found = (
+                store.by_name(conn, tables.application_credentials, given.name, user_id=owner["id"])
+                if owner
+                else None
+            )
+        return found, live_user(conn, found["user_id"]) if found else None
+
+    app_cred, user = await identity.db.read(find)
+    good = await identity.passwords.verify(
+        given.secret, app_cred["secret_hash"] if app_cred else None
+    )
+    if app_cred is None or user is None or not good:
+        raise refused("no such application credential, or a wrong secret")
+    if app_cred_expired(app_cred, identity.clock.now()):
+        raise refused("the application credential has expired")
+    return Proof(user, ("application_credential",), app_cred=app_cred)
+
+
+def _find_user(conn: sa.Connection, given: schemas.NamedIn) -> Row | None:
+    """The live user by id, or by name and domain."""
+    if given.id is not None:
+        return live_user(conn, given.id)
+    if given.name is None or given.domain is None:
+        raise Invalid("Expecting to find id, or name and domain, in user.")
+    domain_id = _domain_id(conn, given.domain)
+    found = store.by_name(conn, tables.users, given.name, domain_id=domain_id)
+    return live_user(conn, found["id"]) if found else None
+
+
+def _domain_id(conn: sa.Connection, given: schemas.Named | None) -> str:
+    """The id of a domain by id or name; a text that matches nothing when there is none."""
+    if given is None:
+        return DEFAULT_DOMAIN
+    if given.id is not None:
+        return given.id
+    if given.name is None:
+        raise Invalid("Expecting to find id or name in domain.")
+    found = store.by_name(conn, tables.projects, given.name, is_domain=True)
+    return found["id"] if found else "-"
+
+
+# -- scope ---------------------------------------------------------------------------------------
+
+
+def _scopes(
+    conn: sa.Connection, wanted: schemas.ScopeBody | str | None, proof: Proof
+) -> list[Scope]:
+    """The scopes to try, in their order: one that was asked for, or the default and unscoped."""
+    if proof.app_cred is not None:
+        own = Scope("project", proof.app_cred["project_id"])
+        if wanted is None or (proof.parent is not None and _asked(conn, wanted) == own):
+            return [own]
+        raise refused("an application credential cannot ask for a scope")
+    if wanted is not None:
+        return [_asked(conn, wanted)]
+    default = proof.user["default_project_id"]
+    return [*([Scope("project", default)] if default else []), Scope()]
+
+
+def _asked(conn: sa.Connection, wanted: schemas.ScopeBody | str) -> Scope:
+    if isinstance(wanted, str):
+        if wanted != "unscoped":
+            raise Invalid("The scope must be an object or 'unscoped'.")
+        return Scope()
+    given = [wanted.project, wanted.domain, wanted.system, wanted.unscoped]
+    if sum(part is not None for part in given) != 1:
+        raise Invalid("The scope must be exactly one of project, domain, system or unscoped.")
+    if wanted.project is not None:
+        return Scope("project", _project_id(conn, wanted.project))
+    if wanted.domain is not None:
+        return Scope("domain", _domain_id(conn, wanted.domain))
+    if wanted.system is not None:
+        if not wanted.system.all:
+            raise Invalid("The only system scope is {'all': true}.")
+        return Scope("system", "all")
+    return Scope()
+
+
+def _project_id(conn: sa.Connection, given: schemas.NamedIn) -> str:
+    if given.id is not None:
+        return given.id
+    if given.name is None or given.domain is None:
+        raise Invalid("Expecting to find id, or name and domain, in project.")
+    found = store.by_name(
+        conn,
+        tables.projects,
+        given.name,
+        domain_id=_domain_id(conn, given.domain),
+        is_domain=False,
+    )
+    return found["id"] if found else "-"

@@ -1,0 +1,84 @@
+"""Passwords: scrypt from the standard library, parameters kept in the hash.
+
+Format: `$scrypt$ln=<log2 N>,r=8,p=1$<salt>$<hash>` (base64 without padding). Hashing takes tens of
+milliseconds and megabytes on purpose, so it runs in two threads of its own and never on the event loop; a
+name that does not exist costs the same as a wrong password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+
+_R, _P, _SIZE = 8, 1, 32
+
+
+class Passwords:
+    """Hashes and verifies.
+
+    cost: log2 of scrypt's N.
+    """
+
+    def __init__(self, cost: int) -> None:
+        if not 10 <= cost <= 20:
+            raise ValueError(f"password_cost must be between 10 and 20, not {cost}")
+        self._cost = cost
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="scrypt")
+        # What an unknown user's password is compared with, so that both answers take as long.
+        self._decoy = self._make(secrets.token_urlsafe(16))
+
+    async def hash(self, password: str) -> str:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._make, password)
+
+    async def verify(self, password: str, known: str | None) -> bool:
+        """Whether `password` belongs to the hash; None (no such user, no password) is always False."""
+        loop = asyncio.get_running_loop()
+        good = await loop.run_in_executor(
+            self._threads, _matches, password, known if known is not None else self._decoy
+        )
+        return good and known is not None
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False)
+
+    def _make(self, password: str) -> str:
+        salt = secrets.token_bytes(16)
+        return f"$scrypt$ln={self._cost},r={_R},p={_P}${_b64(salt)}${_b64(_scrypt(password, salt, self._cost, _R, _P))}"
+
+
+def _matches(password: str, known: str) -> bool:
+    try:
+        _, kind, parameters, salt, wanted = known.split("$")
+        if kind != "scrypt":
+            return False
+        values = dict(part.split("=") for part in parameters.split(","))
+        found = _scrypt(
+            password, _unb64(salt), int(values["ln"]), int(values["r"]), int(values["p"])
+        )
+        return hmac.compare_digest(found, _unb64(wanted))
+    except (ValueError, KeyError):
+        return False
+
+
+def _scrypt(password: str, salt: bytes, cost: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(
+        password.encode("utf-8", "surrogatepass"),
+        salt=salt,
+        n=1 << cost,
+        r=r,
+        p=p,
+        dklen=_SIZE,
+        maxmem=(128 * r * (1 << cost)) * 2 + (1 << 20),
+    )
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode().rstrip("=")
+
+
+def _unb64(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4))

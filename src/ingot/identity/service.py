@@ -1,0 +1,188 @@
+"""The identity room's front door: who asks, and the Identity API."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from ingot.identity import bootstrap as first_start
+from ingot.identity import grants, store, tables
+from ingot.identity.grants import RoleBook
+from ingot.identity.passwords import Passwords
+from ingot.identity.rules import RULES
+from ingot.identity.tokens import TokenKeys
+from ingot.identity.types import Bootstrap, CatalogEntry, Grant, IdentitySettings, Project, User
+from ingot.identity.validation import resolve
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database
+from ingot.kit.faults import Unauthenticated
+from ingot.kit.policy import ANONYMOUS, Caller, Policy
+from ingot.kit.web import Service
+
+T = TypeVar("T")
+
+_CACHED_TOKENS = 10_000
+#: How long after its end a token may still be validated by a service that finishes old work.
+_EXPIRED_WINDOW = timedelta(hours=48)
+
+
+@dataclass(slots=True)
+class _Cached:
+    epoch: int
+    grant: Grant
+
+
+class Identity:
+    """Users, projects, roles, tokens and the catalogue.
+
+    catalog: services of all rooms, as the app has them. `identity` itself is added.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        settings: IdentitySettings,
+        catalog: Sequence[CatalogEntry] = (),
+    ) -> None:
+        self.db = db
+        self.clock = clock
+        self.settings = settings
+        own = CatalogEntry("identity", "keystone", "/identity", "Identity (Ingot)")
+        self.catalog: tuple[CatalogEntry, ...] = (own, *catalog)
+        self.keys = TokenKeys(settings.state_dir / "fernet-keys")
+        self.passwords = Passwords(settings.password_cost)
+        self.policy = Policy(RULES, settings.policy)
+        self._cache: dict[bytes, _Cached] = {}
+        self._book: tuple[int, RoleBook] = (-1, RoleBook({}, {}))
+        self._seen_epoch = (0, float("-inf"))
+
+    async def close(self) -> None:
+        self.passwords.close()
+
+    async def bootstrap(
+        self, admin_password: str | None = None, *, renew: bool = False
+    ) -> Bootstrap:
+        """Make domain, roles, projects and users that are missing; see `Bootstrap` for what came of it.
+
+        renew: give admin and demo new passwords although they exist (clouds.yaml was lost).
+        """
+        return await first_start.bootstrap(self, admin_password, renew)
+
+    # -- callers -----------------------------------------------------------------------------
+
+    async def authenticate(self, header: Callable[[str], str | None]) -> Caller:
+        """The authenticator of all services: X-Auth-Token, and X-Service-Token's roles beside it."""
+        token = header("X-Auth-Token")
+        if not token:
+            return ANONYMOUS
+        caller = await self.caller_for(token)
+        service_token = header("X-Service-Token")
+        if service_token:
+            service = await self.caller_for(service_token)
+            caller = dataclasses.replace(caller, service_roles=service.roles)
+        return caller
+
+    async def caller_for(self, token: str) -> Caller:
+        """Whose token it is; Unauthenticated when it is not good (unknown, expired, revoked)."""
+        grant = await self.grant(token)
+        if grant is None:
+            raise Unauthenticated("The request you have made requires authentication.")
+        return grant.caller
+
+    async def grant(self, token: str, *, allow_expired: bool = False) -> Grant | None:
+        """What a token grants now; None when it is not good."""
+        key = hashlib.sha256(token.encode()).digest()
+        epoch = await self._epoch()
+        now = self.clock.now()
+        hit = self._cache.get(key)
+        if hit is not None and hit.epoch == epoch:
+            app_cred = hit.grant.application_credential
+            # An application credential may end before the token does: ask anew.
+            if app_cred is None or app_cred["expires_at"] is None:
+                return self._timely(hit.grant, allow_expired)
+        content = self.keys.open(token)
+        if content is None:
+            return None
+        book = await self.roles()
+        grant = await self.db.read(lambda conn: resolve(conn, content, book, now, token))
+        if grant is None:
+            self._cache.pop(key, None)
+            return None
+        while len(self._cache) >= _CACHED_TOKENS:
+            self._cache.pop(next(iter(self._cache)))
+        self._cache[key] = _Cached(epoch, grant)
+        return self._timely(grant, allow_expired)
+
+    def _timely(self, grant: Grant, allow_expired: bool) -> Grant | None:
+        end = grant.expires_at + (_EXPIRED_WINDOW if allow_expired else timedelta())
+        return grant if self.clock.now() < end else None
+
+    async def roles(self) -> RoleBook:
+        """All roles and their implications as of now."""
+        epoch = await self._epoch()
+        if self._book[0] != epoch:
+            self._book = (epoch, await self.db.read(grants.role_book))
+        return self._book[1]
+
+    async def _epoch(self) -> int:
+        """The count of changes that can make a token mean something else."""
+        if self.db.is_sqlite:
+            return await self.db.read(store.epoch)
+        # A round trip per request would cost more than the request: other processes' changes may go
+        # unseen for `epoch_seconds`, this process's own never (see `write`).
+        now = self.clock.monotonic()
+        if now - self._seen_epoch[1] >= self.settings.epoch_seconds:
+            self._seen_epoch = (await self.db.read(store.epoch), now)
+        return self._seen_epoch[0]
+
+    async def write(self, change: Callable[[sa.Connection], T]) -> T:
+        """A transaction of this room: what it changed counts at once in this process."""
+        try:
+            return await self.db.write(change)
+        finally:
+            self._seen_epoch = (self._seen_epoch[0], float("-inf"))
+
+    # -- look-ups for other rooms --------------------------------------------------------------
+
+    async def project(self, project_id: str) -> Project | None:
+        """A project (or domain) by id."""
+        row = await self.db.read(lambda conn: store.get(conn, tables.projects, project_id))
+        if row is None:
+            return None
+        return Project(
+            id=row["id"],
+            name=row["name"],
+            domain_id=row["domain_id"] or None,
+            enabled=bool(row["enabled"]),
+            is_domain=bool(row["is_domain"]),
+            parent_id=row["parent_id"] or None,
+            description=row["description"],
+        )
+
+    async def user(self, user_id: str) -> User | None:
+        """A user by id."""
+        row = await self.db.read(lambda conn: store.get(conn, tables.users, user_id))
+        if row is None:
+            return None
+        return User(
+            id=row["id"],
+            name=row["name"],
+            domain_id=row["domain_id"],
+            enabled=bool(row["enabled"]),
+            default_project_id=row["default_project_id"],
+        )
+
+    # -- the API -----------------------------------------------------------------------------
+
+    def service(self, prefix: str = "/identity") -> Service:
+        """The Identity API v3 as a service."""
+        from ingot.identity.api import service  # the API needs this module's types
+
+        return service(self, prefix)

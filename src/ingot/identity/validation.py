@@ -1,0 +1,129 @@
+"""From a token's payload to what it means now: the one place that decides whether a token is good."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.identity import grants, store, tables
+from ingot.identity.grants import RoleBook
+from ingot.identity.tokens import Payload
+from ingot.identity.types import Grant, Role, Scope
+from ingot.kit.db import when
+from ingot.kit.policy import Caller
+
+Row = dict[str, Any]
+
+
+def resolve(
+    conn: sa.Connection, content: Payload, book: RoleBook, now: datetime, token: str | None
+) -> Grant | None:
+    """The grant of a token; None when anything that it rests on is gone, disabled or revoked.
+
+    Its time is the caller's matter.
+    """
+    user = live_user(conn, content.user_id)
+    if user is None or user["generation"] != content.user_generation:
+        return None
+    if store.is_revoked(conn, content.audit_ids[:1]):
+        return None
+    scope = Scope(content.scope_kind, content.scope_id)
+    target: Row | None = None
+    if scope.kind in ("project", "domain"):
+        target = live_target(conn, scope)
+        if target is None or target["generation"] != content.scope_generation:
+            return None
+    roles = scope_roles(conn, book, user["id"], scope, target)
+    app_cred: Row | None = None
+    if content.app_cred_id:
+        app_cred = store.get(conn, tables.application_credentials, content.app_cred_id)
+        if app_cred is None or app_cred_expired(app_cred, now):
+            return None
+        kept = {role.id for role in book.expand(app_cred["role_ids"])}
+        roles = tuple(role for role in roles if role.id in kept)
+    if scope.kind and not roles:
+        return None
+    return Grant(
+        user=user,
+        scope=scope,
+        target=target,
+        roles=roles,
+        methods=content.method_names,
+        audit_ids=content.audit_ids,
+        issued_at=content.issued_at,
+        expires_at=content.expires_at,
+        application_credential=app_cred,
+        caller=_caller(content, user, scope, target, roles, app_cred, token),
+    )
+
+
+def live_user(conn: sa.Connection, user_id: str) -> Row | None:
+    """An enabled user of an enabled domain, with `domain_name`."""
+    user = store.get(conn, tables.users, user_id)
+    if user is None or not user["enabled"]:
+        return None
+    domain = store.get(conn, tables.projects, user["domain_id"])
+    if domain is None or not domain["enabled"]:
+        return None
+    return {**user, "domain_name": domain["name"]}
+
+
+def live_target(conn: sa.Connection, scope: Scope) -> Row | None:
+    """The enabled project (of an enabled domain, with `domain_name`) or domain of a scope."""
+    target = store.get(conn, tables.projects, scope.id)
+    if target is None or not target["enabled"]:
+        return None
+    if target["is_domain"]:
+        return target if scope.kind == "domain" else None
+    if scope.kind != "project":
+        return None
+    domain = store.get(conn, tables.projects, target["domain_id"])
+    if domain is None or not domain["enabled"]:
+        return None
+    return {**target, "domain_name": domain["name"]}
+
+
+def scope_roles(
+    conn: sa.Connection, book: RoleBook, user_id: str, scope: Scope, target: Row | None
+) -> tuple[Role, ...]:
+    if not scope.kind:
+        return ()
+    return book.expand(grants.role_ids(conn, user_id, scope, target))
+
+
+def app_cred_expired(app_cred: Row, now: datetime) -> bool:
+    end = when(app_cred["expires_at"])
+    return end is not None and end <= now
+
+
+def _caller(
+    content: Payload,
+    user: Row,
+    scope: Scope,
+    target: Row | None,
+    roles: tuple[Role, ...],
+    app_cred: Row | None,
+    token: str | None,
+) -> Caller:
+    project = target if scope.kind == "project" else None
+    return Caller(
+        user_id=user["id"],
+        user_name=user["name"],
+        user_domain_id=user["domain_id"],
+        project_id=project["id"] if project else None,
+        project_name=project["name"] if project else None,
+        project_domain_id=project["domain_id"] if project else None,
+        domain_id=scope.id if scope.kind == "domain" else None,
+        system=scope.kind == "system",
+        roles=frozenset(role.name.lower() for role in roles),
+        audit_id=content.audit_ids[0],
+        token=token,
+        extra={
+            "expires_at": content.expires_at,
+            "role_ids": tuple(role.id for role in roles),
+            "application_credential_id": content.app_cred_id or None,
+            "unrestricted": app_cred is None or bool(app_cred["unrestricted"]),
+        },
+    )
