@@ -197,3 +197,19 @@ ports = sa.Table(
     sa.Column("category", sa.String(80)),
     sa.Column("available_for_dynamic_portgroup", sa.Boolean, server_default=sa.false()),
 )
+
+#: A verb that waits for the present operation of a node to end (deletion during a wait).
+node_followups = sa.Table(
+    "node_followups",
+    metadata,
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("verb", sa.String(32), nullable=False),
+    json_column("extras", nullable=False),
+    json_column("requested_by", nullable=False),
+    sa.Column("created_at", sa.String(32), nullable=False),
+)

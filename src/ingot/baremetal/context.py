@@ -1,0 +1,108 @@
+"""What every verb of this room works with: collaborators, settings, and who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from ingot.baremetal import store
+from ingot.baremetal.types import Node, Port
+from ingot.drivers.registry import Registry
+from ingot.drivers.types import Access
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database, timestamp
+from ingot.kit.vault import Vault
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who asks for a change: for locks, history and events. Empty for the cloud itself."""
+
+    user: str = ""
+    project_id: str | None = None
+    request_id: str | None = None
+
+
+NOBODY = By()
+
+
+class Networks(Protocol):
+    """What VIFs need of the network room; all are functions of a connection."""
+
+    def physical_networks(self, conn: sa.Connection, vif: str) -> frozenset[str]:
+        """Physical networks on which a network port can live; Missing when there is no such port."""
+        ...
+
+    def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
+        """Bind the network port to this NIC."""
+        ...
+
+    def unplug_vif(self, conn: sa.Connection, vif: str) -> None: ...
+
+
+class NoNetworks:
+    """Where no network service is: VIFs are only names."""
+
+    def physical_networks(self, conn: sa.Connection, vif: str) -> frozenset[str]:
+        return frozenset()
+
+    def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
+        return None
+
+    def unplug_vif(self, conn: sa.Connection, vif: str) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of the room. Seconds where time is meant.
+
+    service_project: the project whose `service` role counts as the system's (rule service_role).
+    conductor_timeout: a conductor without a beat for so long is shown as not alive.
+    """
+
+    allow_deleting_available_nodes: bool = True
+    project_admin_can_manage_own_nodes: bool = True
+    default_resource_class: str | None = None
+    default_conductor_group: str = ""
+    service_project: str = "service"
+    conductor_timeout: float = 60
+    max_limit: int = 1000
+    power_sync_interval: float = 60
+    power_sync_retries: int = 3
+    power_sync_workers: int = 64
+    soft_power_timeout: int = 600
+    policy: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class Context:
+    """Collaborators of all verbs."""
+
+    db: Database
+    clock: Clock
+    vault: Vault
+    registry: Registry
+    networks: Networks
+    host: str
+    settings: Settings = field(default_factory=Settings)
+
+    def now(self) -> str:
+        return timestamp(self.clock.now())
+
+    def driver_info(self, conn: sa.Connection, node: Node) -> dict[str, Any]:
+        """driver_info with its secrets in plain text, for drivers only."""
+        return store.driver_info(conn, self.vault, node)
+
+    def access(self, conn: sa.Connection, node: Node, *capabilities: str) -> Access:
+        """How drivers reach the machine; Invalid when driver_info is incomplete for these."""
+        return self.registry.access(
+            node.driver,
+            self.driver_info(conn, node),
+            node.interfaces,
+            key=node.uuid,
+            capabilities=capabilities or ("power", "management"),
+        )

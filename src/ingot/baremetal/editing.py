@@ -1,0 +1,309 @@
+"""Nodes come, change and go: creation, patches, deletion, maintenance, traits. Functions of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal import guards, machine, masking, patching, schemas, store
+from ingot.baremetal.context import NOBODY, By, Context
+from ingot.baremetal.patching import Change
+from ingot.baremetal.tables import INTERFACES, node_traits, nodes
+from ingot.baremetal.types import Node
+from ingot.baremetal.verbs import free
+from ingot.kit import events, ids
+from ingot.kit.db import IntegrityError, from_json, to_json
+from ingot.kit.faults import Conflict, Fault, Invalid, Missing
+
+_EMPTY = {
+    "automated_clean": None,
+    "conductor_group": "",
+    **{name: {} for name in schemas.OBJECTS},
+    **dict.fromkeys(schemas.PLAIN_FLAGS, False),
+}
+
+
+def create_node(
+    ctx: Context,
+    conn: sa.Connection,
+    values: Mapping[str, Any],
+    *,
+    provision_state: str = machine.ENROLL,
+    by: By = NOBODY,
+) -> Node:
+    """A new node. values: as `schemas.node_values` gives them; interfaces default by hardware type."""
+    new = dict(values)
+    uuid = new["uuid"] = new.get("uuid") or ids.new_uuid()
+    _unknown_chassis(new)
+    new.update(_interfaces(ctx, new["driver"], new))
+    if not new.get("resource_class"):
+        new["resource_class"] = ctx.settings.default_resource_class
+    if not new.get("conductor_group"):
+        new["conductor_group"] = ctx.settings.default_conductor_group
+    if new.get("parent_node"):
+        new["parent_node"] = _parent(conn, new["parent_node"], new.get("owner"))
+    _unique(conn, new, but=None)
+    secrets = _hide_secrets(ctx, new, {})
+    row = {
+        name: to_json(value) if name in schemas.OBJECTS else value for name, value in new.items()
+    }
+    now = ctx.now()
+    try:
+        conn.execute(
+            nodes.insert().values(
+                **row, provision_state=provision_state, created_at=now, provision_updated_at=None
+            )
+        )
+    except IntegrityError as error:
+        raise _duplicate(error) from error
+    for name, sealed in secrets.items():
+        store.write_secret(conn, ctx.vault, uuid, name, sealed)
+    events.record(conn, f"node:{uuid}", "node created", "Enrolled", project_id=by.project_id)
+    return store.get_node(conn, uuid)
+
+
+def document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a patch works on: all attributes that a client may change."""
+    return {
+        name: from_json(row[name]) if name in schemas.OBJECTS else row[name]
+        for name in schemas.PATCHABLE
+    }
+
+
+def patch_node(
+    ctx: Context,
+    conn: sa.Connection,
+    ident: str,
+    changes: Sequence[Change],
+    *,
+    minor: int = 115,
+    reset_interfaces: bool = False,
+    by: By = NOBODY,
+) -> Node:
+    """Change a node, operation by operation; all or nothing."""
+    for change in changes:
+        if change.root not in schemas.PATCHABLE:
+            allowed = ", ".join(schemas.PATCHABLE)
+            raise Invalid(
+                f"Cannot patch {change.path}. Only the following can be updated: {allowed}"
+            )
+    node = store.get_node(conn, ident)
+    guards.patch_in_state(node, changes, minor)
+    row = conn.execute(sa.select(nodes).where(nodes.c.uuid == node.uuid)).mappings().one()
+    before = document(row)
+    patched = patching.apply(before, changes)
+    if "driver" not in patched:
+        raise Invalid("'/driver' is a mandatory attribute and can not be removed")
+    after = {name: _EMPTY.get(name) for name in schemas.PATCHABLE}
+    after.update(schemas.node_values(schemas.NodeEdit, patched))
+    touched = {change.root for change in changes}
+    _derive(ctx, conn, node, before, after, touched, reset_interfaces)
+    guards.changed_fields(node, {**before, "console_enabled": row["console_enabled"]}, after)
+    _write(ctx, conn, node, before, after)
+    return store.get_node(conn, node.uuid)
+
+
+def _derive(
+    ctx: Context,
+    conn: sa.Connection,
+    node: Node,
+    before: Mapping[str, Any],
+    after: dict[str, Any],
+    touched: set[str],
+    reset_interfaces: bool,
+) -> None:
+    """Values that follow from other values."""
+    if reset_interfaces and after["driver"] != before["driver"]:
+        for name in INTERFACES:
+            if f"{name}_interface" not in touched:
+                after[f"{name}_interface"] = None
+    if touched & {"driver", *(f"{name}_interface" for name in INTERFACES)}:
+        after.update(_interfaces(ctx, after["driver"], after))
+    for flag in ("protected", "retired"):
+        if before[flag] and not after[flag]:
+            after[f"{flag}_reason"] = None
+    if "instance_info" in touched and not after["instance_name"]:
+        after["instance_name"] = after["instance_info"].get("display_name") or None
+    if "chassis_uuid" in touched:
+        _unknown_chassis(after)
+    if "parent_node" in touched and after["parent_node"]:
+        parent = _parent(conn, after["parent_node"], after["owner"])
+        after["parent_node"] = None if parent == node.uuid else parent
+
+
+def _write(
+    ctx: Context,
+    conn: sa.Connection,
+    node: Node,
+    before: Mapping[str, Any],
+    after: dict[str, Any],
+) -> None:
+    delta = {name: value for name, value in after.items() if value != before[name]}
+    _unique(conn, delta, but=node.uuid)
+    secret = {name: delta[name] for name in ("driver_info", "instance_info") if name in delta}
+    if secret or "driver" in delta:
+        # A new driver may see secrets where the old one did not.
+        part = {"driver": after["driver"], "driver_info": after["driver_info"], **secret}
+        old = {
+            name: store.read_secret(conn, ctx.vault, node.uuid, name)
+            for name in ("driver_info", "instance_info")
+        }
+        for name, sealed in _hide_secrets(ctx, part, old).items():
+            store.write_secret(conn, ctx.vault, node.uuid, name, sealed)
+            delta[name] = part[name]
+    if "maintenance" in delta and not delta["maintenance"]:
+        delta.update(maintenance_reason=None, fault=None)
+    if "instance_uuid" in delta and not delta["instance_uuid"]:
+        delta["allocation_uuid"] = None
+    if not delta:
+        return
+    try:
+        store.update_node(conn, node.uuid, **delta, updated_at=ctx.now())
+    except IntegrityError as error:
+        raise _duplicate(error) from error
+
+
+def delete_node(ctx: Context, conn: sa.Connection, ident: str, by: By = NOBODY) -> None:
+    node = store.get_node(conn, ident)
+    free(conn, node)
+    guards.deletion(node, ctx.settings.allow_deleting_available_nodes)
+    conn.execute(sa.delete(nodes).where(nodes.c.uuid == node.uuid))
+    events.record(
+        conn,
+        node.subject,
+        "node deleted",
+        f"{node.label} left the inventory",
+        project_id=by.project_id,
+    )
+
+
+def set_maintenance(
+    ctx: Context,
+    conn: sa.Connection,
+    ident: str,
+    on: bool,
+    reason: str | None = None,
+    *,
+    fault: str | None = None,
+    by: By = NOBODY,
+) -> None:
+    """Take a node out of service, or back. fault: set by the cloud itself when it is the reason."""
+    node = store.get_node(conn, ident)
+    store.update_node(
+        conn,
+        node.uuid,
+        maintenance=on,
+        maintenance_reason=reason if on else None,
+        fault=fault if on else None,
+        updated_at=ctx.now(),
+    )
+    if node.maintenance != on:
+        title = f"In maintenance: {reason or 'no reason given'}" if on else "Out of maintenance"
+        severity = "warning" if fault else "info"
+        events.record(
+            conn, node.subject, "maintenance", title, severity=severity, project_id=by.project_id
+        )
+
+
+# -- traits --------------------------------------------------------------------------------------
+
+
+def set_traits(ctx: Context, conn: sa.Connection, ident: str, traits: Iterable[str]) -> None:
+    """Replace all traits of a node."""
+    node = store.get_node(conn, ident)
+    wanted = set(traits)
+    guards.traits(wanted)
+    free(conn, node)
+    store.set_traits(conn, node.uuid, wanted)
+    store.update_node(conn, node.uuid, updated_at=ctx.now())
+
+
+def add_trait(ctx: Context, conn: sa.Connection, ident: str, trait: str) -> None:
+    node = store.get_node(conn, ident)
+    guards.traits({trait})
+    set_traits(ctx, conn, node.uuid, {*node.traits, trait})
+
+
+def remove_trait(ctx: Context, conn: sa.Connection, ident: str, trait: str) -> None:
+    node = store.get_node(conn, ident)
+    free(conn, node)
+    gone = conn.execute(
+        sa.delete(node_traits).where(
+            node_traits.c.node_uuid == node.uuid, node_traits.c.trait == trait
+        )
+    )
+    if gone.rowcount == 0:
+        raise Missing(f"Node {node.uuid} doesn't have a trait '{trait}'")
+    store.update_node(conn, node.uuid, updated_at=ctx.now())
+
+
+# -- inside --------------------------------------------------------------------------------------
+
+
+def _interfaces(ctx: Context, driver: str, given: Mapping[str, Any]) -> dict[str, str | None]:
+    """Interface columns: the client's choice where there is one, else the hardware type's default."""
+    chosen: dict[str, str | None] = {}
+    for name in INTERFACES:
+        key = f"{name}_interface"
+        try:
+            chosen[key] = ctx.registry.spec(driver, name, given.get(key) or None).name
+        except Fault as fault:
+            raise Invalid(f"{fault.text}.", next_action=fault.next_action) from None
+    return chosen
+
+
+def _hide_secrets(
+    ctx: Context, new: dict[str, Any], old: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Mask the secrets of a document in place; what to seal, by the name of the secret."""
+    sealed: dict[str, dict[str, Any]] = {}
+    names = {
+        "driver_info": ctx.registry.secret_names(new["driver"]),
+        "instance_info": masking.INSTANCE_SECRETS,
+    }
+    for name, known in names.items():
+        if name in new:
+            new[name], sealed[name] = masking.part(new[name], known, old.get(name))
+    return sealed
+
+
+def _unique(conn: sa.Connection, new: Mapping[str, Any], but: str | None) -> None:
+    """Names, uuids and instances belong to one node only."""
+    told = {
+        "uuid": "A node with UUID {} already exists.",
+        "name": "A node with name {} already exists.",
+        "instance_uuid": "Instance {} is already associated with a node, it cannot be associated "
+        "with this other node.",
+    }
+    for column, text in told.items():
+        value = new.get(column)
+        if value is None:
+            continue
+        query = sa.select(nodes.c.uuid).where(nodes.c[column] == value)
+        if but is not None:
+            query = query.where(nodes.c.uuid != but)
+        if conn.execute(query).first() is not None:
+            raise Conflict(text.format(value))
+
+
+def _duplicate(error: IntegrityError) -> Conflict:
+    """Two requests at the same moment wanted the same name, uuid or instance."""
+    return Conflict(
+        "A node with this name, UUID or instance already exists.", internal=str(error.orig)
+    )
+
+
+def _unknown_chassis(new: Mapping[str, Any]) -> None:
+    if new.get("chassis_uuid"):
+        raise Invalid(f"Chassis {new['chassis_uuid']} could not be found.")
+
+
+def _parent(conn: sa.Connection, ident: str, owner: str | None) -> str:
+    found = store.find_node(conn, ident)
+    if found is None or found.owner != owner:
+        raise Invalid(
+            f"Unable to apply the requested parent_node '{ident}'. Requested value was invalid."
+        )
+    return found.uuid

@@ -1,0 +1,87 @@
+"""Secrets in driver_info and instance_info: out of what is shown, into what is sealed.
+
+Pure. What clients see (and send back) carries `******` in the place of a secret; the secrets themselves
+are a document of their own, by top-level key, so that laying it over the shown one gives the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+MASK = "******"
+
+#: A key that contains one of these holds a secret, whatever the driver says of it.
+TELLTALES = (
+    "password",
+    "passwd",
+    "passphrase",
+    "admin_pass",
+    "adminpass",
+    "new_pass",
+    "secret",
+    "token",
+    "private_key",
+    "encrypted_key",
+    "sslkey",
+    "snmp_auth_key",
+    "snmp_priv_key",
+    "pull_secret",
+    "configdrive",
+)
+#: Keys of instance_info that are secrets by themselves: whoever has the URL has the image.
+INSTANCE_SECRETS = frozenset({"image_url", "configdrive"})
+
+
+def is_secret(key: str, names: Collection[str] = ()) -> bool:
+    lowered = key.lower()
+    return key in names or any(part in lowered for part in TELLTALES)
+
+
+def part(
+    document: Mapping[str, Any], names: Collection[str], old: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What to show and what to seal of a document that a client sent.
+
+    old: the secrets sealed so far; where the client sent `******` back, the old secret stays.
+    """
+    known = old or {}
+    shown: dict[str, Any] = {}
+    sealed: dict[str, Any] = {}
+    for key, value in document.items():
+        public, hidden = _mask(key, value, names)
+        shown[key] = public
+        whole = _restore(value, known.get(key))
+        if hidden and whole != public:
+            sealed[key] = whole
+    return shown, sealed
+
+
+def _mask(key: str, value: Any, names: Collection[str]) -> tuple[Any, bool]:
+    if is_secret(key, names):
+        return (value, False) if value is None or value == "" else (MASK, True)
+    if isinstance(value, dict):
+        inside = cast("dict[str, Any]", value)
+        pairs = {name: _mask(name, item, names) for name, item in inside.items()}
+        if any(hidden for _, hidden in pairs.values()):
+            return {name: public for name, (public, _) in pairs.items()}, True
+    elif isinstance(value, list):
+        items = [_mask("", item, names) for item in cast("list[Any]", value)]
+        if any(hidden for _, hidden in items):
+            return [public for public, _ in items], True
+    return value, False
+
+
+def _restore(value: Any, old: Any) -> Any:
+    if value == MASK and old is not None:
+        return old
+    if isinstance(value, dict) and isinstance(old, dict):
+        before = cast("dict[str, Any]", old)
+        inside = cast("dict[str, Any]", value)
+        return {name: _restore(item, before.get(name)) for name, item in inside.items()}
+    if isinstance(value, list) and isinstance(old, list):
+        earlier = cast("list[Any]", old)
+        items = cast("list[Any]", value)
+        if len(items) == len(earlier):
+            return [_restore(a, b) for a, b in zip(items, earlier, strict=True)]
+    return value

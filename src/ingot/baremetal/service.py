@@ -1,0 +1,302 @@
+"""The verbs of the bare-metal room: what the API and other rooms may do with machines.
+
+Every verb is a synchronous function of a connection, so that a caller puts it into a transaction of its
+own (`await db.write(lambda conn: baremetal.deploy(conn, uuid, notify="server:…"))`). The engine is woken
+when that transaction has been committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal import editing, machine, nics, schemas, store, supply, verbs, vifs
+from ingot.baremetal.context import NOBODY, By, Context, Networks, NoNetworks, Settings
+from ingot.baremetal.patching import Change
+from ingot.baremetal.supply import Candidate
+from ingot.baremetal.tables import nodes
+from ingot.baremetal.types import Node, Port
+from ingot.baremetal.verbs import NOTHING, Extras
+from ingot.drivers.base import CAPABILITIES
+from ingot.drivers.registry import Registry
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database
+from ingot.kit.faults import Fault
+from ingot.kit.vault import Vault
+
+if TYPE_CHECKING:
+    from ingot.kit.web import Authenticator, Service
+
+
+class Baremetal:
+    """The room's front door.
+
+    host: this process's name as conductors know it. networks: None where no network room is.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        vault: Vault,
+        registry: Registry,
+        networks: Networks | None = None,
+        host: str = "localhost",
+        settings: Settings | None = None,
+    ) -> None:
+        self.ctx = Context(
+            db, clock, vault, registry, networks or NoNetworks(), host, settings or Settings()
+        )
+
+    def service(self, authenticator: Authenticator) -> Service:
+        """The Bare Metal API, to be mounted by the app."""
+        from ingot.baremetal.api import make_service
+
+        return make_service(self, authenticator)
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def find_node(self, conn: sa.Connection, ident: str) -> Node | None:
+        """By uuid or name."""
+        return store.find_node(conn, ident)
+
+    def get_node(self, conn: sa.Connection, ident: str) -> Node:
+        """By uuid or name; Missing when there is none."""
+        return store.get_node(conn, ident)
+
+    def by_instance(self, conn: sa.Connection, instance_uuid: str) -> Node | None:
+        """The node that this instance has."""
+        uuid = conn.execute(
+            sa.select(nodes.c.uuid).where(nodes.c.instance_uuid == instance_uuid)
+        ).scalar()
+        return None if uuid is None else store.find_node(conn, uuid)
+
+    def ports_of(self, conn: sa.Connection, node_uuid: str) -> tuple[Port, ...]:
+        return store.ports_of(conn, node_uuid)
+
+    def last_error(self, conn: sa.Connection, node_uuid: str) -> str | None:
+        return conn.execute(sa.select(nodes.c.last_error).where(nodes.c.uuid == node_uuid)).scalar()
+
+    def validate(self, conn: sa.Connection, ident: str) -> dict[str, tuple[bool, str | None]]:
+        """Per interface whether driver_info and instance_info suffice, and what is wrong."""
+        ctx, node = self.ctx, store.get_node(conn, ident)
+        registry = ctx.registry
+        found = registry.validate(node.driver, ctx.driver_info(conn, node), node.interfaces)
+        result: dict[str, tuple[bool, str | None]] = {}
+        for name in CAPABILITIES:
+            problems = [problem.text for problem in found[name]]
+            chosen = registry.spec(node.driver, name, node.interfaces.get(name)).name
+            if name == "deploy":
+                style = registry.deploy(node.driver, node.interfaces.get("deploy"))
+                problems += style.problems(store.instance_info(conn, ctx.vault, node))
+            if chosen.startswith("no-"):
+                problems = [
+                    f"Driver {node.driver} does not support {name} (disabled or not implemented)."
+                ]
+            result[name] = (not problems, "; ".join(problems) or None)
+        return result
+
+    # -- the inventory -----------------------------------------------------------------------
+
+    def create_node(
+        self,
+        conn: sa.Connection,
+        values: Mapping[str, Any],
+        *,
+        provision_state: str = machine.ENROLL,
+        by: By = NOBODY,
+    ) -> Node:
+        """Enrol a node. values: as in POST /v1/nodes (newest microversion)."""
+        checked = schemas.node_values(schemas.NodeCreate, values)
+        return editing.create_node(self.ctx, conn, checked, provision_state=provision_state, by=by)
+
+    def patch(
+        self,
+        conn: sa.Connection,
+        ident: str,
+        changes: Sequence[Change],
+        *,
+        minor: int = 115,
+        reset_interfaces: bool = False,
+        by: By = NOBODY,
+    ) -> Node:
+        """Change a node by a JSON patch."""
+        return editing.patch_node(
+            self.ctx, conn, ident, changes, minor=minor, reset_interfaces=reset_interfaces, by=by
+        )
+
+    def delete_node(self, conn: sa.Connection, ident: str, by: By = NOBODY) -> None:
+        editing.delete_node(self.ctx, conn, ident, by)
+
+    def set_maintenance(
+        self,
+        conn: sa.Connection,
+        ident: str,
+        on: bool,
+        reason: str | None = None,
+        *,
+        fault: str | None = None,
+        by: By = NOBODY,
+    ) -> None:
+        editing.set_maintenance(self.ctx, conn, ident, on, reason, fault=fault, by=by)
+
+    def set_traits(self, conn: sa.Connection, ident: str, traits: Iterable[str]) -> None:
+        editing.set_traits(self.ctx, conn, ident, traits)
+
+    def add_trait(self, conn: sa.Connection, ident: str, trait: str) -> None:
+        editing.add_trait(self.ctx, conn, ident, trait)
+
+    def remove_trait(self, conn: sa.Connection, ident: str, trait: str) -> None:
+        editing.remove_trait(self.ctx, conn, ident, trait)
+
+    def create_port(self, conn: sa.Connection, values: Mapping[str, Any]) -> str:
+        """A new port; its uuid. values: as in POST /v1/ports, node_uuid may be a node's name."""
+        given = {k: v for k, v in values.items() if k not in ("node_uuid", "node_ident")}
+        checked = schemas.port_values(schemas.PortCreate, given)
+        node = store.get_node(conn, str(values.get("node_uuid") or values.get("node_ident")))
+        return nics.create_port(self.ctx, conn, node, checked)
+
+    # -- verbs -------------------------------------------------------------------------------
+
+    def provision(
+        self,
+        conn: sa.Connection,
+        ident: str,
+        verb: str,
+        extras: Extras = NOTHING,
+        by: By = NOBODY,
+    ) -> str | None:
+        """Any verb of the state table; the id of the operation it started, None when it started none."""
+        return verbs.provision(self.ctx, conn, ident, verb, extras, by)
+
+    def power(
+        self,
+        conn: sa.Connection,
+        ident: str,
+        target: str,
+        timeout: int | None = None,
+        *,
+        by: By = NOBODY,
+        notify: str = "",
+    ) -> str:
+        """target: as in PUT states/power. The operation's id; signal "power ended" to `notify`."""
+        return verbs.power(self.ctx, conn, ident, target, timeout, by, notify)
+
+    def deploy(
+        self, conn: sa.Connection, node_uuid: str, *, notify: str = "", by: By = NOBODY
+    ) -> str:
+        """Deploy what `prepare_instance` wrote; signal "deploy ended" to `notify`."""
+        return self._do(conn, node_uuid, "active", Extras(notify=notify), by)
+
+    def rebuild(
+        self,
+        conn: sa.Connection,
+        node_uuid: str,
+        *,
+        notify: str = "",
+        preserve_ephemeral: bool = False,
+        by: By = NOBODY,
+    ) -> str:
+        """Signal "deploy ended" to `notify`."""
+        extras = Extras(notify=notify, preserve_ephemeral=preserve_ephemeral)
+        return self._do(conn, node_uuid, "rebuild", extras, by)
+
+    def undeploy(
+        self, conn: sa.Connection, node_uuid: str, *, notify: str = "", by: By = NOBODY
+    ) -> str | None:
+        """Take the instance away and clean; signal "undeploy ended" to `notify`.
+
+        None when a deploy had to be given up first: the undeploy starts as soon as that has ended.
+        """
+        return self.provision(conn, node_uuid, "deleted", Extras(notify=notify), by)
+
+    def rescue(
+        self,
+        conn: sa.Connection,
+        node_uuid: str,
+        *,
+        rescue_password: str,
+        notify: str = "",
+        by: By = NOBODY,
+    ) -> str:
+        extras = Extras(notify=notify, rescue_password=rescue_password)
+        return self._do(conn, node_uuid, "rescue", extras, by)
+
+    def unrescue(
+        self, conn: sa.Connection, node_uuid: str, *, notify: str = "", by: By = NOBODY
+    ) -> str:
+        return self._do(conn, node_uuid, "unrescue", Extras(notify=notify), by)
+
+    def _do(self, conn: sa.Connection, uuid: str, verb: str, extras: Extras, by: By) -> str:
+        started = self.provision(conn, uuid, verb, extras, by)
+        if started is None:
+            raise Fault(f"The verb {verb} started no operation on node {uuid}.")
+        return started
+
+    # -- instances ---------------------------------------------------------------------------
+
+    def candidates(self, conn: sa.Connection) -> tuple[Candidate, ...]:
+        """All machines that can be claimed now."""
+        return supply.candidates(self.ctx, conn)
+
+    def claim(
+        self,
+        conn: sa.Connection,
+        node_uuid: str,
+        instance_uuid: str,
+        *,
+        instance_name: str | None = None,
+        lessee: str | None = None,
+    ) -> bool:
+        """Take a machine for an instance; False when it is not free (any more)."""
+        return supply.claim(
+            self.ctx, conn, node_uuid, instance_uuid, instance_name=instance_name, lessee=lessee
+        )
+
+    def release(
+        self,
+        conn: sa.Connection,
+        node_uuid: str,
+        instance_uuid: str,
+        *,
+        lessee: str | None = None,
+    ) -> bool:
+        """Undo `claim` on a machine where nothing was deployed."""
+        return supply.release(self.ctx, conn, node_uuid, instance_uuid, lessee=lessee)
+
+    def prepare_instance(
+        self,
+        conn: sa.Connection,
+        node_uuid: str,
+        *,
+        instance_info: Mapping[str, Any],
+        configdrive: dict[str, Any] | str | None = None,
+    ) -> None:
+        """Write what the machine is to become, before `deploy` or `rebuild`."""
+        supply.prepare_instance(
+            self.ctx, conn, node_uuid, instance_info=instance_info, configdrive=configdrive
+        )
+
+    def attach_vif(
+        self,
+        conn: sa.Connection,
+        ident: str,
+        vif: str,
+        *,
+        port_uuid: str | None = None,
+        portgroup_uuid: str | None = None,
+    ) -> Port:
+        """Put a network port on a NIC; the NIC (its `address` is the MAC to use)."""
+        return vifs.attach(
+            self.ctx, conn, ident, vif, port_uuid=port_uuid, portgroup_uuid=portgroup_uuid
+        )
+
+    def detach_vif(self, conn: sa.Connection, ident: str, vif: str) -> None:
+        vifs.detach(self.ctx, conn, ident, vif)
+
+    def vifs(self, conn: sa.Connection, ident: str) -> tuple[str, ...]:
+        """Network ports that are attached."""
+        node = store.get_node(conn, ident)
+        return tuple(found["id"] for found in vifs.listed(conn, node))

@@ -1,0 +1,312 @@
+"""Verbs: what starts long work on a node. State change and operation are one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot import workflow
+from ingot.baremetal import guards, machine, store
+from ingot.baremetal.context import NOBODY, By, Context
+from ingot.baremetal.tables import node_followups
+from ingot.baremetal.types import Node
+from ingot.baremetal.workflows import orders
+from ingot.drivers.types import PowerTarget
+from ingot.kit.db import from_json, to_json
+from ingot.kit.faults import Fault, Invalid, Kind, Locked
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What may come with a verb.
+
+    steps: clean_steps, deploy_steps or service_steps. configdrive: documents
+    {meta_data, network_data, user_data, vendor_data} or gzip+base64 text or URL. notify: subject
+    (such as "server:<uuid>") that gets a signal "<kind> ended" {"ok", "error"} at the end.
+    """
+
+    steps: list[dict[str, Any]] | None = None
+    disable_ramdisk: bool = False
+    preserve_ephemeral: bool = False
+    configdrive: dict[str, Any] | str | None = None
+    rescue_password: str | None = None
+    notify: str = ""
+
+
+NOTHING = Extras()
+
+
+def provision(
+    ctx: Context,
+    conn: sa.Connection,
+    ident: str,
+    verb: str,
+    extras: Extras = NOTHING,
+    by: By = NOBODY,
+) -> str | None:
+    """Do a verb of the state table; the id of the operation that was started, if one was.
+
+    Raises Invalid (400) when the state does not have the verb, Locked (409) while an operation
+    works, UNIMPLEMENTED (501) where no workflow does it.
+    """
+    node = store.get_node(conn, ident)
+    if verb not in machine.VERBS:
+        raise Invalid(f'The requested action "{verb}" could not be understood.')
+    event, _since = machine.VERBS[verb]
+    state = machine.STATES[node.provision_state]
+    row = None if state.kind == "working" else machine.following(state.name, event)
+    live = workflow.live_operation(conn, node.subject)
+    if row is None:
+        if live is not None:
+            raise locked(node, live)
+        raise Invalid(
+            f'The requested action "{verb}" can not be performed on node "{node.uuid}" while it '
+            f'is in state "{state.name}".',
+            next_action=_possible(state.name),
+        )
+    guards.verb(node, event, manual_clean=event == "clean")
+    if event == "abort":
+        return _abort(ctx, conn, node, row, by)
+    if event == "unhold":
+        return _unhold(conn, node)
+    kind = machine.STATES[row.next].operation
+    if kind and kind not in orders.ORDERS:
+        raise Fault(
+            f"No workflow of this service does '{verb}' yet.",
+            kind=Kind.UNIMPLEMENTED,
+            next_action="The node was left as it is.",
+        )
+    if live is not None:
+        if event == "delete" and state.kind in ("waiting", "held"):
+            return _delete_after(ctx, conn, node, live.kind, extras, by)
+        raise locked(node, live)
+    if kind:
+        _check(ctx, conn, node, kind, extras)
+    _keep_secrets(ctx, conn, node, event, extras)
+    return _enter(ctx, conn, node, row, kind, _order(kind, event, extras), by)
+
+
+def locked(node: Node, live: workflow.OperationRow) -> Locked:
+    """The 409 that clients wait for and repeat on."""
+    return Locked(
+        f"Node {node.label} is locked by host {live.owner or 'of this cloud'}, please retry after "
+        f"the current operation is completed: {live.kind}"
+        + (f", at step '{live.step}'." if live.step else "."),
+        next_action="Wait for it to end, or abort it.",
+        details={"operation_id": live.id, "kind": live.kind},
+    )
+
+
+def free(conn: sa.Connection, node: Node) -> None:
+    """Raise Locked while an operation holds the node."""
+    live = workflow.live_operation(conn, node.subject)
+    if live is not None:
+        raise locked(node, live)
+
+
+def power(
+    ctx: Context,
+    conn: sa.Connection,
+    ident: str,
+    target: str,
+    timeout: int | None = None,
+    by: By = NOBODY,
+    notify: str = "",
+) -> str:
+    """Ask for a power state; the operation's id. timeout: seconds, for soft targets mainly."""
+    node = store.get_node(conn, ident)
+    if timeout is not None and timeout < 1:
+        raise Invalid("timeout has to be positive integer")
+    if target not in set(PowerTarget):
+        raise Invalid(
+            f'The requested action "{target}" can not be performed on node "{node.uuid}" while '
+            f'it is in state "{node.power_state}".'
+        )
+    driver = ctx.registry.power(node.driver, node.interfaces.get("power"))
+    guards.power(node, target, [str(one) for one in driver.supported()])
+    free(conn, node)
+    ctx.access(conn, node, "power")
+    wanted = PowerTarget(target)
+    if timeout is None and wanted in (PowerTarget.SOFT_OFF, PowerTarget.SOFT_REBOOT):
+        timeout = ctx.settings.soft_power_timeout
+    store.update_node(
+        conn,
+        node.uuid,
+        target_power_state=str(wanted.final),
+        reservation=ctx.host,
+        last_error=None,
+        updated_at=ctx.now(),
+    )
+    return _start(
+        conn, node, "power", orders.PowerOrder(target=target, timeout=timeout, notify=notify), by
+    )
+
+
+def follow_up(ctx: Context, conn: sa.Connection, node_uuid: str) -> str | None:
+    """Do the verb that waited for the end of an operation; the operation's id if there was one."""
+    row = conn.execute(
+        sa.delete(node_followups)
+        .where(node_followups.c.node_uuid == node_uuid)
+        .returning(node_followups.c.verb, node_followups.c.extras, node_followups.c.requested_by)
+    ).first()
+    node = store.find_node(conn, node_uuid)
+    if row is None or node is None:
+        return None
+    if machine.following(node.provision_state, machine.VERBS[row.verb][0]) is None:
+        return None
+    by = By(**from_json(row.requested_by))
+    return provision(ctx, conn, node_uuid, row.verb, Extras(**from_json(row.extras)), by)
+
+
+def followers(conn: sa.Connection) -> tuple[str, ...]:
+    """Nodes with a verb that waits and no operation any more."""
+    waiting = conn.execute(sa.select(node_followups.c.node_uuid)).scalars().all()
+    busy = workflow.live_operations(conn, [f"node:{uuid}" for uuid in waiting]) if waiting else {}
+    return tuple(uuid for uuid in waiting if f"node:{uuid}" not in busy)
+
+
+# -- inside --------------------------------------------------------------------------------------
+
+
+def _possible(state: str) -> str:
+    verbs = machine.verbs_of(state)
+    return f"Possible now: {', '.join(verbs)}." if verbs else "Wait for the operation to end."
+
+
+def _abort(ctx: Context, conn: sa.Connection, node: Node, row: machine.Row, by: By) -> str | None:
+    if node.provision_state == machine.SERVICEFAIL and node.maintenance:
+        raise Invalid(
+            f'Can not abort service on node "{node.uuid}" while it is in maintenance mode.'
+        )
+    live = workflow.live_operation(conn, node.subject)
+    if live is not None:
+        workflow.cancel(conn, node.subject, "Aborted by request.", by=by.user)
+        return live.id
+    # Nothing works on it any more: the state itself is all there is to leave.
+    return _enter(ctx, conn, node, row, "", None, by)
+
+
+def _unhold(conn: sa.Connection, node: Node) -> str | None:
+    if not workflow.signal(conn, node.subject, "unhold"):
+        raise Locked(f"Node {node.uuid} is held, but no operation waits for it to go on.")
+    return None
+
+
+def _delete_after(
+    ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras, by: By
+) -> None:
+    """End the operation that waits, and delete as soon as it has ended."""
+    conn.execute(sa.delete(node_followups).where(node_followups.c.node_uuid == node.uuid))
+    conn.execute(
+        node_followups.insert().values(
+            node_uuid=node.uuid,
+            verb="deleted",
+            extras=to_json({"notify": extras.notify}),
+            requested_by=to_json(
+                {"user": by.user, "project_id": by.project_id, "request_id": by.request_id}
+            ),
+            created_at=ctx.now(),
+        )
+    )
+    workflow.cancel(conn, node.subject, f"The {kind} is given up for a deletion.", by=by.user)
+    return None
+
+
+def _check(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras) -> None:
+    """What can be known to be wrong before anything is done."""
+    if kind == "rescue" and not (extras.rescue_password or "").strip():
+        raise Invalid(
+            'A non-empty "rescue_password" is required when setting target provision state to rescue'
+        )
+    if kind in ("deploy", "adopt"):
+        found = ctx.registry.validate(node.driver, ctx.driver_info(conn, node), node.interfaces)
+        problems = [p.text for name in ("power", "boot", "deploy") for p in found[name]]
+        if kind == "deploy":
+            style = ctx.registry.deploy(node.driver, node.interfaces.get("deploy"))
+            problems += style.problems(store.instance_info(conn, ctx.vault, node))
+        if problems:
+            raise Invalid(
+                f"Cannot {kind} node {node.uuid}: {'; '.join(dict.fromkeys(problems))}.",
+                next_action="Correct driver_info or instance_info; `validate` tells the same.",
+            )
+    elif kind in ("clean", "undeploy", "rescue", "unrescue"):
+        ctx.access(conn, node, "power")
+
+
+def _keep_secrets(
+    ctx: Context, conn: sa.Connection, node: Node, event: str, extras: Extras
+) -> None:
+    if event in ("deploy", "rebuild") and extras.configdrive:
+        store.write_secret(conn, ctx.vault, node.uuid, "configdrive", extras.configdrive)
+    if event == "rescue":
+        store.write_secret(conn, ctx.vault, node.uuid, "rescue_password", extras.rescue_password)
+
+
+def _order(kind: str, event: str, extras: Extras) -> orders.Order | None:
+    if not kind:
+        return None
+    if kind == "clean":
+        steps = extras.steps if event == "clean" else None
+        return orders.CleanOrder(
+            steps=steps, disable_ramdisk=extras.disable_ramdisk, notify=extras.notify
+        )
+    if kind == "deploy":
+        return orders.DeployOrder(
+            rebuild=event == "rebuild",
+            preserve_ephemeral=extras.preserve_ephemeral,
+            steps=extras.steps,
+            notify=extras.notify,
+        )
+    return orders.ORDERS[kind](notify=extras.notify)
+
+
+def _enter(
+    ctx: Context,
+    conn: sa.Connection,
+    node: Node,
+    row: machine.Row,
+    kind: str,
+    order: orders.Order | None,
+    by: By,
+) -> str | None:
+    now = ctx.now()
+    extra: dict[str, Any] = {}
+    if kind == "inspect":
+        extra = {"inspection_started_at": now, "inspection_finished_at": None}
+    resting = machine.STATES[row.next].kind == "stable"
+    store.update_node(
+        conn,
+        node.uuid,
+        provision_state=row.next,
+        target_provision_state=None if resting else (row.target or node.target_provision_state),
+        provision_updated_at=now,
+        updated_at=now,
+        last_error=None,
+        reservation=ctx.host if order is not None else None,
+        **extra,
+    )
+    if order is None:
+        return None
+    return _start(conn, node, kind, order, by)
+
+
+def _start(conn: sa.Connection, node: Node, kind: str, order: orders.Order, by: By) -> str:
+    return workflow.start(
+        conn,
+        kind,
+        node.subject,
+        order,
+        profile=_profile(node),
+        project_id=by.project_id,
+        request_id=by.request_id,
+        group=node.conductor_group,
+        requested_by=by.user,
+    )
+
+
+def _profile(node: Node) -> str:
+    """The hardware model, for deadlines that are learned."""
+    vendor: object = node.properties.get("vendor")
+    return "/".join(str(part) for part in (node.driver, node.resource_class, vendor) if part)

@@ -1,0 +1,104 @@
+"""VIFs: which network port an instance has on which NIC of its machine.
+
+Attaching remembers the choice in the NIC's internal_info; deploying binds it on the wire (at once where
+the machine already runs its instance).
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ingot.baremetal import machine, store
+from ingot.baremetal.context import Context
+from ingot.baremetal.types import Node, Port
+from ingot.baremetal.verbs import free
+from ingot.drivers.types import PortFacts, VifFacts
+from ingot.kit.faults import Conflict, Fault, Invalid, Kind
+
+KEY = "tenant_vif_port_id"
+#: In these states the instance's system runs on the machine.
+RUNNING = frozenset({machine.ACTIVE, machine.RESCUE})
+
+
+def attach(
+    ctx: Context,
+    conn: sa.Connection,
+    ident: str,
+    vif: str,
+    *,
+    port_uuid: str | None = None,
+    portgroup_uuid: str | None = None,
+) -> Port:
+    """Put a VIF on a NIC of the node; the NIC that was chosen.
+
+    Conflict (409) when it is attached already, Invalid (400) when no NIC is free or fits.
+    """
+    node = store.get_node(conn, ident)
+    network = ctx.registry.network(node.driver, node.interfaces.get("network"))
+    if not network.accepts_vifs:
+        raise Invalid(
+            f"Node {node.uuid} has the network interface {node.interfaces.get('network')}, which "
+            "takes no VIFs."
+        )
+    free(conn, node)
+    ports = store.ports_of(conn, node.uuid)
+    for port in ports:
+        if port.vif == vif:
+            raise Conflict(
+                f"Unable to attach VIF because VIF {vif} is already attached to Port {port.uuid}."
+            )
+    wires = ctx.networks.physical_networks(conn, vif) if network.binds_ports else frozenset[str]()
+    try:
+        chosen = network.choose_port(
+            [_facts(port) for port in ports], VifFacts(vif, wires, port_uuid, portgroup_uuid)
+        )
+    except Fault as fault:
+        raise Invalid(
+            f"Unable to attach VIF {vif} to node {node.uuid}: {fault.text}.",
+            next_action=fault.next_action,
+        ) from None
+    taken = next(port for port in ports if port.uuid == chosen.id)
+    store.set_port_internal(conn, taken.uuid, {KEY: vif})
+    if network.binds_ports and node.provision_state in RUNNING:
+        ctx.networks.plug_vif(conn, node, taken, vif)
+    return taken
+
+
+def detach(ctx: Context, conn: sa.Connection, ident: str, vif: str) -> None:
+    """Take a VIF off the node; Invalid (400) when it is not there."""
+    node = store.get_node(conn, ident)
+    port = _carrying(conn, node, vif)
+    if port is None:
+        raise Invalid(
+            f"Unable to detach VIF {vif} from node {node.uuid} because it is not attached to it."
+        )
+    free(conn, node)
+    network = ctx.registry.network(node.driver, node.interfaces.get("network"))
+    store.set_port_internal(conn, port.uuid, {KEY: None})
+    if network.binds_ports:
+        try:
+            ctx.networks.unplug_vif(conn, vif)
+        except Fault as fault:
+            # The network port may be gone already; the NIC is free in any case.
+            if fault.kind is not Kind.MISSING:
+                raise
+
+
+def listed(conn: sa.Connection, node: Node) -> list[dict[str, str]]:
+    """[{"id": vif}] as the API shows them."""
+    return [{"id": port.vif} for port in store.ports_of(conn, node.uuid) if port.vif]
+
+
+def _carrying(conn: sa.Connection, node: Node, vif: str) -> Port | None:
+    return next((p for p in store.ports_of(conn, node.uuid) if p.vif == vif), None)
+
+
+def _facts(port: Port) -> PortFacts:
+    return PortFacts(
+        port.uuid,
+        port.address,
+        physical_network=port.physical_network,
+        pxe_enabled=port.pxe_enabled,
+        portgroup_id=port.portgroup_uuid,
+        vif=port.vif,
+    )
