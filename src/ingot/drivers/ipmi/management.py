@@ -46,10 +46,11 @@ class IpmiManagement:
         data = await self._tool.raw(access, 0x00, 0x09, 0x05, 0x00, 0x00)
         if len(data) < 4:
             raise Refused(f"boot flags are {len(data)} bytes long: {data.hex()}")
-        if not data[2] & VALID:
-            return BootChoice(None, None, None)
         code = (data[3] >> 2) & 0x0F
         device = next((d for d, known in DEVICES.items() if known == code), None)
+        if not data[2] & VALID:
+            # Used up, or a controller that never says valid (OpenIPMI's): only the device is told.
+            return BootChoice(device, None, None)
         mode = BootMode.UEFI if data[2] & EFI else BootMode.BIOS
         return BootChoice(device, bool(data[2] & PERSISTENT), mode)
 

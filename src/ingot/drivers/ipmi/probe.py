@@ -26,7 +26,7 @@ class _Answer(asyncio.DatagramProtocol):
             self.done.set_result(False)
 
 
-async def answers(host: str, port: int = 623, seconds: float = 1.0, tries: int = 3) -> bool:
+async def answers(host: str, port: int = 623, seconds: float = 1.5, tries: int = 4) -> bool:
     """Whether an IPMI controller answers at host:port; at most `tries` times `seconds`."""
     loop = asyncio.get_running_loop()
     try:

@@ -31,6 +31,8 @@ RESEND_SECONDS = 1
 RESENDS = 4
 CIPHER_SUITES = ("17", "3")
 LONGEST_OUTPUT = 1 << 20
+# A controller that answered within this time is not probed before a call.
+KNOWN_ALIVE_SECONDS = 60.0
 
 # Our reading of ipmitool's words; compared in lower case, the first match counts.
 MEANINGS: tuple[tuple[str, type[DriverFault]], ...] = (
@@ -65,7 +67,15 @@ MEANINGS: tuple[tuple[str, type[DriverFault]], ...] = (
     ("timeout", Unreachable),
 )
 NO_SESSION = "unable to establish"
-NO_CIPHER = ("no matching cipher", "no cipher suite", "no matching integrity", "unsupported cipher")
+NO_CIPHER = (
+    "invalid authentication algorithm",
+    "invalid integrity algorithm",
+    "invalid confidentiality algorithm",
+    "no matching cipher",
+    "no cipher suite",
+    "no matching integrity",
+    "unsupported cipher",
+)
 
 
 @dataclass(frozen=True)
@@ -139,6 +149,8 @@ class IpmiTool:
     def __init__(self, context: DriverContext) -> None:
         self._gates = context.gates
         self._suites: dict[str, str] = {}
+        self._clock = context.clock
+        self._alive: dict[str, float] = {}
 
     async def run(self, access: Access, *command: str, seconds: float = CALL_SECONDS) -> str:
         """Standard output of one command; a fault with the controller's words otherwise."""
@@ -160,17 +172,28 @@ class IpmiTool:
         suites = [self.suite(target)]
         if not target.cipher_suite and target.interface == "lanplus":
             suites += [suite for suite in CIPHER_SUITES if suite not in suites]
+        await self._prove_alive(target)
         words = ""
         for suite in suites:
             line = command_line(target, suite, command)
             code, output, errors = await execute(line, environment(target), seconds)
-            if code == 0:
+            if code == 0 or NO_SESSION not in errors.lower():
                 self._suites[target.address] = suite
+                self._alive[target.address] = self._clock.monotonic()
+            if code == 0:
                 return output
             words = errors.strip() or output.strip() or f"ipmitool ended with {code}"
             if not _is_about_the_suite(words):
                 break
         raise await self._fault(target, words)
+
+    async def _prove_alive(self, target: Target) -> None:
+        """One datagram instead of ipmitool's twenty seconds when nobody is there."""
+        seen = self._alive.get(target.address)
+        if seen is not None and self._clock.monotonic() - seen < KNOWN_ALIVE_SECONDS:
+            return
+        if not await answers(target.host, target.port):
+            raise Unreachable(f"no IPMI controller answers at {target.address}")
 
     async def _fault(self, target: Target, words: str) -> DriverFault:
         plain = words.lower()
@@ -185,6 +208,7 @@ class IpmiTool:
                     next_action="Check user name, password, privilege level and cipher suite.",
                     secrets=target.secrets,
                 )
+            self._alive.pop(target.address, None)
             return Unreachable(f"{target.address}: {words}", secrets=target.secrets)
         return Refused(words, secrets=target.secrets)
 
