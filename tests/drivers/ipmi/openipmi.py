@@ -62,10 +62,10 @@ def free_port(kind: int = socket.SOCK_DGRAM) -> int:
 class Simulator:
     """One ipmi_sim process with a chassis made of files in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sol_port: int | None = None) -> None:
         self.folder = folder
         self.port = free_port()
-        self.sol_port = free_port(socket.SOCK_STREAM)
+        self.sol_port = sol_port or free_port(socket.SOCK_STREAM)
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> "Simulator":

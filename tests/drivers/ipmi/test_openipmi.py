@@ -127,30 +127,32 @@ async def test_raw_bytes(bench: Bench) -> None:
         await vendor.call(bench.access, "send_raw", "POST", {"raw_bytes": "0x06; reboot"})
 
 
-async def test_console(bench: Bench, simulator: openipmi.Simulator) -> None:
+async def test_console(tmp_path: Path) -> None:
     """Bytes go both ways; after closing no process of ours is left and SOL is free again."""
-    typed: asyncio.Queue[bytes] = asyncio.Queue()
+    connected = asyncio.Event()
 
     async def serial(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"login: ")
-        await writer.drain()
+        connected.set()
         while data := await reader.read(100):
-            typed.put_nowait(data)
-            writer.write(b"echo:" + data)
+            writer.write(b"<" + data.replace(b"\xff", b"") + b">")
             await writer.drain()
 
-    server = await asyncio.start_server(serial, "127.0.0.1", simulator.sol_port)
-    console = bench.registry.console("ipmi", "ipmitool-sol")
-    for _ in range(2):
-        async with asyncio.timeout(60):
-            session = await console.open(bench.access)
-            seen = b""
-            await session.send(b"root~.\r")
-            async for chunk in session:
-                seen += chunk
-                if b"echo:" in seen and b"root~." in seen:
-                    break
-            await session.aclose()
-            await session.aclose()
-    server.close()
-    assert ipmitool_lines(str(simulator.port)) == []
+    server = await asyncio.start_server(serial, "127.0.0.1", 0)
+    port: int = server.sockets[0].getsockname()[1]
+    registry = build_registry(DriverContext(SystemClock()))
+    async with server, openipmi.Simulator(tmp_path, sol_port=port) as simulator:
+        access = registry.access("ipmi", simulator.driver_info())
+        for _ in range(2):
+            async with asyncio.timeout(60):
+                session = await registry.console("ipmi").open(access)
+                await connected.wait()
+                await session.send(b"root~.")
+                seen = b""
+                async for chunk in session:
+                    seen += chunk
+                    if b"~.>" in seen:
+                        break
+                await session.aclose()
+                await session.aclose()
+            assert ipmitool_lines(str(simulator.port)) == []
+            assert "root" in seen.decode(errors="replace")
