@@ -9,6 +9,7 @@ with the service's own messages.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import os
 import ssl
@@ -203,8 +204,8 @@ class RedfishClient:
         if login is None:
             login = _Login(basic=True)
             if service.user and service.auth != "none":
-                basic = aiohttp.BasicAuth(service.user, service.password, "utf-8").encode()
-                login.headers = {"Authorization": basic}
+                pair = f"{service.user}:{service.password}".encode()
+                login.headers = {"Authorization": "Basic " + base64.b64encode(pair).decode()}
         self._logins[service.key] = login
         self._services[service.key] = service
         return login
