@@ -5,9 +5,7 @@ Paths, status codes and the `{faultcode, faultstring}` errors are those of ironi
 
 from __future__ import annotations
 
-import asyncio
 import json
-import socket
 import ssl
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ from aiohttp import web
 
 from ingot.lab.sim.agent_errors import AgentError
 from ingot.lab.sim.inventory import AGENT_VERSION
-from ingot.lab.sim.listeners import tcp_listener
+from ingot.lab.sim.listeners import HttpListener, tcp_listener
 
 if TYPE_CHECKING:
     from ingot.lab.sim.agent import Agent
@@ -42,8 +40,8 @@ class AgentListener:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._started = time.time()
-        self._server = web.Server(self._handle, access_log=None, keepalive_timeout=15)
-        self._listening: asyncio.Server | None = None
+        server = web.Server(self._handle, access_log=None, keepalive_timeout=15)
+        self._http = HttpListener(server)
         self.url = ""
 
     @classmethod
@@ -51,19 +49,14 @@ class AgentListener:
         cls, agent: Agent, address: str, port: int, context: ssl.SSLContext | None
     ) -> AgentListener:
         listener = cls(agent)
-        sock: socket.socket = tcp_listener(address, port)
-        loop = asyncio.get_running_loop()
-        listener._listening = await loop.create_server(
-            listener._server, sock=sock, ssl=context, ssl_shutdown_timeout=1 if context else None
-        )
+        sock = tcp_listener(address, port)
+        await listener._http.open(sock, context)
         scheme = "https" if context else "http"
         listener.url = f"{scheme}://{address}:{sock.getsockname()[1]}"
         return listener
 
     async def close(self) -> None:
-        if self._listening is not None:
-            self._listening.close()
-        await self._server.shutdown(0)
+        await self._http.close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path

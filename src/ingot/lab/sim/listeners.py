@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import resource
 import socket
+import ssl
+
+from aiohttp import web
 
 
 def raise_file_limit(wanted: int = 65_536) -> int:
@@ -50,6 +54,29 @@ def udp_listener(address: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+class HttpListener:
+    """A web server on one address, which ends like a machine that loses power: at once."""
+
+    def __init__(self, server: web.Server[web.BaseRequest]) -> None:
+        self._server = server
+        self._listening: asyncio.Server | None = None
+
+    async def open(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
+        self._listening = await asyncio.get_running_loop().create_server(
+            self._server, sock=sock, ssl=context
+        )
+
+    async def close(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+        for connection in self._server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        # Zero would mean: wait for ever.
+        await self._server.shutdown(0.01)
 
 
 def claim_network(wanted: str | None) -> tuple[str, socket.socket]:

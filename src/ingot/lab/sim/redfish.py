@@ -6,13 +6,11 @@ Redfish's own envelope. A BMC that has fallen silent sits on the request and the
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
 import json
 import secrets
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from aiohttp import web
 
 from ingot.lab.sim import redfish_docs as docs
 from ingot.lab.sim.bmc import Bmc, BmcBusy, BmcRefused, BmcSilent, Caller
-from ingot.lab.sim.listeners import tcp_listener
+from ingot.lab.sim.listeners import HttpListener, tcp_listener
 from ingot.lab.sim.types import BootDevice, BootMode, BootSetting
 
 MAX_BODY = 1024 * 1024
@@ -76,23 +74,18 @@ class RedfishService:
     def __init__(self, bmc: Bmc) -> None:
         self.bmc = bmc
         self.port = 0
-        self._server = web.Server(self._handle, access_log=None, keepalive_timeout=30)
-        self._listening: asyncio.Server | None = None
+        server = web.Server(self._handle, access_log=None, keepalive_timeout=30)
+        self._http = HttpListener(server)
         self._sessions: dict[str, _Session] = {}
         self._gets: dict[str, Callable[[], Awaitable[docs.Doc]]] = self._routes()
 
     async def open(self, address: str, port: int, context: ssl.SSLContext | None = None) -> None:
-        sock: socket.socket = tcp_listener(address, port)
+        sock = tcp_listener(address, port)
         self.port = sock.getsockname()[1]
-        loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(
-            self._server, sock=sock, ssl=context, ssl_shutdown_timeout=1 if context else None
-        )
+        await self._http.open(sock, context)
 
     async def close(self) -> None:
-        if self._listening is not None:
-            self._listening.close()
-        await self._server.shutdown(0)
+        await self._http.close()
 
     def _routes(self) -> dict[str, Callable[[], Awaitable[docs.Doc]]]:
         bmc = self.bmc
