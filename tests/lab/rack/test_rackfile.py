@@ -128,8 +128,10 @@ def test_enrol_file_is_what_the_stock_client_takes() -> None:
 
 def test_state_directory_keeps_password_and_rack_private(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path / "rack")
-    spec = state.load(None)
-    assert state.load(None) == spec == StateDirectory(tmp_path / "rack").current()
+    assert state.current() is None
+    spec = state.read(None)
+    state.keep(spec)
+    assert state.read(None) == spec == StateDirectory(tmp_path / "rack").current()
     assert 12 <= len(spec.machines[0].bmc.password) <= 20
     for name in ("password", "rack.json"):
         assert (tmp_path / "rack" / name).stat().st_mode & 0o077 == 0

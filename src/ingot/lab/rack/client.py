@@ -87,7 +87,7 @@ class Rack:
         Nothing is started. Raises `RackError` for a file that is wrong.
         """
         directory = StateDirectory(state)
-        return cls(directory, directory.load(file), file)
+        return cls(directory, directory.read(file), file)
 
     @classmethod
     def at(cls, state: Path) -> Self:

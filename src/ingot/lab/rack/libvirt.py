@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -80,6 +81,8 @@ class Cell:
 
     def _files(self) -> dict[str, str]:
         """Make the folders and files that the cell sees; from what to where to mount them."""
+        shutil.rmtree(self._folder, ignore_errors=True)  # domains of an earlier rack
+        self._folder.mkdir(parents=True)
         mounts: dict[str, str] = {}
         for source, target in (
             (self._folder / "etc", "/etc/libvirt"),

@@ -36,14 +36,16 @@ def accel_arguments(accel: Accel) -> list[str]:
 
 
 def make_disks(spec: MachineSpec, folder: Path) -> list[Path]:
-    """Sparse disk files and, for UEFI, the variable store; those that exist are kept."""
+    """Sparse disk files and, for UEFI, the variable store; what is on them already is kept.
+
+    A disk whose size has changed in the rack file is cut or extended.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     for number, size in enumerate(spec.disks_gb):
         path = folder / f"disk{number}.raw"
-        if not path.exists():
-            with path.open("xb") as file:
-                file.truncate(size << 30)
+        with path.open("ab") as file:
+            file.truncate(size << 30)
         paths.append(path)
     if spec.firmware == "uefi" and not variables(folder).exists():
         shutil.copyfile(OVMF_VARS, variables(folder))
@@ -112,7 +114,6 @@ class QemuMachine:
         self._monitor: asyncio.StreamWriter | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
-        self.starts = 0
 
     @property
     def pid(self) -> int | None:
@@ -152,30 +153,30 @@ class QemuMachine:
 
     async def _keep(self, started: asyncio.Future[None]) -> None:
         """Run QEMU, again after each reboot of the guest, until it powers off."""
-        again = True
+        again, why = True, ""
         while again:
-            ours, theirs = socket.socketpair()
-            with theirs:
-                argv = command(
-                    self.spec, self._accel, self._folder, self._uart, self.boot, theirs.fileno()
-                )
-                self._process = await process.spawn(argv, self._log, [theirs.fileno()])
-            self.starts += 1
             try:
-                again = await self._attend(ours, started)
-            except ConnectionError:
-                again = False
-            finally:
-                await process.stop(self._process, _QUIT_GRACE)
-                self._monitor = None
-            if not started.done():
-                code = self._process.returncode
-                started.set_exception(
-                    RackError(
-                        f"QEMU of {self.spec.name} ended at once with {code}: "
-                        f"{process.log_tail(self._log)}"
-                    )
-                )
+                again = await self._run_once(started)
+            except OSError as error:  # not there, not allowed, or its monitor broke off
+                again, why = False, str(error)
+        if not started.done():
+            why = why or process.log_tail(self._log)
+            started.set_exception(RackError(f"QEMU of {self.spec.name} ended at once: {why}"))
+
+    async def _run_once(self, started: asyncio.Future[None]) -> bool:
+        """One life of QEMU; whether it ended because the guest wants to boot again."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            argv = command(
+                self.spec, self._accel, self._folder, self._uart, self.boot, theirs.fileno()
+            )
+            child = await process.spawn(argv, self._log, [theirs.fileno()])
+        self._process = child
+        try:
+            return await self._attend(ours, started)
+        finally:
+            self._monitor = None
+            await process.stop(child, _QUIT_GRACE)
 
     async def _attend(self, monitor: socket.socket, started: asyncio.Future[None]) -> bool:
         """Speak QMP until QEMU ends; whether the guest asked for a reboot."""

@@ -17,15 +17,17 @@ class StateDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
 
-    def load(self, file: Path | None) -> RackSpec:
-        """Read the rack file (None: the built-in rack), and keep the result as `current`."""
+    def read(self, file: Path | None) -> RackSpec:
+        """Read a rack file (None: the built-in rack) with this directory's BMC password."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        spec = rackfile.load(file, self._password())
+        return rackfile.load(file, self._password())
+
+    def keep(self, spec: RackSpec) -> None:
+        """Remember the rack that is brought up here, for `current`."""
         write_private(self.path / "rack.json", msgspec.json.format(msgspec.json.encode(spec)))
-        return spec
 
     def current(self) -> RackSpec | None:
-        """The rack that was last loaded here, if any."""
+        """The rack that was last brought up here, if any."""
         try:
             return msgspec.json.decode((self.path / "rack.json").read_bytes(), type=RackSpec)
         except FileNotFoundError:

@@ -6,6 +6,7 @@ standard input is a pipe, until that is closed.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -69,7 +70,8 @@ class Supervisor:
         await asyncio.to_thread(namespace.create, self.spec)
         namespace.enter_namespace(self.spec.name)
         self._server = await asyncio.start_unix_server(self._serve, self._control)
-        self._router = NoRouter(self.spec.bridge)
+        with contextlib.suppress(OSError):  # a host without IPv6: machines boot 13 s slower
+            self._router = NoRouter(self.spec.bridge)
         for machine in self.spec.machines:
             await self._prepare(machine)
         for machine in self.spec.machines:
@@ -367,9 +369,10 @@ def main(argv: list[str]) -> int:
     """Hold the rack of state directory `argv[0]` (and file `argv[1]`) until told to end."""
     state = StateDirectory(Path(argv[0]))
     try:
-        spec = state.load(Path(argv[1]) if len(argv) > 1 else None)
+        spec = state.read(Path(argv[1]) if len(argv) > 1 else None)
         lock = (state.path / "lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        state.keep(spec)
     except BlockingIOError:
         _say({"ok": False, "error": f"the rack of {state.path} is up already"})
         return 1
