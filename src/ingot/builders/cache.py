@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ingot.builders.types import Built, BuildFault, Progress
+from ingot.builders.types import BuildFault, Built, Progress
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -18,7 +18,7 @@ from ingot.builders.types import BuildFault, HostPackage, Progress
 _PACKAGES = (
     HostPackage("mmdebstrap", "mmdebstrap", "installs Debian packages into a new tree"),
     HostPackage("cpio", "cpio", "packs the agent ramdisk"),
-    HostPackage("zstd", "zstd", "compresses the agent ramdisk"),
+    HostPackage("squashfs-tools", "mksquashfs", "compresses the agent ramdisk's tree"),
     HostPackage("e2fsprogs", "mke2fs", "makes the image's root file system without mounting it"),
     HostPackage("dosfstools", "mkfs.vfat", "makes the image's EFI system partition"),
     HostPackage("mtools", "mcopy", "fills the EFI system partition without mounting it"),

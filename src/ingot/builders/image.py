@@ -15,7 +15,7 @@ from ingot.builders.cache import RECIPES, cached, default_cache, recipe_digest
 from ingot.builders.debian import MIRROR, bootstrap, read_list
 from ingot.builders.disk import MIB, Layout, assemble
 from ingot.builders.host import check_host, run
-from ingot.builders.types import Built, BuildFault, Progress
+from ingot.builders.types import BuildFault, Built, Progress
 
 KERNELS = {"cloud": "linux-image-cloud-amd64", "generic": "linux-image-amd64"}
 """`cloud` boots fast on virtual machines; real servers need the drivers of `generic`."""
