@@ -212,11 +212,12 @@ class ClusterDispatcher:
     # -- working -----------------------------------------------------------------------------------
 
     async def _work_jobs(self, app: procrastinate.App) -> None:
-        groups = self.engine.groups
+        queues = [queue(group) for group in self.engine.groups or ()]
+        only: dict[str, Any] = {"queues": queues} if queues else {}
         while True:
             try:
                 await app.run_worker_async(
-                    queues=None if groups is None else [queue(group) for group in groups],
+                    **only,
                     name=self.engine.host,
                     concurrency=self._most,
                     fetch_job_polling_interval=self._poll,

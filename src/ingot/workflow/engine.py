@@ -25,7 +25,7 @@ from . import store
 from .membership import Membership
 from .op import Op
 from .running import run_undo
-from .saver import Save, Saver
+from .saver import Save, Saver, write
 from .tables import AT_ONCE
 from .timing import Estimates
 from .types import Changed, Claim, FaultRecord, Lost, Parked, StepRow, Stopped, Workflow
@@ -261,13 +261,12 @@ class Engine:
         text = to_json(result)
         told = op.event("operation.done", workflow.label, data=_duration(op))
 
-        def run(conn: sa.Connection) -> None:
-            if workflow.on_success is not None:
-                workflow.on_success(conn, op, result)
-            op.fence(conn)
-            self._end(conn, op, {"state": "done", "result": text}, told)
-
-        await op.transact(run)
+        save = self._ending(op, {"state": "done", "result": text}, told)
+        on_success = workflow.on_success
+        if on_success is None:
+            await self.saver.save(save)
+        else:
+            await op.transact(lambda conn: self._end(conn, op, save, on_success, result))
 
     async def _fail(self, op: Op, workflow: Workflow | None, fault: Fault, again: bool) -> None:
         op.begin_undo()
@@ -295,16 +294,11 @@ class Engine:
         values = {"state": state, "fault": to_json(FaultRecord.of(fault))}
         on_failure = workflow.on_failure if workflow is not None else None
 
-        def run(conn: sa.Connection) -> None:
-            if on_failure is not None:
-                on_failure(conn, op, fault)
-            op.fence(conn)
-            self._end(conn, op, values, told)
-
+        save = self._ending(op, values, told)
         broken: Exception | None = None
         for attempt in range(END_ATTEMPTS):
             try:
-                await op.transact(run)
+                await op.transact(lambda conn: self._end(conn, op, save, on_failure, fault))
                 return
             except Exception as error:
                 broken = error
@@ -313,27 +307,33 @@ class Engine:
         assert broken is not None
         bug = op.bug("on_failure", broken)
         # Better an ended operation whose subject was not told than a lock that nobody can open.
-        note = op.event("note", bug.text, severity="error", data={"cause": bug.text})
-        on_failure = None
+        save.events.append(op.event("note", bug.text, severity="error", data={"cause": bug.text}))
+        await op.transact(lambda conn: self._end(conn, op, save, None, fault))
 
-        def run_bare(conn: sa.Connection) -> None:
-            run(conn)
-            events.record_all(conn, [note])
-
-        await op.transact(run_bare)
-
-    def _end(self, conn: sa.Connection, op: Op, values: dict[str, Any], told: events.Event) -> None:
-        ending = {
+    def _ending(self, op: Op, values: dict[str, Any], told: events.Event) -> Save:
+        changes = {
             "owner": None,
             "wake_at": None,
             "waiting_for": None,
             "what": None,
             "ended_at": timestamp(self.clock.now()),
+            **values,
         }
-        store.change(conn, op.id, {**ending, **values})
-        store.forget_signals(conn, op.id)
-        events.record_all(conn, [told])
-        store.kick_after_commit(conn, op.id)
+        return Save(op.id, op.epoch, events=[told], changes=changes, ends=True)
+
+    def _end(
+        self,
+        conn: sa.Connection,
+        op: Op,
+        save: Save,
+        tell: Callable[[sa.Connection, Op, Any], None] | None,
+        outcome: Any,
+    ) -> None:
+        """The transaction that ends an operation: the domain's rows, then ours."""
+        if tell is not None:
+            tell(conn, op, outcome)
+        op.fence(conn)
+        write(conn, [save])
 
     # -- keeping up ------------------------------------------------------------------------------
 

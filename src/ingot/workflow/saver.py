@@ -28,7 +28,7 @@ class Save:
     """What one operation wants to have written, provided that its epoch still holds.
 
     pushed: positions in `events` that were pushed live already.
-    changes: columns of the operation's row.
+    changes: columns of the operation's row. ends: it is over, so its signals go.
     """
 
     op_id: str
@@ -37,6 +37,7 @@ class Save:
     events: list[events.Event] = field(default_factory=list[events.Event])
     pushed: set[int] = field(default_factory=set[int])
     changes: dict[str, Any] | None = None
+    ends: bool = False
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Saver:
     def __post_init__(self) -> None:
         self._waiting: list[tuple[Save, asyncio.Future[str | None]]] = []
         self._flushers: set[asyncio.Task[None]] = set()
+        self._active = 0
         # One writer on SQLite; on PostgreSQL a few commits overlap.
         self._most = 1 if self.db.is_sqlite else 4
 
@@ -57,7 +59,8 @@ class Saver:
         """Write with others; gives the reason of an abort that was asked for. Raises Lost."""
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((save, answer))
-        if len(self._flushers) < self._most:
+        if self._active < self._most:
+            self._active += 1
             task = asyncio.create_task(self._flush())
             self._flushers.add(task)
             task.add_done_callback(self._flushers.discard)
@@ -88,30 +91,37 @@ class Saver:
             self.busy -= 1
 
     async def _flush(self) -> None:
-        while self._waiting:
-            batch = self._waiting[: self.batch]
-            del self._waiting[: self.batch]
-            self.busy += 1
-            try:
-                held = await self.db.write(lambda conn, saves=batch: _write_batch(conn, saves))
-            except BaseException as error:
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(
-                            error if isinstance(error, Exception) else asyncio.CancelledError()
-                        )
-                if not isinstance(error, Exception):
-                    raise
+        try:
+            while self._waiting:
+                await self._flush_batch()
+        finally:
+            # In the same breath as the look at `_waiting`, so that no save falls between two flushers.
+            self._active -= 1
+
+    async def _flush_batch(self) -> None:
+        batch = self._waiting[: self.batch]
+        del self._waiting[: self.batch]
+        self.busy += 1
+        try:
+            held = await self.db.write(lambda conn, saves=batch: _write_batch(conn, saves))
+        except BaseException as error:
+            for _, answer in batch:
+                if not answer.done():
+                    answer.set_exception(
+                        error if isinstance(error, Exception) else asyncio.CancelledError()
+                    )
+            if not isinstance(error, Exception):
+                raise
+            return
+        finally:
+            self.busy -= 1
+        for save, answer in batch:
+            if answer.done():
                 continue
-            finally:
-                self.busy -= 1
-            for save, answer in batch:
-                if answer.done():
-                    continue
-                if save.op_id in held:
-                    answer.set_result(held[save.op_id])
-                else:
-                    answer.set_exception(Lost())
+            if save.op_id in held:
+                answer.set_result(held[save.op_id])
+            else:
+                answer.set_exception(Lost())
 
 
 def _write_batch(
@@ -125,9 +135,11 @@ def _write_batch(
 def write(conn: sa.Connection, saves: list[Save]) -> None:
     """Write the rows of saves whose operations are locked and ours."""
     store.save_steps(conn, [row for save in saves for row in save.steps])
-    for save in saves:
-        if save.changes:
-            store.change(conn, save.op_id, save.changes)
+    store.change(conn, [(save.op_id, save.changes) for save in saves if save.changes])
+    ended = [save.op_id for save in saves if save.ends]
+    store.forget_all_signals(conn, ended)
+    for op_id in ended:
+        store.kick_after_commit(conn, op_id)
     told: list[events.Event] = []
     quiet: set[int] = set()
     for save in saves:

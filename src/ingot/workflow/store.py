@@ -6,6 +6,7 @@ domain first, the operation's row after them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -29,6 +30,10 @@ Row = dict[str, Any]
 Kick = Callable[[str], None]
 
 _live = operations.c.ended_at.is_(None)
+
+
+_LIVE_ID = sa.select(operations.c.id).where(operations.c.subject == sa.bindparam("subject"), _live)
+_INSERT = sa.insert(operations)
 
 
 def add_kick(conn: sa.Connection, kick: Kick) -> None:
@@ -71,8 +76,9 @@ def start(
 
     Raises Locked, naming the live operation, when the subject has one.
     """
-    before = live_operation(conn, subject)
-    if before is not None:
+    if conn.execute(_LIVE_ID, {"subject": subject}).scalar() is not None:
+        before = live_operation(conn, subject)
+        assert before is not None
         raise _locked(before)
     op_id = new_uuid()
     row = {
@@ -92,7 +98,7 @@ def start(
         "created_at": events.now(conn),
     }
     try:
-        conn.execute(sa.insert(operations).values(row))
+        conn.execute(_INSERT, row)
     except IntegrityError as error:
         # Only on PostgreSQL: another transaction was first between our look and our insert.
         raise Locked(
@@ -215,12 +221,14 @@ def operation(conn: sa.Connection, op_id: str) -> OperationRow | None:
 
 
 def list_operations(
-    conn: sa.Connection, subject: str | None = None, limit: int = 100
+    conn: sa.Connection, subject: str | None = None, limit: int = 100, *, live: bool = False
 ) -> list[OperationRow]:
-    """Operations of a subject, newest first."""
+    """Operations (of a subject; only those that have not ended), newest first."""
     query = sa.select(operations).order_by(operations.c.created_at.desc(), operations.c.id)
     if subject is not None:
         query = query.where(operations.c.subject == subject)
+    if live:
+        query = query.where(operations.c.ended_at.is_(None))
     return [operation_from(dict(row)) for row in conn.execute(query.limit(limit)).mappings()]
 
 
@@ -407,19 +415,36 @@ def move_wake(conn: sa.Connection, op_id: str, old: str, *, wake_at: str, parked
 # -- saves ----------------------------------------------------------------------------------------
 
 
+_FENCE = (
+    sa.select(operations.c.id, operations.c.epoch, operations.c.abort_reason)
+    .where(operations.c.id.in_(sa.bindparam("ids", expanding=True)), _live)
+    .order_by(operations.c.id)
+    .with_for_update()
+)
+
+
 def fence(conn: sa.Connection, wanted: dict[str, int]) -> dict[str, str | None]:
     """Lock operations that are still ours (id: epoch) and give their abort reasons; lost ones are absent."""
-    query = (
-        sa.select(operations.c.id, operations.c.epoch, operations.c.abort_reason)
-        .where(operations.c.id.in_(list(wanted)), _live)
-        .order_by(operations.c.id)
-        .with_for_update()
+    rows = conn.execute(_FENCE, {"ids": list(wanted)})
+    return {row.id: row.abort_reason for row in rows if row.epoch == wanted[row.id]}
+
+
+def change(conn: sa.Connection, many: Iterable[tuple[str, Row]]) -> None:
+    """Change columns of operations' rows: one statement for all that change the same columns."""
+    alike: dict[tuple[str, ...], list[Row]] = {}
+    for op_id, values in many:
+        alike.setdefault(tuple(values), []).append({**values, "this": op_id})
+    for names, rows in alike.items():
+        conn.execute(_change_statement(names), rows)
+
+
+@functools.cache
+def _change_statement(names: tuple[str, ...]) -> sa.Update:
+    return (
+        sa.update(operations)
+        .where(operations.c.id == sa.bindparam("this"))
+        .values({name: sa.bindparam(name) for name in names})
     )
-    return {row.id: row.abort_reason for row in conn.execute(query) if row.epoch == wanted[row.id]}
-
-
-def change(conn: sa.Connection, op_id: str, values: Row) -> None:
-    conn.execute(sa.update(operations).where(operations.c.id == op_id).values(values))
 
 
 _STEP_COLUMNS = [column.name for column in steps.columns]
@@ -477,6 +502,16 @@ def forget_signals(conn: sa.Connection, op_id: str, name: str | None = None) -> 
     if name is not None:
         statement = statement.where(signals.c.name == name)
     return conn.execute(statement).rowcount
+
+
+_FORGET_ALL = sa.delete(signals).where(
+    signals.c.operation_id.in_(sa.bindparam("ids", expanding=True))
+)
+
+
+def forget_all_signals(conn: sa.Connection, ids: Collection[str]) -> None:
+    if ids:
+        conn.execute(_FORGET_ALL, {"ids": list(ids)})
 
 
 # -- history --------------------------------------------------------------------------------------

@@ -84,7 +84,8 @@ class Waiter:
         store.take_signal(conn, op.id, self.signal, number, older=self.latest)
         done = op.ended(row, "done", result=payload)
         store.save_steps(conn, [done])
-        store.change(conn, op.id, {"state": "running", "waiting_for": None, "what": None})
+        changes = {"state": "running", "waiting_for": None, "what": None}
+        store.change(conn, [(op.id, changes)])
         data = {"duration": done.duration, "signal": self.signal}
         events.record_all(conn, [op.event("wait.done", row.label, step=row.label, data=data)])
         return payload
@@ -93,9 +94,8 @@ class Waiter:
         op = self.op
         store.save_steps(conn, [row])
         moment = op.clock.now()
-        store.change(
-            conn, op.id, op.parked(moment, remaining, row.label, self.signal, self.what or None)
-        )
+        parked = op.parked(moment, remaining, row.label, self.signal, self.what or None)
+        store.change(conn, [(op.id, parked)])
         if self.entering:
             data = {"signal": self.signal, "what": self.what, "deadline_at": row.deadline_at}
             told = op.event("wait.started", self.what or row.label, step=row.label, data=data)

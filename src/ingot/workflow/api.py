@@ -1,0 +1,198 @@
+"""The timeline over HTTP: operations, their steps, and events, as JSON or as a live stream (SSE).
+
+Our own API (no OpenStack service has one): `ingot watch`, `ingot events` and the dashboard read it.
+
+    GET /timeline/v1/operations?subject=node:<uuid>&live=true
+    GET /timeline/v1/operations/{id}             with its steps
+    GET /timeline/v1/events?subject=…&operation=…&after=…&limit=…
+    GET /timeline/v1/stream?subject=…&after=…    text/event-stream
+
+Administrators and system readers see everything, members of a project what belongs to their project.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from ingot.kit import events
+from ingot.kit.asgi import plain_envelope
+from ingot.kit.db import Database, from_json
+from ingot.kit.events import Event, EventHub
+from ingot.kit.faults import Missing
+from ingot.kit.policy import Policy
+from ingot.kit.web import Authenticator, Call, Operation, Reply, Service
+from ingot.workflow import store
+from ingot.workflow.types import OperationRow, StepRow
+
+RULES = {
+    "timeline:all": "role:admin or (role:reader and system_scope:all)",
+    "timeline:own": "role:reader or role:member or role:admin",
+}
+#: A comment line now and then keeps proxies from closing a quiet stream.
+KEEP_ALIVE_SECONDS = 15.0
+
+
+class OperationQuery(msgspec.Struct, forbid_unknown_fields=True):
+    subject: str | None = None
+    live: bool = False
+    limit: int = 100
+
+
+class EventQuery(msgspec.Struct, forbid_unknown_fields=True):
+    subject: str | None = None
+    operation: str | None = None
+    after: int = 0
+    limit: int = 500
+    newest: bool = False
+
+
+class StreamQuery(msgspec.Struct, forbid_unknown_fields=True):
+    subject: str | None = None
+    operation: str | None = None
+    after: int | None = None
+
+
+class Timeline:
+    """The service; `hub` pushes what happens in this process."""
+
+    def __init__(self, db: Database, hub: EventHub) -> None:
+        self._db = db
+        self._hub = hub
+
+    def service(self, authenticator: Authenticator) -> Service:
+        rule = "timeline:own"
+        return Service(
+            name="timeline",
+            prefix="/timeline",
+            operations=[
+                Operation("GET", "/v1/operations", self.operations, rule, query=OperationQuery),
+                Operation("GET", "/v1/operations/{id}", self.operation, rule),
+                Operation("GET", "/v1/events", self.events, rule, query=EventQuery),
+                Operation("GET", "/v1/stream", self.stream, rule, query=StreamQuery),
+            ],
+            envelope=plain_envelope,
+            policy=Policy(RULES),
+            authenticator=authenticator,
+        )
+
+    async def operations(self, call: Call) -> Reply:
+        query: OperationQuery = call.query
+        rows = await self._db.scan(
+            lambda conn: store.list_operations(
+                conn, query.subject, min(max(query.limit, 1), 1000), live=query.live
+            )
+        )
+        shown = [_operation(row) for row in rows if _may_see(call, row.project_id)]
+        return Reply({"operations": shown})
+
+    async def operation(self, call: Call) -> Reply:
+        row = await self._db.read(lambda conn: store.operation(conn, call.params["id"]))
+        if row is None or not _may_see(call, row.project_id):
+            raise Missing(f"Operation {call.params['id']} could not be found.")
+        steps = await self._db.read(lambda conn: store.list_steps(conn, row.id))
+        return Reply({"operation": {**_operation(row), "steps": [_step(step) for step in steps]}})
+
+    async def events(self, call: Call) -> Reply:
+        query: EventQuery = call.query
+        found = await self._db.scan(
+            lambda conn: events.query(
+                conn,
+                subject=query.subject,
+                operation_id=query.operation,
+                project_id=_project(call),
+                after=query.after,
+                limit=min(max(query.limit, 1), 1000),
+                newest_first=query.newest,
+            )
+        )
+        return Reply({"events": found})
+
+    async def stream(self, call: Call) -> Reply:
+        query: StreamQuery = call.query
+        return Reply(
+            stream=self._live(query, _project(call)),
+            content_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    async def _live(self, query: StreamQuery, project_id: str | None) -> AsyncIterator[bytes]:
+        subscription = self._hub.subscribe(
+            subject=query.subject,
+            operation_id=query.operation,
+            project_id=project_id,
+            after=query.after,
+        )
+        async with subscription as live:
+            yield b": ingot timeline\n\n"
+            source = aiter(live)
+            following: asyncio.Task[Event] | None = None
+            try:
+                while True:
+                    following = following or asyncio.ensure_future(anext(source))
+                    done, _ = await asyncio.wait({following}, timeout=KEEP_ALIVE_SECONDS)
+                    if not done:
+                        yield b": still here\n\n"
+                        continue
+                    event, following = following.result(), None
+                    yield _sse(event)
+            except StopAsyncIteration:
+                return
+            finally:
+                if following is not None:
+                    following.cancel()
+
+
+def _sse(event: Event) -> bytes:
+    head = f"id: {event.id}\n" if event.id is not None else ""
+    return head.encode() + b"data: " + msgspec.json.encode(event) + b"\n\n"
+
+
+def _may_see(call: Call, project_id: str | None) -> bool:
+    return call.allows("timeline:all") or (
+        project_id is not None and project_id == call.caller.project_id
+    )
+
+
+def _project(call: Call) -> str | None:
+    """Only this project's events; None for all of them."""
+    if call.allows("timeline:all"):
+        return None
+    return call.caller.project_id or "no project"
+
+
+def _operation(row: OperationRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "subject": row.subject,
+        "state": row.state,
+        "step": row.step,
+        "waiting_for": row.what or row.waiting_for,
+        "wake_at": row.wake_at,
+        "profile": row.profile,
+        "project_id": row.project_id,
+        "request_id": row.request_id,
+        "requested_by": row.requested_by,
+        "created_at": row.created_at,
+        "ended_at": row.ended_at,
+        "fault": row.fault,
+    }
+
+
+def _step(row: StepRow) -> dict[str, Any]:
+    return {
+        "name": row.label,
+        "sort": row.sort,
+        "state": row.state,
+        "attempt": row.attempt,
+        "started_at": row.started_at,
+        "deadline_at": row.deadline_at,
+        "ended_at": row.ended_at,
+        "duration": row.duration,
+        "result": from_json(row.result),
+        "fault": row.fault,
+    }
