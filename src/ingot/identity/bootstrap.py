@@ -129,15 +129,16 @@ def _user(conn: sa.Connection, name: str, project_id: str, password_hash: str | 
             store.update(conn, tables.users, known["id"], changed, "user")
             store.end_tokens_of(conn, tables.users, known["id"])
         return known["id"]
+    key = ids.new_hex()
     values = {
-        "id": ids.new_hex(),
+        "id": key,
         "name": name,
         "domain_id": DEFAULT_DOMAIN,
         "password_hash": password_hash,
         "default_project_id": project_id,
     }
     store.insert(conn, tables.users, values, "user")
-    return values["id"]
+    return key
 
 
 def write_clouds_yaml(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -166,8 +166,9 @@ def assignments(conn: sa.Connection, filters: Mapping[str, Any]) -> list[Assignm
     """Assignments whose columns equal the filters; a list value means any of them."""
     query = sa.select(_A)
     for name, value in filters.items():
+        several = cast("list[str]", value) if isinstance(value, list) else None
         column = _A.c[name]
-        query = query.where(column.in_(value) if isinstance(value, list) else column == value)
+        query = query.where(column.in_(several) if several is not None else column == value)
     query = query.order_by(_A.c.target_type, _A.c.target_id, _A.c.actor_id, _A.c.role_id)
     return [
         Assignment(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,15 +16,14 @@ Row = dict[str, Any]
 
 _JSON = ("extra", "tags", "role_ids")
 
-#: Comparisons that a list's query may ask for as `<column>__<word>`.
-_COMPARE = {
-    "contains": lambda column, text: column.contains(text, autoescape=True),
-    "icontains": lambda column, text: column.icontains(text, autoescape=True),
-    "startswith": lambda column, text: column.startswith(text, autoescape=True),
-    "istartswith": lambda column, text: column.istartswith(text, autoescape=True),
-    "endswith": lambda column, text: column.endswith(text, autoescape=True),
-    "iendswith": lambda column, text: column.iendswith(text, autoescape=True),
-}  # type: Mapping[str, Any]
+#: Comparisons that a list's query may ask for as `<column>__<word>`; the same with "i" ignores case.
+_WORDS = ("contains", "startswith", "endswith")
+_COMPARISONS = frozenset((*_WORDS, *(f"i{word}" for word in _WORDS)))
+
+
+def _compare(column: sa.Column[Any], word: str, text: str) -> sa.ColumnElement[bool]:
+    method: Callable[..., sa.ColumnElement[bool]] = getattr(column, word)
+    return method(text, autoescape=True)
 
 
 def _out(row: Mapping[Any, Any]) -> Row:
@@ -91,7 +90,7 @@ def find(
         if name not in table.c:
             made_up.append((key, value))
         elif word:
-            query = query.where(_COMPARE[word](table.c[name], value))
+            query = query.where(_compare(table.c[name], word, value))
         else:
             query = query.where(table.c[name] == value)
     if ids is not None:
@@ -101,17 +100,18 @@ def find(
     if limit is not None and not made_up:
         query = query.limit(limit)
     found = [_out(row) for row in conn.execute(query).mappings()]
-    return [
-        row
-        for row in found
-        if all(str((row.get("extra") or {}).get(key)) == str(value) for key, value in made_up)
-    ]
+    return [row for row in found if all(_made_up(row, key) == str(value) for key, value in made_up)]
+
+
+def _made_up(row: Row, key: str) -> str:
+    extra: dict[str, Any] = row.get("extra") or {}
+    return str(extra.get(key))
 
 
 def comparable(key: str) -> bool:
     """Whether `key` is a filter that `find` understands."""
     _, mark, word = key.partition("__")
-    return not mark or word in _COMPARE
+    return not mark or word in _COMPARISONS
 
 
 def update(

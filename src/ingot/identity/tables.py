@@ -58,10 +58,14 @@ memberships = sa.Table(
     "identity_memberships",
     metadata,
     sa.Column(
-        "group_id", sa.ForeignKey("identity_groups.id", ondelete="CASCADE"), primary_key=True
+        "group_id",
+        sa.String(64),
+        sa.ForeignKey("identity_groups.id", ondelete="CASCADE"),
+        primary_key=True,
     ),
     sa.Column(
         "user_id",
+        sa.String(64),
         sa.ForeignKey("identity_users.id", ondelete="CASCADE"),
         primary_key=True,
         index=True,
@@ -82,9 +86,17 @@ roles = sa.Table(
 implied_roles = sa.Table(
     "identity_implied_roles",
     metadata,
-    sa.Column("prior_id", sa.ForeignKey("identity_roles.id", ondelete="CASCADE"), primary_key=True),
     sa.Column(
-        "implied_id", sa.ForeignKey("identity_roles.id", ondelete="CASCADE"), primary_key=True
+        "prior_id",
+        sa.String(64),
+        sa.ForeignKey("identity_roles.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column(
+        "implied_id",
+        sa.String(64),
+        sa.ForeignKey("identity_roles.id", ondelete="CASCADE"),
+        primary_key=True,
     ),
 )
 
@@ -96,7 +108,12 @@ assignments = sa.Table(
     sa.Column("actor_id", sa.String(64), primary_key=True),
     sa.Column("target_type", sa.String(8), primary_key=True),
     sa.Column("target_id", sa.String(64), primary_key=True),
-    sa.Column("role_id", sa.ForeignKey("identity_roles.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column(
+        "role_id",
+        sa.String(64),
+        sa.ForeignKey("identity_roles.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
     sa.Column("inherited", sa.Boolean, primary_key=True, server_default=sa.false()),
     sa.Index("ix_identity_assignments_target", "target_type", "target_id"),
 )
@@ -105,9 +122,17 @@ application_credentials = sa.Table(
     "identity_application_credentials",
     metadata,
     sa.Column("id", sa.String(64), primary_key=True),
-    sa.Column("user_id", sa.ForeignKey("identity_users.id", ondelete="CASCADE"), nullable=False),
     sa.Column(
-        "project_id", sa.ForeignKey("identity_projects.id", ondelete="CASCADE"), nullable=False
+        "user_id",
+        sa.String(64),
+        sa.ForeignKey("identity_users.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column(
+        "project_id",
+        sa.String(64),
+        sa.ForeignKey("identity_projects.id", ondelete="CASCADE"),
+        nullable=False,
     ),
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("description", sa.Text, nullable=False, server_default=""),

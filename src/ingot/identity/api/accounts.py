@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 def user_body(row: Row, base_url: str) -> Row:
-    body = {
+    body: Row = {
         **row["extra"],
         "id": row["id"],
         "name": row["name"],
@@ -44,7 +44,7 @@ def user_body(row: Row, base_url: str) -> Row:
 
 
 def group_body(row: Row, base_url: str) -> Row:
-    body = {
+    body: Row = {
         **row["extra"],
         "id": row["id"],
         "name": row["name"],

@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 def project_body(row: Row, base_url: str) -> Row:
-    body = {
+    body: Row = {
         **row["extra"],
         "id": row["id"],
         "name": row["name"],
@@ -46,7 +46,7 @@ def project_body(row: Row, base_url: str) -> Row:
 
 
 def domain_body(row: Row, base_url: str) -> Row:
-    body = {
+    body: Row = {
         **row["extra"],
         "id": row["id"],
         "name": row["name"],

@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 def role_body(row: Row, base_url: str) -> Row:
-    body = {
+    body: Row = {
         **row["extra"],
         "id": row["id"],
         "name": row["name"],
@@ -87,7 +87,7 @@ class _Roles:
 
     async def create(self, call: Call) -> Reply:
         values, extra = schemas.split(call.body.role, schemas.RoleFields, ("name",))
-        row = {
+        row: Row = {
             "id": ids.new_hex(),
             "name": values["name"],
             "domain_id": values.get("domain_id") or "",
