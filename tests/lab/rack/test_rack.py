@@ -304,3 +304,29 @@ def pids_in(name: str) -> list[int]:
         ["ip", "netns", "pids", name], capture_output=True, text=True, check=True
     )
     return [int(word) for word in listed.stdout.split()]
+
+
+async def test_a_process_in_the_rack_keeps_its_outside_listener(rack: Rack) -> None:
+    """How the cloud lives: its API stays on the host's loopback, its hands are in the rack."""
+    bmc = rack.machine("uefi-1").bmc
+    program = f"""
+import socket, sys, urllib.request
+from ingot.lab import enter_namespace
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    enter_namespace({rack.spec.name!r})
+    seen = urllib.request.urlopen("http://{bmc.address}:{bmc.port}/redfish/v1/", timeout=10).status
+    print(listener.getsockname()[1], flush=True)
+    listener.settimeout(10)
+    connection, _ = listener.accept()
+    connection.sendall(str(seen).encode())
+    connection.close()
+"""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout is not None
+    port = int(await child.stdout.readline())
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert await reader.read() == b"200"
+    writer.close()
+    assert await child.wait() == 0

@@ -47,12 +47,17 @@ def environment() -> Path:
 
 
 def _installer(python: Path) -> list[str | Path]:
-    if uv := shutil.which("uv"):
+    """The command that installs into the environment: uv, or whichever pip is here."""
+    if uv := os.environ.get("UV") or shutil.which("uv"):
         return [uv, "pip", "install", "--quiet", "--python", python]
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-    if subprocess.run([*pip[:3], "--version"], capture_output=True, check=False).returncode:
-        raise RackError("sushy-tools cannot be installed: neither uv nor pip is here")
-    return [*pip]
+    for owner in (sys.executable, _SYSTEM_PYTHON):
+        pip = [owner, "-m", "pip"]
+        if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode == 0:
+            return [*pip, "--python", str(python), "install", "--quiet"]
+    raise RackError(
+        "sushy-tools cannot be installed: neither uv nor pip is here; "
+        "install one (apt-get install -y python3-pip), or use a rack with ipmi BMCs only"
+    )
 
 
 def _run(argv: list[str | Path]) -> None:
