@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 GRACE = 60.0
 #: How often the transaction that ends an operation is tried when on_failure itself breaks.
 END_ATTEMPTS = 4
+
+
+Probe = Callable[[str, Op, str, str], Awaitable[None]]
 
 
 class Engine:
@@ -78,6 +81,9 @@ class Engine:
             roles=roles,
             info=info or {},
         )
+        #: The harness stands here: called at "before", "done", "saved", "parked", "ending" and "ended" of
+        #: every call that is not a replay. None in production.
+        self.probe: Probe | None = None
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._parks: dict[str, float] = {}
         self._binding: events.Binding | None = None
@@ -129,6 +135,11 @@ class Engine:
         if self._binding is not None:
             for publisher in list(self._binding.publishers):
                 publisher(event)
+
+    async def reach(self, point: str, op: Op, label: str, sort: str) -> None:
+        """A point in a step's life; lets the harness break things there."""
+        if self.probe is not None:
+            await self.probe(point, op, label, sort)
 
     def remember_park(self, op_id: str, seconds: float) -> None:
         self._parks[op_id] = self.clock.monotonic() + seconds
@@ -262,11 +273,13 @@ class Engine:
         told = op.event("operation.done", workflow.label, data=_duration(op))
 
         save = self._ending(op, {"state": "done", "result": text}, told)
+        await self.reach("ending", op, "end", "end")
         on_success = workflow.on_success
         if on_success is None:
             await self.saver.save(save)
         else:
             await op.transact(lambda conn: self._end(conn, op, save, on_success, result))
+        await self.reach("ended", op, "end", "end")
 
     async def _fail(self, op: Op, workflow: Workflow | None, fault: Fault, again: bool) -> None:
         op.begin_undo()
@@ -295,10 +308,12 @@ class Engine:
         on_failure = workflow.on_failure if workflow is not None else None
 
         save = self._ending(op, values, told)
+        await self.reach("ending", op, "end", "end")
         broken: Exception | None = None
         for attempt in range(END_ATTEMPTS):
             try:
                 await op.transact(lambda conn: self._end(conn, op, save, on_failure, fault))
+                await self.reach("ended", op, "end", "end")
                 return
             except Exception as error:
                 broken = error

@@ -134,6 +134,7 @@ class Op:
             return self._replay(record, result_type)
         started = self.clock.now()
         row = self.row(seq, name, key, "commit", "done", started)
+        await self.reach("before", row)
         outcome: list[str] = []
 
         def first(conn: sa.Connection) -> None:
@@ -148,6 +149,7 @@ class Op:
             fault = self.bug(row.label, error)
             await self.fail_step(row, fault)
             raise fault from error
+        await self.reach("saved", row)
         return decode(outcome[0], result_type)
 
     def _finish_commit(
@@ -202,6 +204,7 @@ class Op:
             label_name = name or f"wait for {signal}"
             record = self.row(seq, label_name, key, "wait", "waiting", started, deadline_at=until)
         remaining = self._remaining(record, deadline, started)
+        await self.reach("before", record)
         payload = await waiter.settle(record, remaining)
         if payload is None:
             if remaining <= 0:
@@ -213,7 +216,9 @@ class Op:
                 )
                 await self.fail_step(record, fault)
                 raise fault
+            await self.reach("parked", record)
             raise Parked
+        await self.reach("saved", record)
         return decode(payload, result_type)
 
     async def sleep(self, seconds: float, *, name: str, key: str | None = None) -> None:
@@ -231,9 +236,12 @@ class Op:
             record = self.row(seq, name, key, "sleep", "waiting", moment, deadline_at=until)
         remaining = self._remaining(record, seconds, moment)
         if remaining > 0:
+            await self.reach("before", record)
             await self.park(record, remaining, waiting_for=None, what=name)
+            await self.reach("parked", record)
             raise Parked
         await self.save(Save(self.id, self.epoch, steps=[self.ended(record, "done")]))
+        await self.reach("saved", record)
 
     async def forget(self, signal: str, *, name: str, key: str | None = None) -> None:
         """Drop signals of a name that came until now (before a reboot: calls of the old agent)."""
@@ -329,6 +337,9 @@ class Op:
     def take_interruption(self) -> bool:
         was, self._interrupted = self._interrupted, False
         return was
+
+    async def reach(self, point: str, row: StepRow) -> None:
+        await self._engine.reach(point, self, row.label, row.sort)
 
     async def within(self, seconds: float, work: Any, abortable: bool) -> Any:
         self._active = active = Limited(self.clock, seconds, work)

@@ -203,7 +203,7 @@ class Runner:
         op = self.op
         left = max(ends - op.clock.monotonic(), 0.001)
         try:
-            return await op.within(left, _call(fn, context), self.abortable)
+            return await op.within(left, self._call(fn, context, row), self.abortable)
         except Expired:
             raise TimedOut(
                 f"Step '{self.label}' did not finish within {span(self.limit)}.",
@@ -223,6 +223,10 @@ class Runner:
         except Exception as error:
             raise op.bug(self.label, error) from error
 
+    async def _call(self, fn: Work, context: StepContext, row: StepRow) -> Any:
+        await self.op.reach("before", row)
+        return await fn(context)
+
     async def _give_back(self, row: StepRow) -> None:
         told = await self._written()
         await self.op.save(Save(self.op.id, self.op.epoch, [row], told, set(range(len(told)))))
@@ -241,6 +245,7 @@ class Runner:
             result = decode(text, result_type)
         except Exception as error:
             raise op.bug(self.label, error) from error
+        await op.reach("done", row)
         told = await self._written()
         done = op.ended(row, "done", result=text)
         data: dict[str, Any] = {"duration": done.duration, "attempt": row.attempt}
@@ -250,6 +255,7 @@ class Runner:
         save = Save(op.id, op.epoch, [done], [*told, end], set(range(len(told))))
         if commit is None:
             await op.save(save)
+            await op.reach("saved", row)
             return result
         try:
             await op.save_alone(save, lambda conn: commit(conn, result))
@@ -258,6 +264,7 @@ class Runner:
         except Exception as error:
             self._told = told
             raise op.bug(self.label, error) from error
+        await op.reach("saved", row)
         return result
 
     def _delay(self, fault: Fault, attempt: int, left: float) -> float | None:
@@ -340,7 +347,3 @@ async def run_undo(op: Op, undo: Undoing) -> Fault | None:
     except Fault as fault:
         return fault
     return None
-
-
-async def _call(fn: Work, context: StepContext) -> Any:
-    return await fn(context)
