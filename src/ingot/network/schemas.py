@@ -41,7 +41,7 @@ class NetworkIn(Common, forbid_unknown_fields=True, kw_only=True):
     physical_network: Text | UnsetType = msgspec.field(
         default=UNSET, name="provider:physical_network"
     )
-    segmentation_id: int | None | UnsetType = msgspec.field(
+    segmentation_id: int | UnsetType | None = msgspec.field(
         default=UNSET, name="provider:segmentation_id"
     )
 
@@ -61,15 +61,15 @@ class SubnetIn(Common, forbid_unknown_fields=True, kw_only=True):
     network_id: Id | UnsetType = UNSET
     ip_version: int | UnsetType = UNSET
     cidr: Text | UnsetType = UNSET
-    gateway_ip: Text | None | UnsetType = UNSET
+    gateway_ip: Text | UnsetType | None = UNSET
     enable_dhcp: bool | UnsetType = UNSET
-    allocation_pools: list[Pool] | None | UnsetType = UNSET
-    dns_nameservers: list[Text] | None | UnsetType = UNSET
-    host_routes: list[Route] | None | UnsetType = UNSET
+    allocation_pools: list[Pool] | UnsetType | None = UNSET
+    dns_nameservers: list[Text] | UnsetType | None = UNSET
+    host_routes: list[Route] | UnsetType | None = UNSET
     # Accepted as null only, as some clients write them out.
-    subnetpool_id: None | UnsetType = UNSET
-    ipv6_ra_mode: None | UnsetType = UNSET
-    ipv6_address_mode: None | UnsetType = UNSET
+    subnetpool_id: UnsetType | None = UNSET
+    ipv6_ra_mode: UnsetType | None = UNSET
+    ipv6_address_mode: UnsetType | None = UNSET
 
 
 class FixedIpIn(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -85,17 +85,17 @@ class PairIn(msgspec.Struct, forbid_unknown_fields=True):
 class PortIn(Common, forbid_unknown_fields=True, kw_only=True):
     name: Text | UnsetType = UNSET
     network_id: Id | UnsetType = UNSET
-    mac_address: Text | None | UnsetType = UNSET
+    mac_address: Text | UnsetType | None = UNSET
     admin_state_up: bool | UnsetType = UNSET
-    fixed_ips: list[FixedIpIn] | None | UnsetType = UNSET
+    fixed_ips: list[FixedIpIn] | UnsetType | None = UNSET
     device_id: Text | UnsetType = UNSET
     device_owner: Text | UnsetType = UNSET
-    security_groups: list[Id] | None | UnsetType = UNSET
-    allowed_address_pairs: list[PairIn] | None | UnsetType = UNSET
+    security_groups: list[Id] | UnsetType | None = UNSET
+    allowed_address_pairs: list[PairIn] | UnsetType | None = UNSET
     port_security_enabled: bool | UnsetType = UNSET
-    host_id: Text | None | UnsetType = msgspec.field(default=UNSET, name="binding:host_id")
+    host_id: Text | UnsetType | None = msgspec.field(default=UNSET, name="binding:host_id")
     vnic_type: Text | UnsetType = msgspec.field(default=UNSET, name="binding:vnic_type")
-    profile: dict[str, Any] | None | UnsetType = msgspec.field(
+    profile: dict[str, Any] | UnsetType | None = msgspec.field(
         default=UNSET, name="binding:profile"
     )
     tags: list[Tag] | UnsetType = UNSET
@@ -110,12 +110,12 @@ class RuleIn(Common, forbid_unknown_fields=True, kw_only=True):
     security_group_id: Id | UnsetType = UNSET
     direction: Text | UnsetType = UNSET
     ethertype: Text | UnsetType = UNSET
-    protocol: str | int | None | UnsetType = UNSET
-    port_range_min: int | None | UnsetType = UNSET
-    port_range_max: int | None | UnsetType = UNSET
-    remote_ip_prefix: Text | None | UnsetType = UNSET
-    remote_group_id: Id | None | UnsetType = UNSET
-    remote_address_group_id: None | UnsetType = UNSET
+    protocol: str | int | UnsetType | None = UNSET
+    port_range_min: int | UnsetType | None = UNSET
+    port_range_max: int | UnsetType | None = UNSET
+    remote_ip_prefix: Text | UnsetType | None = UNSET
+    remote_group_id: Id | UnsetType | None = UNSET
+    remote_address_group_id: UnsetType | None = UNSET
 
 
 class QuotaIn(msgspec.Struct, forbid_unknown_fields=True):
