@@ -134,7 +134,7 @@ async def undeploy(case: Case, _order: UndeployOrder) -> None:
     """Take the instance away; the machine then goes through cleaning in the same operation."""
     from ingot.baremetal.workflows.clean import clean_automatically
 
-    await steps.prove_controller(case)
+    await steps.prove_controller(case, "prove whom to stop")
     await steps.set_power(case, "stop the instance", PowerTarget.OFF)
     await case.op.commit("detach the instance", lambda conn: _detach_instance(case, conn))
     await clean_automatically(case)

@@ -32,9 +32,8 @@ async def inspect(case: Case, _order: InspectOrder) -> None:
         data = await case.op.step("read the inventory", ask, deadline=300)
         await case.op.commit("write the findings", lambda conn: _write_told(case, conn, data))
         return
-    controller = await steps.prove_controller(case)
     await steps.boot_agent(case, inspect=True)
-    await case.op.commit("write the findings", lambda conn: _write(case, conn, controller))
+    await case.op.commit("write the findings", lambda conn: _write(case, conn))
     await steps.stop_agent(case)
     await case.op.commit(
         "detach the provisioning network", lambda conn: steps.unplug_provisioning(case, conn)
@@ -54,12 +53,13 @@ def _started(case: Case, conn: sa.Connection) -> None:
     )
 
 
-def _write(case: Case, conn: sa.Connection, controller: Identity) -> None:
+def _write(case: Case, conn: sa.Connection) -> None:
     """The data lies in the inventory's row since the agent posted it (it may be megabytes)."""
     stored = store.get_inventory(conn, case.uuid)
     if stored is None:
         raise Failed("The inspection data is gone.", next_action="Inspect again.")
-    _apply(case, conn, findings(stored[1]), controller)
+    controller = steps.known_identity(store.get_node(conn, case.uuid)) or Identity()
+    _apply(case, conn, findings({**stored[1], "inventory": stored[0]}), controller)
 
 
 def _write_told(case: Case, conn: sa.Connection, data: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ from ingot.workflow import StepContext
 # -- proofs --------------------------------------------------------------------------------------
 
 
-async def prove_controller(case: Case) -> Identity:
+async def prove_controller(case: Case, name: str = "prove the controller") -> None:
     """The controller must be the one that was met when the node was taken into care.
 
     Addresses are moved and cables are exchanged; switching off or erasing the wrong machine cannot be
@@ -55,11 +55,7 @@ async def prove_controller(case: Case) -> Identity:
         if result["identity"] and known_identity(node) is None:
             store.merge_internal_info(conn, case.uuid, {"bmc_identity": result["identity"]})
 
-    result = await case.op.step(
-        "prove the controller", prove, deadline=case.room.timing.power, commit=remember
-    )
-    told = result["identity"]
-    return msgspec.convert(told, Identity) if told else Identity()
+    await case.op.step(name, prove, deadline=case.room.timing.power, commit=remember)
 
 
 async def prove_machine(case: Case, key: str | None = None) -> None:
@@ -325,10 +321,13 @@ async def stop_agent(case: Case) -> None:
     """Let the agent switch the machine off, or switch it off ourselves."""
 
     async def stop(ctx: StepContext) -> str:
-        with contextlib.suppress(Fault):
+        try:
             agent = await case.agent()
             await agent.sync()
             await agent.power_off()
+        except Fault as fault:
+            ctx.log(f"the agent cannot be asked ({fault.text}); the controller switches off")
+            return await switch(case, ctx, PowerTarget.OFF)
         return await _until_off(case, ctx)
 
     await case.op.step(

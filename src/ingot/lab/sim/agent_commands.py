@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingot.lab.sim.agent_errors import AgentError, LocalError
 from ingot.lab.sim.image_writer import check_image_info, write_image
+from ingot.lab.sim.jsonshape import as_object
 
 if TYPE_CHECKING:
     from ingot.lab.sim.agent import Agent
@@ -123,6 +124,7 @@ class CommandTable:
             "log.collect_system_logs": lambda _params: {"system_logs": self._logs()},
             "rescue.finalize_rescue": self._finalize_rescue,
             "system.lockdown": self._lockdown,
+            "poll.get_hardware_info": lambda _params: self._agent.inventory(),
         }
         self._async: dict[str, Callable[[Params, str], Awaitable[object]]] = {
             "standby.prepare_image": self._prepare_image,
@@ -231,7 +233,7 @@ class CommandTable:
                 if key not in ("step", "node", "ports", f"{kind}_version")
             }
             extra.update(step.get("args") or {})
-            node = str((params.get("node") or {}).get("uuid", ""))
+            node = str((as_object(params.get("node")) or {}).get("uuid", ""))
             try:
                 result = await self._step(kind, str(step["step"]), node, extra, source)
             except LocalError as error:
@@ -281,7 +283,7 @@ class CommandTable:
     # Stand-by, image, rescue, log, system -------------------------------------------------
 
     async def _prepare_image(self, params: Params, source: str) -> object:
-        node = str((params.get("image_info") or {}).get("node_uuid", ""))
+        node = str((as_object(params.get("image_info")) or {}).get("node_uuid", ""))
         return await write_image(self._agent, params, node, source)
 
     async def _power_off(self, params: Params, source: str) -> object:
