@@ -6,6 +6,7 @@ is changed. It knows no cipher-suite query either, so callers pass `-C 3`.
 """
 
 import shlex
+import shutil
 import socket
 import sys
 import uuid
@@ -34,8 +35,9 @@ def write_config(
 
     `name` is the BMC's name towards the supervisor, `identity` the UUID that it reports.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "state").mkdir(exist_ok=True)
+    # ipmi_sim prefers users that it kept in an earlier life to those of its file.
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    (folder / "state").mkdir(parents=True)
     script = Path(__file__).with_name("chassis.py")
     chassis = shlex.join([sys.executable, "-I", "-S", str(script), str(control), name])
     config = f"""name "{name}"
