@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -144,7 +145,7 @@ def _version(call: Call) -> dict[str, Any]:
 def _tag_operations(kind: Resource) -> list[Operation]:
     nets, path, rule = kind.nets, f"/v2.0/{kind.path}/{{id}}/tags", f"update_{kind.name}"
 
-    async def change(call: Call, new: Any) -> list[str]:
+    async def change(call: Call, new: Callable[[list[str]], list[str]]) -> list[str]:
         def work(conn: sa.Connection) -> list[str]:
             row = find(conn, kind, call, call.params["id"])
             call.require(rule, kind.target(conn, row))

@@ -156,10 +156,11 @@ class Crud:
         order = filters.ordering(table, self.resource.columns, query)
         if query.marker is not None:
             columns = [expression.label(name) for name, expression, _ in order]
-            last = conn.execute(sa.select(*columns).where(table.c.id == query.marker)).first()
+            found = conn.execute(sa.select(*columns).where(table.c.id == query.marker))
+            last = found.mappings().first()
             if last is None:
                 raise Invalid(f"Invalid marker: {query.marker} could not be found.")
-            where = (*where, filters.after(order, cast("Mapping[str, Any]", last._mapping)))
+            where = (*where, filters.after(order, cast("Mapping[str, Any]", last)))
         by = [expression.desc() if down else expression.asc() for _, expression, down in order]
         sorted_by = by if query.sort or query.marker or query.limit else ()
         limit = query.limit or filters.MOST

@@ -7,6 +7,7 @@ are not built; the API refuses those modes.
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -90,7 +91,7 @@ def make_range(
     if pools is None:
         return Range(cidr, gateway, _without(first, last, gateway))
     checked = tuple(sorted(_pool(cidr, first, last, low, high) for low, high in pools))
-    for before, after in zip(checked, checked[1:], strict=False):
+    for before, after in itertools.pairwise(checked):
         if int(after[0]) <= int(before[1]):
             raise conflict(
                 "OverlappingAllocationPools",

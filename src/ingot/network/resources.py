@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -236,12 +236,16 @@ class PortResource(OnNetwork):
         self,
         call: Call,
         verb: str,
-        target: dict[str, object],
+        target: Mapping[str, object],
         values: dict[str, Any],
         network: Network,
     ) -> None:
         """Rules of the attributes, and: tenants choose no addresses on a network of somebody else."""
-        plain = {"port_security_enabled": True, "allowed_address_pairs": [], "profile": {}}
+        plain: dict[str, Any] = {
+            "port_security_enabled": True,
+            "allowed_address_pairs": [],
+            "profile": {},
+        }
         self.require(call, verb, target, values, {**plain, "host_id": "", "mac_address": None})
         if any("ip_address" in wish for wish in values.get("fixed_ips") or ()):
             call.require(f"{verb}_port:ip_address", target)
@@ -262,7 +266,7 @@ class PortResource(OnNetwork):
         network: Network,
     ) -> None:
         secured = values.setdefault("port_security_enabled", network.port_security_enabled)
-        named = values.get("security_groups")
+        named: list[str] | None = values.get("security_groups")
         if named is None and secured:
             owner = str(values.get("device_owner", ""))
             none = owner.startswith(("network:", "baremetal:"))
@@ -270,9 +274,10 @@ class PortResource(OnNetwork):
                 [] if none else [self.nets.ensure_default_group(conn, project_id)]
             )
             return
-        values["security_groups"] = named or []
-        _check_security(secured, values["security_groups"], values.get("allowed_address_pairs"))
-        groups.check_members(conn, named or (), _group_scope(call))
+        members: list[str] = named or []
+        values["security_groups"] = members
+        _check_security(secured, members, values.get("allowed_address_pairs"))
+        groups.check_members(conn, members, _group_scope(call))
 
     def update(self, conn: sa.Connection, call: Call, row: Port, values: dict[str, Any]) -> Port:
         values = _port_values(values)

@@ -447,7 +447,7 @@ class Networks:
         port = self.get_port(conn, port_id)
         if not port.bound:
             return port
-        values = {"host_id": "", "profile": {}, "mac_address": None}
+        values: dict[str, Any] = {"host_id": "", "profile": {}, "mac_address": None}
         return self.update_port(conn, port, values)
 
     def delete_port(self, conn: sa.Connection, port_id: str) -> None:

@@ -110,7 +110,7 @@ def select(
 ) -> list[T]:
     """Whole resources, in the given order or by creation."""
     table = collection.table
-    columns = cast("list[sa.Column[Any]]", list(table.c))
+    columns = list(table.c)
     query = sa.select(*columns).where(*where)
     query = query.order_by(*(order or (table.c.created_at, table.c.id)))
     if limit is not None:
@@ -215,7 +215,7 @@ def quotas(conn: sa.Connection, project_id: str) -> dict[str, int]:
     """The limits that were set for a project; others have the default."""
     table = tables.quotas
     query = sa.select(table.c.resource, table.c.most).where(table.c.project_id == project_id)
-    return {resource: most for resource, most in conn.execute(query)}
+    return {str(row[0]): int(row[1]) for row in conn.execute(query)}
 
 
 def quota_projects(conn: sa.Connection) -> list[str]:

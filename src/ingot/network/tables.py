@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from ingot.kit.db import json_column, metadata
@@ -10,7 +12,7 @@ _JSON = {"json": True}
 _MOMENT = {"moment": True}
 
 
-def _common() -> list[sa.Column[object]]:
+def _common() -> list[sa.Column[Any]]:
     return [
         sa.Column("id", sa.String(36), primary_key=True),
         sa.Column("project_id", sa.String(64), nullable=False, index=True),
@@ -21,10 +23,10 @@ def _common() -> list[sa.Column[object]]:
     ]
 
 
-def _named() -> list[sa.Column[object]]:
+def _named() -> list[sa.Column[Any]]:
     return [
         sa.Column("name", sa.String(255), nullable=False, index=True),
-        json_column("tags", nullable=False, info=_JSON),  # pyright: ignore[reportReturnType]
+        json_column("tags", nullable=False, info=_JSON),
     ]
 
 
@@ -51,7 +53,9 @@ subnets = sa.Table(
     metadata,
     *_common(),
     *_named(),
-    sa.Column("network_id", sa.ForeignKey("networks.id"), nullable=False, index=True),
+    sa.Column(
+        "network_id", sa.String(36), sa.ForeignKey("networks.id"), nullable=False, index=True
+    ),
     sa.Column("ip_version", sa.Integer, nullable=False),
     sa.Column("cidr", sa.String(64), nullable=False),
     sa.Column("gateway_ip", sa.String(64)),
@@ -66,7 +70,7 @@ ports = sa.Table(
     metadata,
     *_common(),
     *_named(),
-    sa.Column("network_id", sa.ForeignKey("networks.id"), nullable=False),
+    sa.Column("network_id", sa.String(36), sa.ForeignKey("networks.id"), nullable=False),
     sa.Column("mac_address", sa.String(17), nullable=False),
     sa.Column("admin_state_up", sa.Boolean, nullable=False),
     sa.Column("device_id", sa.String(255), nullable=False, index=True),
@@ -86,12 +90,13 @@ fixed_ips = sa.Table(
     metadata,
     sa.Column(
         "port_id",
+        sa.String(36),
         sa.ForeignKey("network_ports.id", ondelete="CASCADE"),
         nullable=False,
         index=True,
     ),
     sa.Column("position", sa.Integer, nullable=False),
-    sa.Column("subnet_id", sa.ForeignKey("subnets.id"), nullable=False),
+    sa.Column("subnet_id", sa.String(36), sa.ForeignKey("subnets.id"), nullable=False),
     sa.Column("ip_address", sa.String(64), nullable=False, index=True),
     # Two transactions that choose the same address: the second one is told by the database.
     sa.PrimaryKeyConstraint("subnet_id", "ip_address"),
@@ -113,6 +118,7 @@ security_group_rules = sa.Table(
     *_common(),
     sa.Column(
         "security_group_id",
+        sa.String(36),
         sa.ForeignKey("security_groups.id", ondelete="CASCADE"),
         nullable=False,
         index=True,

@@ -7,8 +7,9 @@ import ipaddress
 import shutil
 import socket
 from pathlib import Path
+from typing import Any, cast
 
-from pyroute2 import IPRoute
+from pyroute2 import IPRoute  # pyright: ignore[reportMissingTypeStubs]
 
 from ingot.hostd.plans import DhcpPlan
 from ingot.kit.faults import Failed
@@ -45,14 +46,14 @@ def binary() -> str:
 
 def check_interface(plan: DhcpPlan) -> None:
     """The wire's interface is there and has our address."""
-    with IPRoute() as netlink:
-        index = netlink.link_lookup(ifname=plan.interface)
+    with cast("Any", IPRoute()) as netlink:  # its calls are made up at run time
+        index: list[int] = list(netlink.link_lookup(ifname=plan.interface))
         if not index:
             raise Failed(
                 f"The interface {plan.interface} of physical network {plan.name} does not exist here.",
                 next_action="Create it, or correct the interface in the settings.",
             )
-        found = [
+        found: list[str | None] = [
             dict(entry["attrs"]).get("IFA_ADDRESS")
             for entry in netlink.get_addr(index=index[0], family=socket.AF_INET)
         ]

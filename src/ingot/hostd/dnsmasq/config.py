@@ -36,7 +36,9 @@ def render(plan: DhcpPlan, folder: Path) -> str:
         "log-dhcp",
         f"interface={plan.interface}",
         "except-interface=lo",
-        "bind-interfaces",
+        # Only this interface's sockets. Not bind-interfaces: with it and tftp-single-port, dnsmasq 2.90
+        # sends files to nowhere ("Network is unreachable").
+        "bind-dynamic",
         "dhcp-authoritative",
         "dhcp-ignore=tag:!known",
         "dhcp-ignore-clid",
