@@ -17,7 +17,7 @@ from ingot.kit import events, ids
 from ingot.kit.db import IntegrityError, from_json, to_json
 from ingot.kit.faults import Conflict, Fault, Invalid, Missing
 
-_EMPTY = {
+_EMPTY: dict[str, Any] = {
     "automated_clean": None,
     "conductor_group": "",
     **{name: {} for name in schemas.OBJECTS},
@@ -64,7 +64,7 @@ def create_node(
     return store.get_node(conn, uuid)
 
 
-def document(row: Mapping[str, Any]) -> dict[str, Any]:
+def document(row: sa.RowMapping) -> dict[str, Any]:
     """What a patch works on: all attributes that a client may change."""
     return {
         name: from_json(row[name]) if name in schemas.OBJECTS else row[name]
@@ -96,7 +96,7 @@ def patch_node(
     patched = patching.apply(before, changes)
     if "driver" not in patched:
         raise Invalid("'/driver' is a mandatory attribute and can not be removed")
-    after = {name: _EMPTY.get(name) for name in schemas.PATCHABLE}
+    after: dict[str, Any] = {name: _EMPTY.get(name) for name in schemas.PATCHABLE}
     after.update(schemas.node_values(schemas.NodeEdit, patched))
     touched = {change.root for change in changes}
     _derive(ctx, conn, node, before, after, touched, reset_interfaces)

@@ -57,7 +57,7 @@ def part(
     return shown, sealed
 
 
-def _mask(key: str, value: Any, names: Collection[str]) -> tuple[Any, bool]:
+def _mask(key: str, value: object, names: Collection[str]) -> tuple[Any, bool]:
     if is_secret(key, names):
         return (value, False) if value is None or value == "" else (MASK, True)
     if isinstance(value, dict):
@@ -72,7 +72,7 @@ def _mask(key: str, value: Any, names: Collection[str]) -> tuple[Any, bool]:
     return value, False
 
 
-def _restore(value: Any, old: Any) -> Any:
+def _restore(value: object, old: object) -> object:
     if value == MASK and old is not None:
         return old
     if isinstance(value, dict) and isinstance(old, dict):

@@ -300,7 +300,7 @@ def port_struct_values(body: PortChange) -> dict[str, Any]:
     if "local_link_connection" in given:
         given["local_link_connection"] = local_link(given["local_link_connection"])
     if given.get("is_smartnic"):
-        link = given.get("local_link_connection") or {}
+        link: dict[str, Any] = given.get("local_link_connection") or {}
         if not {"port_id", "hostname"} <= set(link):
             raise Invalid("Smart NIC port must have port_id and hostname in local_link_connection.")
     return given

@@ -78,7 +78,9 @@ def candidates(ctx: Context, conn: sa.Connection) -> tuple[Candidate, ...]:
         nodes.c.lessee,
         nodes.c.shard,
     )
-    rows = conn.execute(sa.select(*columns).where(_takeable()).order_by(nodes.c.id)).all()
+    rows = (
+        conn.execute(sa.select(*columns).where(_takeable()).order_by(nodes.c.id)).mappings().all()
+    )
     if not rows:
         return ()
     free = sa.select(nodes.c.uuid).where(_takeable())
@@ -98,25 +100,25 @@ def candidates(ctx: Context, conn: sa.Connection) -> tuple[Candidate, ...]:
 
 
 def _candidate(
-    row: sa.Row[Any], traits: Mapping[str, set[str]], wires: Mapping[str, list[str | None]]
+    row: sa.RowMapping, traits: Mapping[str, set[str]], wires: Mapping[str, list[str | None]]
 ) -> Candidate:
-    properties: dict[str, Any] = from_json(row.properties)
-    networks = wires.get(row.uuid, [])
+    properties: dict[str, Any] = from_json(row["properties"])
+    networks = wires.get(row["uuid"], [])
     return Candidate(
-        uuid=row.uuid,
-        name=row.name,
-        resource_class=row.resource_class,
-        traits=frozenset(traits.get(row.uuid, ())),
+        uuid=row["uuid"],
+        name=row["name"],
+        resource_class=row["resource_class"],
+        traits=frozenset(traits.get(row["uuid"], ())),
         cpus=_whole(properties.get("cpus")),
         memory_mb=_whole(properties.get("memory_mb")),
         local_gb=_whole(properties.get("local_gb")),
         cpu_arch=properties.get("cpu_arch"),
         capabilities=capabilities(properties.get("capabilities")),
         networks=frozenset(name for name in networks if name),
-        conductor_group=row.conductor_group,
-        owner=row.owner,
-        lessee=row.lessee,
-        shard=row.shard,
+        conductor_group=row["conductor_group"],
+        owner=row["owner"],
+        lessee=row["lessee"],
+        shard=row["shard"],
         ports=len(networks),
         properties=properties,
     )

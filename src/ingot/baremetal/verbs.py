@@ -91,9 +91,8 @@ def provision(
 def locked(node: Node, live: workflow.OperationRow) -> Locked:
     """The 409 that clients wait for and repeat on."""
     return Locked(
-        f"Node {node.label} is locked by host {live.owner or 'of this cloud'}, please retry after "
-        f"the current operation is completed: {live.kind}"
-        + (f", at step '{live.step}'." if live.step else "."),
+        f"Node {node.label} is locked, please retry after the current operation is completed: "
+        f"{live.kind}" + (f", at step '{live.step}'." if live.step else "."),
         next_action="Wait for it to end, or abort it.",
         details={"operation_id": live.id, "kind": live.kind},
     )

@@ -1,0 +1,297 @@
+"""The Bare Metal API (v1, microversions 1.1 to 1.115) as a table of operations.
+
+A resource is a class of handlers and its rows here; routing, microversions, policy and checks of bodies
+and queries come from the rows. Resources that are not in the table are not there (404): port groups,
+chassis, volume connectors and targets, allocations, deploy templates, runbooks, inspection rules, shards,
+events; of a node bios, firmware, console, raid, boot mode and secure boot changes, vendor passthru,
+indicators, NMI, virtual media.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ingot.baremetal import schemas
+from ingot.baremetal.api.common import Handlers
+from ingot.baremetal.api.nodes import (
+    FieldsQuery,
+    NodeListQuery,
+    NodeQuery,
+    Nodes,
+    PatchQuery,
+    ValidateQuery,
+)
+from ingot.baremetal.api.others import (
+    MAXIMUM,
+    MINIMUM,
+    ConductorQuery,
+    Conductors,
+    DriverQuery,
+    Drivers,
+    Roots,
+)
+from ingot.baremetal.api.ports import PortListQuery, PortQuery, Ports
+from ingot.baremetal.api.states import HistoryQuery, States
+from ingot.baremetal.patching import Change
+from ingot.baremetal.policies import RULES
+from ingot.kit.faults import Fault
+from ingot.kit.policy import Policy
+from ingot.kit.versions import Microversions
+from ingot.kit.web import Authenticator, Call, Operation, Service
+
+if TYPE_CHECKING:
+    from ingot.baremetal.service import Baremetal
+
+VERSIONS = Microversions(
+    service_type="baremetal",
+    minimum=MINIMUM,
+    maximum=MAXIMUM,
+    default=MINIMUM,
+    own_header="X-OpenStack-Ironic-API-Version",
+    extent_headers=(
+        "X-OpenStack-Ironic-API-Minimum-Version",
+        "X-OpenStack-Ironic-API-Maximum-Version",
+    ),
+)
+#: A config drive may come with a verb.
+PROVISION_BODY = 64 << 20
+
+_encoder = msgspec.json.Encoder()
+
+
+def envelope(fault: Fault, status: int) -> tuple[bytes, str]:
+    """The Bare Metal API's error: JSON in which a text is JSON again."""
+    inner = {
+        "faultcode": "Server" if status >= 500 else "Client",
+        "faultstring": fault.sentence(),
+        "debuginfo": None,
+    }
+    text = _encoder.encode(inner).decode()
+    return _encoder.encode({"error_message": text}), "application/json"
+
+
+def operations(baremetal: Baremetal) -> Sequence[Operation]:
+    """All rows."""
+    return (
+        *_discovery(Roots(baremetal)),
+        *_nodes(Nodes(baremetal)),
+        *_states(States(baremetal)),
+        *_ports(Ports(baremetal)),
+        *_drivers(Drivers(baremetal)),
+        *_conductors(Conductors(baremetal)),
+    )
+
+
+def _late(method: str, path: str, handler: Any, rule: str, **more: Any) -> Operation:
+    """A row whose rule is decided on the owner and lessee of the node it is about."""
+    return Operation(method, path, handler, f"baremetal:{rule}", late=True, **more)
+
+
+def _global(
+    method: str, path: str, handlers: Handlers, handler: Any, rule: str, **more: Any
+) -> Operation:
+    """A row about nothing that belongs to a project."""
+    name = f"baremetal:{rule}"
+
+    async def checked(call: Call) -> Any:
+        call.require(name, handlers.target())
+        return await handler(call)
+
+    return Operation(method, path, checked, name, late=True, **more)
+
+
+def _discovery(roots: Roots) -> tuple[Operation, ...]:
+    return (
+        Operation("GET", "", roots.root, None, title="Versions"),
+        Operation("GET", "/v1", roots.v1, None, title="Resources of version 1"),
+    )
+
+
+def _nodes(nodes: Nodes) -> tuple[Operation, ...]:
+    one = "/v1/nodes/{id}"
+    kept: dict[str, Any] = {"status": 202}
+    gone: dict[str, Any] = {"status": 204}
+    return (
+        _late("GET", "/v1/nodes", nodes.list, "node:list", query=NodeListQuery),
+        _late(
+            "POST",
+            "/v1/nodes",
+            nodes.create,
+            "node:create",
+            body=schemas.NodeCreate,
+            status=201,
+        ),
+        _late("GET", "/v1/nodes/detail", nodes.list_whole, "node:list", query=NodeQuery),
+        _late(
+            "GET",
+            "/v1/nodes/validate",
+            nodes.validate_by_query,
+            "node:validate",
+            query=ValidateQuery,
+        ),
+        _late("GET", one, nodes.show, "node:get", query=FieldsQuery),
+        _late("PATCH", one, nodes.patch, "node:update", body=list[Change], query=PatchQuery),
+        _late("DELETE", one, nodes.delete, "node:delete", **gone),
+        _late("GET", f"{one}/validate", nodes.validate, "node:validate"),
+        _late(
+            "PUT",
+            f"{one}/maintenance",
+            nodes.set_maintenance,
+            "node:set_maintenance",
+            stream=True,
+            **kept,
+        ),
+        _late(
+            "DELETE",
+            f"{one}/maintenance",
+            nodes.clear_maintenance,
+            "node:clear_maintenance",
+            **kept,
+        ),
+        _late("GET", f"{one}/traits", nodes.traits, "node:traits:list", since=37),
+        _late(
+            "PUT",
+            f"{one}/traits",
+            nodes.set_traits,
+            "node:traits:set",
+            since=37,
+            body=schemas.TraitsBody,
+            **gone,
+        ),
+        _late(
+            "DELETE", f"{one}/traits", nodes.remove_traits, "node:traits:delete", since=37, **gone
+        ),
+        _late(
+            "PUT",
+            f"{one}/traits/{{trait}}",
+            nodes.add_trait,
+            "node:traits:set",
+            since=37,
+            stream=True,
+            **gone,
+        ),
+        _late(
+            "DELETE",
+            f"{one}/traits/{{trait}}",
+            nodes.remove_traits,
+            "node:traits:delete",
+            since=37,
+            **gone,
+        ),
+        _late("GET", f"{one}/children", nodes.children, "node:get", since=83),
+    )
+
+
+def _states(states: States) -> tuple[Operation, ...]:
+    one = "/v1/nodes/{id}"
+    device = f"{one}/management/boot_device"
+    return (
+        _late("GET", f"{one}/states", states.show, "node:get_states"),
+        _late(
+            "PUT",
+            f"{one}/states/power",
+            states.power,
+            "node:set_power_state",
+            body=schemas.PowerBody,
+            status=202,
+        ),
+        _late(
+            "PUT",
+            f"{one}/states/provision",
+            states.provision,
+            "node:set_provision_state",
+            body=schemas.ProvisionBody,
+            max_body=PROVISION_BODY,
+            status=202,
+        ),
+        _late("GET", device, states.boot_device, "node:get_boot_device"),
+        _late(
+            "PUT",
+            device,
+            states.set_boot_device,
+            "node:set_boot_device",
+            body=schemas.BootDeviceBody,
+            status=204,
+        ),
+        _late("GET", f"{device}/supported", states.boot_devices, "node:get_boot_device"),
+        _late("GET", f"{one}/vifs", states.vifs, "node:vif:list", since=28),
+        _late(
+            "POST",
+            f"{one}/vifs",
+            states.attach_vif,
+            "node:vif:attach",
+            since=28,
+            body=schemas.VifBody,
+            status=204,
+        ),
+        _late(
+            "DELETE",
+            f"{one}/vifs/{{vif}}",
+            states.detach_vif,
+            "node:vif:detach",
+            since=28,
+            status=204,
+        ),
+        _late(
+            "GET",
+            f"{one}/history",
+            states.history,
+            "node:history:get",
+            since=78,
+            query=HistoryQuery,
+        ),
+        _late(
+            "GET", f"{one}/history/{{event}}", states.history_entry, "node:history:get", since=78
+        ),
+        _late("GET", f"{one}/inventory", states.inventory, "node:inventory:get", since=81),
+    )
+
+
+def _ports(ports: Ports) -> tuple[Operation, ...]:
+    below, one = "/v1/nodes/{id}/ports", "/v1/ports/{id}"
+    return (
+        _late("GET", "/v1/ports", ports.list, "port:list", query=PortListQuery),
+        _late(
+            "POST", "/v1/ports", ports.create, "port:create", body=schemas.PortCreate, status=201
+        ),
+        _late("GET", "/v1/ports/detail", ports.list_whole, "port:list", query=PortQuery),
+        _late("GET", one, ports.show, "port:get", query=FieldsQuery),
+        _late("PATCH", one, ports.patch, "port:update", body=list[Change]),
+        _late("DELETE", one, ports.delete, "port:delete", status=204),
+        _late("GET", below, ports.list, "port:list", query=PortListQuery),
+        _late("GET", f"{below}/detail", ports.list_whole, "port:list", query=PortQuery),
+    )
+
+
+def _drivers(all: Drivers) -> tuple[Operation, ...]:
+    one = "/v1/drivers/{name}"
+    return (
+        _global("GET", "/v1/drivers", all, all.list, "driver:get", query=DriverQuery),
+        _global("GET", one, all, all.show, "driver:get", query=FieldsQuery),
+        _global("GET", f"{one}/properties", all, all.properties, "driver:get_properties"),
+    )
+
+
+def _conductors(all: Conductors) -> tuple[Operation, ...]:
+    path, rule = "/v1/conductors", "conductor:get"
+    return (
+        _global("GET", path, all, all.list, rule, query=ConductorQuery, since=49),
+        _global("GET", f"{path}/{{host}}", all, all.show, rule, query=FieldsQuery, since=49),
+    )
+
+
+def make_service(baremetal: Baremetal, authenticator: Authenticator) -> Service:
+    """The service under /baremetal, with its default policy and the operator's own rules over it."""
+    return Service(
+        name="baremetal",
+        prefix="/baremetal",
+        operations=operations(baremetal),
+        envelope=envelope,
+        policy=Policy(RULES, baremetal.ctx.settings.policy),
+        authenticator=authenticator,
+        versions=VERSIONS,
+        request_id_headers=("openstack-request-id", "x-openstack-request-id"),
+    )

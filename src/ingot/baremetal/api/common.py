@@ -1,0 +1,164 @@
+"""What all handlers share: finding a node that the caller may see, reading queries, waking transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import msgspec
+import sqlalchemy as sa
+
+from ingot.baremetal import guards, store
+from ingot.baremetal.context import By, Context
+from ingot.baremetal.policies import Redaction, target
+from ingot.baremetal.tables import nodes
+from ingot.baremetal.types import Node
+from ingot.kit import ids
+from ingot.kit.faults import Fault, Forbidden, Invalid, Kind, Missing, Unauthenticated
+from ingot.kit.paging import Page, page
+from ingot.kit.policy import Target
+from ingot.kit.web import Call
+from ingot.kit.wire import decode_body, too_large
+
+if TYPE_CHECKING:
+    from ingot.baremetal.service import Baremetal
+
+T = TypeVar("T")
+
+NAMES_SINCE = 5
+SUFFIX_UNTIL = 90
+SMALL_BODY = 64 << 10
+
+
+@dataclass(frozen=True)
+class Found:
+    """A node as far as deciding about it needs."""
+
+    uuid: str
+    owner: str | None
+    lessee: str | None
+
+
+class Handlers:
+    """Base of the handlers of one resource."""
+
+    def __init__(self, baremetal: Baremetal) -> None:
+        self.bm = baremetal
+        self.ctx: Context = baremetal.ctx
+
+    # -- transactions ------------------------------------------------------------------------
+
+    async def read(self, query: Callable[[sa.Connection], T]) -> T:
+        return await self.ctx.db.read(query)
+
+    async def scan(self, query: Callable[[sa.Connection], T]) -> T:
+        return await self.ctx.db.scan(query)
+
+    async def write(self, change: Callable[[sa.Connection], T]) -> T:
+        return await self.ctx.db.write(change)
+
+    # -- who and what ------------------------------------------------------------------------
+
+    def target(self, owner: str | None = None, lessee: str | None = None) -> Target:
+        return target(owner, lessee, self.ctx.settings.service_project)
+
+    def redaction(self, call: Call) -> Redaction:
+        return Redaction(call.policy, call.caller, self.ctx.settings.service_project)
+
+    def find(self, conn: sa.Connection, call: Call, ident: str, *rules: str) -> Found:
+        """The node behind a uuid or name, if the caller may see it (404) and may do `rules` (403)."""
+        found = self._look_up(conn, call, ident)
+        place = self.target(found.owner, found.lessee)
+        if not call.allows("baremetal:node:get", place):
+            if call.caller.anonymous:
+                raise Unauthenticated("The request you have made requires authentication.")
+            raise Missing(f"Node {ident} could not be found.")
+        for rule in rules:
+            call.require(rule, place)
+        return found
+
+    def node(self, conn: sa.Connection, call: Call, ident: str, *rules: str) -> Node:
+        """As `find`, with the whole node."""
+        return store.get_node(conn, self.find(conn, call, ident, *rules).uuid)
+
+    def _look_up(self, conn: sa.Connection, call: Call, ident: str) -> Found:
+        columns = sa.select(nodes.c.uuid, nodes.c.owner, nodes.c.lessee)
+        minor = call.version.minor
+        for text in _spellings(ident, minor):
+            if ids.is_uuid(text):
+                row = conn.execute(columns.where(nodes.c.uuid == text)).first()
+            elif minor >= NAMES_SINCE:
+                row = conn.execute(columns.where(nodes.c.name == text)).first()
+            else:
+                row = None
+            if row is not None:
+                return Found(row.uuid, row.owner, row.lessee)
+        if not guards.logical_name(ident, max(minor, 10)):
+            raise Invalid(f"Expected a logical name or UUID but received {ident}.")
+        raise Missing(f"Node {ident} could not be found.")
+
+    def listing_project(self, call: Call, kind: str, project: str | None = None) -> str | None:
+        """The project to which a list is limited; None for everything."""
+        place = self.target()
+        if call.allows(f"baremetal:{kind}:list_all", place):
+            return project
+        own = call.caller.project_id
+        if not own or (project and project != own):
+            raise Forbidden(f"Policy does not allow baremetal:{kind}:list_all to be performed.")
+        call.require(f"baremetal:{kind}:list", place)
+        return own
+
+    def page(self, query: Any, sortable: frozenset[str], default: str = "id") -> Page:
+        return page(
+            query.limit,
+            query.marker,
+            query.sort_key,
+            query.sort_dir,
+            most=self.ctx.settings.max_limit,
+            sortable=sortable,
+            default_key=default,
+        )
+
+
+def _spellings(ident: str, minor: int) -> tuple[str, ...]:
+    """Older microversions cut a suffix `.json`; a name may really end so."""
+    if minor <= SUFFIX_UNTIL and ident.endswith(".json"):
+        return ident.removesuffix(".json"), ident
+    return (ident,)
+
+
+def by(call: Call) -> By:
+    return By(call.caller.user_id or "", call.caller.project_id, call.request_id)
+
+
+def location(call: Call, path: str) -> dict[str, str]:
+    return {"Location": f"{call.base_url}/v1/{path}"}
+
+
+def needs(call: Call, since: int, what: str) -> None:
+    """406 for what this microversion does not know yet."""
+    if call.version.minor < since:
+        raise Fault(
+            f"Request not acceptable: {what} needs at least API version 1.{since}.",
+            kind=Kind.VERSION,
+        )
+
+
+async def optional_body(call: Call, shape: type[T]) -> T | None:
+    """The body of a request that may have none."""
+    data = b""
+    async for chunk in call.stream():
+        data += chunk
+        if len(data) > SMALL_BODY:
+            raise too_large(SMALL_BODY)
+    return cast("T", decode_body(data, shape, 25)) if data.strip() else None
+
+
+class PageQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Paging parameters of all lists."""
+
+    limit: int | None = None
+    marker: str | None = None
+    sort_key: str | None = None
+    sort_dir: str | None = None

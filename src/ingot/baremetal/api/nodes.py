@@ -1,0 +1,433 @@
+"""Nodes: create, list, show, patch, delete, validate, maintenance, traits, children."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import UNSET
+
+from ingot.baremetal import guards, listing, machine, patching, policies, schemas, store, tables
+from ingot.baremetal.api.common import Handlers, PageQuery, by, location, needs, optional_body
+from ingot.baremetal.listing import NODE, NODE_BRIEF
+from ingot.baremetal.patching import Change
+from ingot.kit import ids
+from ingot.kit.faults import Conflict, Fault, Forbidden, Invalid, Kind
+from ingot.kit.paging import next_link
+from ingot.kit.web import Call, Reply
+
+ENROLL_SINCE = 11
+DETAIL_SINCE = 43
+FIELDS_SINCE = 8
+RESET_SINCE = 45
+#: Filters of the list that are younger than the list.
+_FILTER_SINCE = {
+    "provision_state": 9,
+    "driver": 16,
+    "resource_class": 21,
+    "fault": 42,
+    "conductor_group": 46,
+    "conductor": 49,
+    "owner": 50,
+    "description_contains": 51,
+    "retired": 61,
+    "lessee": 65,
+    "shard": 82,
+    "sharded": 82,
+    "include_children": 83,
+    "parent_node": 83,
+    "instance_name": 104,
+}
+_FLAGS = ("associated", "maintenance", "retired", "sharded", "include_children")
+FAULTS = ("power failure", "clean failure", "rescue abort failure", "service failure")
+
+
+class NodeQuery(PageQuery, kw_only=True):
+    chassis_uuid: str | None = None
+    instance_uuid: str | None = None
+    associated: str | None = None
+    maintenance: str | None = None
+    retired: str | None = None
+    provision_state: str | None = None
+    driver: str | None = None
+    resource_class: str | None = None
+    fault: str | None = None
+    conductor_group: str | None = None
+    conductor: str | None = None
+    owner: str | None = None
+    lessee: str | None = None
+    project: str | None = None
+    description_contains: str | None = None
+    shard: list[str] | None = None
+    sharded: str | None = None
+    include_children: str | None = None
+    parent_node: str | None = None
+    instance_name: str | None = None
+
+
+class NodeListQuery(NodeQuery, kw_only=True):
+    fields: list[str] | None = None
+    detail: str | None = None
+
+
+class FieldsQuery(msgspec.Struct, forbid_unknown_fields=True):
+    fields: list[str] | None = None
+
+
+class PatchQuery(msgspec.Struct, forbid_unknown_fields=True):
+    reset_interfaces: str | None = None
+
+
+class ValidateQuery(msgspec.Struct, forbid_unknown_fields=True):
+    node: str | None = None
+    node_uuid: str | None = None
+
+
+class ReasonBody(msgspec.Struct, forbid_unknown_fields=True):
+    reason: str | None = None
+
+
+_SORTABLE = listing.sortable(tables.nodes, listing.NODE_UNSORTABLE | {"boot_intent"})
+
+
+class Nodes(Handlers):
+    """Handlers of /v1/nodes."""
+
+    # -- reading -----------------------------------------------------------------------------
+
+    async def list(self, call: Call) -> Reply:
+        query: NodeListQuery = call.query
+        detail = None if query.detail is None else schemas.flag("detail", query.detail)
+        if detail is not None and call.version.minor < DETAIL_SINCE:
+            raise Invalid(f"Invalid query parameter ?detail={query.detail} received.")
+        if query.fields is not None:
+            needs(call, FIELDS_SINCE, "fields")
+        wanted = listing.fields_wanted(query.fields, detail, NODE, NODE_BRIEF, call.version)
+        return await self._list(call, query, wanted)
+
+    async def list_whole(self, call: Call) -> Reply:
+        return await self._list(call, call.query, None)
+
+    async def _list(self, call: Call, query: NodeQuery, wanted: tuple[str, ...] | None) -> Reply:
+        project = self.listing_project(call, "node", query.project)
+        where = listing.node_where({**_filters(call, query), "project": project})
+        if query.sort_key:
+            listing.acceptable([query.sort_key], NODE, call.version)
+        page = self.page(query, _SORTABLE)
+        shape = listing.node_shape(wanted, call.version)
+        redaction = self.redaction(call)
+
+        def find(conn: sa.Connection) -> Sequence[dict[str, Any]]:
+            return listing.read_nodes(
+                self.ctx, conn, shape, where, page, redaction, call.base_url, query.conductor
+            )
+
+        found = await self.scan(find)
+        body: dict[str, Any] = {"nodes": found}
+        if len(found) == page.limit and not query.instance_uuid:
+            # The marker is the last uuid, shown or not.
+            body["next"] = next_link(call, _last_uuid(found), page.limit)
+        return Reply(body)
+
+    async def show(self, call: Call) -> Reply:
+        query: FieldsQuery = call.query
+        if query.fields is not None:
+            needs(call, FIELDS_SINCE, "fields")
+        wanted = None
+        if query.fields is not None:
+            wanted = listing.fields_wanted(query.fields, None, NODE, NODE_BRIEF, call.version)
+        return await self.read(lambda conn: Reply(self._one(conn, call, call.params["id"], wanted)))
+
+    def _one(
+        self,
+        conn: sa.Connection,
+        call: Call,
+        ident: str,
+        wanted: tuple[str, ...] | None = None,
+        *rules: str,
+    ) -> dict[str, Any]:
+        found = self.find(conn, call, ident, *rules)
+        return self._shown(conn, call, found.uuid, wanted)
+
+    def _shown(
+        self,
+        conn: sa.Connection,
+        call: Call,
+        uuid: str,
+        wanted: tuple[str, ...] | None = None,
+    ) -> dict[str, Any]:
+        shape = listing.node_shape(wanted, call.version)
+        where = [tables.nodes.c.uuid == uuid]
+        return listing.read_nodes(
+            self.ctx, conn, shape, where, None, self.redaction(call), call.base_url
+        )[0]
+
+    async def children(self, call: Call) -> Reply:
+        def query(conn: sa.Connection) -> Reply:
+            parent = self.find(conn, call, call.params["id"])
+            project = self.listing_project(call, "node")
+            where = listing.node_where({"parent_node": parent.uuid, "project": project})
+            uuids = conn.execute(sa.select(tables.nodes.c.uuid).where(*where)).scalars().all()
+            href = f"{call.base_url}/v1/nodes?parent_node={parent.uuid}"
+            return Reply({"children": uuids, "links": {"href": href, "rel": "children"}})
+
+        return await self.read(query)
+
+    async def validate(self, call: Call) -> Reply:
+        return await self._validate(call, call.params["id"])
+
+    async def validate_by_query(self, call: Call) -> Reply:
+        query: ValidateQuery = call.query
+        ident = query.node_uuid or query.node
+        if not ident:
+            raise Invalid("Missing mandatory parameter: node")
+        if not ids.is_uuid(ident):
+            needs(call, 5, "a node's name")
+        return await self._validate(call, ident)
+
+    async def _validate(self, call: Call, ident: str) -> Reply:
+        def query(conn: sa.Connection) -> Reply:
+            found = self.find(conn, call, ident, "baremetal:node:validate")
+            result = self.bm.validate(conn, found.uuid)
+            return Reply(
+                {
+                    name: {"result": good} if reason is None else {"result": good, "reason": reason}
+                    for name, (good, reason) in result.items()
+                }
+            )
+
+        return await self.read(query)
+
+    # -- writing -----------------------------------------------------------------------------
+
+    async def create(self, call: Call) -> Reply:
+        body: schemas.NodeCreate = call.body
+        values = schemas.struct_values(body)
+        minor = call.version.minor
+        _refuse_newer(call, values)
+        owned = self._may_own(call)
+        if not owned:
+            call.require("baremetal:node:create", self.target())
+        if values.get("name") is not None:
+            guards.node_name(values["name"], minor)
+        if owned and not call.caller.system:
+            own = call.caller.project_id
+            if values.get("owner") and values["owner"] != own:
+                raise Invalid(
+                    "Cannot create a node as a project scoped admin with an owner other than "
+                    "your own project."
+                )
+            values["owner"] = own
+        state = machine.ENROLL if minor >= ENROLL_SINCE else machine.AVAILABLE
+
+        def change(conn: sa.Connection) -> Reply:
+            node = self.bm.create_node(conn, values, provision_state=state, by=by(call))
+            shown = self._shown(conn, call, node.uuid)
+            return Reply(shown, headers=location(call, f"nodes/{node.uuid}"))
+
+        return await self.write(change)
+
+    def _may_own(self, call: Call) -> bool:
+        if not self.ctx.settings.project_admin_can_manage_own_nodes:
+            return False
+        return call.allows("baremetal:node:create:self_owned_node", self.target())
+
+    async def patch(self, call: Call) -> Reply:
+        query: PatchQuery = call.query
+        minor = call.version.minor
+        reset = False
+        if query.reset_interfaces is not None:
+            needs(call, RESET_SINCE, "reset_interfaces")
+            reset = schemas.flag("reset_interfaces", query.reset_interfaces)
+        changes: Sequence[Change] = call.body
+        patching.checked(changes, minor)
+        _refuse_newer(call, _patched_values(changes))
+        if any(change.root == "traits" for change in changes):
+            raise Invalid(
+                "Cannot update node traits via node patch. Node traits should be updated via the "
+                "node traits API."
+            )
+        if reset and not any(True for _ in patching.values(changes, "driver")):
+            raise Invalid(
+                "The reset_interfaces parameter can only be used when changing the node's driver."
+            )
+        for name in patching.values(changes, "name"):
+            if name is not None:
+                needs(call, 5, "name")
+                guards.node_name(name, minor)
+
+        def change(conn: sa.Connection) -> Reply:
+            found = self.find(conn, call, call.params["id"], *_patch_rules(changes))
+            self._owner_rule(conn, call, found.uuid, changes)
+            self.bm.patch(
+                conn, found.uuid, changes, minor=minor, reset_interfaces=reset, by=by(call)
+            )
+            return Reply(self._shown(conn, call, found.uuid))
+
+        return await self.write(change)
+
+    def _owner_rule(
+        self, conn: sa.Connection, call: Call, uuid: str, changes: Sequence[Change]
+    ) -> None:
+        """The owner of a machine in use changes only by the system's admin."""
+        if not any(True for _ in patching.values(changes, "owner")):
+            return
+        node = store.get_node(conn, uuid)
+        place = self.target(node.owner, node.lessee)
+        rule = "baremetal:node:update_owner_provisioned"
+        if node.provision_state == machine.ACTIVE and not call.allows(rule, place):
+            raise Conflict(
+                f'Cannot update owner of node "{uuid}" while it is in state "{machine.ACTIVE}".'
+            )
+
+    async def delete(self, call: Call) -> Reply:
+        def change(conn: sa.Connection) -> Reply:
+            found = self.find(conn, call, call.params["id"])
+            place = self.target(found.owner, found.lessee)
+            own = self.ctx.settings.project_admin_can_manage_own_nodes
+            if not call.allows("baremetal:node:delete", place) and not (
+                own and call.allows("baremetal:node:delete:self_owned_node", place)
+            ):
+                raise Forbidden("Policy does not allow baremetal:node:delete to be performed.")
+            self.bm.delete_node(conn, found.uuid, by(call))
+            return Reply()
+
+        return await self.write(change)
+
+    async def set_maintenance(self, call: Call) -> Reply:
+        body = await optional_body(call, ReasonBody)
+        reason = body.reason if body else dict(call.args).get("reason")
+        return await self._maintenance(call, True, "baremetal:node:set_maintenance", reason)
+
+    async def clear_maintenance(self, call: Call) -> Reply:
+        return await self._maintenance(call, False, "baremetal:node:clear_maintenance")
+
+    async def _maintenance(
+        self, call: Call, on: bool, rule: str, reason: str | None = None
+    ) -> Reply:
+        def change(conn: sa.Connection) -> Reply:
+            found = self.find(conn, call, call.params["id"], rule)
+            self.bm.set_maintenance(conn, found.uuid, on, reason, by=by(call))
+            return Reply()
+
+        return await self.write(change)
+
+    # -- traits ------------------------------------------------------------------------------
+
+    async def traits(self, call: Call) -> Reply:
+        def query(conn: sa.Connection) -> Reply:
+            node = self.node(conn, call, call.params["id"], "baremetal:node:traits:list")
+            return Reply({"traits": node.traits})
+
+        return await self.read(query)
+
+    async def set_traits(self, call: Call) -> Reply:
+        body: schemas.TraitsBody = call.body
+
+        def change(conn: sa.Connection) -> Reply:
+            found = self.find(conn, call, call.params["id"], "baremetal:node:traits:set")
+            self.bm.set_traits(conn, found.uuid, body.traits)
+            return Reply()
+
+        return await self.write(change)
+
+    async def add_trait(self, call: Call) -> Reply:
+        trait = call.params["trait"]
+        if await optional_body(call, dict[str, Any]):
+            raise Invalid("No body should be provided when adding a trait")
+
+        def change(conn: sa.Connection) -> Reply:
+            found = self.find(conn, call, call.params["id"], "baremetal:node:traits:set")
+            self.bm.add_trait(conn, found.uuid, trait)
+            return Reply(headers=location(call, f"nodes/{call.params['id']}/traits/{trait}"))
+
+        return await self.write(change)
+
+    async def remove_traits(self, call: Call) -> Reply:
+        trait = call.params.get("trait")
+
+        def change(conn: sa.Connection) -> Reply:
+            found = self.find(conn, call, call.params["id"], "baremetal:node:traits:delete")
+            if trait is None:
+                self.bm.set_traits(conn, found.uuid, ())
+            else:
+                self.bm.remove_trait(conn, found.uuid, trait)
+            return Reply()
+
+        return await self.write(change)
+
+
+# -- readings of requests ------------------------------------------------------------------------
+
+
+def _filters(call: Call, query: NodeQuery) -> dict[str, Any]:
+    """The list's filters; 406 where they are too new, 400 where their value is wrong."""
+    given: dict[str, Any] = {
+        name: value
+        for name, value in msgspec.structs.asdict(query).items()
+        if value is not None and name not in _NOT_FILTERS
+    }
+    for name in given:
+        needs(call, _FILTER_SINCE.get(name, 1), f"the filter {name}")
+        if name in _FLAGS:
+            given[name] = schemas.flag(name, given[name])
+    for name in ("instance_uuid", "chassis_uuid"):
+        if name in given:
+            schemas.uuid(name, given[name])
+    if (state := given.get("provision_state")) is not None and state not in machine.STATES:
+        raise Invalid(f'Provision state "{state}" is not valid')
+    if (fault := given.get("fault")) is not None and fault not in FAULTS:
+        raise Invalid(
+            f'Unrecognized fault "{fault}" is specified, allowed faults are {", ".join(FAULTS)}'
+        )
+    if query.marker is not None:
+        schemas.uuid("marker", query.marker)
+    return given
+
+
+_NOT_FILTERS = frozenset({"limit", "marker", "sort_key", "sort_dir", "fields", "detail", "project"})
+
+
+def _last_uuid(found: Sequence[Mapping[str, Any]]) -> str:
+    """The uuid of the last row: from its own field or, where that was not asked for, its link."""
+    last = found[-1]
+    if "uuid" in last:
+        return last["uuid"]
+    link = msgspec.json.decode(last["links"])
+    return link[0]["href"].rpartition("/")[2]
+
+
+def _refuse_newer(call: Call, values: Mapping[str, Any]) -> None:
+    """406 for attributes that this microversion does not know, when they say something."""
+    for name, value in values.items():
+        field = NODE.by_name.get(name)
+        if field is None or field.visible(call.version.minor) or value is None:
+            continue
+        if name == "conductor_group" and value == "":
+            continue
+        raise Fault(
+            f"Request not acceptable: {name} needs at least API version 1.{field.since}.",
+            kind=Kind.VERSION,
+        )
+
+
+def _patched_values(changes: Sequence[Change]) -> dict[str, Any]:
+    """Attributes that a patch names in whole, with a value that counts as said."""
+    return {
+        change.root: True
+        for change in changes
+        if change.whole and change.op != "remove" and change.value is not UNSET
+    }
+
+
+def _patch_rules(changes: Sequence[Change]) -> tuple[str, ...]:
+    rules: dict[str, None] = {}
+    for change in changes:
+        rule = policies.patch_rule(change.root)
+        if change.root == "automated_clean" and change.op != "remove":
+            off = str(change.value).strip().lower() in ("false", "0", "f", "n", "no", "off")
+            rule = "baremetal:node:disable_cleaning" if off else rule
+        rules[rule] = None
+    return tuple(rules) or ("baremetal:node:update",)
