@@ -95,9 +95,7 @@ async def test_refusals_of_the_agents_api(rig) -> None:
         await conductor.boot_agent(node)
 
         async def post(body: object, **query: str) -> tuple[int, str]:
-            status, answer = await conductor.ask_agent(
-                node, "POST", "/v1/commands/", body, **query
-            )
+            status, answer = await conductor.ask_agent(node, "POST", "/v1/commands/", body, **query)
             return status, answer["faultstring"]
 
         assert await post({"name": "standby.sync"}) == (
@@ -207,8 +205,9 @@ async def test_disk_error_is_the_agents_own(rig) -> None:
         await conductor.boot_agent(node)
         done = await conductor.write(node)
         assert done["command_error"]["type"] == "ImageWriteError"
-        assert "Input/output error" in done["command_error"]["message"] + (
-            done["command_error"]["details"]
+        assert (
+            "Input/output error"
+            in done["command_error"]["message"] + (done["command_error"]["details"])
         )
 
 
@@ -231,7 +230,7 @@ async def test_wrong_mac_never_boots(rig) -> None:
 
 async def test_swapped_bmcs_command_the_other_machine(rig) -> None:
     async with rig(count=2) as (fleet, conductor):
-        first = list(conductor.nodes.values())[0]
+        first = next(iter(conductor.nodes.values()))
         fleet.swap_bmcs("sim-0000", "sim-0001")
         system = await conductor.redfish(first, "GET", "/redfish/v1/Systems/1")
         assert system["UUID"] == fleet.machine("sim-0001").identity.uuid

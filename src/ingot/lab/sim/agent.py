@@ -24,14 +24,17 @@ import aiohttp
 from ingot.lab.sim.agent_api import AgentListener
 from ingot.lab.sim.agent_commands import CommandTable
 from ingot.lab.sim.inventory import AGENT_VERSION, hardware_inventory, inspection_data
+from ingot.lab.sim.jsonshape import as_object, read_object
 from ingot.lab.sim.tls import CertificateShop
 
 if TYPE_CHECKING:
     from ingot.lab.sim.machine import Machine
 
-MIN_VERSION = (1, 31)
-TOKEN_VERSION = (1, 62)
-VERIFY_CA_VERSION = (1, 68)
+Version = tuple[int, int]
+MIN_VERSION: Version = (1, 31)
+AGENT_VERSION_SINCE: Version = (1, 36)
+TOKEN_VERSION: Version = (1, 62)
+VERIFY_CA_VERSION: Version = (1, 68)
 MIN_HEARTBEAT = 5.0
 TROUBLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
@@ -77,7 +80,7 @@ class Agent:
         self.token = params.get("ipa-agent-token", "")
         self.node: dict[str, Any] = {}
         self.config: dict[str, Any] = {}
-        self.version = MIN_VERSION
+        self.version: Version = MIN_VERSION
         self.certificate = ""
         self.locked = False
         self.commands = CommandTable(self)
@@ -227,7 +230,7 @@ class Agent:
         if request_id := self.params.get("ipa-global-request-id"):
             headers["X-OpenStack-Request-ID"] = request_id
         payload = None if json_body is None else json.dumps(json_body).encode()
-        verify = False if self.params.get("ipa-insecure") in ("1", "true", "True") else True
+        verify = self.params.get("ipa-insecure") not in ("1", "true", "True")
         async with (
             asyncio.timeout(self.world.options.request_timeout),
             self.world.session.request(
@@ -292,11 +295,12 @@ class Agent:
         version = min(self.version, TOKEN_VERSION)
         try:
             status, body = await self._api("GET", "/v1/lookup", params=query, version=version)
-            content = json.loads(body) if status == 200 else None
+            content = read_object(body) if status == 200 else None
         except TROUBLE as problem:
             self.machine.note("lookup failed", f"{type(problem).__name__} {problem}")
             return 0, None
-        if not isinstance(content, dict) or "uuid" not in content.get("node", {}):
+        node = as_object(content.get("node")) if content else None
+        if content is None or node is None or "uuid" not in node:
             self.machine.note("lookup failed", f"HTTP {status}")
             return status, None
         return status, content
@@ -329,9 +333,11 @@ class Agent:
     async def _heartbeat_for_ever(self) -> None:
         jitter = self._random("heartbeat")
         while not self.locked and not self._restarting:
+            # Cleared before the request, not after it as there: time is compressed here but the
+            # request is not, and a command that ends meanwhile would be told minutes later.
+            self._forced.clear()
             accepted = await self._heartbeat()
             if accepted:
-                self._forced.clear()
                 timeout = float(self.config.get("heartbeat_timeout") or 300)
                 wait = timeout * jitter.uniform(0.3, 0.6) * self.machine.faults.heartbeat_stretch
                 speed = self.world.options.heartbeat_speed
@@ -362,7 +368,7 @@ class Agent:
         body: dict[str, Any] = {"callback_url": listener.url}
         if self.version >= TOKEN_VERSION:
             body["agent_token"] = self.token
-        if self.version >= (1, 36):
+        if self.version >= AGENT_VERSION_SINCE:
             body["agent_version"] = AGENT_VERSION
         if self.version >= VERIFY_CA_VERSION and self.certificate:
             body["agent_verify_ca"] = self.certificate

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from ingot.lab.sim.agent_errors import AgentError
 from ingot.lab.sim.inventory import AGENT_VERSION
+from ingot.lab.sim.jsonshape import as_object, read_object
 from ingot.lab.sim.listeners import HttpListener, tcp_listener
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class AgentListener:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._started = time.time()
-        server = web.Server(self._handle, access_log=None, keepalive_timeout=15)
+        server = web.Server(self._handle, access_log=None, keepalive_timeout=5)
         self._http = HttpListener(server)
         self.url = ""
 
@@ -113,19 +114,16 @@ class AgentListener:
         if request.method != "POST":
             return _fault(405, "405 Method Not Allowed: The method is not allowed.")
         try:
-            body: Any = json.loads(await request.read())
+            body = read_object(await request.read())
         except ValueError as problem:
             return _fault(400, f"400 Bad Request: {problem}")
-        if (
-            not isinstance(body, dict)
-            or "name" not in body
-            or not isinstance(body.get("params"), dict)
-        ):
+        params = as_object(body.get("params")) if body else None
+        if body is None or "name" not in body or params is None:
             return _fault(400, "400 Bad Request: Missing or invalid name or params")
         peer = request.transport.get_extra_info("peername") if request.transport else None
         source = f"{peer[0]}:{peer[1]}" if peer else "?"
         try:
-            command = table.start(str(body["name"]), body["params"], source)
+            command = table.start(str(body["name"]), params, source)
         except AgentError as error:
             return _fault(error.code, str(error))
         if request.query.get("wait", "").lower() == "true":

@@ -33,7 +33,7 @@ class BootServer:
     base: str
     session: aiohttp.ClientSession
     timeout: float = 20.0
-    _seen: dict[str, float] = field(default_factory=dict)
+    _seen: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
         self.base = self.base.removesuffix("/boot.ipxe").rstrip("/")

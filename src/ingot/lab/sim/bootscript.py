@@ -28,7 +28,7 @@ class BootTarget:
     kind: str
     kernel: str = ""
     initrds: tuple[str, ...] = ()
-    params: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict[str, str])
 
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")

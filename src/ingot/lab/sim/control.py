@@ -18,7 +18,6 @@ GET  /status                        counts by state
 
 from __future__ import annotations
 
-import json
 import socket
 from collections import Counter
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from aiohttp import web
 
 from ingot.lab.sim.clock import SteppedClock
 from ingot.lab.sim.fleet import Fleet
+from ingot.lab.sim.jsonshape import as_object, read_object
 from ingot.lab.sim.listeners import tcp_listener
 from ingot.lab.sim.machine import Machine
 from ingot.lab.sim.personalities import PERSONALITIES
@@ -125,8 +125,9 @@ class ControlServer:
     async def _inject(self, request: web.Request) -> web.Response:
         machine = self._machine(request)
         body = await _body(request)
-        fault = body.get("personality") or body.get("faults")
-        if not isinstance(fault, str | dict):
+        name, knobs = body.get("personality"), as_object(body.get("faults"))
+        fault = name if isinstance(name, str) else knobs
+        if fault is None:
             raise web.HTTPBadRequest(text="needs personality (a name) or faults (an object)")
         self._fleet.inject(machine.name, fault)
         return web.json_response(machine.faults.as_dict())
@@ -203,10 +204,10 @@ class ControlServer:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     try:
-        body: Any = json.loads(await request.read() or b"{}")
+        body = read_object(await request.read() or b"{}")
     except ValueError:
         raise web.HTTPBadRequest(text="the body is not JSON") from None
-    if not isinstance(body, dict):
+    if body is None:
         raise web.HTTPBadRequest(text="the body must be an object")
     return body
 

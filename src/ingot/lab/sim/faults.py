@@ -8,6 +8,7 @@ counter, so that what a test reads afterwards is what really struck.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import cast
 
 ALWAYS = -1
 
@@ -79,7 +80,8 @@ class Faults:
             if name not in known:
                 raise KeyError(name)
             if name == "reply_delay" and isinstance(value, list):
-                value = tuple(value)  # pyright: ignore[reportUnknownVariableType]
+                low, high = cast("list[float]", value)
+                value = (low, high)
             setattr(self, name, value)
 
     def clear(self) -> None:

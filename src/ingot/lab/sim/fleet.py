@@ -47,7 +47,7 @@ class FleetOptions:
 
     count: int = 10
     seed: int = 0
-    personalities: Mapping[str, float] = field(default_factory=dict)
+    personalities: Mapping[str, float] = field(default_factory=dict[str, float])
     speed: float = 1.0
     stepped: bool = False
     boot_url: str = ""
@@ -60,8 +60,8 @@ class FleetOptions:
     password: str = "simulated"
     name_prefix: str = "sim"
     resource_class: str = "baremetal"
-    timings: Timings = Timings()
-    agent: AgentOptions = AgentOptions()
+    timings: Timings = field(default_factory=Timings)
+    agent: AgentOptions = field(default_factory=AgentOptions)
 
 
 class BmcUnit:

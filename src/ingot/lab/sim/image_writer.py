@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from ingot.lab.sim.agent_errors import AgentError, LocalError
+from ingot.lab.sim.jsonshape import as_object
 from ingot.lab.sim.types import WrittenImage
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def check_image_info(info: object) -> None:
     def refuse(text: str) -> AgentError:
         return AgentError("InvalidCommandParamsError", text)
 
-    image: dict[str, Any] = info if isinstance(info, dict) else {}
+    image = as_object(info) or {}
     for field in ("id", "urls"):
         if field not in image:
             raise refuse(f"Image is missing '{field}' field.")

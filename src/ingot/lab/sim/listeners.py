@@ -59,7 +59,7 @@ def udp_listener(address: str, port: int) -> socket.socket:
 class HttpListener:
     """A web server on one address, which ends like a machine that loses power: at once."""
 
-    def __init__(self, server: web.Server[web.BaseRequest]) -> None:
+    def __init__(self, server: web.Server) -> None:
         self._server = server
         self._listening: asyncio.Server | None = None
 

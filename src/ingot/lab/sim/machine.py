@@ -337,9 +337,7 @@ class Machine:
                     self.note("network boot failed", str(problem))
                     self.serial.print(f"{problem}\n")
                     continue
-                if await self._follow(target, nic.mac):
-                    return True
-                return False
+                return await self._follow(target, nic.mac)
         return False
 
     async def _follow(self, target: BootTarget, mac: str) -> bool:

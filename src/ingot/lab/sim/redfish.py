@@ -20,6 +20,7 @@ from aiohttp import web
 
 from ingot.lab.sim import redfish_docs as docs
 from ingot.lab.sim.bmc import Bmc, BmcBusy, BmcRefused, BmcSilent, Caller
+from ingot.lab.sim.jsonshape import as_object, read_object
 from ingot.lab.sim.listeners import HttpListener, tcp_listener
 from ingot.lab.sim.types import BootDevice, BootMode, BootSetting
 
@@ -41,7 +42,7 @@ class _Session:
 
 
 def _error(status: int, key: str, text: str) -> web.Response:
-    body = {
+    body: docs.Doc = {
         "error": {
             "code": f"Base.1.16.{key}",
             "message": text,
@@ -228,10 +229,10 @@ class RedfishService:
         if len(raw) > MAX_BODY:
             raise _Fault(413, "GeneralError", "The body is too large.")
         try:
-            body: Any = json.loads(raw or b"{}")
+            body = read_object(raw or b"{}")
         except ValueError:
             raise _Fault(400, "MalformedJSON", "The body is not valid JSON.") from None
-        if not isinstance(body, dict):
+        if body is None:
             raise _Fault(400, "UnrecognizedRequestBody", "The body must be an object.")
         return body
 
@@ -265,8 +266,8 @@ class RedfishService:
         wanted = request.headers.get("If-Match")
         if wanted not in (None, "*", await self._etag()):
             raise _Fault(412, "PreconditionFailed", "The ETag does not match.")
-        boot = (await self._body(request)).get("Boot")
-        if not isinstance(boot, dict):
+        boot = as_object((await self._body(request)).get("Boot"))
+        if boot is None:
             raise _Fault(400, "PropertyUnknown", "Only Boot can be changed.")
         await self.bmc.set_boot(self._merged(await self.bmc.backend.boot_setting(), boot), caller)
         return web.Response(status=204, headers={"OData-Version": "4.0"})
