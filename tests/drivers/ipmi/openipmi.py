@@ -98,7 +98,7 @@ class Simulator:
 
     async def _wait_until_it_answers(self) -> None:
         async with asyncio.timeout(20):
-            while not await answers("127.0.0.1", self.port):  # noqa: ASYNC110  another process
+            while not await answers("127.0.0.1", self.port):
                 await asyncio.sleep(0.05)
 
     async def __aexit__(self, *_: object) -> None:
