@@ -1,0 +1,98 @@
+"""What the builders make, booted in QEMU without hardware virtualisation.
+
+Builds both when the cache lacks them (minutes); INGOT_TEST_CACHE names another
+cache.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from agent_api import TOKEN, AgentApi
+
+from ingot.builders import build_image, build_ramdisk
+
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1800)]
+
+OVMF = Path("/usr/share/OVMF")
+BOOT_DEADLINE = 420  # seconds; on an idle machine of 2 cores a boot takes about 60
+
+
+def cache() -> Path | None:
+    place = os.environ.get("INGOT_TEST_CACHE")
+    return Path(place) if place else None
+
+
+@contextmanager
+def machine(serial: Path, *arguments: str, memory: int = 2048) -> Iterator[subprocess.Popen[bytes]]:
+    command = [
+        *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-smp", "2"),
+        *("-m", str(memory), "-display", "none", "-monitor", "none", "-no-reboot"),
+        *("-serial", f"file:{serial}", *arguments),
+    ]
+    process = subprocess.Popen(command)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(text: bytes, serial: Path, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + BOOT_DEADLINE
+    while time.monotonic() < end:
+        seen = serial.read_bytes() if serial.exists() else b""
+        if text in seen:
+            return
+        assert process.poll() is None, f"QEMU ended with {process.returncode}: {seen[-2000:]!r}"
+        time.sleep(0.5)
+    pytest.fail(f"no {text!r} on the console in {BOOT_DEADLINE} s: {serial.read_bytes()[-2000:]!r}")
+
+
+def test_ramdisk_looks_itself_up_and_heartbeats(tmp_path: Path) -> None:
+    ramdisk = build_ramdisk(cache(), progress=print)
+    api, serial = AgentApi(), tmp_path / "serial.log"
+    parameters = f"console=ttyS0 ipa-api-url=http://10.0.2.2:{api.port}"
+    try:
+        with machine(
+            serial,
+            *("-kernel", str(ramdisk.files["kernel"]), "-append", parameters),
+            *("-initrd", str(ramdisk.files["initramfs"])),
+            *("-nic", "user,model=virtio-net-pci"),
+            *("-drive", f"file={blank_disk(tmp_path)},if=virtio,format=raw"),
+        ) as process:
+            wait_for(b"agent starts", serial, process)
+            assert api.seen_heartbeat.wait(BOOT_DEADLINE), serial.read_bytes()[-2000:]
+    finally:
+        api.close()
+    assert api.heartbeat["callback_url"] == "https://10.0.2.15:9999"
+    assert api.heartbeat["agent_token"] == TOKEN
+    assert api.heartbeat["agent_version"].startswith("13.")
+
+
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+def test_image_boots_to_the_login_prompt(firmware: str, tmp_path: Path) -> None:
+    image, serial = build_image(cache(), progress=print), tmp_path / "serial.log"
+    disk = tmp_path / "disk.qcow2"
+    base = ["-F", "raw", "-b", str(image.files["raw"])]
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk), "8G"], check=True)
+    arguments = ["-drive", f"file={disk},if=virtio", "-nic", "user,model=virtio-net-pci"]
+    if firmware == "uefi":
+        shutil.copyfile(OVMF / "OVMF_VARS_4M.fd", tmp_path / "vars.fd")
+        code = OVMF / "OVMF_CODE_4M.fd"
+        arguments += ["-drive", f"if=pflash,format=raw,readonly=on,file={code}"]
+        arguments += ["-drive", f"if=pflash,format=raw,file={tmp_path / 'vars.fd'}"]
+    with machine(serial, *arguments) as process:
+        wait_for(b" login: ", serial, process)
+
+
+def blank_disk(folder: Path) -> Path:
+    disk = folder / "blank.raw"
+    with disk.open("wb") as file:
+        file.truncate(8 << 30)
+    return disk
