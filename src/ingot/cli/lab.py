@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     up = command("up", "start the rack; returns when its BMCs answer")
     up.add_argument("rack", nargs="?", type=Path, metavar="RACK.toml", help="default: built in")
+    up.add_argument("--name", help="name of rack and namespace (default: the rack file's)")
     up.add_argument(
         "--foreground",
         action="store_true",
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _up(args: argparse.Namespace) -> int:
-    rack = Rack.load(args.rack, state=args.state)
+    rack = Rack.load(args.rack, state=args.state, name=args.name)
     if not args.foreground:
         await rack.up(detached=True)
         _print_table(await rack.status())

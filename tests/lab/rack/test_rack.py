@@ -287,7 +287,7 @@ async def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     assert len(inhabitants) >= 8  # supervisor, 4 BMCs, libvirt's cell, 2 machines
     os.kill(supervisor, signal.SIGKILL)
     async with asyncio.timeout(10):
-        while any(process.start_time(pid) for pid in inhabitants):  # noqa: ASYNC110
+        while any(process.start_time(pid) for pid in inhabitants):
             await asyncio.sleep(0.02)
     await rack.down()
     assert not namespace.exists(name)

@@ -62,6 +62,7 @@ def test_identity_is_the_same_in_every_run_and_differs_between_racks() -> None:
     first, again = (rackfile.parse(MACHINE, "t", "x").machines[0].uuid for _ in range(2))
     other = rackfile.parse(f'name = "other"\n{MACHINE}', "t", "x").machines[0].uuid
     assert first == again != other
+    assert rackfile.parse(MACHINE, "t", "x", "other").machines[0].uuid == other
 
 
 @pytest.mark.parametrize(

@@ -81,13 +81,14 @@ class Rack:
         self._child: asyncio.subprocess.Process | None = None
 
     @classmethod
-    def load(cls, file: Path | None = None, *, state: Path) -> Self:
+    def load(cls, file: Path | None = None, *, state: Path, name: str | None = None) -> Self:
         """The rack of a TOML file (None: the built-in rack of three machines) kept under `state`.
 
+        `name` replaces the rack's name, and so its namespace's, for several racks of one file.
         Nothing is started. Raises `RackError` for a file that is wrong.
         """
         directory = StateDirectory(state)
-        return cls(directory, directory.read(file), file)
+        return cls(directory, directory.read(file, name), file)
 
     @classmethod
     def at(cls, state: Path) -> Self:
@@ -131,7 +132,8 @@ class Rack:
         stays until `down`.
         """
         self._clear_remains()
-        argv = [sys.executable, "-m", "ingot.lab.rack.supervisor", str(self.state)]
+        argv = [sys.executable, "-m", "ingot.lab.rack.supervisor"]
+        argv += ["--name", self.spec.name, str(self.state)]
         if self._file is not None:
             argv.append(str(self._file.absolute()))
         devnull = asyncio.subprocess.DEVNULL

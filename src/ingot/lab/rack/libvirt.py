@@ -178,6 +178,8 @@ def domain(
         extra = f"<qemu:arg value='-smbios'/><qemu:arg value={quoteattr(smbios(body))}/>"
     else:
         extra = ""
+    # Without a limit QEMU keeps up to 1 GiB of translated code.
+    tcg = "" if accel == "kvm" else "<tcg><tb-cache unit='MiB'>256</tb-cache></tcg>"
     rom = "<rom enabled='no'/>" if body.pxe == "firmware" else ""
     return f"""<domain type='{"kvm" if accel == "kvm" else "qemu"}'
         xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
@@ -196,7 +198,7 @@ def domain(
     {_firmware(body, folder)}
     <smbios mode='sysinfo'/>
   </os>
-  <features><acpi/></features>
+  <features><acpi/>{tcg}</features>
   <cpu mode='{"host-passthrough" if accel == "kvm" else "maximum"}'/>
   <clock offset='utc'/>
   <devices>

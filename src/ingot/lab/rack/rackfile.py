@@ -90,25 +90,26 @@ class _File(_Strict, frozen=True):
     machine: tuple[_Machine, ...] = ()
 
 
-def load(path: Path | None, password: str) -> RackSpec:
+def load(path: Path | None, password: str, name: str | None = None) -> RackSpec:
     """The rack of a TOML file, or the built-in rack of three machines.
 
-    `password` is used for every BMC whose entry gives none. Raises `RackError`.
+    `password` is used for every BMC whose entry gives none; `name` replaces the file's own name
+    of the rack. Raises `RackError`.
     """
     if path is None:
-        return parse(BUILT_IN, "built-in rack", password)
+        return parse(BUILT_IN, "built-in rack", password, name)
     try:
         text = path.read_text()
     except OSError as error:
         raise RackError(f"rack file {path}: {error.strerror}") from error
-    return parse(text, str(path), password)
+    return parse(text, str(path), password, name)
 
 
-def parse(text: str, origin: str, password: str) -> RackSpec:
+def parse(text: str, origin: str, password: str, name: str | None = None) -> RackSpec:
     """A `RackSpec` from TOML text; `origin` is what errors call it."""
     try:
         raw = msgspec.convert(tomllib.loads(text), _File)
-        return _complete(raw, password)
+        return _complete(msgspec.structs.replace(raw, name=name or raw.name), password)
     except tomllib.TOMLDecodeError as error:
         raise RackError(f"{origin}: not TOML: {error}") from error
     except (msgspec.ValidationError, ValueError) as error:

@@ -17,10 +17,10 @@ class StateDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
 
-    def read(self, file: Path | None) -> RackSpec:
+    def read(self, file: Path | None, name: str | None = None) -> RackSpec:
         """Read a rack file (None: the built-in rack) with this directory's BMC password."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return rackfile.load(file, self._password())
+        return rackfile.load(file, self._password(), name)
 
     def keep(self, spec: RackSpec) -> None:
         """Remember the rack that is brought up here, for `current`."""

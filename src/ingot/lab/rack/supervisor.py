@@ -1,10 +1,11 @@
 """The one process that holds a rack up: it starts everything, answers on a socket, ends everything.
 
-Run as `python -m ingot.lab.rack.supervisor STATE [RACK.toml]`. It prints one JSON line when the
+Run as `python -m ingot.lab.rack.supervisor STATE [--name NAME] [RACK.toml]`. It prints one JSON line when the
 BMCs answer (or when they never will) and then lives until `down`, SIGTERM, SIGINT or, if its
 standard input is a pipe, until that is closed.
 """
 
+import argparse
 import asyncio
 import contextlib
 import fcntl
@@ -366,10 +367,15 @@ async def _hold(spec: RackSpec, state: StateDirectory) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Hold the rack of state directory `argv[0]` (and file `argv[1]`) until told to end."""
-    state = StateDirectory(Path(argv[0]))
+    """Hold the rack of a state directory until told to end; 1 when it cannot be brought up."""
+    parser = argparse.ArgumentParser(prog="ingot.lab.rack.supervisor")
+    parser.add_argument("state", type=Path)
+    parser.add_argument("file", type=Path, nargs="?")
+    parser.add_argument("--name")
+    args = parser.parse_args(argv)
+    state = StateDirectory(args.state)
     try:
-        spec = state.read(Path(argv[1]) if len(argv) > 1 else None)
+        spec = state.read(args.file, args.name)
         lock = (state.path / "lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         state.keep(spec)
