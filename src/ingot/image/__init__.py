@@ -1,1 +1,10 @@
+"""Images: their descriptions, their content, and the ways by which machines fetch it.
 
+The Image API v2 for stock clients; content is inspected before use and hashed while it comes in; deploy
+URLs are unguessable, expire, and live on the provisioning listener.
+"""
+
+from ingot.image.service import Images
+from ingot.image.types import Image, ImageSettings, Progress, RawView
+
+__all__ = ["Image", "ImageSettings", "Images", "Progress", "RawView"]

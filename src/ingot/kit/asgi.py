@@ -6,6 +6,7 @@ any number of services under their prefixes.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
@@ -29,13 +30,31 @@ _NO_VERSION = Version(0, 0)
 Observer = Callable[[str, str, str, int, float], None]
 
 
+#: Marks a request's scope once its client has gone.
+_GONE = "ingot.client_gone"
+_DRAIN_SECONDS = 10.0
+
+
+class _Framework(falcon.asgi.App):
+    """The framework's application, which also notes that a client has gone."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def noting() -> Any:
+            happened = await receive()
+            if happened["type"] == "http.disconnect":
+                scope[_GONE] = True
+            return happened
+
+        await super().__call__(scope, noting if scope["type"] == "http" else receive, send)
+
+
 class WebApp:
     """All services of one listener as an ASGI application (`.asgi`)."""
 
     def __init__(self, services: Sequence[Service], observe: Observer | None = None) -> None:
         self.services = services
         self._observe = observe
-        self.asgi: Any = falcon.asgi.App()
+        self.asgi: Any = _Framework()
         self.asgi.req_options.strip_url_path_trailing_slash = True
         self.asgi.add_error_handler(Exception, self._unexpected)
         for service in sorted(services, key=lambda item: len(item.prefix)):
@@ -88,6 +107,8 @@ class _Endpoint:
             self._send(resp, reply)
         except Fault as fault:
             self._tell(req, resp, fault)
+            if req.method in ("PUT", "POST", "PATCH"):
+                await _drain(req)
         except Exception as error:
             _log.error(
                 "request failed",
@@ -221,6 +242,18 @@ async def _whole_body(req: Any, limit: int) -> bytes:
 async def _chunks(req: Any) -> AsyncIterator[bytes]:
     async for chunk in req.stream:
         yield chunk
+    # The framework ends a stream silently when the client goes away: half a body must not pass for one.
+    if req.scope.get(_GONE):
+        raise Fault("The client went away before its whole body had come.", kind=Kind.ABORTED)
+
+
+async def _drain(req: Any) -> None:
+    """Read what a refused client still sends, for a while: many read no answer before they have sent all."""
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            await req.stream.exhaust()
+    except TimeoutError:
+        pass
 
 
 def plain_envelope(fault: Fault, status: int) -> tuple[bytes, str]:

@@ -1,0 +1,81 @@
+"""URLs by which a machine fetches its image: unguessable, for one image, good for a while.
+
+The token is signed, not stored, so that it works on every host with the key and after a restart:
+expiry, raw or as stored, image id, and an HMAC over them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import struct
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+_HEAD = struct.Struct(">IB16s8s")
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a token opens."""
+
+    image_id: str
+    raw: bool
+
+
+class DeployKey:
+    """Signs and reads tokens; the key file is made (0600) when missing."""
+
+    def __init__(self, path: Path) -> None:
+        self._key = _key(path)
+
+    def sign(self, ticket: Ticket, expires: datetime) -> str:
+        head = _HEAD.pack(
+            int(expires.timestamp()),
+            int(ticket.raw),
+            uuid.UUID(ticket.image_id).bytes,
+            secrets.token_bytes(8),
+        )
+        return base64.urlsafe_b64encode(head + self._mac(head)).decode().rstrip("=")
+
+    def read(self, token: str, now: datetime) -> Ticket | None:
+        """The ticket of a token that is ours and not over; None otherwise."""
+        try:
+            data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        except ValueError:
+            return None
+        if len(data) != _HEAD.size + 32:
+            return None
+        head = data[: _HEAD.size]
+        if not hmac.compare_digest(self._mac(head), data[_HEAD.size :]):
+            return None
+        expires, raw, image_id, _salt = _HEAD.unpack(head)
+        if expires <= now.timestamp():
+            return None
+        return Ticket(str(uuid.UUID(bytes=image_id)), bool(raw))
+
+    def _mac(self, head: bytes) -> bytes:
+        return hmac.digest(self._key, b"deploy-url" + head, hashlib.sha256)
+
+
+def _key(path: Path) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    if not path.exists():
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass  # another process was first
+        finally:
+            draft.unlink()
+    return path.read_bytes()

@@ -1,0 +1,388 @@
+"""The image room's front door: images, their content, and how machines fetch it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ingot.image import convert, store
+from ingot.image.blobs import Blobs
+from ingot.image.deployurls import DeployKey, Ticket
+from ingot.image.inspection import inspect
+from ingot.image.rules import RULES
+from ingot.image.store import Filters, Row
+from ingot.image.types import Content, Image, ImageSettings, Progress, RawView
+from ingot.kit import ids, log
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database, timestamp
+from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
+from ingot.kit.policy import Caller, Policy
+from ingot.kit.web import Authenticator, Operation, Service
+
+_log = log.get("image")
+
+
+def _silent(_share: float) -> None:
+    pass
+
+
+class _RawNote(msgspec.Struct):
+    """Beside a raw view: what it was made of and what it is."""
+
+    source: str
+    size: int
+    sha512: str
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """Content ready to be sent."""
+
+    path: Path
+    size: int
+    digest: str
+
+
+class Images:
+    """Images and their content."""
+
+    def __init__(self, db: Database, clock: Clock, settings: ImageSettings) -> None:
+        self.db = db
+        self.clock = clock
+        self.settings = settings
+        self.policy = Policy(RULES, settings.policy)
+        self.blobs = Blobs(
+            settings.state_dir / "images", settings.most_bytes, settings.reserve_bytes
+        )
+        self._key = DeployKey(settings.state_dir / "deploy-url-key")
+        self._converting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def start(self) -> None:
+        """Make the folders; take back what this host had received by half when it ended."""
+        await self.blobs.run(self.blobs.prepare)
+        host = self.settings.host
+        left = await self.db.read(lambda conn: store.half_received(conn, host))
+        for image_id in left:
+            await self.back_to_queue(image_id)
+            _log.warning("upload was cut off; the image waits for its content", image=image_id)
+
+    async def close(self) -> None:
+        self.blobs.close()
+
+    # -- for other rooms -----------------------------------------------------------------------
+
+    async def get(self, ref: str, caller: Caller | None = None) -> Image:
+        """An image by id, or by a name that is the only one of its kind.
+
+        caller: whose view; None sees everything. Missing when there is none, Conflict when a name fits
+        several.
+        """
+        row = await self.db.read(lambda conn: self._look_up(conn, ref, caller))
+        return as_image(row)
+
+    def _look_up(self, conn: sa.Connection, ref: str, caller: Caller | None) -> Row:
+        row = store.get(conn, ref)
+        if row is not None:
+            if caller is None or self.allows("get_image", caller, row, conn):
+                return row
+            raise Missing(f"No image found with ID {ref}")
+        view = Filters(
+            project_id=caller.project_id if caller else None,
+            everything=caller is None or "admin" in caller.roles,
+            visibility="all",
+        )
+        found = store.named(conn, ref, view)
+        if len(found) > 1:
+            raise Conflict(f"More than one image is named {ref!r}: use its id.")
+        if not found:
+            raise Missing(f"No image found with ID or name {ref}")
+        return found[0]
+
+    def path(self, image_id: str) -> Path:
+        """Where an active image's content is, as stored."""
+        return self.blobs.path(image_id)
+
+    async def raw_view(self, image_id: str, progress: Progress = _silent) -> RawView:
+        """The content as a raw disk: raw images as they are, qcow2 converted once and kept.
+
+        progress: told a share from 0 to 1 while converting. Takes minutes for large images; callers that
+        come meanwhile wait for the same conversion.
+        """
+        image = await self.get(image_id)
+        if image.status != "active" or image.size is None or image.os_hash_value is None:
+            raise Conflict(
+                f"Image {image_id} has no content that can be used: it is {image.status}."
+            )
+        if image.disk_format != "qcow2":
+            return RawView(self.path(image_id), image.size, image.os_hash_value)
+        async with self._converting[image_id]:
+            known = await self.blobs.run(lambda: self._known_raw(image))
+            return known or await self._convert(image, progress)
+
+    def deploy_url(self, image_id: str, ttl_seconds: float, *, raw: bool = False) -> str:
+        """A URL on the provisioning listener that gives the content to whoever has it, for a while.
+
+        raw: the raw view instead of the content as stored; make it before with `raw_view`.
+        """
+        ends = self.clock.now() + timedelta(seconds=ttl_seconds)
+        token = self._key.sign(Ticket(image_id, raw), ends)
+        return f"{self.settings.deploy_base_url.rstrip('/')}/images/{token}"
+
+    def service(self, authenticator: Authenticator, prefix: str = "/image") -> Service:
+        """The Image API v2 as a service."""
+        from ingot.image.api import service  # the API needs this module's types
+
+        return service(self, authenticator, prefix)
+
+    def provisioning_operations(self) -> list[Operation]:
+        """Rows of the provisioning listener: content by deploy URL, for machines without credentials."""
+        from ingot.image.api import provisioning_operations
+
+        return provisioning_operations(self)
+
+    # -- for the API ---------------------------------------------------------------------------
+
+    def allows(
+        self, rule: str, caller: Caller, row: Row, conn: sa.Connection | None = None
+    ) -> bool:
+        """Whether a caller may do something with an image; looks shares up when given a connection."""
+        member_id = None
+        if conn is not None and row["visibility"] == "shared" and caller.project_id:
+            shared = store.member(conn, row["id"], caller.project_id)
+            member_id = caller.project_id if shared is not None else None
+        return self.policy.allows(rule, caller, target(row, member_id))
+
+    async def receive(self, row: Row, chunks: AsyncIterator[bytes], announced: int | None) -> None:
+        """Take an image's content and make the image active; on any failure it waits again, empty.
+
+        announced: Content-Length, None when unknown.
+        """
+        _ready_for_content(row)
+        image_id = row["id"]
+        await self._begin(image_id, ("queued",), "saving")
+        try:
+            received, content = await self.blobs.receive(image_id, chunks, announced)
+            await self._finish(row, received, content, "saving")
+        except BaseException:
+            await asyncio.shield(self.back_to_queue(image_id))
+            raise
+
+    async def stage(self, row: Row, chunks: AsyncIterator[bytes], announced: int | None) -> None:
+        """Take an image's content and keep it until the import."""
+        image_id = row["id"]
+        await self._begin(image_id, ("queued",), "saving")
+        try:
+            received, content = await self.blobs.receive(image_id, chunks, announced)
+            await self.blobs.run(lambda: self.blobs.stage(received, image_id, content))
+            await self._move(image_id, ("saving",), "uploading", {"receiver": None})
+        except BaseException:
+            await asyncio.shield(self.back_to_queue(image_id))
+            raise
+
+    async def import_staged(self, row: Row) -> None:
+        """Make staged content the image's own."""
+        _ready_for_content(row)
+        image_id = row["id"]
+        staged = await self.blobs.run(lambda: self.blobs.take_staged(image_id))
+        if staged is None or row["status"] != "uploading":
+            raise Conflict(f"Image {image_id} has no staged data: its status is {row['status']}.")
+        await self._begin(image_id, ("uploading",), "importing")
+        try:
+            await self._finish(row, *staged, "importing")
+        except BaseException:
+            await asyncio.shield(self.back_to_queue(image_id))
+            raise
+
+    async def remove(self, row: Row) -> None:
+        """Delete an image and its content."""
+        if row["protected"]:
+            raise Fault(
+                f"Image {row['id']} is protected and cannot be deleted.",
+                kind=Kind.FORBIDDEN,
+                next_action="Unset its protection first.",
+            )
+
+        await self.db.write(lambda conn: store.delete(conn, row["id"]))
+        await self.blobs.run(lambda: self.blobs.remove(row["id"]))
+        self._converting.pop(row["id"], None)
+
+    async def download(self, row: Row) -> Download | None:
+        """The content as stored; None while there is none."""
+        if row["status"] not in ("active", "deactivated"):
+            return None
+        return Download(self.path(row["id"]), row["size"], row["os_hash_value"])
+
+    async def by_ticket(self, token: str) -> Download:
+        """What a deploy URL's token opens; Missing for every reason why it opens nothing."""
+        ticket = self._key.read(token, self.clock.now())
+        if ticket is None:
+            raise Missing("The URL is not known or has expired.")
+        row = await self.db.read(lambda conn: store.get(conn, ticket.image_id))
+        if row is None or row["status"] != "active":
+            raise Missing("The image is not there any more.")
+        if ticket.raw and row["disk_format"] == "qcow2":
+            view = await self.raw_view(ticket.image_id)
+            return Download(view.path, view.size, view.sha512)
+        return Download(self.path(row["id"]), row["size"], row["os_hash_value"])
+
+    async def back_to_queue(self, image_id: str) -> None:
+        """Forget content that did not become the image's own."""
+        await self.blobs.run(lambda: self.blobs.clear_incoming(image_id))
+        values = {"receiver": None, "updated_at": timestamp(self.clock.now())}
+        busy = ("saving", "importing", "uploading")
+        await self.db.write(lambda conn: store.move(conn, image_id, busy, "queued", values))
+
+    # -- inside ------------------------------------------------------------------------------
+
+    async def _begin(self, image_id: str, before: tuple[str, ...], status: str) -> None:
+        await self._move(image_id, before, status, {"receiver": self.settings.host})
+
+    async def _move(self, image_id: str, before: tuple[str, ...], after: str, values: Row) -> None:
+        stamped = {**values, "updated_at": timestamp(self.clock.now())}
+
+        def move(conn: sa.Connection) -> None:
+            if not store.move(conn, image_id, before, after, stamped):
+                row = store.get(conn, image_id)
+                if row is None:
+                    raise Missing(f"Image {image_id} was deleted meanwhile.", kind=Kind.GONE)
+                raise Conflict(
+                    f"Image status transition from {row['status']} to {after} is not allowed"
+                )
+
+        await self.db.write(move)
+
+    async def _finish(self, row: Row, received: Path, content: Content, before: str) -> None:
+        """Inspect received content and put it in place."""
+        image_id = row["id"]
+        virtual_size = await self.blobs.run(lambda: inspect(received, row["disk_format"]))
+        await self.blobs.run(lambda: self.blobs.keep(received, image_id))
+        facts: Row = {
+            "size": content.size,
+            "virtual_size": virtual_size,
+            "checksum": content.md5,
+            "sha256": content.sha256,
+            "os_hash_algo": "sha512",
+            "os_hash_value": content.sha512,
+            "receiver": None,
+        }
+        try:
+            await self._move(image_id, (before,), "active", facts)
+        except Fault:
+            # Deleted while it came in: nothing may stay behind.
+            await self.blobs.run(lambda: self.blobs.remove(image_id))
+            raise
+        await self.blobs.run(lambda: self.blobs.clear_incoming(image_id))
+
+    def _known_raw(self, image: Image) -> RawView | None:
+        path = self.blobs.raw / image.id
+        try:
+            note = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=_RawNote)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None
+        if note.source != image.os_hash_value or not path.exists():
+            return None
+        return RawView(path, note.size, note.sha512)
+
+    async def _convert(self, image: Image, progress: Progress) -> RawView:
+        path = self.blobs.raw / image.id
+        draft = path.with_suffix(".part")
+        # A second look: the file could have been changed on disk since its upload.
+        await self.blobs.run(lambda: inspect(self.path(image.id), "qcow2"))
+        try:
+            await convert.to_raw(
+                self.path(image.id),
+                draft,
+                deadline=self.settings.convert_seconds,
+                progress=progress,
+            )
+
+            def keep() -> _RawNote:
+                digest = convert.sha512_of(draft)
+                note = _RawNote(image.os_hash_value or "", draft.stat().st_size, digest)
+                draft.replace(path)
+                path.with_suffix(".json").write_bytes(msgspec.json.encode(note))
+                return note
+
+            note = await self.blobs.run(keep)
+        finally:
+            await self.blobs.run(lambda: draft.unlink(missing_ok=True))
+        progress(1.0)
+        return RawView(path, note.size, note.sha512)
+
+
+def target(row: Row, member_id: str | None = None) -> dict[str, Any]:
+    """An image as policy sees it."""
+    return {
+        "project_id": row["owner"],
+        "visibility": row["visibility"],
+        "member_id": member_id,
+        "image_id": row["id"],
+    }
+
+
+def new_row(values: Row, properties: dict[str, str], owner: str | None, now: str) -> Row:
+    """The row of a new image."""
+    return {
+        "id": values.get("id") or ids.new_uuid(),
+        "name": values.get("name"),
+        "status": "queued",
+        "owner": values.get("owner", owner),
+        "visibility": values.get("visibility", "shared"),
+        "disk_format": values.get("disk_format"),
+        "container_format": values.get("container_format"),
+        "size": None,
+        "virtual_size": None,
+        "checksum": None,
+        "sha256": None,
+        "os_hash_algo": None,
+        "os_hash_value": None,
+        "min_disk": values.get("min_disk", 0),
+        "min_ram": values.get("min_ram", 0),
+        "protected": values.get("protected", False),
+        "os_hidden": values.get("os_hidden", False),
+        "receiver": None,
+        "created_at": now,
+        "updated_at": now,
+        "properties": properties,
+        "tags": values.get("tags", []),
+    }
+
+
+def as_image(row: Row) -> Image:
+    """A row as other rooms see it."""
+    return Image(
+        id=row["id"],
+        name=row["name"],
+        status=row["status"],
+        owner=row["owner"],
+        visibility=row["visibility"],
+        disk_format=row["disk_format"],
+        container_format=row["container_format"],
+        size=row["size"],
+        virtual_size=row["virtual_size"],
+        checksum=row["checksum"],
+        sha256=row["sha256"],
+        os_hash_algo=row["os_hash_algo"],
+        os_hash_value=row["os_hash_value"],
+        min_disk=row["min_disk"],
+        min_ram=row["min_ram"],
+        protected=bool(row["protected"]),
+        properties=row["properties"],
+        tags=tuple(row["tags"]),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _ready_for_content(row: Row) -> None:
+    missing = [key for key in ("disk_format", "container_format") if not row[key]]
+    if missing:
+        raise Invalid(f"Properties {', '.join(missing)} must be set prior to saving data.")
