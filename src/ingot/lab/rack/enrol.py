@@ -14,7 +14,7 @@ def _node(machine: MachineSpec) -> dict[str, Any]:
     return {
         "name": machine.name,
         "driver": machine.bmc.kind,
-        "driver_info": _driver_info(machine.bmc, machine.uuid),
+        "driver_info": _driver_info(machine.bmc),
         "properties": {
             "cpus": machine.cpus,
             "memory_mb": machine.memory_mb,
@@ -26,7 +26,7 @@ def _node(machine: MachineSpec) -> dict[str, Any]:
     }
 
 
-def _driver_info(bmc: BmcSpec, identity: str) -> dict[str, Any]:
+def _driver_info(bmc: BmcSpec) -> dict[str, Any]:
     if bmc.kind == "ipmi":
         return {
             "ipmi_address": bmc.address,
@@ -35,9 +35,10 @@ def _driver_info(bmc: BmcSpec, identity: str) -> dict[str, Any]:
             "ipmi_password": bmc.password,
             "ipmi_cipher_suite": "3",  # ipmi_sim does not answer the query for better ones
         }
+    # No redfish_system_id: each BMC shows one system. sushy-tools puts the UUID in its path, so that
+    # a swapped BMC would look like a missing path instead of like another machine.
     return {
         "redfish_address": f"http://{bmc.address}:{bmc.port}",
-        "redfish_system_id": f"/redfish/v1/Systems/{identity}",
         "redfish_username": bmc.username,
         "redfish_password": bmc.password,
     }
