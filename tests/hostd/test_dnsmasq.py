@@ -227,12 +227,12 @@ async def test_an_old_plan_changes_nothing(dnsmasq: Dnsmasq, machine: Machine) -
 
 async def test_faults_say_what_to_do(dnsmasq: Dnsmasq, wire: Wire) -> None:
     good = plan(1, m01="192.0.2.11")
-    with pytest.raises(Failed, match="nothere0 .* does not exist"):
+    with pytest.raises(Failed, match=r"nothere0 .* does not exist"):
         await dnsmasq.apply(replace(good, interface="nothere0"))
     with pytest.raises(Failed, match=r"does not have the address 192\.0\.2\.9") as caught:
         await dnsmasq.apply(replace(good, generation=2, listen="192.0.2.9"))
     assert "ip address add 192.0.2.9/24 dev srv0" in caught.value.next_action
-    with pytest.raises(Failed, match="loader nothere.efi is not installed"):
+    with pytest.raises(Failed, match=r"loader nothere\.efi is not installed"):
         loaders = DhcpBoot("http://x", "http://x", {"bios": "nothere.efi"})
         await dnsmasq.apply(replace(good, generation=3, boot=loaders))
     assert dnsmasq.status()[0].fault

@@ -256,8 +256,7 @@ def _quota_operations(nets: Networks) -> list[Operation]:
     async def change(call: Call) -> Reply:
         if set(call.body) != {"quota"}:
             raise Invalid("The body must have 'quota', and nothing else.")
-        body = dict(call.body["quota"]) if isinstance(call.body["quota"], dict) else {}  # pyright: ignore
-        values = given(read(QuotaIn, body, "quota"))
+        values = given(read(QuotaIn, call.body["quota"], "quota"))
         project_id = call.params["id"]
 
         def work(conn: sa.Connection) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """What DHCP must know, from our rows. Pure: rows in, plans out.
 
-Every port with an IPv4 address on a subnet with DHCP is a known machine; nobody else gets an answer.
+Every port with an IPv4 address on a subnet with DHCP is a known machine; nobody else gets an answer. A port whose
+MAC we made up has no machine until it is bound, so it is left out: its address can then go to the real
+card's MAC as a new host, at once.
 DHCPv6 is not built: IPv6 addresses reach machines by network_data.json.
 """
 
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ingot.hostd.plans import DhcpBoot, DhcpHost, DhcpPlan, DhcpRange
-from ingot.network.types import Network, Port, ProvisioningWire, Settings, Subnet
+from ingot.network.types import BASE_MAC, Network, Port, ProvisioningWire, Settings, Subnet
 
 
 def make_plans(
@@ -32,7 +34,7 @@ def make_plans(
             for subnet in subnets
             if subnet.network_id == network.id and subnet.enable_dhcp and subnet.ip_version == 4
         ]
-        here = [port for port in ports if port.network_id == network.id and port.admin_state_up]
+        here = [port for port in ports if port.network_id == network.id and _has_machine(port)]
         plans.append(
             DhcpPlan(
                 name=name,
@@ -45,6 +47,11 @@ def make_plans(
             )
         )
     return tuple(plans)
+
+
+def _has_machine(port: Port) -> bool:
+    made_up = port.mac_address.startswith(BASE_MAC)
+    return port.admin_state_up and (port.bound or not made_up)
 
 
 def _range(subnet: Subnet, network: Network, settings: Settings) -> DhcpRange:

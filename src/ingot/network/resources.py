@@ -283,10 +283,10 @@ class PortResource(OnNetwork):
         values = _port_values(values)
         network = self.nets.get_network(conn, row.network_id)
         self._require(call, "update", self.target(conn, row), values, network)
-        if values.get("security_groups", 0) is None:
-            values["security_groups"] = []
-        if values.get("security_groups"):
-            groups.check_members(conn, values["security_groups"], _group_scope(call))
+        if "security_groups" in values:
+            members: list[str] = values["security_groups"] or []
+            values["security_groups"] = members
+            groups.check_members(conn, members, _group_scope(call))
         _check_security(
             values.get("port_security_enabled", row.port_security_enabled),
             values.get("security_groups", row.security_groups),

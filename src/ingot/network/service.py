@@ -16,14 +16,12 @@ from ingot.network import groups, ipam, store, tables
 from ingot.network.dhcpplan import make_plans
 from ingot.network.faults import conflict, invalid, missing
 from ingot.network.netdata import network_data
-from ingot.network.types import FixedIp, Network, Port, Settings, Subnet
+from ingot.network.types import BASE_MAC, FixedIp, Network, Port, Settings, Subnet
 
 if TYPE_CHECKING:
     from ingot.hostd.plans import DhcpPlan
     from ingot.kit.web import Authenticator, Service
 
-#: The first three octets of made-up MACs, as the Networking API's users know them.
-BASE_MAC = "fa:16:3e"
 UNBOUND = "unbound"
 #: What a bare-metal port is bound as: the switch side is none of the host's business.
 BOUND = "other"

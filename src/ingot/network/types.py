@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+#: The first three octets of made-up MACs, as the Networking API's users know them.
+BASE_MAC = "fa:16:3e"
+
 
 @dataclass(frozen=True, slots=True)
 class Network:

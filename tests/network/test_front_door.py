@@ -1,0 +1,164 @@
+"""The verbs that other rooms use inside their own transactions, and what DHCP is told of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from ingot.hostd.plans import DhcpHost
+from ingot.kit.faults import Fault, Kind
+from ingot.network import Network, Networks, Port
+
+pytestmark = pytest.mark.anyio
+
+NIC = "52:54:00:00:00:01"
+
+
+async def provider(nets: Networks) -> Network:
+    return await nets.db.write(
+        lambda conn: nets.ensure_flat_network(
+            conn,
+            "provider",
+            "wire1",
+            "192.0.2.0/24",
+            ("192.0.2.10", "192.0.2.20"),
+            "192.0.2.1",
+            ["192.0.2.53"],
+            project_id="p-admin",
+        )
+    )
+
+
+async def make_port(nets: Networks, network: Network, **more: str) -> Port:
+    return await nets.db.write(
+        lambda conn: nets.create_port(conn, network_id=network.id, project_id="p-one", **more)
+    )
+
+
+async def test_bootstrap_twice_is_once(nets: Networks) -> None:
+    first, again = await provider(nets), await provider(nets)
+    assert first == again and len(first.subnets) == 1
+    (subnet,) = await nets.db.read(lambda conn: nets.subnets_of(conn, first.id))
+    assert (subnet.gateway_ip, list(subnet.dns_nameservers)) == ("192.0.2.1", ["192.0.2.53"])
+    found = await nets.db.read(lambda conn: nets.find_network(conn, "provider", "p-one"))
+    assert found.id == first.id
+    assert [n.id for n in await nets.db.read(lambda conn: nets.networks(conn, "p-one"))] == [
+        first.id
+    ]
+    with pytest.raises(Fault) as caught:
+        await nets.db.read(lambda conn: nets.find_network(conn, "none"))
+    assert caught.value.kind == Kind.MISSING
+
+
+async def test_life_of_a_vif(nets: Networks) -> None:
+    network = await provider(nets)
+    kicks: list[int] = []
+    nets.on_change(lambda: kicks.append(1))
+    port = await make_port(nets, network, device_id="server", name="eth0")
+    assert port.fixed_ips[0].ip_address == "192.0.2.10" and not port.bound
+    (plan,) = await nets.db.read(nets.dhcp_plans)
+    assert plan.hosts == ()  # a made-up MAC: nobody can ask with it
+
+    def bind(conn: sa.Connection) -> Port:
+        return nets.bind_port(conn, port.id, host_id="node", mac=NIC.upper(), profile={"a": 1})
+
+    bound = await nets.db.write(bind)
+    assert (bound.mac_address, bound.host_id, bound.vif_type) == (NIC, "node", "other")
+    assert bound.device_id == "server" and bound.bound
+    (plan,) = await nets.db.read(nets.dhcp_plans)
+    assert plan.hosts == (DhcpHost(NIC, "192.0.2.10"),)
+    assert plan.ranges[0].router == "192.0.2.1" and plan.ranges[0].dns == ("192.0.2.53",)
+    assert plan.boot and plan.boot.script_url == "http://192.0.2.1:8088/boot.ipxe"
+    assert plan.generation == await nets.db.read(nets.generation)
+    assert len(kicks) == 2
+
+    assert (await nets.db.write(bind)).revision_number == bound.revision_number
+    assert [p.id for p in await nets.db.read(lambda c: nets.ports_of_device(c, "server"))] == [
+        port.id
+    ]
+    freed = await nets.db.write(lambda conn: nets.unbind_port(conn, port.id))
+    assert not freed.bound and freed.mac_address != NIC and freed.fixed_ips == port.fixed_ips
+    (plan,) = await nets.db.read(nets.dhcp_plans)
+    assert plan.hosts == ()
+    for _ in range(2):
+        await nets.db.write(lambda conn: nets.delete_port(conn, port.id))
+    with pytest.raises(Fault) as caught:
+        await nets.db.read(lambda conn: nets.get_port(conn, port.id))
+    assert caught.value.kind == Kind.MISSING
+
+
+async def test_one_mac_once(nets: Networks) -> None:
+    network = await provider(nets)
+    await make_port(nets, network, mac=NIC, host_id="node")
+    other = await make_port(nets, network)
+    with pytest.raises(Fault, match="mac address .* is in use"):
+        await nets.db.write(lambda conn: nets.bind_port(conn, other.id, host_id="n", mac=NIC))
+
+
+async def test_a_rolled_back_change_tells_nobody(nets: Networks) -> None:
+    network = await provider(nets)
+    kicks: list[int] = []
+    nets.on_change(lambda: kicks.append(1))
+    before = await nets.db.read(nets.generation)
+
+    def fail(conn: sa.Connection) -> None:
+        nets.create_port(conn, network_id=network.id, project_id="p")
+        raise RuntimeError("later in the same transaction")
+
+    with pytest.raises(RuntimeError):
+        await nets.db.write(fail)
+    assert not kicks and await nets.db.read(nets.generation) == before
+    assert (await make_port(nets, network)).fixed_ips[0].ip_address == "192.0.2.10"
+
+
+async def test_exhaustion(nets: Networks) -> None:
+    network = await provider(nets)
+    for _ in range(11):
+        await make_port(nets, network)
+    with pytest.raises(Fault) as caught:
+        await make_port(nets, network)
+    assert caught.value.details["type"] == "IpAddressGenerationFailure"
+
+
+async def test_network_data(nets: Networks) -> None:
+    network = await provider(nets)
+    port = await make_port(nets, network)
+    by_dhcp = await nets.db.read(lambda conn: nets.network_data(conn, [port.id]))
+    link = {
+        "id": f"tap{port.id[:11]}",
+        "vif_id": port.id,
+        "type": "phy",
+        "ethernet_mac_address": port.mac_address,
+        "mtu": 1500,
+    }
+    assert by_dhcp["links"] == [link]
+    assert by_dhcp["networks"] == [
+        {"id": "network0", "link": link["id"], "type": "ipv4_dhcp", "network_id": network.id}
+    ]
+    assert by_dhcp["services"] == [{"type": "dns", "address": "192.0.2.53"}]
+    static = await nets.db.read(lambda conn: nets.network_data(conn, [port.id], static=True))
+    (entry,) = static["networks"]
+    assert (entry["type"], entry["ip_address"], entry["netmask"]) == (
+        "ipv4",
+        "192.0.2.10",
+        "255.255.255.0",
+    )
+    assert entry["routes"] == [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2.1"}]
+
+
+async def test_only_wires_of_this_host_get_plans(nets: Networks) -> None:
+    await provider(nets)
+    await nets.db.write(
+        lambda conn: nets.create_network(conn, project_id="p", physical_network="far away")
+    )
+    plans = await nets.db.read(nets.dhcp_plans)
+    assert [plan.name for plan in plans] == ["wire1"]
+    (subnet,) = await nets.db.read(
+        lambda conn: nets.subnets_of(conn, nets.find_network(conn, "provider").id)
+    )
+    await nets.db.write(lambda conn: nets.update_subnet(conn, subnet, {"enable_dhcp": False}))
+    (plan,) = await nets.db.read(nets.dhcp_plans)
+    assert plan.ranges == () and plan.hosts == ()
+    assert replace(plan, generation=0).name == "wire1"
