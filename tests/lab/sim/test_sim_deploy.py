@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from sim_conductor import DIGEST, IMAGE, FakeConductor, Node
 
-from ingot.lab.sim import ALWAYS, AgentOptions, Fleet, PowerState
+from ingot.lab.sim import ALWAYS, AgentOptions, Fleet, Machine, PowerState
 
 pytestmark = pytest.mark.anyio
 
@@ -60,20 +60,31 @@ async def test_inspection_posts_before_lookup(rig) -> None:
         assert whats.index("inspection posted") < whats.index("lookup")
 
 
+async def step_to_agent(conductor: FakeConductor, node: Node, machine: Machine) -> None:
+    node.new_boot("agent")
+    await conductor.reset(node, "On")
+    for label in ("power-on", "post", "pxe", "agent-start"):
+        await machine.step(label)
+    await conductor.next_beat(node)
+
+
 async def test_clean_steps_erase_and_are_recorded(rig) -> None:
-    async with rig() as (fleet, conductor):
+    async with rig(stepped=True) as (fleet, conductor):
         node, machine = only(conductor), fleet.machine("sim-0000")
-        await conductor.boot_agent(node)
+        await step_to_agent(conductor, node, machine)
         step = {"interface": "deploy", "step": "erase_devices_metadata"}
         versions = {"generic_hardware_manager": "1.2"}
         who = {"node": {"uuid": node.uuid}, "ports": []}
         command = await conductor.command(
             node, "clean.execute_clean_step", step=step, clean_version=versions, **who
         )
+        assert command["command_status"] == "RUNNING"
         busy, body = await conductor.ask_agent(
             node, "POST", "/v1/commands/", {"name": "standby.sync", "params": {}}
         )
         assert busy == 409 and body["faultstring"].startswith("Agent is busy: executing command")
+        await machine.step("command")
+        await machine.step("heartbeat-forced")
         done = await conductor.finished(node, command)
         assert done["command_result"] == {"clean_result": None, "clean_step": step}
         assert {act.disk for act in machine.destructive_acts} == {"/dev/sda", "/dev/sdb"}

@@ -23,6 +23,10 @@ class SerialPort:
         for sink in list(self._sinks):
             sink(data)
 
+    @property
+    def listeners(self) -> int:
+        return len(self._sinks)
+
     def text(self) -> str:
         """What was printed lately (at most 16 KiB)."""
         return self._kept.decode(errors="replace")
