@@ -84,6 +84,7 @@ class ClusterDispatcher:
         self._kicked: set[str] = set()
         self._deferring = False
         self._scan = asyncio.Event()
+        self._dropped: set[tuple[str, str]] = set()
 
     # -- life ------------------------------------------------------------------------------------
 

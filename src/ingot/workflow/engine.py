@@ -7,7 +7,6 @@ its dictionaries only say what runs in this process right now.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -28,7 +27,7 @@ from .running import run_undo
 from .saver import Save, Saver, write
 from .tables import AT_ONCE
 from .timing import Estimates
-from .types import Changed, Claim, FaultRecord, Lost, Parked, StepRow, Stopped, Workflow
+from .types import Changed, Claim, FaultRecord, Lost, Parked, Stopped, Workflow
 
 log = logging.getLogger(__name__)
 
@@ -236,7 +235,11 @@ class Engine:
         wake_at = timestamp(moment + timedelta(seconds=left))
         changes = {"owner": None, "wake_at": wake_at, "parked_at": timestamp(moment)}
         shift = moment + timedelta(seconds=left) - (when(row.wake_at) or moment)
-        waiting = [_moved(step, shift) for step in claim.steps.values() if step.ended_at is None]
+        waiting = [
+            store.moved_deadline(step, shift)
+            for step in claim.steps.values()
+            if step.ended_at is None
+        ]
         # A signal that came meanwhile did not wake the operation, because it was ours: look again.
         await self.saver.save_alone(Save(row.id, row.epoch, steps=waiting, changes=changes))
         self.remember_park(row.id, left)
@@ -397,14 +400,14 @@ class Engine:
             parked, wake = when(row["parked_at"]), when(row["wake_at"])
             assert parked is not None
             assert wake is not None
-            wake_at = timestamp(moment + max(wake - parked, timedelta(0)))
+            wake_at = moment + max(wake - parked, timedelta(0))
             await self.db.write(
                 lambda conn, row=row, wake_at=wake_at: store.move_wake(
                     conn,
                     row["id"],
                     row["wake_at"],
                     wake_at=wake_at,
-                    parked_at=timestamp(moment),
+                    parked_at=moment,
                 )
             )
 
@@ -422,10 +425,3 @@ def _duration(op: Op) -> dict[str, Any]:
     if began is None:
         return {}
     return {"duration": max(0.0, (op.clock.now() - began).total_seconds())}
-
-
-def _moved(step: StepRow, shift: timedelta) -> StepRow:
-    until = when(step.deadline_at)
-    if until is None:
-        return step
-    return dataclasses.replace(step, deadline_at=timestamp(until + shift))

@@ -6,9 +6,10 @@ domain first, the operation's row after them.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -404,12 +405,27 @@ def parked_in_future(conn: sa.Connection, moment: str) -> list[Row]:
     return [dict(row) for row in conn.execute(query).mappings()]
 
 
-def move_wake(conn: sa.Connection, op_id: str, old: str, *, wake_at: str, parked_at: str) -> None:
-    conn.execute(
+def move_wake(
+    conn: sa.Connection, op_id: str, old: str, *, wake_at: datetime, parked_at: datetime
+) -> None:
+    """Move a parked operation's time, and the deadline of the step it stands in by the same span."""
+    shift = wake_at - datetime.fromisoformat(old)
+    moved = conn.execute(
         sa.update(operations)
         .where(operations.c.id == op_id, operations.c.owner.is_(None), operations.c.wake_at == old)
-        .values(wake_at=wake_at, parked_at=parked_at)
-    )
+        .values(wake_at=timestamp(wake_at), parked_at=timestamp(parked_at))
+    ).rowcount
+    if not moved:
+        return
+    unfinished = [row for row in list_steps(conn, op_id) if row.ended_at is None]
+    save_steps(conn, [moved_deadline(row, shift) for row in unfinished])
+
+
+def moved_deadline(row: StepRow, shift: timedelta) -> StepRow:
+    if row.deadline_at is None:
+        return row
+    until = datetime.fromisoformat(row.deadline_at) + shift
+    return dataclasses.replace(row, deadline_at=timestamp(until))
 
 
 # -- saves ----------------------------------------------------------------------------------------

@@ -1,0 +1,40 @@
+"""A conductor as a process of its own, to be killed by a test: `conductor.py URL HOST KIND LOG`."""
+
+import asyncio
+import os
+import sys
+import time
+
+from ingot.kit.clock import SystemClock
+from ingot.kit.db import Database
+from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Workflow
+
+
+async def main(url, host, kind, path):
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def note(what, op, step):
+        os.write(log, f"{time.monotonic()} {what} {op.subject} {host} {step}\n".encode())
+
+    async def command(op, step):
+        note("begin", op, step)
+        await asyncio.sleep(0.05)
+        note("end", op, step)
+
+    async def story(op, _input):
+        for number in range(4):
+            name = f"command-{number}"
+            await op.step(name, lambda context, name=name: command(op, name))
+        await op.wait("agent", deadline=60)
+        await op.step("write", lambda context: command(op, "write"))
+
+    db = Database(url)
+    engine = Engine(db, SystemClock(), [Workflow("deploy", None, story)], host, beat=0.5, dead=2)
+    bodies = {"cluster": ClusterDispatcher, "local": LocalDispatcher}
+    await bodies[kind](engine, most=10).start()
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

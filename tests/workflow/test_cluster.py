@@ -1,0 +1,140 @@
+"""Several processes on PostgreSQL: one is killed with kill -9, the other finishes everything."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from ingot.kit.clock import SystemClock
+from ingot.kit.db import Database
+from ingot.workflow import (
+    ClusterDispatcher,
+    Engine,
+    Workflow,
+    live_operations,
+    operation,
+    operations,
+    signal,
+    start,
+)
+from ingot.workflow.tables import steps
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+
+async def until(condition, seconds):
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def conductor(url, host, kind, log):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).parent / "conductor.py"),
+        url,
+        host,
+        kind,
+        str(log),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        assert await process.stdout.readline() == b"ready\n"
+    return process
+
+
+def overlaps(log, killed_at):
+    """Commands given to a machine while another living conductor's command was under way."""
+    under_way, found = {}, []
+    for line in sorted(log.read_text().splitlines(), key=lambda line: float(line.split()[0])):
+        moment, what, subject, host, _step = line.split()
+        if what == "end":
+            under_way.pop((subject, host), None)
+            continue
+        others = [owner for node, owner in under_way if node == subject and owner != host]
+        if any(owner != "a" or float(moment) < killed_at for owner in others):
+            found.append(line)
+        under_way[subject, host] = moment
+    return found
+
+
+@pytest.mark.parametrize("kind", ["cluster", "local"])
+@pytest.mark.timeout(180)
+async def test_kill_9_during_50_operations(postgres_url, kind, tmp_path):
+    log = tmp_path / "commands"
+    db = Database(postgres_url)
+    await db.create_all()
+    processes = [await conductor(postgres_url, host, kind, log) for host in "ab"]
+    try:
+        subjects = [f"node:{number}" for number in range(50)]
+        await db.write(lambda conn: [start(conn, "deploy", one, None) for one in subjects])
+
+        async def under_way():
+            query = sa.select(sa.func.count()).select_from(steps)
+            both = log.exists() and {line.split()[3] for line in log.read_text().splitlines()}
+            enough = await db.read(lambda conn: conn.execute(query).scalar_one()) > 40
+            return enough and both == {"a", "b"}
+
+        await until(under_way, 60)
+        processes[0].kill()
+        await processes[0].wait()
+        killed_at = time.monotonic()
+
+        async def told_and_ended():
+            live = await db.read(live_operations)
+            for subject, row in live.items():
+                if row.waiting_for == "agent" and row.owner is None and row.wake_at:
+                    await db.write(lambda conn, subject=subject: signal(conn, subject, "agent"))
+            return not live
+
+        await until(told_and_ended, 90)
+        print(f"all ended {time.monotonic() - killed_at:.1f} s after kill -9 ({kind})")
+        rows = await db.read(lambda conn: operations(conn, limit=100))
+        assert len(rows) == 50
+        assert {row.state for row in rows} == {"done"}
+        assert max(row.epoch for row in rows) > 2, "nothing was taken over"
+        assert overlaps(log, killed_at) == []
+        after = [line.split() for line in log.read_text().splitlines()]
+        assert sum(1 for _, what, *_ in after if what == "begin") <= 250 + 10
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        await db.close()
+
+
+async def test_api_process_starts_and_signals(postgres_url):
+    """A process without workers hands its work to one that has them."""
+
+    async def story(op, _input):
+        return await op.wait("agent", deadline=60)
+
+    workflow = Workflow("deploy", None, story)
+    worker_db, api_db = Database(postgres_url), Database(postgres_url)
+    await worker_db.create_all()
+    worker = ClusterDispatcher(Engine(worker_db, SystemClock(), [workflow], "worker"))
+    api = ClusterDispatcher(Engine(api_db, SystemClock(), [workflow], "api"), work=False)
+    async with worker, api:
+        op_id = await api_db.write(lambda conn: start(conn, "deploy", "node:1", None))
+
+        async def is_waiting():
+            row = await api_db.read(lambda conn: operation(conn, op_id))
+            return row.state == "waiting"
+
+        await until(is_waiting, 20)
+        began = time.monotonic()
+        await api_db.write(lambda conn: signal(conn, "node:1", "agent", {"x": 1}))
+
+        async def is_done():
+            return not (await api_db.read(lambda conn: operation(conn, op_id))).live
+
+        await until(is_done, 20)
+        print(f"woken and ended in {time.monotonic() - began:.3f} s")
+        row = await api_db.read(lambda conn: operation(conn, op_id))
+        assert (row.state, row.result) == ("done", {"x": 1})
+    await worker_db.close()
+    await api_db.close()
