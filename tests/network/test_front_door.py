@@ -93,7 +93,7 @@ async def test_one_mac_once(nets: Networks) -> None:
     network = await provider(nets)
     await make_port(nets, network, mac=NIC, host_id="node")
     other = await make_port(nets, network)
-    with pytest.raises(Fault, match="mac address .* is in use"):
+    with pytest.raises(Fault, match=r"mac address .* is in use"):
         await nets.db.write(lambda conn: nets.bind_port(conn, other.id, host_id="n", mac=NIC))
 
 
