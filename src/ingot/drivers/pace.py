@@ -9,10 +9,11 @@ computers: many freeze when asked in bursts. A dead one costs only its own calle
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ingot.drivers.faults import Busy, DriverFault, Unreachable
+from ingot.drivers.faults import BadCredentials, Busy, DriverFault, Unreachable
 from ingot.kit.clock import Clock
 
 T = TypeVar("T")
@@ -22,6 +23,9 @@ FIRST_OPEN_SECONDS = 10.0
 LONGEST_OPEN_SECONDS = 120.0
 FIRST_GAP_SECONDS = 0.25
 LONGEST_GAP_SECONDS = 8.0
+# Bursts freeze some controllers; this many calls per second harm none that we know.
+MOST_CALLS_PER_SECOND = 5
+REFUSAL_SECONDS = 60.0
 
 
 class Gate:
@@ -33,6 +37,7 @@ class Gate:
         self._lock = asyncio.Lock()
         self._gap = 0.0
         self._last_end = float("-inf")
+        self._starts: deque[float] = deque(maxlen=MOST_CALLS_PER_SECOND)
         self._failures = 0
         self._open_until: float | None = None
         self._open_for = FIRST_OPEN_SECONDS
@@ -75,9 +80,13 @@ class Gate:
             )
 
     async def _keep_gap(self) -> None:
-        left = self._last_end + self._gap - self._clock.monotonic()
-        if self._gap and left > 0:
+        now = self._clock.monotonic()
+        left = self._last_end + self._gap - now if self._gap else 0.0
+        if len(self._starts) == MOST_CALLS_PER_SECOND:
+            left = max(left, self._starts[0] + 1.0 - now)
+        if left > 0:
             await self._clock.sleep(left)
+        self._starts.append(self._clock.monotonic())
 
     async def _observe(self, call: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -111,6 +120,27 @@ class Gate:
         self._failures = 0
         self._open_until = None
         self._open_for = FIRST_OPEN_SECONDS
+
+
+class Refusals:
+    """Remembers refused credentials for a minute, so that repeated calls lock no account."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: dict[str, tuple[float, BadCredentials]] = {}
+
+    def check(self, key: str) -> None:
+        """Raise the refusal of `key` (device and credentials) if it is fresh."""
+        found = self._known.get(key)
+        if found is None:
+            return
+        until, fault = found
+        if self._clock.monotonic() < until:
+            raise BadCredentials(fault.cause, next_action=fault.next_action)
+        del self._known[key]
+
+    def note(self, key: str, fault: BadCredentials) -> None:
+        self._known[key] = (self._clock.monotonic() + REFUSAL_SECONDS, fault)
 
 
 class Gates:

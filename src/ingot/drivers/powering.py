@@ -2,7 +2,7 @@
 
 Only the reading and the single command differ between protocols. Here: read first, send only what
 is needed, poll until the state is there, tolerate a controller that is silent or busy for a moment,
-send a hard command once more when it seems to have been lost, and say exactly what was done.
+send a hard command again when it seems to have been lost, and say exactly what was done.
 A reboot is off, proved, then on, proved: a reset that did nothing would look the same as one that
 did, so it is not used for it.
 """
@@ -17,9 +17,11 @@ from ingot.drivers.types import PowerOutcome, PowerState, PowerTarget
 from ingot.kit.clock import Clock
 
 DEFAULT_TIMEOUT = 60.0
-FIRST_POLL_SECONDS = 0.2
+FIRST_POLL_SECONDS = 0.4
 LONGEST_POLL_SECONDS = 3.0
-RESEND_AFTER_FRACTION = 0.4
+# A hard command that shows no effect after this share of the time is sent again, at most twice.
+RESEND_AFTER_FRACTION = 0.25
+MOST_SENDS = 3
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,17 @@ class _Attempt:
     async def go(self, leg: PowerTarget) -> None:
         sent_at = await self._send(leg)
         left = self._deadline - sent_at
-        resend_at = sent_at + left * RESEND_AFTER_FRACTION
-        may_resend = leg is not PowerTarget.SOFT_OFF
+        pause = left * RESEND_AFTER_FRACTION
+        resend_at = sent_at + pause
+        sends_left = 0 if leg is PowerTarget.SOFT_OFF else MOST_SENDS - 1
         poll = FIRST_POLL_SECONDS
         while not await self._reached(leg):
             now = self._clock.monotonic()
             if now >= self._deadline:
                 raise self._gave_up(leg)
-            if may_resend and now >= resend_at:
-                may_resend = False
-                await self._send(leg)
+            if sends_left and now >= resend_at:
+                sends_left -= 1
+                resend_at = await self._send(leg) + pause
             await self._clock.sleep(min(poll, max(self._deadline - now, 0.01)))
             poll = min(poll * 1.5, LONGEST_POLL_SECONDS)
 

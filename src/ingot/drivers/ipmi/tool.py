@@ -9,6 +9,7 @@ is remembered per controller.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from ingot.drivers.faults import (
     Unsupported,
 )
 from ingot.drivers.ipmi.probe import answers
+from ingot.drivers.pace import Refusals
 from ingot.drivers.types import Access
 
 CALL_SECONDS = 25.0
@@ -96,6 +98,11 @@ class Target:
         return f"{self.host}:{self.port}"
 
     @property
+    def key(self) -> str:
+        """Changes when any detail changes, so that a corrected password is used at once."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         return (self.password, self.kg_key)
 
@@ -150,13 +157,14 @@ class IpmiTool:
         self._gates = context.gates
         self._suites: dict[str, str] = {}
         self._clock = context.clock
+        self._refusals = Refusals(context.clock)
         self._alive: dict[str, float] = {}
 
     async def run(self, access: Access, *command: str, seconds: float = CALL_SECONDS) -> str:
         """Standard output of one command; a fault with the controller's words otherwise."""
         target = target_of(access)
         gate = self._gates.gate(f"ipmi:{target.address}")
-        return await gate.run(lambda: self._run(target, command, seconds))
+        return await gate.run(lambda: self._patiently(target, command, seconds))
 
     async def raw(self, access: Access, *data: int) -> bytes:
         """Reply bytes (without the completion code) of a raw command: netfn, command, data."""
@@ -167,6 +175,19 @@ class IpmiTool:
         """The cipher suite to use now: the option, what was learned, or the first to try."""
         learned = self._suites.get(target.address)
         return target.cipher_suite or learned or CIPHER_SUITES[0]
+
+    async def _patiently(self, target: Target, command: Sequence[str], seconds: float) -> str:
+        """Refused credentials are tried once more, then remembered: more might lock an account."""
+        self._refusals.check(target.key)
+        try:
+            return await self._run(target, command, seconds)
+        except BadCredentials:
+            await self._clock.sleep(1.0)
+        try:
+            return await self._run(target, command, seconds)
+        except BadCredentials as fault:
+            self._refusals.note(target.key, fault)
+            raise
 
     async def _run(self, target: Target, command: Sequence[str], seconds: float) -> str:
         suites = [self.suite(target)]

@@ -29,6 +29,7 @@ from ingot.drivers.faults import (
     Unreachable,
     Unsupported,
 )
+from ingot.drivers.pace import Refusals
 from ingot.drivers.redfish.words import busy_message, retry_after, words_of
 from ingot.drivers.shape import Json, is_map
 from ingot.drivers.types import Access
@@ -115,6 +116,8 @@ class RedfishClient:
 
     def __init__(self, context: DriverContext) -> None:
         self._gates = context.gates
+        self._clock = context.clock
+        self._refusals = Refusals(context.clock)
         self._http: aiohttp.ClientSession | None = None
         self._logins: dict[str, _Login] = {}
         self._services: dict[str, Service] = {}
@@ -181,6 +184,34 @@ class RedfishClient:
         body: Json | None,
         headers: Mapping[str, str],
     ) -> Reply:
+        self._refusals.check(service.key)
+        try:
+            reply = await self._once(service, method, path, body, headers)
+            if reply.status == 401:
+                # Some services refuse the right password now and then; more tries might lock it.
+                self._logins.pop(service.key, None)
+                await self._clock.sleep(1.0)
+                reply = await self._once(service, method, path, body, headers)
+        except BadCredentials as fault:
+            self._refusals.note(service.key, fault)
+            raise
+        if reply.status < 300:
+            return reply
+        fault = fault_of(service, method, path, reply)
+        if reply.status == 401 and isinstance(fault, BadCredentials):
+            self._logins.pop(service.key, None)
+            self._refusals.note(service.key, fault)
+        raise fault
+
+    async def _once(
+        self,
+        service: Service,
+        method: str,
+        path: str,
+        body: Json | None,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        """The request, with a fresh session if the one we had is no longer known."""
         login = self._logins.get(service.key)
         known = login is not None
         if login is None:
@@ -191,11 +222,7 @@ class RedfishClient:
             self._logins.pop(service.key, None)
             login = await self._login(service)
             reply = await self._send(service, method, path, body, {**headers, **login.headers})
-        if reply.status < 300:
-            return reply
-        if reply.status == 401:
-            self._logins.pop(service.key, None)
-        raise fault_of(service, method, path, reply)
+        return reply
 
     async def _login(self, service: Service) -> _Login:
         login: _Login | None = None
