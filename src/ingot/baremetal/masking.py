@@ -65,10 +65,12 @@ def _mask(key: str, value: object, names: Collection[str]) -> tuple[Any, bool]:
         pairs = {name: _mask(name, item, names) for name, item in inside.items()}
         if any(hidden for _, hidden in pairs.values()):
             return {name: public for name, (public, _) in pairs.items()}, True
-    elif isinstance(value, list):
+        return inside, False
+    if isinstance(value, list):
         items = [_mask("", item, names) for item in cast("list[Any]", value)]
         if any(hidden for _, hidden in items):
             return [public for public, _ in items], True
+        return cast("list[Any]", value), False
     return value, False
 
 
@@ -84,4 +86,4 @@ def _restore(value: object, old: object) -> object:
         items = cast("list[Any]", value)
         if len(items) == len(earlier):
             return [_restore(a, b) for a, b in zip(items, earlier, strict=True)]
-    return value
+    return cast("object", value)

@@ -18,7 +18,7 @@ from ingot.kit import ids
 from ingot.kit.faults import Fault, Forbidden, Invalid, Kind, Missing, Unauthenticated
 from ingot.kit.paging import Page, page
 from ingot.kit.policy import Target
-from ingot.kit.web import Call
+from ingot.kit.web import Call, Reply
 from ingot.kit.wire import decode_body, too_large
 
 if TYPE_CHECKING:
@@ -69,14 +69,19 @@ class Handlers:
     def find(self, conn: sa.Connection, call: Call, ident: str, *rules: str) -> Found:
         """The node behind a uuid or name, if the caller may see it (404) and may do `rules` (403)."""
         found = self._look_up(conn, call, ident)
-        place = self.target(found.owner, found.lessee)
+        place = self.may_see(call, ident, found.owner, found.lessee)
+        for rule in rules:
+            call.require(rule, place)
+        return found
+
+    def may_see(self, call: Call, ident: str, owner: str | None, lessee: str | None) -> Target:
+        """What rules of the node are decided on; Missing for those who may not know of it."""
+        place = self.target(owner, lessee)
         if not call.allows("baremetal:node:get", place):
             if call.caller.anonymous:
                 raise Unauthenticated("The request you have made requires authentication.")
             raise Missing(f"Node {ident} could not be found.")
-        for rule in rules:
-            call.require(rule, place)
-        return found
+        return place
 
     def node(self, conn: sa.Connection, call: Call, ident: str, *rules: str) -> Node:
         """As `find`, with the whole node."""
@@ -84,19 +89,26 @@ class Handlers:
 
     def _look_up(self, conn: sa.Connection, call: Call, ident: str) -> Found:
         columns = sa.select(nodes.c.uuid, nodes.c.owner, nodes.c.lessee)
-        minor = call.version.minor
-        for text in _spellings(ident, minor):
-            if ids.is_uuid(text):
-                row = conn.execute(columns.where(nodes.c.uuid == text)).first()
-            elif minor >= NAMES_SINCE:
-                row = conn.execute(columns.where(nodes.c.name == text)).first()
-            else:
-                row = None
+        for column, text in self.spellings(call, ident):
+            row = conn.execute(columns.where(nodes.c[column] == text)).first()
             if row is not None:
                 return Found(row.uuid, row.owner, row.lessee)
-        if not guards.logical_name(ident, max(minor, 10)):
-            raise Invalid(f"Expected a logical name or UUID but received {ident}.")
-        raise Missing(f"Node {ident} could not be found.")
+        raise self.absent(call, ident)
+
+    def spellings(self, call: Call, ident: str) -> list[tuple[str, str]]:
+        """(column, value) by which a node is looked up; names only where they are known."""
+        minor = call.version.minor
+        texts = _spellings(ident, minor)
+        return [
+            ("uuid" if ids.is_uuid(text) else "name", text)
+            for text in texts
+            if minor >= NAMES_SINCE or ids.is_uuid(text)
+        ]
+
+    def absent(self, call: Call, ident: str) -> Fault:
+        if not guards.logical_name(ident, max(call.version.minor, 10)):
+            return Invalid(f"Expected a logical name or UUID but received {ident}.")
+        return Missing(f"Node {ident} could not be found.")
 
     def listing_project(self, call: Call, kind: str, project: str | None = None) -> str | None:
         """The project to which a list is limited; None for everything."""
@@ -134,6 +146,12 @@ def by(call: Call) -> By:
 
 def location(call: Call, path: str) -> dict[str, str]:
     return {"Location": f"{call.base_url}/v1/{path}"}
+
+
+def accepted(call: Call, path: str = "") -> Reply:
+    """An empty reply; it must not claim to be JSON, since stock clients would try to read it."""
+    more = location(call, path) if path else {}
+    return Reply(headers={"Content-Type": "text/plain", **more})
 
 
 def needs(call: Call, since: int, what: str) -> None:

@@ -10,7 +10,15 @@ import sqlalchemy as sa
 from msgspec import UNSET
 
 from ingot.baremetal import guards, listing, machine, patching, policies, schemas, store, tables
-from ingot.baremetal.api.common import Handlers, PageQuery, by, location, needs, optional_body
+from ingot.baremetal.api.common import (
+    Handlers,
+    PageQuery,
+    accepted,
+    by,
+    location,
+    needs,
+    optional_body,
+)
 from ingot.baremetal.listing import NODE, NODE_BRIEF
 from ingot.baremetal.patching import Change
 from ingot.kit import ids
@@ -138,18 +146,20 @@ class Nodes(Handlers):
         wanted = None
         if query.fields is not None:
             wanted = listing.fields_wanted(query.fields, None, NODE, NODE_BRIEF, call.version)
-        return await self.read(lambda conn: Reply(self._one(conn, call, call.params["id"], wanted)))
+        return await self.read(lambda conn: Reply(self._one(conn, call, wanted)))
 
     def _one(
-        self,
-        conn: sa.Connection,
-        call: Call,
-        ident: str,
-        wanted: tuple[str, ...] | None = None,
-        *rules: str,
+        self, conn: sa.Connection, call: Call, wanted: tuple[str, ...] | None
     ) -> dict[str, Any]:
-        found = self.find(conn, call, ident, *rules)
-        return self._shown(conn, call, found.uuid, wanted)
+        """The node of the path in one query, when the caller may see it."""
+        ident, redaction = call.params["id"], self.redaction(call)
+        shape = listing.node_shape(wanted, call.version)
+        for column, text in self.spellings(call, ident):
+            found = listing.read_node(self.ctx, conn, shape, column, text, redaction, call.base_url)
+            if found is not None:
+                self.may_see(call, ident, found[1], found[2])
+                return found[3]()
+        raise self.absent(call, ident)
 
     def _shown(
         self,
@@ -310,7 +320,7 @@ class Nodes(Handlers):
         def change(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], rule)
             self.bm.set_maintenance(conn, found.uuid, on, reason, by=by(call))
-            return Reply()
+            return accepted(call)
 
         return await self.write(change)
 
@@ -395,8 +405,8 @@ def _last_uuid(found: Sequence[Mapping[str, Any]]) -> str:
     last = found[-1]
     if "uuid" in last:
         return last["uuid"]
-    link = msgspec.json.decode(last["links"])
-    return link[0]["href"].rpartition("/")[2]
+    text = bytes(last["links"]).split(b'"', 4)[3]
+    return text.rpartition(b"/")[2].decode()
 
 
 def _refuse_newer(call: Call, values: Mapping[str, Any]) -> None:

@@ -133,7 +133,7 @@ class Ports(Handlers):
             .join(nodes, nodes.c.uuid == ports.c.node_uuid)
             .where(column == ident)
         ).first()
-        place = self.target(row.owner, row.lessee) if row else {}
+        place = self.target(row.owner if row else None, row.lessee if row else None)
         if row is None or not call.allows("baremetal:node:get", place):
             raise Missing(f"Port {ident} could not be found.")
         call.require(rule, place)

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.baremetal import listing, machine, schemas, tables, vifs
-from ingot.baremetal.api.common import Handlers, PageQuery, by, location, needs
+from ingot.baremetal.api.common import Handlers, PageQuery, accepted, by, needs
 from ingot.baremetal.verbs import Extras, free
 from ingot.drivers.types import Access, BootDevice
 from ingot.kit.db import raw_json
@@ -63,7 +63,7 @@ class States(Handlers):
         def change(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], "baremetal:node:set_power_state")
             self.bm.power(conn, found.uuid, body.target, timeout, by=by(call))
-            return Reply(headers=location(call, f"nodes/{call.params['id']}/states"))
+            return accepted(call, f"nodes/{call.params['id']}/states")
 
         return await self.write(change)
 
@@ -87,7 +87,7 @@ class States(Handlers):
             else:
                 extras = Extras()
             self.bm.provision(conn, node.uuid, body.target, extras, by(call))
-            return Reply(headers=location(call, f"nodes/{call.params['id']}/states"))
+            return accepted(call, f"nodes/{call.params['id']}/states")
 
         return await self.write(change)
 
