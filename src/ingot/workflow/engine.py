@@ -169,9 +169,9 @@ class Engine:
 
     async def abandoned(self) -> list[store.Row]:
         """Operations that this incarnation owns without working on them: their task died."""
-        mine = await self.db.read(lambda conn: store.owned(conn, self.me))
+        mine = await self.saver.read(lambda conn: store.owned(conn, self.me))
         ids = [op_id for op_id in mine if op_id not in self._tasks]
-        return await self.db.read(lambda conn: store.rows_of(conn, ids)) if ids else []
+        return await self.saver.read(lambda conn: store.rows_of(conn, ids)) if ids else []
 
     async def advance(self, op_id: str) -> bool:
         """Claim one operation and run it until it parks or ends; False when it could not be claimed."""
@@ -387,7 +387,9 @@ class Engine:
         """Tell running operations of aborts that were asked for."""
         if not self.running:
             return
-        for op_id, reason in (await self.db.read(lambda conn: store.owned(conn, self.me))).items():
+        for op_id, reason in (
+            await self.saver.read(lambda conn: store.owned(conn, self.me))
+        ).items():
             op = self.running.get(op_id)
             if reason is not None and op is not None:
                 op.ask_abort(reason)
@@ -396,7 +398,7 @@ class Engine:
         """The wall clock jumped back: waits must not last longer than they should."""
         moment = self.clock.now()
         limit = timestamp(moment + timedelta(seconds=5))
-        for row in await self.db.read(lambda conn: store.parked_in_future(conn, limit)):
+        for row in await self.saver.read(lambda conn: store.parked_in_future(conn, limit)):
             parked, wake = when(row["parked_at"]), when(row["wake_at"])
             assert parked is not None
             assert wake is not None

@@ -121,7 +121,7 @@ class LocalDispatcher:
             return self._scan  # the end of any advance wakes us
         moment = self.engine.clock.now()
         groups = self.engine.groups
-        wake = await self.engine.db.read(lambda conn: store.next_wake(conn, groups))
+        wake = await self.engine.saver.read(lambda conn: store.next_wake(conn, groups))
         due = wake is not None and wake <= timestamp(moment)
         if due or self._scan_now:
             self._scan_now = False

@@ -207,6 +207,9 @@ class Op:
         await self.reach("before", record)
         payload = await waiter.settle(record, remaining)
         if payload is None:
+            if remaining <= 0 and self._abort is not None:
+                await self.fail_step(record, self.aborted())
+                raise self.aborted()
             if remaining <= 0:
                 wanted = what or f"signal '{signal}'"
                 fault = TimedOut(
@@ -388,7 +391,9 @@ class Op:
         try:
             return await self._engine.saver.write(run)
         except Exception:
-            held = await self._engine.db.read(lambda conn: store.fence(conn, {self.id: self.epoch}))
+            held = await self._engine.saver.read(
+                lambda conn: store.fence(conn, {self.id: self.epoch})
+            )
             if self.id not in held:
                 raise Lost from None
             raise
