@@ -8,6 +8,8 @@ types       shapes for authors and callers
 tables      operations, steps, signals, conductors
 store       all SQL
 op          what an author holds in hand
+running     one step or undo from its first attempt to its end
+waiting     one wait for a signal
 engine      claims, tells, ends, keeps the lease
 saver       many saves in few commits
 timing      deadlines, learned and kept
