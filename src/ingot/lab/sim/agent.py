@@ -6,7 +6,8 @@ own token means lock-down), automatic TLS from 1.68 on, a heartbeat after 0.3 to
 time-out, another 5 to 10 s after a failed one, and at most 5 s after a command has ended.
 Intervals are simulated time, except the regular heartbeat, which has its own speed.
 
-Left out: mDNS, VLAN interfaces, LLDP, the poll extension, containers, bootc.
+Left out: mDNS, VLAN interfaces, LLDP, containers, bootc; of the poll extension there is only
+get_hardware_info.
 """
 
 from __future__ import annotations
