@@ -90,6 +90,8 @@ def _boot(boot: DhcpBoot, listen: str, folder: Path) -> list[str]:
         "dhcp-match=set:ipxe,175",
         "dhcp-userclass=set:ipxe,iPXE",
         f"dhcp-boot=tag:ipxe,{boot.script_url},,{listen}",
+        # iPXE's own option "no-pxedhcp": saves the 3 s in which it waits for a proxy's offer.
+        "dhcp-option-force=tag:ipxe,encap:175,176,1b",
     ]
     for number, kind in ARCHITECTURES.items():
         if kind in boot.loaders:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingot.hostd.advertiser import Advertiser
 from ingot.hostd.dnsmasq import checks
 from ingot.hostd.dnsmasq.config import host_file, render
 from ingot.hostd.dnsmasq.release import release
@@ -63,6 +64,7 @@ class Server:
         self._clock = clock
         self._on_event = on_event
         self._plan: DhcpPlan | None = None
+        self._advertiser: Advertiser | None = None
         self._config = ""
         self._hosts: dict[str, DhcpHost] = {}
         self._by_ip: dict[str, str] = {}
@@ -132,6 +134,7 @@ class Server:
         """End the server; it answers nobody then."""
         async with self._changing:
             await self._stop()
+            self._advertise(None)
             self._config = ""
 
     # -- files -----------------------------------------------------------------------------------
@@ -185,6 +188,7 @@ class Server:
             await asyncio.to_thread(self._write_config, plan, config)
             await self._run()
             self._config = config
+            self._advertise(plan)
 
     async def _run(self) -> None:
         """Start the process and wait until it says that it serves."""
@@ -259,6 +263,15 @@ class Server:
                 self._fault = fault.sentence()
                 self._process = process
                 _log.warning("dnsmasq can't start", wire=self.name, fault=self._fault)
+
+    def _advertise(self, plan: DhcpPlan | None) -> None:
+        """Keep booting machines from waiting for an IPv6 router; None: no more."""
+        if self._advertiser is not None:
+            self._advertiser.close()
+            self._advertiser = None
+        if plan is not None and plan.boot is not None:
+            self._advertiser = Advertiser(plan.interface)
+            self._advertiser.open()
 
     # -- waiting for dnsmasq ---------------------------------------------------------------------
 

@@ -52,12 +52,10 @@ def understand(line: str) -> Word | None:
         return Word(what, _plain(text), found["mac"], found["ip"], found["xid"])
     if found := _FILE.match(text):
         return Word("boot file", _plain(text), xid=found["xid"], file=found["file"])
-    if found := _SENT.match(text):
-        return Word("sent", text, ip=found["ip"], file=found["file"])
-    if found := _ABSENT.match(text):
-        return Word("not found", text, ip=found["ip"], file=found["file"])
-    if found := _FAILED.match(text):
-        return Word("failed", text, ip=found["ip"], file=found["file"])
+    for what, pattern in (("sent", _SENT), ("not found", _ABSENT), ("failed", _FAILED)):
+        if found := pattern.match(text):
+            file = found["file"].rsplit("/", 1)[-1]
+            return Word(what, text.replace(found["file"], file), ip=found["ip"], file=file)
     if found := _READ.match(text):
         return Word("read", text, file=found["file"])
     if text.startswith("started, version"):
