@@ -33,11 +33,14 @@ RESEND_SECONDS = 1
 RESENDS = 4
 CIPHER_SUITES = ("17", "3")
 LONGEST_OUTPUT = 1 << 20
+LOG_IN_TRIES = 3
 # A controller that answered within this time is not probed before a call.
 KNOWN_ALIVE_SECONDS = 60.0
 
 # Our reading of ipmitool's words; compared in lower case, the first match counts.
 MEANINGS: tuple[tuple[str, type[DriverFault]], ...] = (
+    # It answered the open request before: alive, but too busy to go on.
+    ("no response from rakp", Busy),
     ("unauthorized name", BadCredentials),
     ("invalid user name", BadCredentials),
     ("hmac is invalid", BadCredentials),
@@ -177,12 +180,16 @@ class IpmiTool:
         return target.cipher_suite or learned or CIPHER_SUITES[0]
 
     async def _patiently(self, target: Target, command: Sequence[str], seconds: float) -> str:
-        """Refused credentials are tried once more, then remembered: more might lock an account."""
+        """Refused credentials are tried again, as some controllers refuse right ones at times.
+
+        Then the refusal is remembered for a while: more tries might lock the account.
+        """
         self._refusals.check(target.key)
-        try:
-            return await self._run(target, command, seconds)
-        except BadCredentials:
-            await self._clock.sleep(1.0)
+        for _ in range(LOG_IN_TRIES - 1):
+            try:
+                return await self._run(target, command, seconds)
+            except BadCredentials:
+                await self._clock.sleep(1.0)
         try:
             return await self._run(target, command, seconds)
         except BadCredentials as fault:

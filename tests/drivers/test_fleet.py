@@ -1,0 +1,115 @@
+"""The drivers against the simulated fleet: healthy machines conform, misbehaving ones are named."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from ingot.drivers import DriverContext, Registry, build_registry
+from ingot.drivers.faults import BadCredentials, Busy, Refused
+from ingot.drivers.testing import Bench, check_all
+from ingot.drivers.types import Access, Identity, PowerState, PowerTarget
+from ingot.kit.clock import SystemClock
+from ingot.lab.sim import Fleet, FleetOptions
+
+pytestmark = pytest.mark.anyio
+
+DEAD = {
+    "redfish": {"redfish_address": "http://127.0.0.1:9"},
+    "ipmi": {"ipmi_address": "127.0.0.1", "ipmi_port": 9},
+}
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[Fleet]:
+    async with Fleet(FleetOptions(count=2, seed=5, speed=50)) as running:
+        yield running
+
+
+@pytest.fixture
+async def registry() -> AsyncIterator[Registry]:
+    made = build_registry(DriverContext(SystemClock()))
+    yield made
+    await made.aclose()
+
+
+def node_of(fleet: Fleet, driver: str) -> tuple[str, dict[str, Any]]:
+    for name in fleet.machines:
+        node = fleet.enrolment(name)["nodes"][0]
+        if node["driver"] == driver:
+            return name, node["driver_info"]
+    raise AssertionError(f"no {driver} machine in the fleet")
+
+
+def access_of(registry: Registry, fleet: Fleet, driver: str) -> tuple[str, Access]:
+    name, info = node_of(fleet, driver)
+    return name, registry.access(driver, info, key=name)
+
+
+@pytest.mark.parametrize("driver", ["redfish", "ipmi"])
+async def test_healthy_machines_conform(registry: Registry, fleet: Fleet, driver: str) -> None:
+    name, info = node_of(fleet, driver)
+    machine = fleet.machine(name)
+
+    await check_all(
+        Bench(
+            registry=registry,
+            driver=driver,
+            driver_info=info,
+            wrong_password={f"{driver}_password": "not-this-one"},
+            dead=dict(DEAD[driver]),
+            secrets=(fleet.options.password,),
+            identity=Identity(uuid=machine.identity.uuid),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("driver", "kind"),
+    [
+        ("redfish", "power-on-ignored-once"),
+        ("redfish", "refuses-login-at-first"),
+        ("redfish", "busy-at-random"),
+        ("ipmi", "power-on-ignored-once"),
+        ("ipmi", "refuses-login-at-first"),
+        # busy-at-random over IPMI: each lost answer costs ipmitool seconds; too slow for here.
+    ],
+)
+async def test_passing_trouble_is_passed(
+    registry: Registry, fleet: Fleet, driver: str, kind: str
+) -> None:
+    name, access = access_of(registry, fleet, driver)
+    fleet.inject(name, kind)
+    for target in (PowerTarget.ON, PowerTarget.REBOOT, PowerTarget.OFF):
+        outcome = await until_done(registry, access, target)
+        assert outcome is target.final
+
+
+async def until_done(registry: Registry, access: Access, target: PowerTarget) -> PowerState:
+    """As a workflow does: a busy controller is asked again, at most ten times."""
+    for _ in range(10):
+        try:
+            return (await registry.power(access.driver).set(access, target, 12)).after
+        except Busy:
+            continue
+    raise AssertionError("busy ten times in a row")
+
+
+@pytest.mark.parametrize("driver", ["redfish", "ipmi"])
+async def test_a_liar_is_named(registry: Registry, fleet: Fleet, driver: str) -> None:
+    name, access = access_of(registry, fleet, driver)
+    fleet.inject(name, "lies-on")
+    with pytest.raises(Refused, match="still power on"):
+        await registry.power(driver).set(access, PowerTarget.OFF, 3)
+
+
+@pytest.mark.parametrize("driver", ["redfish", "ipmi"])
+async def test_wrong_log_ins_lock_no_account(registry: Registry, fleet: Fleet, driver: str) -> None:
+    name, info = node_of(fleet, driver)
+    fleet.inject(name, {"lockout_after": 5, "lockout_seconds": 300.0})
+    wrong = registry.access(driver, {**info, f"{driver}_password": "nope"}, key=name)
+    for _ in range(6):
+        with pytest.raises(BadCredentials):
+            await registry.power(driver).get(wrong)
+    right = registry.access(driver, info, key=name)
+    assert await registry.power(driver).get(right) is PowerState.OFF
