@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -80,9 +81,22 @@ def provisioning_operations(images: Images) -> list[Operation]:
     """Content by deploy URL. The token is the right; there is nobody to authenticate."""
 
     async def fetch(call: Call) -> Reply:
-        return await _send(call, images, await images.by_ticket(call.params["token"]))
+        token = call.params["token"]
+        reply = await _send(call, images, await images.by_ticket(token))
+        if reply.stream is not None:
+            reply.stream = _counted(images, token, reply.stream)
+        return reply
 
     return [Operation("GET", "/images/{token}", fetch, rule=None, title="Fetch a deploy image")]
+
+
+async def _counted(
+    images: Images, token: str, chunks: AsyncIterator[bytes]
+) -> AsyncGenerator[bytes, None]:
+    """The chunks, counted as they go out: a deploy's progress is what its machine has fetched."""
+    async for chunk in chunks:
+        images.count_sent(token, len(chunk))
+        yield chunk
 
 
 # -- documents ---------------------------------------------------------------------------------

@@ -194,18 +194,18 @@ class _Writer:
         self._md5.update(data)
         self._sha256.update(data)
         self._sha512.update(data)
-        self._write_sparse(memoryview(data))
+        self._write_sparse(data)
         self._size += len(data)
 
-    def _write_sparse(self, data: memoryview) -> None:
+    def _write_sparse(self, data: bytes) -> None:
         """Write runs that are not zero; holes cost no space."""
-        start = 0
+        whole, start = memoryview(data), 0
         for at in range(0, len(data), _PIECE):
             piece = data[at : at + _PIECE]
-            if piece == _ZEROS[: len(piece)]:
-                self._put(data[start:at], self._size + start)
+            if piece == (_ZEROS if len(piece) == _PIECE else _ZEROS[: len(piece)]):
+                self._put(whole[start:at], self._size + start)
                 start = at + len(piece)
-        self._put(data[start:], self._size + start)
+        self._put(whole[start:], self._size + start)
 
     def _put(self, data: memoryview, offset: int) -> None:
         while data:

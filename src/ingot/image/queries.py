@@ -104,7 +104,7 @@ def _values(text: str) -> list[str]:
     if not text.startswith("in:"):
         return [text]
     try:
-        return next(csv.reader([text[3:]], strict=True), [])
+        return next(csv.reader([text[3:]], strict=True), list[str]())
     except csv.Error:
         raise Invalid(f"Invalid filter value {text!r}: the quotes do not match.") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -63,6 +63,7 @@ class Images:
             settings.state_dir / "images", settings.most_bytes, settings.reserve_bytes
         )
         self._key = DeployKey(settings.state_dir / "deploy-url-key")
+        self._sent: dict[str, int] = {}
         self._converting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def start(self) -> None:
@@ -135,6 +136,17 @@ class Images:
         ends = self.clock.now() + timedelta(seconds=ttl_seconds)
         token = self._key.sign(Ticket(image_id, raw), ends)
         return f"{self.settings.deploy_base_url.rstrip('/')}/images/{token}"
+
+    def sent(self, url: str) -> Callable[[], int]:
+        """How many bytes this process has sent for a deploy URL, now and later."""
+        token = url.rpartition("/")[2]
+        return lambda: self._sent.get(token, 0)
+
+    def count_sent(self, token: str, octets: int) -> None:
+        """Told by the provisioning listener, chunk by chunk; the oldest URLs are forgotten."""
+        while len(self._sent) > 10_000:
+            self._sent.pop(next(iter(self._sent)))
+        self._sent[token] = self._sent.get(token, 0) + octets
 
     def service(self, authenticator: Authenticator, prefix: str = "/image") -> Service:
         """The Image API v2 as a service."""
@@ -252,7 +264,7 @@ class Images:
             if not store.move(conn, image_id, before, after, stamped):
                 row = store.get(conn, image_id)
                 if row is None:
-                    raise Missing(f"Image {image_id} was deleted meanwhile.", kind=Kind.GONE)
+                    raise _deleted(image_id)
                 raise Conflict(
                     f"Image status transition from {row['status']} to {after} is not allowed"
                 )
@@ -262,8 +274,11 @@ class Images:
     async def _finish(self, row: Row, received: Path, content: Content, before: str) -> None:
         """Inspect received content and put it in place."""
         image_id = row["id"]
-        virtual_size = await self.blobs.run(lambda: inspect(received, row["disk_format"]))
-        await self.blobs.run(lambda: self.blobs.keep(received, image_id))
+        try:
+            virtual_size = await self.blobs.run(lambda: inspect(received, row["disk_format"]))
+            await self.blobs.run(lambda: self.blobs.keep(received, image_id))
+        except FileNotFoundError:
+            raise _deleted(image_id) from None
         facts: Row = {
             "size": content.size,
             "virtual_size": virtual_size,
@@ -380,6 +395,11 @@ def as_image(row: Row) -> Image:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
+
+
+def _deleted(image_id: str) -> Missing:
+    """For content that comes in for an image which has gone meanwhile."""
+    return Missing(f"Image {image_id} was deleted meanwhile.", kind=Kind.GONE)
 
 
 def _ready_for_content(row: Row) -> None:

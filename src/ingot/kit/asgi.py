@@ -35,7 +35,7 @@ _GONE = "ingot.client_gone"
 _DRAIN_SECONDS = 10.0
 
 
-class _Framework(falcon.asgi.App):
+class _Framework(falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]):
     """The framework's application, which also notes that a client has gone."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
