@@ -159,6 +159,10 @@ def follow_up(ctx: Context, conn: sa.Connection, node_uuid: str) -> str | None:
     return provision(ctx, conn, node_uuid, row.verb, Extras(**from_json(row.extras)), by)
 
 
+def forget_follow_up(conn: sa.Connection, node_uuid: str) -> None:
+    conn.execute(sa.delete(node_followups).where(node_followups.c.node_uuid == node_uuid))
+
+
 def followers(conn: sa.Connection) -> tuple[str, ...]:
     """Nodes with a verb that waits and no operation any more."""
     waiting = conn.execute(sa.select(node_followups.c.node_uuid)).scalars().all()
@@ -197,7 +201,7 @@ def _delete_after(
     ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras, by: By
 ) -> None:
     """End the operation that waits, and delete as soon as it has ended."""
-    conn.execute(sa.delete(node_followups).where(node_followups.c.node_uuid == node.uuid))
+    forget_follow_up(conn, node.uuid)
     conn.execute(
         node_followups.insert().values(
             node_uuid=node.uuid,
