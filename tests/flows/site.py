@@ -19,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from ingot.baremetal import Baremetal
+from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.workflows import ImageFacts, Room, Timing, workflows
@@ -33,9 +34,10 @@ from ingot.kit.faults import Missing
 from ingot.kit.policy import Policy
 from ingot.kit.vault import Vault
 from ingot.kit.versions import Microversions, Version
-from ingot.kit.web import Service
+from ingot.kit.web import Operation, Service
 from ingot.lab.sim import Fleet, FleetOptions, Timings
-from ingot.workflow import Engine, LocalDispatcher, live_operation, operations, steps
+from ingot.workflow import Engine, LocalDispatcher, live_operation, steps
+from ingot.workflow import operations as operations_of
 
 VERSIONS = Microversions(
     "baremetal", Version(1, 1), Version(1, 115), Version(1, 1), "X-OpenStack-Ironic-API-Version"
@@ -63,17 +65,6 @@ class NoNetworks:
 
     def unplug_vif(self, *_: Any) -> None:
         return None
-
-
-def discovery(_call: object) -> dict[str, Any]:
-    version = {
-        "id": "v1",
-        "links": [],
-        "status": "CURRENT",
-        "min_version": "1.1",
-        "version": "1.115",
-    }
-    return {"name": "ingot", "description": "", "versions": [version], "default_version": version}
 
 
 @dataclass
@@ -136,7 +127,7 @@ class Site:
 
     async def story(self, uuid: str) -> str:
         def query(conn: Any) -> str:
-            found = operations(conn, f"node:{uuid}", limit=1)
+            found = operations_of(conn, f"node:{uuid}", limit=1)
             told = steps(conn, found[0].id) if found else []
             lines = [
                 f"{step.label}: {step.state} {step.fault.text if step.fault else ''}"
@@ -208,12 +199,25 @@ async def site(
         files = RamdiskFiles(
             {"kernel": base / "kernel", "ramdisk": base / "ramdisk", "image.raw": image}
         )
-        api = RamdiskApi(room, files, discovery)
+        api = RamdiskApi(room, files)
+        baremetal = Baremetal(db, clock, vault, registry, None, "conductor-1")
+        roots = Roots(baremetal)
+        operations = [
+            Operation("GET", "/", roots.root, rule=None),
+            Operation("GET", "/v1", roots.v1, rule=None),
+            *api.operations(),
+        ]
+        baremetal = Baremetal(db, clock, vault, registry, None, "conductor-1")
+        roots = Roots(baremetal)
+        operations = [
+            Operation("GET", "/", roots.root, rule=None),
+            Operation("GET", "/v1", roots.v1, rule=None),
+            *api.operations(),
+        ]
         service = Service(
-            "ramdisk", "", api.operations(), plain_envelope, Policy({}), versions=VERSIONS
+            "ramdisk", "", operations, plain_envelope, Policy({}), versions=VERSIONS
         )
         engine = Engine(db, clock, workflows(room), "conductor-1")
-        baremetal = Baremetal(db, clock, vault, registry, None, "conductor-1")
         options = FleetOptions(
             count=count, speed=speed, boot_url=url, timings=Timings(), **fleet_options
         )

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ingot.baremetal.types import Node, Port
-from ingot.kit.faults import Failed, Fault, Kind
+from ingot.baremetal.workflows.room import ImageFacts
+from ingot.image import Images as ImageRoom
+from ingot.kit.faults import Failed, Fault, Invalid, Kind
 from ingot.network import Networks as NetworkRoom
 
 #: device_owner of the addresses that machines have while the agent runs, as upstream writes it.
@@ -19,12 +21,54 @@ OURS = "baremetal:none"
 
 
 @dataclass(frozen=True)
+class OwnImages:
+    """Images from the image room, as raw disks: the agent streams them to the disk while they come."""
+
+    room: ImageRoom
+
+    async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
+        image = await self.room.get(ident)
+        if image.status != "active":
+            raise Invalid(
+                f"Image {image.name or image.id} is {image.status}, so it cannot be deployed.",
+                next_action="Upload its content first.",
+            )
+        if image.disk_format not in ("raw", "qcow2"):
+            raise Invalid(
+                f"Image {image.name or image.id} has disk_format {image.disk_format}; only raw and "
+                "qcow2 whole-disk images can be deployed.",
+            )
+        raw = await self.room.raw_view(image.id)
+        url = self.room.deploy_url(image.id, ttl, raw=True)
+        return ImageFacts(
+            id=image.id,
+            url=url,
+            disk_format="raw",
+            hash_algo="sha512",
+            hash_value=raw.sha512,
+            size=raw.size,
+            sent=self.room.sent(url),
+        )
+
+
+@dataclass
 class OwnNetworks:
-    """Addresses from the network room. provisioning: name of the network on which agents run."""
+    """Addresses from the network room.
+
+    provisioning: name of the network on which agents run. project_id: owner of our ports there; known
+    once identity has been bootstrapped. has_wires: whether we give DHCP at all; where others do, the
+    machines get their addresses from them and only VIFs are bound.
+    """
 
     room: NetworkRoom
     provisioning: str
     project_id: str
+    has_wires: bool = True
+
+    def physical_networks(self, conn: sa.Connection, vif: str) -> frozenset[str]:
+        """Where a network port can live."""
+        network = self.room.get_network(conn, self.room.get_port(conn, vif).network_id)
+        return frozenset({network.physical_network} if network.physical_network else ())
 
     def plug_provisioning(
         self, conn: sa.Connection, node: Node, port: Port, vif: str | None
@@ -32,6 +76,8 @@ class OwnNetworks:
         """The instance's own address where there is one (flat networks), else one of ours."""
         if vif is not None:
             self.plug_vif(conn, node, port, vif)
+            return None
+        if not self.has_wires:
             return None
         for known in self.room.ports_of_device(conn, node.uuid):
             if known.device_owner == OURS and known.mac_address == port.address:

@@ -124,6 +124,7 @@ class Database:
         self._local = threading.local()
         self._open: list[sa.Connection] = []
         self._guard = threading.Lock()
+        self._writing: set[asyncio.Task[Any]] = set()
         if self.is_sqlite:
             self._sqlite = sa.create_engine(
                 url, poolclass=sa.NullPool, connect_args={"check_same_thread": False}
@@ -156,20 +157,29 @@ class Database:
     async def write(self, change: Transaction[T]) -> T:
         """Run a transaction; its return value comes back after the commit.
 
-        An exception rolls everything back and is raised here.
+        An exception rolls everything back and is raised here. A caller who goes away (is cancelled) does
+        not stop a transaction that has begun, and what was to follow its commit follows.
         """
+        task = asyncio.ensure_future(self._write_and_tell(change))
+        self._writing.add(task)
+        task.add_done_callback(self._written)
+        return await asyncio.shield(task)
+
+    async def _write_and_tell(self, change: Transaction[T]) -> T:
         if self._postgres is not None:
             async with self._postgres.begin() as conn:
                 result, actions = await conn.run_sync(self._collect, change)
         else:
             loop = asyncio.get_running_loop()
-            # Shielded: a caller who went away must not leave a committed change unannounced.
-            result, actions = await asyncio.shield(
-                loop.run_in_executor(self._writer, self._write, change)
-            )
+            result, actions = await loop.run_in_executor(self._writer, self._write, change)
         for action in actions:
             action()
         return result
+
+    def _written(self, task: asyncio.Task[Any]) -> None:
+        self._writing.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has seen it; nobody else needs a warning
 
     # -- life --------------------------------------------------------------------------------
 

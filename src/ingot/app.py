@@ -1,0 +1,482 @@
+"""The only place that constructs: settings, database, drivers, hosts, rooms, listeners, workers.
+
+`run_serve` is `ingot serve`. Everything else asks nobody for its collaborators; they are given here, in
+the order of the floors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import prometheus_client
+import uvicorn
+
+from ingot.baremetal import Baremetal
+from ingot.baremetal import Settings as BaremetalSettings
+from ingot.baremetal.api.others import Roots
+from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.doors import OwnImages, OwnNetworks
+from ingot.baremetal.loops import FollowUps, PowerSync
+from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
+from ingot.baremetal.workflows import Room, Timing
+from ingot.baremetal.workflows import workflows as baremetal_workflows
+from ingot.drivers.agent.client import AgentClient
+from ingot.drivers.context import DriverContext
+from ingot.drivers.hardware import build_registry
+from ingot.hostd.dnsmasq import Dnsmasq
+from ingot.hostd.namespace import enter_namespace
+from ingot.identity import CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
+from ingot.image import Images, ImageSettings
+from ingot.kit import events, log
+from ingot.kit.asgi import WebApp, plain_envelope
+from ingot.kit.clock import SystemClock
+from ingot.kit.db import Database
+from ingot.kit.events import EventHub
+from ingot.kit.faults import Fault
+from ingot.kit.policy import Policy
+from ingot.kit.vault import Vault
+from ingot.kit.web import Call, Operation, Reply, Service
+from ingot.migrations import migrate, revisions
+from ingot.network import Networks, ProvisioningWire
+from ingot.network import Settings as NetworkSettings
+from ingot.network.loops import DhcpLoop
+from ingot.settings import Settings, load, parse_listen
+from ingot.workflow import Engine, LocalDispatcher, Loop
+from ingot.workflow.api import Timeline
+
+_log = log.get("app")
+_CATALOG = (
+    CatalogEntry("baremetal", "ironic", "/baremetal", "Bare Metal (Ingot)"),
+    CatalogEntry("image", "glance", "/image", "Image (Ingot)"),
+    CatalogEntry("network", "neutron", "/network", "Networking (Ingot)"),
+)
+_REQUESTS = prometheus_client.Histogram(
+    "ingot_request_seconds", "Time per request.", ("service", "path", "method", "status")
+)
+
+
+class App:
+    """The whole cloud of one process, constructed; `open` starts what works in the background."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        state = settings.state_dir
+        state.mkdir(parents=True, exist_ok=True)
+        url = settings.database or f"sqlite:///{state / 'ingot.db'}"
+        self.db = Database(url)
+        self.vault = Vault.at(state / "vault.key")
+        self.hub = EventHub(self.db, self.clock)
+        self.identity = self._identity()
+        self.images = Images(
+            self.db,
+            self.clock,
+            ImageSettings(
+                state_dir=state,
+                deploy_base_url=self.boot_url,
+                host=settings.hostname,
+            ),
+        )
+        self.networks = Networks(self.db, self.clock, NetworkSettings(wires=self._wires()))
+        self.registry = build_registry(
+            DriverContext(self.clock, run_dir=_private(state / "run")),
+            enabled_hardware_types=settings.baremetal.hardware_types or None,
+            enabled_interfaces=settings.baremetal.interfaces or None,
+        )
+        self.agents = AgentClient(self.clock)
+        self.provisioning = OwnNetworks(
+            self.networks, settings.provisioning.network, "", has_wires=bool(self._wires())
+        )
+        self.baremetal = Baremetal(
+            self.db,
+            self.clock,
+            self.vault,
+            self.registry,
+            self.provisioning,
+            settings.hostname,
+            BaremetalSettings(power_sync_interval=settings.baremetal.power_sync_seconds),
+        )
+        self.room = self._room()
+        self.engine = Engine(
+            self.db,
+            self.clock,
+            baremetal_workflows(self.room),
+            settings.hostname,
+            groups=(settings.group,),
+            roles=settings.roles,
+            info={"drivers": list(self.registry.hardware_types())},
+        )
+        self.ramdisk = RamdiskApi(
+            self.room,
+            RamdiskFiles(self._boot_files()),
+            require_tls=settings.baremetal.require_agent_tls,
+        )
+        self.timeline = Timeline(self.db, self.hub)
+        self._stack = contextlib.AsyncExitStack()
+
+    # -- parts -------------------------------------------------------------------------------
+
+    @property
+    def boot_url(self) -> str:
+        """The provisioning listener as booting machines reach it; "" when there is none."""
+        own = self.settings.provisioning
+        return own.url.rstrip("/") or (f"http://{own.listen}" if own.listen else "")
+
+    def _identity(self) -> Identity:
+        settings = self.settings
+        own = IdentitySettings(
+            state_dir=settings.state_dir,
+            token_seconds=settings.identity.token_seconds,
+            password_cost=settings.identity.password_cost,
+            public_url=settings.public_url or None,
+            region=settings.identity.region,
+        )
+        return Identity(self.db, self.clock, own, _CATALOG)
+
+    def _wires(self) -> dict[str, ProvisioningWire]:
+        own = self.settings.provisioning
+        if not (own.dhcp and own.interface and own.listen):
+            return {}
+        address, _ = parse_listen(own.listen)
+        return {own.physical_network: ProvisioningWire(own.interface, address, self.boot_url)}
+
+    def _boot_files(self) -> dict[str, Path]:
+        own = self.settings.ramdisk
+        found = {"agent.kernel": own.kernel, "agent.initramfs": own.initramfs}
+        return {name: Path(path) for name, path in found.items() if path}
+
+    def _room(self) -> Room:
+        settings, base = self.settings, self.boot_url
+        has_agent = bool(settings.ramdisk.kernel and settings.ramdisk.initramfs)
+        files = ("agent.kernel", "agent.initramfs") if has_agent else ("", "")
+        deadlines = settings.deadlines
+        return Room(
+            db=self.db,
+            clock=self.clock,
+            vault=self.vault,
+            registry=self.registry,
+            images=OwnImages(self.images),
+            networks=self.provisioning,
+            agents=self.agents,
+            urls=BootUrls(
+                base,
+                *(f"{base}/files/{name}" if name else "" for name in files),
+                params=settings.ramdisk.params,
+            ),
+            host=settings.hostname,
+            timing=Timing(
+                agent=deadlines.agent,
+                inspection=deadlines.inspection,
+                write=deadlines.write,
+                clean_step=deadlines.clean_step,
+                power=deadlines.power,
+                agent_silence=deadlines.agent_silence,
+                poll=deadlines.poll,
+                boots=deadlines.boots,
+            ),
+            clean_whole_disks=settings.baremetal.clean_whole_disks,
+        )
+
+    # -- listeners ---------------------------------------------------------------------------
+
+    def api(self) -> WebApp:
+        """All services on one port under path prefixes."""
+        who = self.identity.authenticate
+        services = [
+            self.identity.service(),
+            self.images.service(who),
+            self.networks.service(who),
+            self.baremetal.service(who),
+            self.timeline.service(who),
+            self._house(),
+        ]
+        return WebApp(services, _observe)
+
+    def boot(self) -> WebApp:
+        """What a booting machine may reach, and nothing else."""
+        api = self.baremetal.service(self.identity.authenticate)
+        roots = Roots(self.baremetal)
+        service = Service(
+            name="provisioning",
+            prefix="",
+            operations=[
+                Operation("GET", "/", roots.root, rule=None),
+                Operation("GET", "/v1", roots.v1, rule=None),
+                *self.ramdisk.operations(),
+                *self.images.provisioning_operations(),
+            ],
+            envelope=api.envelope,
+            policy=Policy({}),
+            versions=api.versions,
+            status=api.status,
+        )
+        return WebApp([service], _observe)
+
+    def _house(self) -> Service:
+        return Service(
+            name="house",
+            prefix="",
+            operations=[
+                Operation("GET", "/healthz", self._healthy, rule=None),
+                Operation("GET", "/metrics", _metrics, rule=None),
+            ],
+            envelope=plain_envelope,
+            policy=Policy({}),
+        )
+
+    async def _healthy(self, _call: Call) -> Reply:
+        """200 when the database answers."""
+        import sqlalchemy as sa
+
+        await self.db.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
+        return Reply({"status": "ok", "host": self.settings.hostname})
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Migrate, bootstrap, start loops and the dispatcher."""
+        await migrate(self.db)
+        await self.hub.open()
+        self._stack.push_async_callback(self.hub.close)
+        await self._bootstrap()
+        await self.images.start()
+        self._stack.push_async_callback(self.images.close)
+        if "conductor" in self.settings.roles:
+            await self._start_loops()
+        dispatcher = self._dispatcher()
+        await dispatcher.start()
+        self._stack.push_async_callback(dispatcher.stop, 5)
+
+    def _dispatcher(self) -> Any:
+        works = "conductor" in self.settings.roles
+        if self.db.is_sqlite:
+            return LocalDispatcher(self.engine)
+        from ingot.workflow.cluster import ClusterDispatcher
+
+        return ClusterDispatcher(self.engine, work=works)
+
+    async def _start_loops(self) -> None:
+        sync = PowerSync(self.baremetal.ctx)
+        follow_ups = FollowUps(self.baremetal.ctx)
+        waiting = Loop("verbs that wait", 30, follow_ups.run, clock=self.clock)
+        seconds = self.settings.baremetal.power_sync_seconds
+        for loop in (Loop("power sync", seconds, sync.run, clock=self.clock), waiting):
+            await loop.start()
+            self._stack.push_async_callback(loop.stop)
+        told = await events.bind(self.db, self.clock)
+        told.publishers.append(lambda event: waiting.kick() if follow_ups.concerns(event) else None)
+        if not self._wires():
+            return
+        hostd = Dnsmasq(self.settings.state_dir / "dnsmasq", self.clock, self._dhcp_said)
+        self._stack.push_async_callback(hostd.close)
+        dhcp = DhcpLoop(self.networks, hostd, self.clock, self.settings.hostname)
+        await dhcp.start()
+        self._stack.push_async_callback(dhcp.stop)
+
+    def _dhcp_said(self, mac: str | None, what: str, text: str) -> None:
+        """DHCP's own words, in the log and in the timeline of the machine's operation."""
+        _log.info("dhcp", mac=mac, what=what, text=text)
+        if mac is not None:
+            self.ramdisk.dhcp_said(mac, what, text)
+
+    async def _bootstrap(self) -> None:
+        settings = self.settings
+        clouds = settings.state_dir / "clouds.yaml"
+        made = await self.identity.bootstrap(
+            settings.identity.admin_password or None,
+            renew=self.db.is_sqlite and not clouds.exists(),
+        )
+        if made.admin_password and made.demo_password:
+            write_clouds_yaml(
+                clouds,
+                f"{settings.public_url or 'http://' + settings.listen}/identity",
+                admin_password=made.admin_password,
+                demo_password=made.demo_password,
+                region=settings.identity.region,
+            )
+        self.provisioning.project_id = made.service_project_id
+        own = settings.provisioning
+        if own.cidr:
+            first, _, last = own.pool.partition("-")
+            await self.db.write(
+                lambda conn: self.networks.ensure_flat_network(
+                    conn,
+                    own.network,
+                    own.physical_network,
+                    own.cidr,
+                    (first.strip(), last.strip()) if last else None,
+                    own.gateway or None,
+                    own.dns,
+                    project_id=made.admin_project_id,
+                )
+            )
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+        await self.registry.aclose()
+        await self.agents.aclose()
+        await self.identity.close()
+        await self.db.close()
+
+
+async def database_command(args: argparse.Namespace) -> tuple[str, bool]:
+    """`ingot db`: what to say, and whether the schema is current."""
+    settings = load(args.config, state=args.state, database=args.database)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    db = Database(settings.database or f"sqlite:///{settings.state_dir / 'ingot.db'}")
+    try:
+        if args.action == "migrate":
+            await migrate(db)
+        at, newest = await revisions(db)
+        return f"schema {at or 'none'}, newest {newest}", at == newest
+    finally:
+        await db.close()
+
+
+# -- serving -------------------------------------------------------------------------------------
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `ingot serve`; all others are in the settings file."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML)")
+    parser.add_argument("--state", metavar="DIR", help="folder of everything that is kept")
+    parser.add_argument("--listen", metavar="ADDRESS:PORT", help="where the API answers")
+    parser.add_argument("--database", metavar="URL", help="postgresql://… for a cluster")
+    parser.add_argument("--host", metavar="NAME", help="this process's name among its peers")
+    parser.add_argument("--group", metavar="NAME", help="conductor group")
+    parser.add_argument("--roles", help="api,conductor")
+    parser.add_argument("--netns", metavar="NAME", help="live in this network namespace")
+
+
+def run_serve(args: argparse.Namespace) -> int:
+    """`ingot serve`: the cloud, until it is told to stop."""
+    try:
+        settings = load(
+            args.config,
+            state=args.state,
+            listen=args.listen,
+            database=args.database,
+            host=args.host,
+            group=args.group,
+            netns=args.netns,
+            roles=args.roles.split(",") if args.roles else None,
+        )
+        log.configure(json=settings.log.json, level=settings.log.level)
+        # A socket belongs to the namespace in which it was made: the API stays where clients are.
+        api_socket = _bound(settings.listen) if "api" in settings.roles else None
+        if settings.netns:
+            enter_namespace(settings.netns)
+        boot_socket = _bound(settings.provisioning.listen) if settings.provisioning.listen else None
+    except Fault as fault:
+        print(f"ingot: {fault.sentence()}", file=sys.stderr)
+        return 2
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(settings, api_socket, boot_socket))
+
+
+async def _serve(
+    settings: Settings, api_socket: socket.socket | None, boot_socket: socket.socket | None
+) -> int:
+    app = App(settings)
+    try:
+        await app.open()
+        servers: list[tuple[uvicorn.Server, socket.socket]] = []
+        if api_socket is not None:
+            servers.append((_server(app.api().asgi), api_socket))
+        if boot_socket is not None:
+            servers.append((_server(app.boot().asgi), boot_socket))
+        async with _signals() as stop:
+            tasks = [asyncio.ensure_future(s.serve(sockets=[sock])) for s, sock in servers]
+            _announce(settings)
+            waits = [asyncio.ensure_future(stop.wait()), *tasks]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for server, _ in servers:
+                server.should_exit = True
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return 0
+    except Fault as fault:
+        print(f"ingot: {fault.sentence()}", file=sys.stderr)
+        return 1
+    finally:
+        await app.close()
+
+
+def _announce(settings: Settings) -> None:
+    clouds = settings.state_dir / "clouds.yaml"
+    print(f"ingot is ready: http://{settings.listen}  clouds: {clouds}", flush=True)
+
+
+class _QuietServer(uvicorn.Server):
+    """Signals are ours: one process has several servers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+def _server(asgi: Any) -> uvicorn.Server:
+    return _QuietServer(
+        uvicorn.Config(
+            asgi,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=5,
+            http="httptools",
+        )
+    )
+
+
+@contextlib.asynccontextmanager
+async def _signals() -> AsyncGenerator[asyncio.Event]:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    yield stop
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _bound(listen: str) -> socket.socket:
+    host, port = parse_listen(listen)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        raise Fault(
+            f"Cannot listen on {listen}: {os.strerror(error.errno or 0)}.",
+            next_action="Choose another address with --listen, or stop what uses this one.",
+        ) from None
+    return sock
+
+
+def _private(folder: Path) -> Path:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def _observe(service: str, path: str, method: str, status: int, seconds: float) -> None:
+    _REQUESTS.labels(service, path, method, status).observe(seconds)
+
+
+async def _metrics(_call: Call) -> Reply:
+    return Reply(prometheus_client.generate_latest(), content_type="text/plain; version=0.0.4")

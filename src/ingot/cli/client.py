@@ -1,0 +1,131 @@
+"""A thin client of the cloud's own APIs: clouds.yaml, a token, JSON. Standard library only, for a quick start."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+
+class CloudError(Exception):
+    """What went wrong, for a person."""
+
+
+class Cloud:
+    """One cloud of a clouds.yaml, logged in at the first call."""
+
+    def __init__(self, auth: dict[str, Any]) -> None:
+        self._auth = auth
+        self._token = ""
+        self._root = auth["auth_url"].rstrip("/").removesuffix("/v3").removesuffix("/identity")
+
+    def get(self, path: str, **headers: str) -> Any:
+        """The JSON below the cloud's root, such as "/timeline/v1/events"."""
+        response = self._open(path, headers)
+        return json.loads(response.read() or b"null")
+
+    def stream(self, path: str) -> Iterator[dict[str, Any]]:
+        """Server-sent events, decoded, until the server ends."""
+        response = self._open(path, {"Accept": "text/event-stream"}, timeout=60)
+        for line in response:
+            if line.startswith(b"data: "):
+                yield json.loads(line[6:])
+
+    def _open(
+        self, path: str, headers: dict[str, str], timeout: float = 30
+    ) -> http.client.HTTPResponse:
+        if not self._token:
+            self._log_in()
+        response = self._call("GET", path, None, {"X-Auth-Token": self._token, **headers}, timeout)
+        if response.status >= 300:
+            raise CloudError(f"GET {path}: {response.status}: {_words(response.read())}")
+        return response
+
+    def _log_in(self) -> None:
+        auth = self._auth
+        domain = {"name": auth.get("user_domain_name", "Default")}
+        user = {"name": auth["username"], "password": auth["password"], "domain": domain}
+        scope: dict[str, Any] = {"system": {"all": True}}
+        if "project_name" in auth:
+            scope = {"project": {"name": auth["project_name"], "domain": domain}}
+        body = {
+            "auth": {
+                "identity": {"methods": ["password"], "password": {"user": user}},
+                "scope": scope,
+            }
+        }
+        path = "/identity/v3/auth/tokens?nocatalog"
+        response = self._call("POST", path, json.dumps(body).encode(), {}, 30)
+        text = response.read()
+        if response.status != 201:
+            raise CloudError(f"login failed: {_words(text)}")
+        self._token = response.headers["X-Subject-Token"]
+
+    def _call(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], timeout: float
+    ) -> http.client.HTTPResponse:
+        parts = urlsplit(self._root)
+        kind = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        connection = kind(parts.netloc, timeout=timeout)
+        try:
+            connection.request(
+                method, parts.path + path, body, {"Content-Type": "application/json", **headers}
+            )
+            return connection.getresponse()
+        except OSError as error:
+            raise CloudError(
+                f"{self._root} does not answer ({error}). Is `ingot serve` running?"
+            ) from None
+
+
+def _words(text: bytes) -> str:
+    """The message inside any of our error envelopes."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return text.decode(errors="replace")[:300]
+    if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        return str(body["error"].get("message"))
+    return str(body)[:300]
+
+
+def cloud(name: str | None, file: str | None) -> Cloud:
+    """The cloud that the options or the environment name (OS_CLOUD, OS_CLIENT_CONFIG_FILE)."""
+    import yaml
+
+    wanted = name or os.environ.get("OS_CLOUD") or "ingot-system"
+    files = [file or os.environ.get("OS_CLIENT_CONFIG_FILE") or ""]
+    files += ["clouds.yaml", "var/clouds.yaml", str(Path.home() / ".config/openstack/clouds.yaml")]
+    for path in filter(None, files):
+        try:
+            clouds = yaml.safe_load(Path(path).read_text()).get("clouds") or {}
+        except OSError:
+            continue
+        if wanted in clouds:
+            return Cloud(clouds[wanted]["auth"])
+    raise CloudError(
+        f"no cloud {wanted!r} found in {', '.join(filter(None, files))}; "
+        "give --os-cloud and --clouds, or set OS_CLOUD and OS_CLIENT_CONFIG_FILE"
+    )
+
+
+def query(path: str, **values: Any) -> str:
+    """A path with the values that are not None."""
+    kept = {key: value for key, value in values.items() if value is not None}
+    return f"{path}?{urlencode(kept)}" if kept else path
+
+
+def escaped(text: str) -> str:
+    return quote(text, safe="")
+
+
+def fail(error: Exception) -> int:
+    print(f"ingot: {error}", file=sys.stderr)
+    return 1

@@ -1,0 +1,58 @@
+"""The `ingot` command: a table of sub-commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+#: name -> (module, function that adds arguments, function that runs, help)
+COMMANDS: dict[str, tuple[str, str, str, str]] = {
+    "serve": ("ingot.app", "configure", "run_serve", "run the cloud"),
+    "watch": ("ingot.cli.watch", "configure_watch", "run_watch", "see steps live"),
+    "events": ("ingot.cli.watch", "configure_events", "run_events", "list what happened"),
+    "doctor": ("ingot.cli.doctor", "configure", "run", "check this host and say what to do"),
+    "ramdisk": ("ingot.cli.build", "configure_ramdisk", "run_ramdisk", "build the agent ramdisk"),
+    "image": ("ingot.cli.build", "configure_image", "run_image", "build instance images"),
+    "lab": ("ingot.cli.lab", "configure", "run", "the virtual rack"),
+    "db": ("ingot.cli.operate", "configure_db", "run_db", "migrate or check the database"),
+    "config": ("ingot.cli.operate", "configure_config", "run_config", "show all options"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit codes: 0 well, 1 failed, 2 wrong use, 130 interrupted."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"ingot {version('ingot')}")
+        return 0
+    name = words[0] if words else ""
+    if name not in COMMANDS:
+        return _usage(name)
+    module, configure, run, text = COMMANDS[name]
+    room = importlib.import_module(module)
+    parser = argparse.ArgumentParser(prog=f"ingot {name}", description=text)
+    getattr(room, configure)(parser)
+    try:
+        return int(getattr(room, run)(parser.parse_args(words[1:])) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _usage(name: str) -> int:
+    wanted_help = name in ("", "-h", "--help", "help")
+    out = sys.stdout if wanted_help else sys.stderr
+    if not wanted_help:
+        print(f"ingot: there is no command {name!r}.", file=out)
+    print("usage: ingot COMMAND [options]\n\ncommands:", file=out)
+    for command, (_, _, _, text) in COMMANDS.items():
+        print(f"  {command:9}{text}", file=out)
+    return 0 if wanted_help else 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
