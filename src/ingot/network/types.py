@@ -183,5 +183,5 @@ class Settings:
         default_factory=lambda: {"bios": "undionly.kpxe", "uefi-x64": "snponly.efi"}
     )
     script_path: str = "/boot.ipxe"
-    loader_path: str = "/loaders"
+    loader_path: str = "/files"
     policy: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -13,12 +13,12 @@ import asyncio
 from collections.abc import Collection
 from pathlib import Path
 
-from ingot.hostd.dnsmasq.checks import required_packages
+from ingot.hostd.dnsmasq.checks import find_loader, required_packages
 from ingot.hostd.dnsmasq.server import OnEvent, Server, Status
 from ingot.hostd.plans import DhcpPlan
 from ingot.kit.clock import Clock
 
-__all__ = ["Dnsmasq", "OnEvent", "Server", "Status", "required_packages"]
+__all__ = ["Dnsmasq", "OnEvent", "Server", "Status", "find_loader", "required_packages"]
 
 
 class Dnsmasq:
