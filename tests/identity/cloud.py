@@ -73,8 +73,8 @@ class Cloud:
 
 
 @contextmanager
-def running(state: Path, **image_options: Any) -> Iterator[Cloud]:
-    """Serve until the block ends."""
+def running(state: Path, database: str = "", **image_options: Any) -> Iterator[Cloud]:
+    """Serve until the block ends. database: a URL; a file in `state` when empty."""
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     sock.listen(128)  # clients wait in the queue until the server takes them
@@ -84,7 +84,7 @@ def running(state: Path, **image_options: Any) -> Iterator[Cloud]:
     event = threading.Event()
 
     async def serve() -> None:
-        db = Database.at(state / "ingot.db")
+        db = Database(database) if database else Database.at(state / "ingot.db")
         clock = SystemClock()
         identity = Identity(
             db,

@@ -353,3 +353,11 @@ def test_a_domain_goes_with_all_in_it(cloud: Cloud) -> None:
     assert call(cloud, "DELETE", path, admin).status_code == 204
     for left in (f"/projects/{place['id']}", f"/users/{user['id']}"):
         assert call(cloud, "GET", left, admin).status_code == 404
+
+
+def test_who_may_read_roles(cloud: Cloud) -> None:
+    """Managers of a domain may (to assign them), managers of a project may not."""
+    admin = token(cloud)
+    _user, _place, held = user_with(cloud, admin, "overseer", "manager")
+    assert call(cloud, "GET", "/roles", held).status_code == 403
+    assert call(cloud, "GET", "/role_assignments", held).status_code == 403

@@ -82,11 +82,10 @@ class Blobs:
             raise
 
     async def _copy(self, writer: _Writer, chunks: AsyncIterator[bytes]) -> None:
-        """Gather batches; while one is hashed and written, the next one comes in."""
+        """Gather batches; while one is hashed and written in two threads, the next one comes in."""
         waiting: list[bytes] = []
         size = total = 0
-        working: asyncio.Future[None] | None = None
-        loop = asyncio.get_running_loop()
+        working: list[asyncio.Future[None]] = []
         try:
             async for chunk in chunks:
                 waiting.append(chunk)
@@ -94,19 +93,25 @@ class Blobs:
                 if size >= _BATCH:
                     total += size
                     self._check_room(total, size)
-                    batch, waiting, size = waiting, [], 0
-                    if working is not None:
-                        await working
-                    working = loop.run_in_executor(self._threads, writer.write, batch)
+                    batch, waiting, size = b"".join(waiting), [], 0
+                    await _all_done(working)
+                    working = self._work(writer, batch)
             self._check_room(total + size, size)
+            await _all_done(working)
+            working = self._work(writer, b"".join(waiting))
+            await _all_done(working)
         finally:
-            # The thread must not write into a file that is being discarded.
-            if working is not None:
-                await asyncio.wait([working])
-        if working is not None:
-            working.result()
-        if waiting:
-            await self.run(lambda: writer.write(waiting))
+            # No thread may write into a file that is being discarded.
+            if working:
+                await asyncio.wait(working)
+
+    def _work(self, writer: _Writer, batch: bytes) -> list[asyncio.Future[None]]:
+        """Start on a batch: the slowest digest beside all the rest."""
+        loop = asyncio.get_running_loop()
+        return [
+            loop.run_in_executor(self._threads, writer.digest, batch),
+            loop.run_in_executor(self._threads, writer.write, batch),
+        ]
 
     def _check_room(self, total: int, more: int) -> None:
         if total > self._most:
@@ -179,7 +184,7 @@ class Blobs:
 
 
 class _Writer:
-    """One file being received. All methods run in threads, one at a time."""
+    """One file being received. All methods run in threads; `digest` beside `write`, else one at a time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -189,9 +194,10 @@ class _Writer:
         self._sha512 = hashlib.sha512()
         self._size = 0
 
-    def write(self, chunks: list[bytes]) -> None:
-        data = b"".join(chunks)
+    def digest(self, data: bytes) -> None:
         self._md5.update(data)
+
+    def write(self, data: bytes) -> None:
         self._sha256.update(data)
         self._sha512.update(data)
         self._write_sparse(data)
@@ -225,6 +231,14 @@ class _Writer:
         if self._handle >= 0:
             os.close(self._handle)
         self._path.unlink(missing_ok=True)
+
+
+async def _all_done(working: list[asyncio.Future[None]]) -> None:
+    """Wait for all; the first failure is raised after all have ended."""
+    if working:
+        await asyncio.wait(working)
+        for done in working:
+            done.result()
 
 
 def full(detail: str) -> Fault:

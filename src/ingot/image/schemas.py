@@ -67,8 +67,8 @@ class MemberBody(Struct, forbid_unknown_fields=True):
     member: Annotated[str, Meta(min_length=1, max_length=255)]
 
 
-class MemberStatusBody(Struct, forbid_unknown_fields=True):
-    status: Literal["pending", "accepted", "rejected"]
+class MemberStatusBody(Struct):
+    status: Literal["pending", "accepted", "rejected"]  # the stock client names the member here too
 
 
 class ImportMethod(Struct):

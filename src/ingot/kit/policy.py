@@ -170,6 +170,8 @@ class _Parser:
         if left in ("True", "False", "None") or left[:1] in "'\"0123456789":
             literal = left.strip("'\"")
             return lambda _caller, target: str(value(target)) == literal
+        if right == "None" and left in _ATTRIBUTES:
+            return lambda caller, _target: caller.attribute(left) is None
 
         def matches(caller: Caller, target: Target) -> bool:
             wanted, own = value(target), caller.attribute(left)
