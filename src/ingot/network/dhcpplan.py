@@ -9,19 +9,39 @@ DHCPv6 is not built: IPv6 addresses reach machines by network_data.json.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ingot.hostd.plans import DhcpBoot, DhcpHost, DhcpPlan, DhcpRange
-from ingot.network.types import BASE_MAC, Network, Port, ProvisioningWire, Settings, Subnet
+from ingot.network.types import BASE_MAC, Network, ProvisioningWire, Settings, Subnet
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An address of a port, with what decides whether a machine may ask for it."""
+
+    network_id: str
+    subnet_id: str
+    mac_address: str
+    ip_address: str
+    admin_state_up: bool
+    bound: bool
+
+    @property
+    def has_machine(self) -> bool:
+        return self.admin_state_up and (self.bound or not self.mac_address.startswith(BASE_MAC))
 
 
 def make_plans(
     generation: int,
     networks: Sequence[Network],
     subnets: Sequence[Subnet],
-    ports: Sequence[Port],
+    known: Sequence[Known],
     settings: Settings,
 ) -> tuple[DhcpPlan, ...]:
-    """One plan per wire that carries a network, in the order of the wires' names."""
+    """One plan per wire that carries a network, in the order of the wires' names.
+
+    known: in the order of each port's addresses.
+    """
     plans: list[DhcpPlan] = []
     by_wire = {network.physical_network: network for network in networks}
     for name in sorted(settings.wires):
@@ -34,7 +54,7 @@ def make_plans(
             for subnet in subnets
             if subnet.network_id == network.id and subnet.enable_dhcp and subnet.ip_version == 4
         ]
-        here = [port for port in ports if port.network_id == network.id and _has_machine(port)]
+        here = [one for one in known if one.network_id == network.id and one.has_machine]
         plans.append(
             DhcpPlan(
                 name=name,
@@ -49,11 +69,6 @@ def make_plans(
     return tuple(plans)
 
 
-def _has_machine(port: Port) -> bool:
-    made_up = port.mac_address.startswith(BASE_MAC)
-    return port.admin_state_up and (port.bound or not made_up)
-
-
 def _range(subnet: Subnet, network: Network, settings: Settings) -> DhcpRange:
     return DhcpRange(
         cidr=subnet.cidr,
@@ -66,15 +81,13 @@ def _range(subnet: Subnet, network: Network, settings: Settings) -> DhcpRange:
     )
 
 
-def _hosts(ports: Sequence[Port], served: set[str]) -> tuple[DhcpHost, ...]:
-    """A host per port: the first address on a served subnet."""
-    hosts: list[DhcpHost] = []
-    for port in ports:
-        for ip in port.fixed_ips:
-            if ip.subnet_id in served:
-                hosts.append(DhcpHost(mac=port.mac_address, ip=ip.ip_address))
-                break
-    return tuple(sorted(hosts, key=lambda host: host.mac))
+def _hosts(known: Sequence[Known], served: set[str]) -> tuple[DhcpHost, ...]:
+    """A host per MAC: its first address on a served subnet."""
+    hosts: dict[str, DhcpHost] = {}
+    for one in known:
+        if one.subnet_id in served and one.mac_address not in hosts:
+            hosts[one.mac_address] = DhcpHost(mac=one.mac_address, ip=one.ip_address)
+    return tuple(hosts[mac] for mac in sorted(hosts))
 
 
 def _boot(wire: ProvisioningWire, settings: Settings) -> DhcpBoot:

@@ -17,6 +17,8 @@ from ingot.workflow import Loop
 EVERY = 60.0
 #: A plan that takes longer (a restart, a signal that waits its second) goes on beside the next one.
 PATIENCE = 0.02
+#: Seconds until a wire that could not be served is tried again.
+RETRY = 2.0
 #: Nothing in a DHCP server takes this long.
 LIMIT = 60.0
 
@@ -97,6 +99,8 @@ class DhcpLoop:
             reached = await asyncio.wait_for(self._hostd.apply(plan), LIMIT)
         except Fault as fault:
             _log.warning("dhcp", wire=plan.name, fault=fault.sentence(), internal=fault.internal)
+            # After a crash the server of our earlier life may take a moment to go.
+            asyncio.get_running_loop().call_later(RETRY, self.loop.kick)
             raise
         except TimeoutError:
             raise TimedOut(f"DHCP of {plan.name} did not take a plan in {LIMIT:.0f} s.") from None

@@ -69,8 +69,8 @@ class Networks:
         nets = store.select(conn, store.NETWORKS, tables.networks.c.physical_network.in_(wires))
         net_ids = [net.id for net in nets]
         subnets = store.select(conn, store.SUBNETS, tables.subnets.c.network_id.in_(net_ids))
-        ports = store.select(conn, store.PORTS, tables.ports.c.network_id.in_(net_ids))
-        return make_plans(generation, nets, subnets, ports, self.settings)
+        known = store.known_addresses(conn, net_ids)
+        return make_plans(generation, nets, subnets, known, self.settings)
 
     def agents(self) -> list[dict[str, Any]]:
         """The DHCP servers of this host, as the API's agents; [] until a loop reports them."""
@@ -388,12 +388,9 @@ class Networks:
     ) -> tuple[FixedIp, ...]:
         """Addresses by the pure rules; our own DHCP server's address is never given away."""
         subnets = self.subnets_of(conn, network_id)
-        taken = store.taken(conn, [subnet.id for subnet in subnets])
-        for ip in own:
-            taken[ip.subnet_id].discard(ip.ip_address)
         ours = {wire.listen_address for wire in self.settings.wires.values()}
-        for addresses in taken.values():
-            addresses |= ours
+        kept = {ip.ip_address for ip in own}
+        taken = {subnet.id: store.Taken(conn, subnet.id, ours, kept) for subnet in subnets}
         return ipam.allocate(network_id, subnets, wishes, taken)
 
     def update_port(self, conn: sa.Connection, port: Port, changes: Mapping[str, Any]) -> Port:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from ingot.kit.db import from_json, to_json, when
 from ingot.kit.ids import new_uuid
 from ingot.network import tables
+from ingot.network.dhcpplan import Known
 from ingot.network.types import (
     FixedIp,
     Network,
@@ -167,16 +168,44 @@ def delete(conn: sa.Connection, collection: Collection[Any], id: str) -> None:
 # -- addresses -----------------------------------------------------------------------------------
 
 
-def taken(conn: sa.Connection, subnet_ids: Sequence[str]) -> dict[str, set[str]]:
-    """Addresses in use, by subnet."""
-    found: dict[str, set[str]] = {id: set() for id in subnet_ids}
-    table = tables.fixed_ips
-    query = sa.select(table.c.subnet_id, table.c.ip_address).where(
-        table.c.subnet_id.in_(subnet_ids)
-    )
-    for subnet_id, ip_address in conn.execute(query):
-        found[subnet_id].add(ip_address)
-    return found
+#: So many questions about single addresses are cheaper than reading all of a subnet's.
+FEW = 64
+
+
+class Taken:
+    """The addresses in use on a subnet, read only as far as somebody asks.
+
+    also: addresses that count as taken too; without: those that do not (a port's own).
+    """
+
+    def __init__(
+        self, conn: sa.Connection, subnet_id: str, also: Set[str], without: Set[str]
+    ) -> None:
+        self._conn = conn
+        self._also = also
+        self._without = without
+        self._table = tables.fixed_ips
+        self._here = self._table.c.subnet_id == subnet_id
+        self._asked = 0
+        self._all: Set[str] | None = None
+
+    def __len__(self) -> int:
+        query = sa.select(sa.func.count()).where(self._here)
+        return int(self._conn.execute(query).scalar_one())
+
+    def __contains__(self, address: object) -> bool:
+        if address in self._without:
+            return False
+        if address in self._also:
+            return True
+        self._asked += 1
+        if self._all is None and self._asked > FEW:
+            rows = self._conn.execute(sa.select(self._table.c.ip_address).where(self._here))
+            self._all = frozenset(rows.scalars())
+        if self._all is not None:
+            return address in self._all
+        query = sa.select(sa.literal(1)).where(self._here, self._table.c.ip_address == str(address))
+        return self._conn.execute(query).first() is not None
 
 
 def set_fixed_ips(conn: sa.Connection, port_id: str, ips: Sequence[FixedIp]) -> None:
@@ -206,6 +235,25 @@ def port_count_of_subnet(conn: sa.Connection, subnet_id: str) -> int:
 def contains(column: sa.ColumnElement[Any], member: str) -> Where:
     """Whether a JSON list of texts has this member: exact, alike on both databases."""
     return sa.func.replace(column, to_json(member), "") != column
+
+
+def known_addresses(conn: sa.Connection, network_ids: Sequence[str]) -> list[Known]:
+    """All addresses of all ports of these networks, in the order of each port's addresses."""
+    port, ip = tables.ports.c, tables.fixed_ips.c
+    query = (
+        sa.select(
+            port.network_id,
+            ip.subnet_id,
+            port.mac_address,
+            ip.ip_address,
+            port.admin_state_up,
+            port.vif_type.not_in(["unbound", "binding_failed"]),
+        )
+        .join_from(tables.ports, tables.fixed_ips, port.id == ip.port_id)
+        .where(port.network_id.in_(network_ids))
+        .order_by(ip.position)
+    )
+    return [Known(*row) for row in conn.execute(query)]
 
 
 # -- quotas --------------------------------------------------------------------------------------

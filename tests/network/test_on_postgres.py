@@ -1,0 +1,58 @@
+"""The same stories on PostgreSQL: chosen tests of the API and the front door, run again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from ingot.kit.clock import SystemClock
+from ingot.kit.db import Database
+from ingot.network import Networks, Settings
+from tests import postgres
+
+from .conftest import WIRES
+from .test_api import (
+    test_addresses,
+    test_bulk_is_all_or_nothing,
+    test_pages,
+    test_query_language,
+    test_quotas,
+    test_security_groups,
+    test_tags,
+    test_who_sees_and_does_what,
+)
+from .test_front_door import test_life_of_a_vif, test_one_mac_once
+
+__all__ = [
+    "test_addresses",
+    "test_bulk_is_all_or_nothing",
+    "test_life_of_a_vif",
+    "test_one_mac_once",
+    "test_pages",
+    "test_query_language",
+    "test_quotas",
+    "test_security_groups",
+    "test_tags",
+    "test_who_sees_and_does_what",
+]
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    if reason := postgres.missing():
+        pytest.skip(reason)
+    with postgres.server() as running:
+        yield running
+
+
+@pytest.fixture
+async def nets(server: postgres.Server) -> AsyncIterator[Networks]:
+    url = server.create()
+    db = Database(url)
+    await db.create_all()
+    yield Networks(db, SystemClock(), Settings(wires=WIRES))
+    await db.close()
+    server.drop(url)
