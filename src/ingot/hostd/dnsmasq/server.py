@@ -45,7 +45,7 @@ _log = log.get("dnsmasq")
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a server is. pid: None while it is down. generation: of the newest plan in force."""
+    """How a server is. pid: None while it does not serve. generation: of the newest plan in force."""
 
     name: str
     interface: str
@@ -66,7 +66,7 @@ class Server:
         self._plan: DhcpPlan | None = None
         self._advertiser: Advertiser | None = None
         self._config = ""
-        self._hosts: dict[str, DhcpHost] = {}
+        self._hosts: dict[DhcpHost, str] = {}
         self._by_ip: dict[str, str] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -88,7 +88,7 @@ class Server:
         return Status(
             name=self.name,
             interface=self._plan.interface if self._plan else "",
-            pid=self._process.pid if self._alive() and self._process else None,
+            pid=self._process.pid if self._process and self._serving() else None,
             generation=self._generation,
             restarts=self._restarts,
             fault=self._fault,
@@ -146,19 +146,18 @@ class Server:
             folder.mkdir(parents=True, exist_ok=True)
             for leftover in folder.iterdir():
                 leftover.unlink()
-        wanted = {host_file(host): host for host in plan.hosts}
-        names = {name: host for (name, _), host in wanted.items()}
-        removed = [host for name, host in self._hosts.items() if name not in names]
-        for name in self._hosts:
-            if name not in names:
-                (folder / name).unlink(missing_ok=True)
-                self._seen.discard(str(folder / name))
+        wanted = set(plan.hosts)
+        removed = [host for host in self._hosts if host not in wanted]
+        for host in removed:
+            path = folder / self._hosts.pop(host)
+            path.unlink(missing_ok=True)
+            self._seen.discard(str(path))
         added: list[str] = []
-        for (name, content), _host in wanted.items():
-            if name not in self._hosts:
-                _replace(folder / name, content)
-                added.append(str(folder / name))
-        self._hosts = names
+        for host in wanted.difference(self._hosts):
+            name, content = host_file(host)
+            _replace(folder / name, content)
+            self._hosts[host] = name
+            added.append(str(folder / name))
         self._by_ip = {host.ip: host.mac for host in plan.hosts}
         return added, removed
 
@@ -177,6 +176,10 @@ class Server:
 
     def _alive(self) -> bool:
         return self._process is not None and self._process.returncode is None
+
+    def _serving(self) -> bool:
+        """Alive, and it has said so."""
+        return self._alive() and self._started is not None and self._started.done()
 
     async def _start(self, plan: DhcpPlan, config: str) -> None:
         async with self._changing:
