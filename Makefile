@@ -1,0 +1,50 @@
+# The front of the house. `make demo` and `make test` prepare the machine themselves.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+DEMO ?= ingot.lab.demo
+BENCH ?= bench
+PYTEST_ARGS ?=
+# Racks, network namespaces and raw sockets need root. uv is for the parts that fetch stock tools.
+ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -E) env PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin" \
+	UV="$(CURDIR)/.venv-bootstrap/bin/uv"
+
+.PHONY: help setup demo test check lint pytest bench docs clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: ## prepare this machine for everything (Debian packages, uv, .venv)
+	@tools/setup.sh test
+
+demo: ## a virtual rack, a cloud, a real image on a (virtual) machine; ONCE=1 takes all down at the end
+	@tools/setup.sh demo
+	@$(ROOT) ONCE="$(ONCE)" $(PY) -m $(DEMO)
+
+test: ## everything that CI checks
+	@tools/setup.sh test
+	@$(MAKE) --no-print-directory lint pytest
+
+check: lint pytest ## the same on a machine that is ready
+
+lint: ## style, types, directions of imports, house rules (no set-up)
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	.venv/bin/lint-imports --no-cache
+	$(PY) -m tools.house
+	$(if $(shell command -v shellcheck),shellcheck tools/*.sh .ci/run,@echo "shellcheck is not installed: skipped")
+	$(PY) -m pyright
+
+pytest: ## all tests (no set-up); PYTEST_ARGS="-k word" for some
+	$(ROOT) $(PY) -m pytest --durations=15 -ra $(PYTEST_ARGS) </dev/null
+
+bench: ## figures side by side, no pass or fail
+	@tools/setup.sh test
+	$(ROOT) $(PY) -m $(BENCH)
+
+docs: ## write the generated pages again
+	$(PY) -m tools.docs
+
+clean: ## remove what make made here (not the caches under ~/.cache/ingot)
+	rm -rf .venv .venv-bootstrap .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What builds, checks and documents the house; nothing of it is in the wheel."""
