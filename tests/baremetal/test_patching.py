@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingot.baremetal import patching, schemas
@@ -51,6 +51,7 @@ def judged(document: Any, patch: list[Change]) -> Any:
     return result
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents, st.lists(changes, max_size=4))
 def test_same_as_the_judge(document: dict[str, Any], patch: list[Change]) -> None:
     before = copy.deepcopy(document)

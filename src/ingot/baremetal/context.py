@@ -89,6 +89,10 @@ class Context:
     networks: Networks
     host: str
     settings: Settings = field(default_factory=Settings)
+    #: What readers keep for a moment: name -> (monotonic time, value).
+    memory: dict[str, tuple[float, Any]] = field(
+        default_factory=dict[str, tuple[float, Any]], repr=False, compare=False
+    )
 
     def now(self) -> str:
         return timestamp(self.clock.now())

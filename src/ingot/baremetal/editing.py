@@ -32,8 +32,8 @@ def create_node(
     *,
     provision_state: str = machine.ENROLL,
     by: By = NOBODY,
-) -> Node:
-    """A new node. values: as `schemas.node_values` gives them; interfaces default by hardware type."""
+) -> str:
+    """A new node; its uuid. values: as `schemas.node_values` gives them; interfaces default by hardware type."""
     new = dict(values)
     uuid = new["uuid"] = new.get("uuid") or ids.new_uuid()
     _unknown_chassis(new)
@@ -61,7 +61,7 @@ def create_node(
     for name, sealed in secrets.items():
         store.write_secret(conn, ctx.vault, uuid, name, sealed)
     events.record(conn, f"node:{uuid}", "node created", "Enrolled", project_id=by.project_id)
-    return store.get_node(conn, uuid)
+    return uuid
 
 
 def document(row: sa.RowMapping) -> dict[str, Any]:
@@ -81,8 +81,8 @@ def patch_node(
     minor: int = 115,
     reset_interfaces: bool = False,
     by: By = NOBODY,
-) -> Node:
-    """Change a node, operation by operation; all or nothing."""
+) -> str:
+    """Change a node, operation by operation; all or nothing. Its uuid."""
     for change in changes:
         if change.root not in schemas.PATCHABLE:
             allowed = ", ".join(schemas.PATCHABLE)
@@ -102,7 +102,7 @@ def patch_node(
     _derive(ctx, conn, node, before, after, touched, reset_interfaces)
     guards.changed_fields(node, {**before, "console_enabled": row["console_enabled"]}, after)
     _write(ctx, conn, node, before, after)
-    return store.get_node(conn, node.uuid)
+    return node.uuid
 
 
 def _derive(

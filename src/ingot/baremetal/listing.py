@@ -278,6 +278,15 @@ def live_conductors(ctx: Context, conn: sa.Connection) -> list[workflow.Conducto
     return [row for row in workflow.list_conductors(conn) if row.beat_at >= limit]
 
 
+def _who_cares(ctx: Context, conn: sa.Connection) -> Conductors:
+    """As of at most a second ago: conductors come and go seldom, nodes are shown often."""
+    now = ctx.clock.monotonic()
+    known = ctx.memory.get("conductors")
+    if known is None or not known[0] <= now < known[0] + 1:
+        known = ctx.memory["conductors"] = (now, Conductors(live_conductors(ctx, conn)))
+    return known[1]
+
+
 # -- nodes ---------------------------------------------------------------------------------------
 
 
@@ -313,7 +322,13 @@ def read_node(
     The statement's text is kept, since building and keying it costs more than running it.
     """
     text = _one_text(shape, column, conn.dialect)
-    row = conn.exec_driver_sql(text, (value,)).first()
+    # The driver's own cursor: describing 70 columns anew would double the cost of the query.
+    cursor = conn.connection.cursor()
+    try:
+        cursor.execute(text, (value,))
+        row = cursor.fetchone()
+    finally:
+        cursor.close()
     if row is None:
         return None
     plain = shape.plain(tuple(row))
@@ -343,7 +358,7 @@ def _shown(
     show_conductor = "conductor" in shape.extra
     hosts = None
     if conductor is not None or show_conductor:
-        hosts = Conductors(live_conductors(ctx, conn))
+        hosts = _who_cares(ctx, conn)
         if conductor is not None:
             rows = [row for row in rows if hosts.of(row[0], row[3]) == conductor]
     pieces = _link_pieces(shape, base)

@@ -110,7 +110,8 @@ class Baremetal:
     ) -> Node:
         """Enrol a node. values: as in POST /v1/nodes (newest microversion)."""
         checked = schemas.node_values(schemas.NodeCreate, values)
-        return editing.create_node(self.ctx, conn, checked, provision_state=provision_state, by=by)
+        uuid = editing.create_node(self.ctx, conn, checked, provision_state=provision_state, by=by)
+        return store.get_node(conn, uuid)
 
     def patch(
         self,
@@ -123,9 +124,10 @@ class Baremetal:
         by: By = NOBODY,
     ) -> Node:
         """Change a node by a JSON patch."""
-        return editing.patch_node(
+        uuid = editing.patch_node(
             self.ctx, conn, ident, changes, minor=minor, reset_interfaces=reset_interfaces, by=by
         )
+        return store.get_node(conn, uuid)
 
     def delete_node(self, conn: sa.Connection, ident: str, by: By = NOBODY) -> None:
         editing.delete_node(self.ctx, conn, ident, by)

@@ -9,7 +9,17 @@ import msgspec
 import sqlalchemy as sa
 from msgspec import UNSET
 
-from ingot.baremetal import guards, listing, machine, patching, policies, schemas, store, tables
+from ingot.baremetal import (
+    editing,
+    guards,
+    listing,
+    machine,
+    patching,
+    policies,
+    schemas,
+    store,
+    tables,
+)
 from ingot.baremetal.api.common import (
     Handlers,
     PageQuery,
@@ -161,18 +171,14 @@ class Nodes(Handlers):
                 return found[3]()
         raise self.absent(call, ident)
 
-    def _shown(
-        self,
-        conn: sa.Connection,
-        call: Call,
-        uuid: str,
-        wanted: tuple[str, ...] | None = None,
-    ) -> dict[str, Any]:
-        shape = listing.node_shape(wanted, call.version)
-        where = [tables.nodes.c.uuid == uuid]
-        return listing.read_nodes(
-            self.ctx, conn, shape, where, None, self.redaction(call), call.base_url
-        )[0]
+    def _shown(self, conn: sa.Connection, call: Call, uuid: str) -> dict[str, Any]:
+        """A node that was just written."""
+        shape = listing.node_shape(None, call.version)
+        found = listing.read_node(
+            self.ctx, conn, shape, "uuid", uuid, self.redaction(call), call.base_url
+        )
+        assert found is not None
+        return found[3]()
 
     async def children(self, call: Call) -> Reply:
         def query(conn: sa.Connection) -> Reply:
@@ -233,9 +239,9 @@ class Nodes(Handlers):
         state = machine.ENROLL if minor >= ENROLL_SINCE else machine.AVAILABLE
 
         def change(conn: sa.Connection) -> Reply:
-            node = self.bm.create_node(conn, values, provision_state=state, by=by(call))
-            shown = self._shown(conn, call, node.uuid)
-            return Reply(shown, headers=location(call, f"nodes/{node.uuid}"))
+            uuid = editing.create_node(self.ctx, conn, values, provision_state=state, by=by(call))
+            shown = self._shown(conn, call, uuid)
+            return Reply(shown, headers=location(call, f"nodes/{uuid}"))
 
         return await self.write(change)
 
@@ -271,8 +277,14 @@ class Nodes(Handlers):
         def change(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], *_patch_rules(changes))
             self._owner_rule(conn, call, found.uuid, changes)
-            self.bm.patch(
-                conn, found.uuid, changes, minor=minor, reset_interfaces=reset, by=by(call)
+            editing.patch_node(
+                self.ctx,
+                conn,
+                found.uuid,
+                changes,
+                minor=minor,
+                reset_interfaces=reset,
+                by=by(call),
             )
             return Reply(self._shown(conn, call, found.uuid))
 

@@ -1,0 +1,105 @@
+"""Lists cost the same number of queries for one node and for many, and secrets are masked everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from api_support import World, world
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from ingot.baremetal import masking
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[World]:
+    async with world(tmp_path) as made:
+        yield made
+
+
+async def fill(api: World, count: int) -> None:
+    def change(conn: sa.Connection) -> None:
+        for number in range(count):
+            node = api.baremetal.create_node(
+                conn, {"driver": "fake-hardware", "name": f"n{number}-{count}"}
+            )
+            api.baremetal.set_traits(conn, node.uuid, ["CUSTOM_A", "CUSTOM_B"])
+
+    await api.db.write(change)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/v1/nodes", "/v1/nodes/detail", "/v1/nodes?fields=uuid,traits"])
+async def test_no_query_for_each_row(api: World, path: str) -> None:
+    counts: list[int] = []
+    for more in (1, 50):
+        await fill(api, more)
+        seen: list[str] = []
+        engine = await api.db.read(lambda conn: conn.engine)
+        note = lambda *args, seen=seen: seen.append(args[2])  # noqa: E731
+        event.listen(engine, "before_cursor_execute", note)
+        reply = await api.ask("GET", path)
+        event.remove(engine, "before_cursor_execute", note)
+        counts.append(len(seen))
+        assert len(reply.json["nodes"]) == more + (0 if more == 1 else 1)
+    assert counts[1] <= counts[0] <= 2
+    brief = path == "/v1/nodes"
+    assert all("driver_info" not in text for text in seen) or not brief
+
+
+@pytest.mark.anyio
+async def test_a_thousand_at_most(api: World) -> None:
+    await fill(api, 1001)
+    reply = await api.ask("GET", "/v1/nodes?limit=5000&fields=name")
+    assert len(reply.json["nodes"]) == 1000
+    rest = await api.ask("GET", reply.json["next"].split("/baremetal", 1)[1])
+    assert [node["name"] for node in rest.json["nodes"]] == ["n1000-1001"]
+    assert "next" not in rest.json
+
+
+# -- masking -------------------------------------------------------------------------------------
+
+keys = st.sampled_from(["a", "b", "my_password", "api_token", "image_url", "address"])
+scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+documents = st.dictionaries(
+    keys,
+    st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+        max_leaves=6,
+    ),
+)
+
+
+def whole(shown: dict[str, Any], sealed: dict[str, Any]) -> dict[str, Any]:
+    return {**shown, **sealed}
+
+
+def secrets_in(value: Any) -> list[Any]:
+    found: list[Any] = []
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if masking.is_secret(key):
+                found.append(item)
+            else:
+                found += secrets_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            found += secrets_in(item)
+    return found
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(documents)
+def test_nothing_is_lost_and_nothing_shows(document: dict[str, Any]) -> None:
+    shown, sealed = masking.part(document, (), None)
+    assert whole(shown, sealed) == document
+    assert all(item in (None, "", masking.MASK) for item in secrets_in(shown))
+    # Sent back as it was shown, everything stays.
+    again, kept = masking.part(shown, (), sealed)
+    assert (again, kept) == (shown, sealed)
