@@ -86,7 +86,7 @@ def agent_params(intent: Intent, urls: BootUrls) -> dict[str, str | bool]:
     params: dict[str, str | bool] = {"ipa-api-url": urls.base}
     if intent.inspect:
         params["ipa-inspection-callback-url"] = f"{urls.base}/v1/continue_inspection"
-        params["ipa-inspection-collectors"] = "default,logs"
+        params["ipa-inspection-collectors"] = "default"
     if intent.request_id:
         params["ipa-global-request-id"] = intent.request_id
     return params

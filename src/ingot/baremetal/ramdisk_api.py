@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,13 @@ from ingot.baremetal.types import Agent, Node
 from ingot.baremetal.workflows.room import Room
 from ingot.baremetal.workflows.steps import boot_mode
 from ingot.drivers.agent.client import AgentAddress
-from ingot.kit import ids, log
+from ingot.kit import events, ids, log
 from ingot.kit.db import after_commit
 from ingot.kit.faults import Fault, Invalid, Missing
 from ingot.kit.files import send_file
 from ingot.kit.versions import Version
 from ingot.kit.web import Call, Operation, Reply
-from ingot.workflow import signal
+from ingot.workflow import live_operation, signal
 
 _log = log.get("ramdisk")
 
@@ -75,21 +74,17 @@ class RamdiskApi:
         self,
         room: Room,
         files: RamdiskFiles,
-        discovery: Callable[[Call], dict[str, Any]],
         *,
         require_tls: bool = True,
     ) -> None:
         self._room = room
         self._files = files
-        self._discovery = discovery
         self._require_tls = require_tls
         self._checks: set[asyncio.Task[None]] = set()
 
     def operations(self) -> list[Operation]:
-        """Rows for a listener of its own, at its root."""
+        """Rows for a listener of its own, at its root; discovery is the Bare Metal API's own."""
         return [
-            Operation("GET", "/", self.discover, rule=None),
-            Operation("GET", "/v1", self.discover, rule=None),
             Operation("GET", "/boot.ipxe", self.first_script, rule=None),
             Operation("GET", "/boot/{mac}", self.boot_script, rule=None),
             Operation("GET", "/files/{name}", self.file, rule=None),
@@ -122,9 +117,6 @@ class RamdiskApi:
         ]
 
     # -- boot --------------------------------------------------------------------------------
-
-    async def discover(self, call: Call) -> Reply:
-        return Reply(self._discovery(call))
 
     async def first_script(self, _call: Call) -> Reply:
         text = bootplan.first_script(self._room.urls.base)
@@ -176,6 +168,29 @@ class RamdiskApi:
         await self._room.db.write(
             lambda conn: store.forget_agent(conn, self._room.vault, node.uuid)
         )
+
+    def dhcp_said(self, mac: str, what: str, text: str) -> None:
+        """DHCP's own words about a machine, into the timeline of whatever runs on its node."""
+        task = asyncio.ensure_future(self._note_dhcp(mac, what, text))
+        self._checks.add(task)
+        task.add_done_callback(self._checks.discard)
+
+    async def _note_dhcp(self, mac: str, what: str, text: str) -> None:
+        def note(conn: sa.Connection) -> None:
+            node = _node_of_mac(conn, mac)
+            live = live_operation(conn, node.subject) if node is not None else None
+            if node is not None and live is not None:
+                events.record(
+                    conn,
+                    node.subject,
+                    "note",
+                    f"DHCP: {text}",
+                    operation_id=live.id,
+                    data={"mac": mac, "what": what},
+                    project_id=live.project_id,
+                )
+
+        await self._room.db.write(note)
 
     async def file(self, call: Call) -> Reply:
         path = self._files.paths.get(call.params["name"])
@@ -284,7 +299,8 @@ class RamdiskApi:
         node = store.find_node(conn, ident) if ident else None
         if node is None and not found:
             node = _by_controller(conn, addresses)
-        if node is None or node.provision_state != machine.INSPECTWAIT:
+        # A quick machine may be ready before the operation has noted that it waits.
+        if node is None or node.provision_state not in (machine.INSPECTWAIT, machine.INSPECTING):
             raise Missing(_UNKNOWN)
         logs = data.pop("logs", None)
         store.save_inventory(conn, node.uuid, self._room.now(), data.get("inventory") or {}, data)
