@@ -146,8 +146,10 @@ if [ -z "$uv" ]; then
 fi
 
 say "Python environment in .venv (uv sync)"
-# UV_PYTHON_DOWNLOADS: use the Python that is here; interpreters are not in the package registries.
-UV_PYTHON_DOWNLOADS=never "$uv" sync --quiet --frozen --extra postgres --python "$python"
+# The Python that is here (interpreters are not in the package registries), and the certificates that
+# this machine trusts (a registry inside a company has its own).
+export UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true
+"$uv" sync --quiet --frozen --extra postgres --python "$python"
 mkdir -p .venv-bootstrap/bin
 [ -e .venv-bootstrap/bin/uv ] || ln -s "$uv" .venv-bootstrap/bin/uv
 say "ready for $purpose"
