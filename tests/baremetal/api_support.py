@@ -111,9 +111,10 @@ async def world(
     clock: Clock | None = None,
     settings: Settings | None = None,
     caller: Caller | None = None,
+    url: str | None = None,
 ) -> AsyncIterator[World]:
     time = clock or VirtualClock()
-    db = Database.at(folder / "test.db")
+    db = Database(url) if url else Database.at(folder / "test.db")
     await db.create_all()
     registry = build_registry(DriverContext(time))
     baremetal = Baremetal(
