@@ -1,0 +1,172 @@
+"""What all parts of the Compute API share: envelopes, times, links, reading of bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import msgspec
+
+from ingot.compute.types import Server
+from ingot.kit.db import when
+from ingot.kit.faults import Fault, Invalid, Kind
+from ingot.kit.versions import Microversions, Version
+from ingot.kit.web import Call
+
+if TYPE_CHECKING:
+    from ingot.compute.service import Compute
+
+T = TypeVar("T")
+Body = dict[str, Any]
+Wire = dict[str, Any]
+
+VERSIONS = Microversions(
+    service_type="compute",
+    minimum=Version(2, 1),
+    maximum=Version(2, 96),
+    default=Version(2, 1),
+    own_header="X-OpenStack-Nova-API-Version",
+)
+MOST = 1000
+
+_encoder = msgspec.json.Encoder()
+_NAMES: Mapping[int, str] = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    405: "badMethod",
+    409: "conflictingRequest",
+    413: "overLimit",
+    415: "badMediaType",
+    429: "overLimit",
+    501: "notImplemented",
+    503: "serviceUnavailable",
+}
+
+
+def envelope(fault: Fault, status: int) -> tuple[bytes, str]:
+    """The Compute API's error: one key that names the sort, with code and message."""
+    name = _NAMES.get(status, "computeFault")
+    return _encoder.encode(
+        {name: {"code": status, "message": fault.sentence()}}
+    ), "application/json"
+
+
+def seconds(text: str | None) -> str | None:
+    """A time as most of the API writes it: `2026-01-01T00:00:00Z`."""
+    at = when(text)
+    return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def naive(text: str | None) -> str | None:
+    """A time without a zone, with microseconds: `2026-01-01T00:00:00.000000`."""
+    at = when(text)
+    return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def links(call: Call, path: str) -> list[dict[str, str]]:
+    """Self and bookmark, as every resource has them."""
+    return [
+        {"rel": "self", "href": f"{call.base_url}/v2.1/{path}"},
+        {"rel": "bookmark", "href": f"{call.base_url}/{path}"},
+    ]
+
+
+def unimplemented(text: str, next_action: str = "") -> Fault:
+    return Fault(text, kind=Kind.UNIMPLEMENTED, next_action=next_action)
+
+
+def boolean(value: object, name: str) -> bool:
+    """The many spellings of a boolean that the API takes."""
+    if isinstance(value, bool):
+        return value
+    text = str(value).lower()
+    if text in ("true", "1", "on", "yes", "t"):
+        return True
+    if text in ("false", "0", "off", "no", "f", ""):
+        return False
+    raise Invalid(f"Invalid input for field/attribute {name}. Value: {value}. It is no boolean.")
+
+
+def read(shape: type[T], value: object, where: str = "") -> T:
+    """A part of a body as a struct; Invalid that names the place."""
+    try:
+        return msgspec.convert(value, shape, strict=False)
+    except msgspec.ValidationError as wrong:
+        place = f" {where}" if where else ""
+        raise Invalid(f"Invalid input for field/attribute{place}: {wrong}.") from None
+
+
+def part(body: Body, name: str) -> Any:
+    """The one thing in a body such as {"server": {...}}; nothing else may be beside it."""
+    if name not in body:
+        raise Invalid(f"Invalid input for field/attribute {name}: it is a required property.")
+    extra = set(body) - {name}
+    if extra:
+        raise unexpected(extra)
+    return body[name]
+
+
+def unexpected(names: set[str]) -> Invalid:
+    told = ", ".join(repr(name) for name in sorted(names))
+    return Invalid(
+        f"Additional properties are not allowed ({told} {'were' if len(names) > 1 else 'was'} "
+        "unexpected)"
+    )
+
+
+def since(call: Call, body: Mapping[str, Any], fields: Mapping[str, int]) -> None:
+    """Refuse fields that this request's microversion does not know."""
+    early = {name for name, minor in fields.items() if name in body and call.version.minor < minor}
+    if early:
+        raise unexpected(early)
+
+
+def mapping(value: object, name: str) -> Body:
+    if not isinstance(value, dict):
+        raise Invalid(f"Invalid input for field/attribute {name}. Value: {value}. It is no object.")
+    return cast("Body", value)
+
+
+def number(call: Call, name: str) -> int | None:
+    """A whole number of the query string, not negative."""
+    text = dict(call.args).get(name)
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise Invalid(f"Invalid input for query parameters {name}. Value: {text}.")
+    return int(text)
+
+
+class Handlers:
+    """Base of the API's classes: the room, and what each request needs of it."""
+
+    def __init__(self, compute: Compute) -> None:
+        self.compute = compute
+
+    async def server(self, call: Call, rule: str) -> Server:
+        """The server of the path, for a caller who may do this with it."""
+        uuid = call.params["id"]
+        server = await self.compute.db.read(lambda conn: self.compute.get(conn, uuid, call.caller))
+        call.require(f"os_compute_api:{rule}", target(server))
+        return server
+
+    async def change(self, call: Call, rule: str, fn: Callable[[Any, Server], T]) -> T:
+        """`fn(conn, server)` in one transaction, on the server as it is in it."""
+        uuid = call.params["id"]
+
+        def transaction(conn: Any) -> T:
+            server = self.compute.get(conn, uuid, call.caller)
+            call.require(f"os_compute_api:{rule}", target(server))
+            return fn(conn, server)
+
+        return await self.compute.db.write(transaction)
+
+
+def target(server: Server) -> dict[str, object]:
+    return {"project_id": server.project_id, "user_id": server.user_id}
+
+
+def own(call: Call) -> dict[str, object]:
+    return {"project_id": call.caller.project_id, "user_id": call.caller.user_id}

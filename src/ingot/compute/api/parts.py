@@ -1,0 +1,342 @@
+"""Parts of a server: metadata, tags, addresses, interfaces, security groups, and what was done to it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from ingot import workflow
+from ingot.compute import store
+from ingot.compute.api import views
+from ingot.compute.api.common import (
+    Body,
+    Handlers,
+    Wire,
+    mapping,
+    naive,
+    part,
+    target,
+    unimplemented,
+)
+from ingot.compute.api.ordering import metadata, tags
+from ingot.compute.types import Server
+from ingot.kit.db import from_json
+from ingot.kit.faults import Invalid, Missing
+from ingot.kit.web import Call, Reply
+from ingot.workflow import OperationRow, StepRow
+
+# -- metadata ------------------------------------------------------------------------------------
+
+
+class Metadata(Handlers):
+    """/servers/{id}/metadata."""
+
+    async def index(self, call: Call) -> Reply:
+        server = await self.server(call, "server-metadata:index")
+        return Reply({"metadata": server.metadata})
+
+    async def show(self, call: Call) -> Reply:
+        server = await self.server(call, "server-metadata:show")
+        key = call.params["key"]
+        if key not in server.metadata:
+            raise Missing("Metadata item was not found")
+        return Reply({"meta": {key: server.metadata[key]}})
+
+    async def merge(self, call: Call) -> Reply:
+        """POST: what is given is added to what is there."""
+        given = mapping(part(call.body, "metadata"), "metadata")
+        return await self._write(call, "create", given, keep=True)
+
+    async def replace(self, call: Call) -> Reply:
+        """PUT: what is given is all there is."""
+        given = mapping(part(call.body, "metadata"), "metadata")
+        return await self._write(call, "update_all", given, keep=False)
+
+    async def _write(self, call: Call, verb: str, given: Body, *, keep: bool) -> Reply:
+        def change(conn: sa.Connection, server: Server) -> dict[str, str]:
+            most = self.compute.limits(conn, server.project_id)["metadata_items"]
+            whole = metadata({**(server.metadata if keep else {}), **given}, most)
+            self.compute.update(conn, server.uuid, metadata=whole)
+            return whole
+
+        return Reply({"metadata": await self.change(call, f"server-metadata:{verb}", change)})
+
+    async def set(self, call: Call) -> Reply:
+        """PUT …/{key}."""
+        given, key = mapping(part(call.body, "meta"), "meta"), call.params["key"]
+        if set(given) != {key}:
+            raise Invalid("Request body and URI mismatch")
+        await self._write(call, "update", given, keep=True)
+        return Reply({"meta": given})
+
+    async def delete(self, call: Call) -> None:
+        key = call.params["key"]
+
+        def change(conn: sa.Connection, server: Server) -> None:
+            if key not in server.metadata:
+                raise Missing("Metadata item was not found")
+            left = {name: value for name, value in server.metadata.items() if name != key}
+            self.compute.update(conn, server.uuid, metadata=left)
+
+        await self.change(call, "server-metadata:delete", change)
+
+
+# -- tags ----------------------------------------------------------------------------------------
+
+
+class Tags(Handlers):
+    """/servers/{id}/tags (2.26)."""
+
+    async def index(self, call: Call) -> Reply:
+        server = await self.server(call, "os-server-tags:index")
+        return Reply({"tags": list(server.tags)})
+
+    async def show(self, call: Call) -> Reply:
+        server = await self.server(call, "os-server-tags:show")
+        self._has(server, call.params["tag"])
+        return Reply(status=204)
+
+    @staticmethod
+    def _has(server: Server, tag: str) -> None:
+        if tag not in server.tags:
+            raise Missing(f"Server {server.uuid} has no tag '{tag}'")
+
+    async def replace(self, call: Call) -> Reply:
+        given = part(call.body, "tags")
+        if not isinstance(given, list) or not all(
+            isinstance(tag, str) for tag in cast("list[Any]", given)
+        ):
+            raise Invalid("Invalid input for field/attribute tags. It is a list of texts.")
+        wanted = tags(cast("list[str]", given))
+        await self.change(
+            call,
+            "os-server-tags:update_all",
+            lambda conn, server: self.compute.update(conn, server.uuid, tags=wanted),
+        )
+        return Reply({"tags": list(wanted)})
+
+    async def add(self, call: Call) -> Reply:
+        tag = call.params["tag"]
+
+        def change(conn: sa.Connection, server: Server) -> bool:
+            if tag in server.tags:
+                return False
+            self.compute.update(conn, server.uuid, tags=tags([*server.tags, tag]))
+            return True
+
+        new = await self.change(call, "os-server-tags:update", change)
+        where = {"Location": call.url} if new else {}
+        return Reply(status=201 if new else 204, headers=where)
+
+    async def delete(self, call: Call) -> None:
+        tag = call.params["tag"]
+
+        def change(conn: sa.Connection, server: Server) -> None:
+            self._has(server, tag)
+            left = tuple(one for one in server.tags if one != tag)
+            self.compute.update(conn, server.uuid, tags=left)
+
+        await self.change(call, "os-server-tags:delete", change)
+
+    async def delete_all(self, call: Call) -> None:
+        await self.change(
+            call,
+            "os-server-tags:delete_all",
+            lambda conn, server: self.compute.update(conn, server.uuid, tags=()),
+        )
+
+
+# -- networks ------------------------------------------------------------------------------------
+
+
+class Wiring(Handlers):
+    """/servers/{id}/ips, os-interface, os-security-groups, os-volume_attachments."""
+
+    async def ips(self, call: Call) -> Reply:
+        server = await self.server(call, "ips:index")
+        return Reply({"addresses": views.addresses(server, short=True)})
+
+    async def ips_of(self, call: Call) -> Reply:
+        server = await self.server(call, "ips:show")
+        found, label = views.addresses(server, short=True), call.params["label"]
+        if label not in found:
+            raise Missing("Instance is not a member of specified network")
+        return Reply({label: found[label]})
+
+    async def interfaces(self, call: Call) -> Reply:
+        server = await self.server(call, "os-attach-interfaces:list")
+        shown = await self.compute.db.read(
+            lambda conn: [self._interface(conn, call, server, nic.port) for nic in server.ports]
+        )
+        return Reply({"interfaceAttachments": shown})
+
+    async def interface(self, call: Call) -> Reply:
+        server = await self.server(call, "os-attach-interfaces:show")
+        port_id = call.params["port"]
+        if port_id not in {nic.port for nic in server.ports}:
+            raise Missing(f"Instance {server.uuid} does not have a port with id {port_id}")
+        shown = await self.compute.db.read(
+            lambda conn: self._interface(conn, call, server, port_id)
+        )
+        return Reply({"interfaceAttachment": shown})
+
+    def _interface(self, conn: sa.Connection, call: Call, server: Server, port_id: str) -> Wire:
+        port = self.compute.networks.get_port(conn, port_id)
+        shown: Wire = {
+            "net_id": port.network_id,
+            "port_id": port.id,
+            "mac_addr": port.mac_address,
+            "port_state": "ACTIVE" if port.bound else "DOWN",
+            "fixed_ips": [
+                {"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in port.fixed_ips
+            ],
+        }
+        if call.version.minor >= 70:
+            shown["tag"] = None
+        return shown
+
+    async def attach(self, call: Call) -> Reply:
+        await self.server(call, "os-attach-interfaces:create")
+        raise unimplemented(
+            "The requested functionality is not supported: network ports are attached when a server is "
+            "built.",
+            "Name all networks when the server is created.",
+        )
+
+    async def detach(self, call: Call) -> Reply:
+        await self.server(call, "os-attach-interfaces:delete")
+        raise unimplemented(
+            "The requested functionality is not supported: network ports leave with their server."
+        )
+
+    async def groups(self, call: Call) -> Reply:
+        server = await self.server(call, "os-security-groups:list")
+        shown: list[Wire] = [
+            {
+                "id": name,
+                "name": name,
+                "description": "",
+                "tenant_id": server.project_id,
+                "rules": [],
+            }
+            for name in server.security_groups
+        ]
+        return Reply({"security_groups": shown})
+
+    async def volumes(self, call: Call) -> Reply:
+        await self.server(call, "os-volumes-attachments:index")
+        return Reply({"volumeAttachments": []})
+
+
+# -- what was done -------------------------------------------------------------------------------
+
+_RESULTS = {"done": "Success", "failed": "Error"}
+
+
+class Story(Handlers):
+    """/servers/{id}/os-instance-actions: the operations of a server; their steps are the events."""
+
+    async def _found(self, call: Call, rule: str) -> Server:
+        """Also a server that is gone: its story stays (2.21)."""
+        uuid = call.params["id"]
+        deleted = call.version.minor >= 21
+        server = await self.compute.db.read(
+            lambda conn: store.find_server(conn, uuid, deleted=deleted)
+        )
+        if server is None or not self.compute.sees(call.caller, server):
+            raise Missing(f"Instance {uuid} could not be found.")
+        call.require(f"os_compute_api:os-instance-actions:{rule}", target(server))
+        return server
+
+    async def index(self, call: Call) -> Reply:
+        server = await self._found(call, "list")
+        found = await self.compute.db.read(lambda conn: self.compute.operations(conn, server))
+        shown = [_action(call, server, operation) for operation in found]
+        args = dict(call.args)
+        if call.version.minor >= 58:
+            if "marker" in args:
+                known = [action["request_id"] for action in shown]
+                if args["marker"] not in known:
+                    raise Invalid(f"marker [{args['marker']}] not found")
+                shown = shown[known.index(args["marker"]) + 1 :]
+            if args.get("limit", "").isdecimal():
+                shown = shown[: int(args["limit"])]
+        return Reply({"instanceActions": shown})
+
+    async def show(self, call: Call) -> Reply:
+        server = await self._found(call, "show")
+        request_id = call.params["request"]
+        found = await self.compute.db.read(lambda conn: self.compute.operations(conn, server))
+        operation = next((one for one in found if _request(one) == request_id), None)
+        if operation is None:
+            raise Missing(f"Action for request_id {request_id} on instance {server.uuid} not found")
+        shown = _action(call, server, operation)
+        admin = call.allows("os_compute_api:os-instance-actions:events:details", target(server))
+        if call.version.minor < 58:
+            shown.pop("updated_at", None)
+        if call.version.minor >= 51 or admin:
+            steps = await self.compute.db.read(lambda conn: _steps(conn, operation))
+            shown["events"] = [_event(call, step, server, admin) for step in steps]
+        return Reply({"instanceAction": shown})
+
+
+def _request(operation: OperationRow) -> str:
+    """Operations that no request began (a deletion that had waited) go by their own id."""
+    return operation.request_id or f"req-{operation.id}"
+
+
+def _action(call: Call, server: Server, operation: OperationRow) -> Wire:
+    shown: Wire = {
+        "action": operation.kind.removeprefix("server "),
+        "instance_uuid": server.uuid,
+        "request_id": _request(operation),
+        "user_id": operation.requested_by or server.user_id,
+        "project_id": operation.project_id,
+        "start_time": naive(operation.created_at),
+        "message": _message(operation),
+    }
+    if call.version.minor >= 58:
+        shown["updated_at"] = naive(operation.ended_at or operation.created_at)
+    return shown
+
+
+def _message(operation: OperationRow) -> str | None:
+    if operation.state == "aborted":
+        return operation.abort_reason or "Aborted."
+    return operation.fault.text if operation.fault is not None else None
+
+
+def _steps(conn: sa.Connection, operation: OperationRow) -> list[tuple[str, StepRow]]:
+    """Our own steps, and behind each order to a machine the steps of the machine's operation."""
+    found: list[tuple[str, StepRow]] = []
+    for step in workflow.steps(conn, operation.id):
+        found.append(("server", step))
+        for machine_op in _ordered(step):
+            found += [("machine", inner) for inner in workflow.steps(conn, machine_op)]
+    return found
+
+
+def _ordered(step: StepRow) -> list[str]:
+    result = from_json(step.result) if step.result else None
+    named: object = cast("Wire", result).get("operation") if isinstance(result, dict) else None
+    return [named] if isinstance(named, str) else []
+
+
+def _event(call: Call, entry: tuple[str, StepRow], server: Server, admin: bool) -> Wire:
+    place, step = entry
+    shown: Wire = {
+        "event": f"{place}: {step.label}",
+        "start_time": naive(step.started_at),
+        "finish_time": naive(step.ended_at),
+        "result": _RESULTS.get(step.state),
+    }
+    if admin or call.version.minor < 51:
+        shown["traceback"] = step.fault.text if step.fault is not None else None
+    if call.version.minor >= 62:
+        shown["hostId"] = ""
+        if admin:
+            shown["host"] = server.node_name or ""
+    if call.version.minor >= 84:
+        shown["details"] = step.fault.text if step.fault is not None else None
+    return shown

@@ -1,0 +1,409 @@
+"""Servers: create, list, show, update, delete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC
+from typing import Annotated, Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ingot.compute import states, store
+from ingot.compute.api import views
+from ingot.compute.api.common import (
+    MOST,
+    Body,
+    Handlers,
+    boolean,
+    links,
+    mapping,
+    number,
+    own,
+    part,
+    read,
+    since,
+    unexpected,
+)
+from ingot.compute.api.ordering import Name, Ordering, address, disk_config, hostname
+from ingot.compute.tables import servers as table
+from ingot.compute.types import Server
+from ingot.kit.db import timestamp, when
+from ingot.kit.faults import Invalid
+from ingot.kit.paging import next_link
+from ingot.kit.web import Call, Reply
+
+Where = sa.ColumnElement[bool]
+
+
+class UpdateIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Name | None = None
+    disk_config: str | None = msgspec.field(default=None, name="OS-DCF:diskConfig")
+    accessIPv4: str | None = None
+    accessIPv6: str | None = None
+    description: Annotated[str, msgspec.Meta(max_length=255)] | None = None
+    hostname: str | None = None
+
+
+class Servers(Handlers):
+    """/servers and /servers/{id}."""
+
+    # -- create ------------------------------------------------------------------------------
+
+    async def create(self, call: Call) -> Reply:
+        """POST /servers."""
+        call.require("os_compute_api:servers:create", own(call))
+        draft, order = await Ordering(self.compute).draft(call, call.body)
+        uuids = await self.compute.db.write(
+            lambda conn: self.compute.create(conn, draft, call.caller, call.request_id)
+        )
+        first = await self.compute.db.read(lambda conn: self.compute.get(conn, uuids[0]))
+        if boolean(order.return_reservation_id, "return_reservation_id"):
+            return Reply({"reservation_id": first.reservation_id})
+        shown = {
+            "id": first.uuid,
+            "links": links(call, f"servers/{first.uuid}"),
+            "OS-DCF:diskConfig": first.disk_config,
+            "security_groups": [{"name": name} for name in first.security_groups],
+            "adminPass": draft.secrets.admin_pass,
+        }
+        where = f"{call.base_url}/v2.1/servers/{first.uuid}"
+        return Reply({"server": shown}, headers={"Location": where})
+
+    # -- lists -------------------------------------------------------------------------------
+
+    async def index(self, call: Call) -> Reply:
+        """GET /servers."""
+
+        def brief(server: Server) -> Body:
+            return {
+                "id": server.uuid,
+                "name": server.name,
+                "links": links(call, f"servers/{server.uuid}"),
+            }
+
+        return await self._list(call, "servers:index", brief)
+
+    async def detail(self, call: Call) -> Reply:
+        """GET /servers/detail."""
+        return await self._list(
+            call,
+            "servers:detail",
+            lambda server: views.server(self.compute, call, server, listed=True),
+        )
+
+    async def _list(self, call: Call, rule: str, render: Callable[[Server], Body]) -> Reply:
+        call.require(f"os_compute_api:{rule}", own(call))
+        search = Search(self, call, rule)
+        limit = number(call, "limit")
+        most = MOST if limit is None else min(limit, MOST)
+        found = await self.compute.db.scan(lambda conn: search.run(conn, most + 1))
+        shown = [render(server) for server in found[:most]]
+        body: Body = {"servers": shown}
+        if shown and (len(found) > most or (limit is not None and len(shown) == most)):
+            link = next_link(call, found[most - 1].uuid, most)
+            body["servers_links"] = [{"rel": "next", "href": link}]
+        return Reply(body)
+
+    # -- one ---------------------------------------------------------------------------------
+
+    async def show(self, call: Call) -> Reply:
+        """GET /servers/{id}."""
+        server = await self.server(call, "servers:show")
+        return Reply({"server": views.server(self.compute, call, server)})
+
+    async def update(self, call: Call) -> Reply:
+        """PUT /servers/{id}."""
+        given = mapping(part(call.body, "server"), "server")
+        since(call, given, {"description": 19, "hostname": 90})
+        order = read(UpdateIn, given, "server")
+        values: dict[str, Any] = {}
+        for name in given:
+            if name == "name":
+                if order.name is None:
+                    raise Invalid("Invalid input for field/attribute name. Value: None.")
+                values["name"] = order.name
+            elif name == "OS-DCF:diskConfig":
+                values["disk_config"] = disk_config(order.disk_config or "")
+            elif name in ("accessIPv4", "accessIPv6"):
+                version = int(name[-1])
+                values[f"access_ip_v{version}"] = address(getattr(order, name), version)
+            elif name == "description":
+                values["description"] = order.description
+            else:
+                values["hostname"] = hostname(order.hostname, call.version.minor)
+
+        def change(conn: sa.Connection, server: Server) -> Server:
+            if values:
+                self.compute.update(conn, server.uuid, **values)
+            return self.compute.get(conn, server.uuid)
+
+        server = await self.change(call, "servers:update", change)
+        return Reply({"server": views.server(self.compute, call, server, changed=True)})
+
+    async def delete(self, call: Call) -> None:
+        """DELETE /servers/{id}."""
+        await self.change(
+            call,
+            "servers:delete",
+            lambda conn, server: self.compute.delete(conn, server, call.caller, call.request_id),
+        )
+
+
+# -- searching -----------------------------------------------------------------------------------
+
+_EVERYBODY = frozenset(
+    [
+        "name",
+        "status",
+        "image",
+        "flavor",
+        "reservation_id",
+        "ip",
+        "ip6",
+        "changes-since",
+        "changes-before",
+        "not-tags",
+        "not-tags-any",
+        "tags",
+        "tags-any",
+        "locked",
+        "access_ip_v4",
+        "access_ip_v6",
+        "config_drive",
+        "created_at",
+        "description",
+        "display_description",
+        "display_name",
+        "hostname",
+        "image_ref",
+        "key_name",
+        "launch_index",
+        "launched_at",
+        "power_state",
+        "progress",
+        "task_state",
+        "terminated_at",
+        "user_id",
+        "uuid",
+        "vm_state",
+    ]
+)
+_ADMINS = frozenset(
+    [
+        "all_tenants",
+        "project_id",
+        "tenant_id",
+        "deleted",
+        "host",
+        "node",
+        "availability_zone",
+        "disk_config",
+        "root_device_name",
+        "kernel_id",
+        "ramdisk_id",
+        "instance_type_id",
+        "locked_by",
+        "soft_deleted",
+        "updated_at",
+    ]
+)
+_PAGING = frozenset({"limit", "marker", "sort_key", "sort_dir"})
+_COLUMNS: Mapping[str, Any] = {
+    "image": table.c.image_id,
+    "image_ref": table.c.image_id,
+    "reservation_id": table.c.reservation_id,
+    "access_ip_v4": table.c.access_ip_v4,
+    "access_ip_v6": table.c.access_ip_v6,
+    "description": table.c.description,
+    "display_description": table.c.description,
+    "hostname": table.c.hostname,
+    "key_name": table.c.key_name,
+    "task_state": table.c.task_state,
+    "vm_state": table.c.vm_state,
+    "user_id": table.c.user_id,
+    "uuid": table.c.uuid,
+    "node": table.c.node_uuid,
+    "availability_zone": table.c.availability_zone,
+    "disk_config": table.c.disk_config,
+}
+_SINCE = {
+    "locked": 73,
+    "changes-before": 66,
+    "tags": 26,
+    "tags-any": 26,
+    "not-tags": 26,
+    "not-tags-any": 26,
+}
+
+
+class Search:
+    """The query string of a list, read: what the database filters, and what only we can."""
+
+    def __init__(self, handlers: Handlers, call: Call, rule: str) -> None:
+        self.compute = handlers.compute
+        self.call = call
+        self.admin = call.allows("os_compute_api:servers:allow_all_filters", own(call))
+        self.where: list[Where] = []
+        self.tests: list[Callable[[Server], bool]] = []
+        self.nothing = False
+        self._read(rule)
+
+    def run(self, conn: sa.Connection, most: int) -> list[Server]:
+        """At most so many servers, from behind the marker on."""
+        if self.nothing:
+            return []
+        marker = dict(self.call.args).get("marker")
+        after = None
+        if marker is not None:
+            after = store.find_server(conn, marker, deleted=True)
+            if after is None or not self.compute.sees(self.call.caller, after):
+                raise Invalid(f"marker [{marker}] not found")
+        if not self.tests:
+            return store.select_servers(conn, self.where, self.orders(), limit=most, after=after)
+        found: list[Server] = []
+        for server in store.select_servers(conn, self.where, self.orders(), after=after):
+            if all(test(server) for test in self.tests):
+                found.append(server)
+                if len(found) == most:
+                    break
+        return found
+
+    def orders(self) -> list[store.Order]:
+        keys = [value for name, value in self.call.args if name == "sort_key"]
+        ways = [value for name, value in self.call.args if name == "sort_dir"]
+        for key in keys:
+            if key not in store.SORTABLE:
+                raise Invalid(f"Sort key supplied is invalid: {key}")
+        for way in ways:
+            if way not in ("asc", "desc"):
+                raise Invalid(f"Unknown sort direction, must be one of: asc, desc: {way}")
+        default = ways[0] if ways else "desc"
+        keys = keys or ["created_at"]
+        ways += [default] * (len(keys) - len(ways))
+        return [store.Order(key, way == "desc") for key, way in zip(keys, ways, strict=False)]
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def _read(self, rule: str) -> None:
+        strict = self.call.version.minor >= 75
+        unknown: set[str] = set()
+        args = dict(self.call.args)
+        for name in args:
+            early = self.call.version.minor < _SINCE.get(name, 0)
+            if name in _PAGING:
+                continue
+            if name not in _EVERYBODY | _ADMINS or (early and name != "locked"):
+                unknown.add(name)
+        if unknown and strict:
+            raise unexpected(unknown)
+        self._scope(args, rule)
+        statuses = [value for name, value in self.call.args if name == "status"]
+        if statuses:
+            self._status(statuses)
+        for name, value in args.items():
+            if name in unknown or name in _PAGING or name == "status":
+                continue
+            if name in _ADMINS and not self.admin:
+                continue
+            self._filter(name, value)
+
+    def _scope(self, args: Mapping[str, str], rule: str) -> None:
+        everything = "all_tenants" in args and (
+            args["all_tenants"] == "" or boolean(args["all_tenants"], "all_tenants")
+        )
+        if everything:
+            self.call.require(f"os_compute_api:{rule}:get_all_tenants", own(self.call))
+            project = args.get("project_id") or args.get("tenant_id")
+        else:
+            project = self.call.caller.project_id or ""
+        if project is not None:
+            self.where.append(table.c.project_id == project)
+        wants_deleted = self.admin and "deleted" in args and boolean(args["deleted"], "deleted")
+        if wants_deleted:
+            self.where.append(table.c.deleted_at.is_not(None))
+        elif "changes-since" not in args:
+            self.where.append(table.c.deleted_at.is_(None))
+
+    def _status(self, names: Sequence[str]) -> None:
+        found: list[Where] = []
+        for name in names:
+            wanted = states.search(name)
+            if wanted is None:
+                continue  # A status that no server of ours can have matches nothing.
+            vm_state, tasks = wanted
+            if vm_state is not None:
+                busy = ("rebooting", "rebooting_hard", "rebuilding", "rebuild_spawning")
+                calm = sa.or_(table.c.task_state.is_(None), table.c.task_state.not_in(busy))
+                found.append(sa.and_(table.c.vm_state == vm_state, calm))
+            else:
+                found.append(table.c.task_state.in_(tasks))
+        if found:
+            self.where.append(sa.or_(*found))
+        else:
+            self.nothing = True
+
+    def _filter(self, name: str, value: str) -> None:
+        if name in _COLUMNS:
+            self.where.append(_COLUMNS[name] == value)
+        elif name in ("name", "display_name"):
+            pattern = _pattern(value, name)
+            self.tests.append(lambda server: bool(pattern.search(server.name)))
+        elif name in ("ip", "ip6"):
+            pattern, version = _pattern(value, name), 6 if name == "ip6" else 4
+            self.tests.append(
+                lambda server: any(
+                    a.version == version and pattern.search(a.addr) for a in server.addresses
+                )
+            )
+        elif name == "flavor":
+            self.tests.append(lambda server: server.flavor.id == value)
+        elif name == "host":
+            self.nothing = self.nothing or value != self.compute.settings.host
+        elif name == "locked":
+            self.where.append(table.c.locked.is_(boolean(value, name)))
+        elif name == "power_state":
+            self.where.append(
+                table.c.power_state == int(value) if value.isdecimal() else sa.false()
+            )
+        elif name == "launch_index":
+            self.where.append(
+                table.c.launch_index == int(value) if value.isdecimal() else sa.false()
+            )
+        elif name == "config_drive":
+            wanted = "True" if boolean(value, name) else ""
+            self.where.append(table.c.config_drive == wanted)
+        elif name in ("changes-since", "changes-before"):
+            moment = _moment(value, name)
+            column = table.c.updated_at
+            self.where.append(column >= moment if name == "changes-since" else column <= moment)
+        elif "tags" in name:
+            self._tags(name, frozenset(value.split(",")))
+
+    def _tags(self, name: str, wanted: frozenset[str]) -> None:
+        def test(server: Server) -> bool:
+            have = wanted & set(server.tags)
+            matched = bool(have) if name.endswith("any") else have == wanted
+            return matched is not name.startswith("not")
+
+        self.tests.append(test)
+
+
+def _pattern(value: str, name: str) -> re.Pattern[str]:
+    try:
+        return re.compile(value, re.IGNORECASE)
+    except re.error:
+        raise Invalid(f"Invalid regular expression for {name}: {value!r}.") from None
+
+
+def _moment(value: str, name: str) -> str:
+    try:
+        at = when(value.replace("Z", "+00:00").replace(" ", "+"))
+    except ValueError:
+        at = None
+    if at is None:
+        raise Invalid(f"Invalid input for query parameters {name}. Value: {value}.")
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return timestamp(at)

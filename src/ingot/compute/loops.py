@@ -1,0 +1,23 @@
+"""Reconcilers of the compute room: deletions that waited, and the power that servers show."""
+
+from __future__ import annotations
+
+from ingot.compute.service import Compute
+from ingot.workflow import Loop
+
+DELETIONS_EVERY = 10.0
+POWER_EVERY = 15.0
+
+
+def loops(compute: Compute) -> list[Loop]:
+    """To be started by the app where conductors run."""
+
+    async def begin() -> None:
+        await compute.db.write(compute.begin_deletions)
+
+    async def sync() -> None:
+        await compute.db.write(compute.sync_power)
+
+    deletions = Loop("server deletions", DELETIONS_EVERY, begin, clock=compute.clock)
+    compute.on_ended(deletions.kick)
+    return [deletions, Loop("server power", POWER_EVERY, sync, clock=compute.clock)]

@@ -1,0 +1,358 @@
+"""The verbs of the compute room: what the API may do with servers, flavors and key pairs.
+
+Verbs are functions of a connection and run in the caller's transaction; what is long is an operation on
+the subject `server:<uuid>` (see `workflows`).
+"""
+
+from __future__ import annotations
+
+import secrets as randomness
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ingot import workflow
+from ingot.baremetal import Baremetal
+from ingot.compute import names, states, store
+from ingot.compute.types import (
+    ConsoleLog,
+    Flavor,
+    Key,
+    NetworkWish,
+    Secrets,
+    Server,
+    ServerFault,
+    Settings,
+)
+from ingot.image import Images
+from ingot.kit import ids
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database, after_commit, timestamp, to_json
+from ingot.kit.faults import Conflict, Fault, Kind, Missing
+from ingot.kit.policy import Caller, Policy
+from ingot.kit.vault import Vault
+from ingot.network import Networks
+
+if TYPE_CHECKING:
+    from ingot.kit.web import Authenticator, Service
+    from ingot.workflow import Loop, Workflow
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A server as it was ordered, checked."""
+
+    name: str
+    flavor: Flavor
+    image_id: str
+    networks: tuple[NetworkWish, ...]
+    secrets: Secrets
+    key: Key | None = None
+    metadata: dict[str, str] = {}
+    tags: tuple[str, ...] = ()
+    description: str | None = None
+    hostname: str | None = None
+    config_drive: bool = True
+    disk_config: str = "MANUAL"
+    zone: str | None = None
+    node: str | None = None
+    security_groups: tuple[str, ...] = ("default",)
+    group_id: str | None = None
+    access_ip_v4: str | None = None
+    access_ip_v6: str | None = None
+    count: int = 1
+
+
+class Compute:
+    """The room's front door."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        vault: Vault,
+        baremetal: Baremetal,
+        networks: Networks,
+        images: Images,
+        settings: Settings | None = None,
+        consoles: ConsoleLog | None = None,
+    ) -> None:
+        from ingot.compute.policies import RULES
+
+        self.db = db
+        self.clock = clock
+        self.vault = vault
+        self.baremetal = baremetal
+        self.networks = networks
+        self.images = images
+        self.settings = settings or Settings()
+        self.consoles = consoles
+        self.policy = Policy(RULES, self.settings.policy)
+        self._listeners: list[Callable[[], None]] = []
+
+    def service(self, authenticator: Authenticator) -> Service:
+        """The Compute API v2.1 under /compute, to be mounted by the app."""
+        from ingot.compute.api import make_service
+
+        return make_service(self, authenticator)
+
+    def workflows(self) -> list[Workflow]:
+        """All kinds of operation on servers, for the engine."""
+        from ingot.compute.workflows import workflows
+
+        return workflows(self)
+
+    def loops(self) -> list[Loop]:
+        """Reconcilers that the app starts and stops."""
+        from ingot.compute.loops import loops
+
+        return loops(self)
+
+    def now(self) -> str:
+        return timestamp(self.clock.now())
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def get(self, conn: sa.Connection, uuid: str, caller: Caller | None = None) -> Server:
+        """A server; Missing when there is none that this caller may know of (None: everybody)."""
+        server = store.find_server(conn, uuid) if ids.is_uuid(uuid) else None
+        if server is None or not self.sees(caller, server):
+            raise Missing(f"Instance {uuid} could not be found.")
+        return server
+
+    @staticmethod
+    def sees(caller: Caller | None, server: Server) -> bool:
+        """Servers of other projects are not there, except for administrators."""
+        return caller is None or caller.project_id == server.project_id or "admin" in caller.roles
+
+    def secrets_of(self, server: Server) -> Secrets:
+        return msgspec.json.decode(self.vault.open(server.sealed), type=Secrets)
+
+    def seal(self, secrets: Secrets) -> str:
+        return self.vault.seal(to_json(secrets))
+
+    # -- limits ------------------------------------------------------------------------------
+
+    def limits(self, conn: sa.Connection, project_id: str) -> dict[str, int]:
+        return {**self.settings.quotas, **store.quotas(conn, project_id)}
+
+    def check_quota(self, conn: sa.Connection, project_id: str, flavor: Flavor, count: int) -> None:
+        limits, used = self.limits(conn, project_id), store.usage(conn, project_id)
+        wanted = {"instances": count, "cores": flavor.vcpus * count, "ram": flavor.ram * count}
+        over = [
+            name
+            for name, n in wanted.items()
+            if limits[name] >= 0 and used[name] + n > limits[name]
+        ]
+        if over:
+            told = ", ".join(str(wanted[name]) for name in over)
+            have = ", ".join(str(used[name]) for name in over)
+            most = ", ".join(str(limits[name]) for name in over)
+            raise Fault(
+                f"Quota exceeded for {', '.join(over)}: Requested {told}, but already used {have} "
+                f"of {most} {', '.join(over)}",
+                kind=Kind.LIMIT,
+            )
+
+    # -- servers -----------------------------------------------------------------------------
+
+    def create(
+        self, conn: sa.Connection, draft: Draft, caller: Caller, request_id: str
+    ) -> list[str]:
+        """Order servers; their uuids. Each starts an operation that finds it a machine."""
+        project_id = caller.project_id or ""
+        self.check_quota(conn, project_id, draft.flavor, draft.count)
+        reservation = f"r-{randomness.token_hex(4)}"
+        return [
+            self._create_one(conn, draft, caller, request_id, reservation, index)
+            for index in range(draft.count)
+        ]
+
+    def _create_one(
+        self,
+        conn: sa.Connection,
+        draft: Draft,
+        caller: Caller,
+        request_id: str,
+        reservation: str,
+        index: int,
+    ) -> str:
+        uuid, now = ids.new_uuid(), self.now()
+        name = draft.name if draft.count == 1 else f"{draft.name}-{index + 1}"
+        store.insert_server(
+            conn,
+            {
+                "uuid": uuid,
+                "project_id": caller.project_id,
+                "user_id": caller.user_id,
+                "name": name,
+                "hostname": draft.hostname or names.hostname(name, uuid),
+                "description": draft.description,
+                "vm_state": states.BUILDING,
+                "task_state": states.SCHEDULING,
+                "power_state": states.NOSTATE,
+                "flavor": draft.flavor,
+                "image_id": draft.image_id,
+                "key_name": draft.key.name if draft.key else None,
+                "key": draft.key,
+                "config_drive": "True" if draft.config_drive else "",
+                "disk_config": draft.disk_config,
+                "access_ip_v4": draft.access_ip_v4,
+                "access_ip_v6": draft.access_ip_v6,
+                "availability_zone": None,
+                "pinned_zone": draft.zone,
+                "wanted_node": draft.node,
+                "reservation_id": reservation,
+                "launch_index": index,
+                "locked": False,
+                "locked_reason": None,
+                "networks": draft.networks,
+                "ports": (),
+                "addresses": (),
+                "security_groups": draft.security_groups,
+                "metadata": draft.metadata,
+                "tags": draft.tags,
+                "group_id": draft.group_id,
+                "fault": None,
+                "node_uuid": None,
+                "node_name": None,
+                "sealed": self.seal(draft.secrets),
+                "created_at": now,
+                "updated_at": now,
+            },
+        )
+        self._start(conn, "server create", f"server:{uuid}", {}, caller, request_id)
+        return uuid
+
+    def delete(self, conn: sa.Connection, server: Server, caller: Caller, request_id: str) -> None:
+        """Give the machine back and forget the server, whatever is being done to it."""
+        self._unlocked(server, caller)
+        if server.task_state == states.DELETING:
+            return
+        self.update(conn, server.uuid, task_state=states.DELETING)
+        if workflow.live_operation(conn, server.subject) is None:
+            self._start(conn, "server delete", server.subject, {}, caller, request_id)
+            return
+        # The operation under way ends first; the loop then starts the deletion.
+        workflow.cancel(
+            conn, server.subject, "The server is being deleted.", by=caller.user_id or ""
+        )
+
+    def act(
+        self,
+        conn: sa.Connection,
+        server: Server,
+        action: str,
+        caller: Caller,
+        request_id: str,
+        *,
+        vm_states: Collection[str],
+        task: str,
+        order: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> None:
+        """Start an operation that needs a server at rest in one of these states; Conflict otherwise."""
+        self._unlocked(server, caller)
+        if server.vm_state not in vm_states:
+            raise Conflict(
+                f"Cannot '{action}' instance {server.uuid} while it is in vm_state {server.vm_state}"
+            )
+        self._idle(server, action)
+        if server.node_uuid is None:
+            raise Conflict(
+                f"Cannot '{action}' instance {server.uuid}: it has no machine.",
+                next_action="Delete the server and create it again.",
+            )
+        self.update(conn, server.uuid, task_state=task, **changes)
+        self._start(conn, f"server {action}", server.subject, order or {}, caller, request_id)
+
+    def reset(self, conn: sa.Connection, server: Server, vm_state: str) -> None:
+        """An administrator's word on a server that nothing works on any more."""
+        if workflow.live_operation(conn, server.subject) is not None:
+            raise Conflict(
+                f"Instance {server.uuid} is being worked on.",
+                next_action="Wait for the operation's end, or delete the server.",
+            )
+        self.update(conn, server.uuid, vm_state=vm_state, task_state=None)
+
+    def update(self, conn: sa.Connection, uuid: str, **values: Any) -> None:
+        store.update_server(conn, uuid, updated_at=self.now(), **values)
+
+    def set_fault(self, conn: sa.Connection, uuid: str, fault: Fault, **values: Any) -> None:
+        """Put the cause where clients look for it."""
+        told = ServerFault(code=500, message=fault.sentence(), created=self.now())
+        self.update(conn, uuid, fault=told, **values)
+
+    # -- waking ------------------------------------------------------------------------------
+
+    def on_ended(self, listener: Callable[[], None]) -> None:
+        """Call `listener` on the event loop when an operation has ended on a server that is to go."""
+        self._listeners.append(listener)
+
+    def ended(self, conn: sa.Connection) -> None:
+        after_commit(conn, self._kick)
+
+    def _kick(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    def begin_deletions(self, conn: sa.Connection) -> int:
+        """Start the deletions that waited for an operation's end."""
+        waiting = store.deleting(conn)
+        busy = workflow.live_operations(conn, [f"server:{uuid}" for uuid in waiting])
+        begun = 0
+        for uuid in waiting:
+            if f"server:{uuid}" not in busy:
+                server = self.get(conn, uuid)
+                workflow.start(
+                    conn, "server delete", server.subject, {}, project_id=server.project_id
+                )
+                begun += 1
+        return begun
+
+    def sync_power(self, conn: sa.Connection) -> int:
+        """Show servers as running or shut off as their machines are; how many were changed."""
+        changed = 0
+        for uuid, node_uuid, vm_state in store.resting(conn):
+            node = self.baremetal.find_node(conn, node_uuid)
+            power = states.power(node.power_state) if node else states.NOSTATE
+            wanted = {states.RUNNING: states.ACTIVE, states.SHUTDOWN: states.STOPPED}.get(power)
+            busy = node is None or workflow.live_operation(conn, node.subject) is not None
+            if wanted is not None and wanted != vm_state and not busy:
+                self.update(conn, uuid, vm_state=wanted, power_state=power)
+                changed += 1
+        return changed
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _unlocked(self, server: Server, caller: Caller) -> None:
+        override = "os_compute_api:os-lock-server:unlock:unlock_override"
+        if server.locked and not self.policy.allows(override, caller, {}):
+            raise Conflict(f"Instance {server.uuid} is locked")
+
+    @staticmethod
+    def _idle(server: Server, action: str) -> None:
+        if server.task_state is not None:
+            raise Conflict(
+                f"Cannot '{action}' instance {server.uuid} while it is in task_state "
+                f"{server.task_state}"
+            )
+
+    @staticmethod
+    def _start(
+        conn: sa.Connection, kind: str, subject: str, order: Any, caller: Caller, request_id: str
+    ) -> str:
+        return workflow.start(
+            conn,
+            kind,
+            subject,
+            order,
+            project_id=caller.project_id,
+            request_id=request_id,
+            requested_by=caller.user_id or "",
+        )
+
+    def operations(self, conn: sa.Connection, server: Server) -> Sequence[workflow.OperationRow]:
+        """All operations of a server, newest first."""
+        return workflow.operations(conn, server.subject, limit=1000)

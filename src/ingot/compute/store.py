@@ -1,0 +1,399 @@
+"""All SQL of the compute room. Functions of a connection; values come out as the room's types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ingot.compute import states
+from ingot.compute.tables import (
+    compute_quotas,
+    flavor_access,
+    flavors,
+    keypairs,
+    server_groups,
+    servers,
+)
+from ingot.compute.types import (
+    Address,
+    Flavor,
+    Key,
+    Keypair,
+    NetworkWish,
+    Nic,
+    Server,
+    ServerFault,
+    ServerGroup,
+)
+from ingot.kit.db import from_json, to_json
+
+Where = sa.ColumnElement[bool]
+Row = Mapping[str, Any]
+
+#: JSON columns of a server and what they hold.
+_JSON: dict[str, Any] = {
+    "flavor": Flavor,
+    "key": Key | None,
+    "networks": tuple[NetworkWish, ...],
+    "ports": tuple[Nic, ...],
+    "addresses": tuple[Address, ...],
+    "security_groups": tuple[str, ...],
+    "metadata": dict[str, str],
+    "tags": tuple[str, ...],
+    "fault": ServerFault | None,
+}
+_DECODERS = {name: msgspec.json.Decoder(shape) for name, shape in _JSON.items()}
+
+# -- servers -------------------------------------------------------------------------------------
+
+
+def _server(row: sa.RowMapping) -> Server:
+    values: dict[str, Any] = dict(row)
+    for name, decoder in _DECODERS.items():
+        values[name] = decoder.decode(values[name] or "null")
+    return Server(**values)
+
+
+def _written(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: to_json(value) if name in _JSON and value is not None else value
+        for name, value in values.items()
+    }
+
+
+def insert_server(conn: sa.Connection, values: Mapping[str, Any]) -> None:
+    conn.execute(sa.insert(servers).values(**_written(values)))
+
+
+def update_server(conn: sa.Connection, uuid: str, **values: Any) -> None:
+    conn.execute(sa.update(servers).where(servers.c.uuid == uuid).values(**_written(values)))
+
+
+def find_server(conn: sa.Connection, uuid: str, *, deleted: bool = False) -> Server | None:
+    """deleted: also one that is gone."""
+    query = sa.select(servers).where(servers.c.uuid == uuid)
+    if not deleted:
+        query = query.where(servers.c.deleted_at.is_(None))
+    row = conn.execute(query).mappings().first()
+    return None if row is None else _server(row)
+
+
+#: Sort keys of the API -> columns.
+SORTABLE: dict[str, sa.Column[Any]] = {
+    "created_at": servers.c.created_at,
+    "updated_at": servers.c.updated_at,
+    "display_name": servers.c.name,
+    "name": servers.c.name,
+    "uuid": servers.c.uuid,
+    "vm_state": servers.c.vm_state,
+    "task_state": servers.c.task_state,
+    "power_state": servers.c.power_state,
+    "launched_at": servers.c.launched_at,
+    "terminated_at": servers.c.terminated_at,
+    "project_id": servers.c.project_id,
+    "user_id": servers.c.user_id,
+    "image_ref": servers.c.image_id,
+    "key_name": servers.c.key_name,
+    "locked_by": servers.c.locked,
+    "locked": servers.c.locked,
+    "launch_index": servers.c.launch_index,
+    "host": servers.c.node_uuid,
+    "node": servers.c.node_name,
+    "availability_zone": servers.c.availability_zone,
+    "display_description": servers.c.description,
+    "access_ip_v4": servers.c.access_ip_v4,
+    "access_ip_v6": servers.c.access_ip_v6,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One sort key; the number of the row breaks ties."""
+
+    key: str = "created_at"
+    descending: bool = True
+
+
+def select_servers(
+    conn: sa.Connection,
+    where: Sequence[Where],
+    orders: Sequence[Order] = (Order(),),
+    *,
+    limit: int | None = None,
+    after: Server | None = None,
+) -> list[Server]:
+    """Servers in order; `after`: those that come behind this one."""
+    columns = [(SORTABLE[order.key], order.descending) for order in orders]
+    columns.append((servers.c.number, orders[-1].descending if orders else True))
+    query = sa.select(servers).where(*where)
+    if after is not None:
+        query = query.where(_behind(conn, columns, after))
+    for column, descending in columns:
+        null_last = column.is_(None)
+        query = query.order_by(null_last, column.desc() if descending else column.asc())
+    if limit is not None:
+        query = query.limit(limit)
+    return [_server(row) for row in conn.execute(query).mappings()]
+
+
+def _behind(
+    conn: sa.Connection, columns: Sequence[tuple[sa.Column[Any], bool]], after: Server
+) -> Where:
+    row = conn.execute(
+        sa.select(*(column for column, _ in columns)).where(servers.c.number == after.number)
+    ).one()
+    clauses: list[Where] = []
+    same: list[Where] = []
+    for (column, descending), value in zip(columns, row, strict=True):
+        if value is None:
+            same.append(column.is_(None))
+            continue
+        further = column < value if descending else column > value
+        clauses.append(sa.and_(*same, sa.or_(further, column.is_(None))))
+        same.append(column == value)
+    return sa.or_(*clauses)
+
+
+def deleting(conn: sa.Connection) -> tuple[str, ...]:
+    """Servers whose deletion was asked for and is not over."""
+    query = sa.select(servers.c.uuid).where(
+        servers.c.task_state == states.DELETING, servers.c.deleted_at.is_(None)
+    )
+    return tuple(conn.execute(query).scalars())
+
+
+def resting(conn: sa.Connection) -> list[tuple[str, str, str]]:
+    """(uuid, node, vm_state) of servers that nothing is done to, for the power they show."""
+    query = sa.select(servers.c.uuid, servers.c.node_uuid, servers.c.vm_state).where(
+        servers.c.task_state.is_(None),
+        servers.c.deleted_at.is_(None),
+        servers.c.node_uuid.is_not(None),
+        servers.c.vm_state.in_((states.ACTIVE, states.STOPPED)),
+    )
+    return [(row.uuid, row.node_uuid, row.vm_state) for row in conn.execute(query)]
+
+
+def consoles(conn: sa.Connection) -> list[tuple[str, str]]:
+    """(server, node) of all servers that have a machine."""
+    query = sa.select(servers.c.uuid, servers.c.node_uuid).where(
+        servers.c.deleted_at.is_(None), servers.c.node_uuid.is_not(None)
+    )
+    return [(row.uuid, row.node_uuid) for row in conn.execute(query)]
+
+
+def usage(conn: sa.Connection, project_id: str) -> dict[str, int]:
+    """What a project has: instances, cores, ram (MiB), server_groups."""
+    rows = conn.execute(
+        sa.select(servers.c.flavor).where(
+            servers.c.project_id == project_id, servers.c.deleted_at.is_(None)
+        )
+    ).scalars()
+    found = [from_json(text) for text in rows]
+    groups = conn.execute(
+        sa.select(sa.func.count()).where(server_groups.c.project_id == project_id)
+    ).scalar_one()
+    return {
+        "instances": len(found),
+        "cores": sum(flavor["vcpus"] for flavor in found),
+        "ram": sum(flavor["ram"] for flavor in found),
+        "server_groups": groups,
+    }
+
+
+# -- flavors -------------------------------------------------------------------------------------
+
+
+def _flavor(row: sa.RowMapping) -> Flavor:
+    values = {name: row[name] for name in Flavor.__struct_fields__}
+    return Flavor(**{**values, "extra_specs": from_json(row["extra_specs"])})
+
+
+def visible_flavors(project_id: str | None, everything: bool) -> Where:
+    """Public flavors and those that a project was given."""
+    if everything:
+        return sa.true()
+    mine = sa.select(flavor_access.c.flavor_id).where(flavor_access.c.project_id == project_id)
+    return sa.or_(flavors.c.is_public, flavors.c.id.in_(mine))
+
+
+FLAVOR_SORT: dict[str, sa.Column[Any]] = {
+    "flavorid": flavors.c.id,
+    "id": flavors.c.number,
+    "name": flavors.c.name,
+    "memory_mb": flavors.c.ram,
+    "vcpus": flavors.c.vcpus,
+    "root_gb": flavors.c.disk,
+    "created_at": flavors.c.created_at,
+}
+
+
+def select_flavors(
+    conn: sa.Connection,
+    *where: Where,
+    sort_key: str = "flavorid",
+    descending: bool = False,
+) -> list[Flavor]:
+    column = FLAVOR_SORT[sort_key]
+    query = sa.select(flavors).where(*where)
+    query = query.order_by(column.desc() if descending else column.asc(), flavors.c.number)
+    return [_flavor(row) for row in conn.execute(query).mappings()]
+
+
+def find_flavor(conn: sa.Connection, flavor_id: str, *where: Where) -> Flavor | None:
+    found = select_flavors(conn, flavors.c.id == flavor_id, *where)
+    return found[0] if found else None
+
+
+def flavor_where(name: str, value: Any) -> Where:
+    """A filter of the list: is_public, least memory, least disk."""
+    if name == "is_public":
+        return flavors.c.is_public.is_(bool(value))
+    return {"minRam": flavors.c.ram, "minDisk": flavors.c.disk}[name] >= value
+
+
+def insert_flavor(conn: sa.Connection, flavor: Flavor, now: str) -> None:
+    values = msgspec.to_builtins(flavor)
+    values["extra_specs"] = to_json(flavor.extra_specs)
+    conn.execute(sa.insert(flavors).values(**values, created_at=now, updated_at=now))
+
+
+def update_flavor(conn: sa.Connection, flavor_id: str, now: str, **values: Any) -> None:
+    if "extra_specs" in values:
+        values["extra_specs"] = to_json(values["extra_specs"])
+    conn.execute(
+        sa.update(flavors).where(flavors.c.id == flavor_id).values(**values, updated_at=now)
+    )
+
+
+def delete_flavor(conn: sa.Connection, flavor_id: str) -> None:
+    conn.execute(sa.delete(flavor_access).where(flavor_access.c.flavor_id == flavor_id))
+    conn.execute(sa.delete(flavors).where(flavors.c.id == flavor_id))
+
+
+def access_of(conn: sa.Connection, flavor_id: str) -> list[str]:
+    query = sa.select(flavor_access.c.project_id).where(flavor_access.c.flavor_id == flavor_id)
+    return list(conn.execute(query.order_by(flavor_access.c.project_id)).scalars())
+
+
+def give_access(conn: sa.Connection, flavor_id: str, project_id: str) -> None:
+    conn.execute(sa.insert(flavor_access).values(flavor_id=flavor_id, project_id=project_id))
+
+
+def take_access(conn: sa.Connection, flavor_id: str, project_id: str) -> bool:
+    done = conn.execute(
+        sa.delete(flavor_access).where(
+            flavor_access.c.flavor_id == flavor_id, flavor_access.c.project_id == project_id
+        )
+    )
+    return done.rowcount > 0
+
+
+# -- key pairs -----------------------------------------------------------------------------------
+
+
+def keypairs_of(conn: sa.Connection, user_id: str) -> list[Keypair]:
+    query = sa.select(keypairs).where(keypairs.c.user_id == user_id).order_by(keypairs.c.name)
+    return [Keypair(**row) for row in conn.execute(query).mappings()]
+
+
+def find_keypair(conn: sa.Connection, user_id: str, name: str) -> Keypair | None:
+    query = sa.select(keypairs).where(keypairs.c.user_id == user_id, keypairs.c.name == name)
+    row = conn.execute(query).mappings().first()
+    return None if row is None else Keypair(**row)
+
+
+def insert_keypair(conn: sa.Connection, **values: Any) -> None:
+    conn.execute(sa.insert(keypairs).values(**values))
+
+
+def delete_keypair(conn: sa.Connection, user_id: str, name: str) -> bool:
+    done = conn.execute(
+        sa.delete(keypairs).where(keypairs.c.user_id == user_id, keypairs.c.name == name)
+    )
+    return done.rowcount > 0
+
+
+# -- server groups -------------------------------------------------------------------------------
+
+
+def _group(row: sa.RowMapping) -> ServerGroup:
+    return ServerGroup(
+        row["id"],
+        row["project_id"],
+        row["user_id"],
+        row["name"],
+        row["policy"],
+        from_json(row["rules"]),
+    )
+
+
+def groups(conn: sa.Connection, project_id: str | None) -> list[ServerGroup]:
+    query = sa.select(server_groups).order_by(server_groups.c.number)
+    if project_id is not None:
+        query = query.where(server_groups.c.project_id == project_id)
+    return [_group(row) for row in conn.execute(query).mappings()]
+
+
+def find_group(conn: sa.Connection, group_id: str) -> ServerGroup | None:
+    row = conn.execute(sa.select(server_groups).where(server_groups.c.id == group_id))
+    found = row.mappings().first()
+    return None if found is None else _group(found)
+
+
+def insert_group(conn: sa.Connection, group: ServerGroup, now: str) -> None:
+    conn.execute(
+        sa.insert(server_groups).values(
+            id=group.id,
+            project_id=group.project_id,
+            user_id=group.user_id,
+            name=group.name,
+            policy=group.policy,
+            rules=to_json(group.rules),
+            created_at=now,
+        )
+    )
+
+
+def delete_group(conn: sa.Connection, group_id: str) -> None:
+    conn.execute(sa.delete(server_groups).where(server_groups.c.id == group_id))
+
+
+def members(conn: sa.Connection, group_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Servers by group, one query for all."""
+    query = sa.select(servers.c.group_id, servers.c.uuid).where(
+        servers.c.group_id.in_(list(group_ids)), servers.c.deleted_at.is_(None)
+    )
+    found: dict[str, list[str]] = {}
+    for row in conn.execute(query.order_by(servers.c.number)):
+        found.setdefault(row.group_id, []).append(row.uuid)
+    return found
+
+
+# -- limits --------------------------------------------------------------------------------------
+
+
+def quotas(conn: sa.Connection, project_id: str) -> dict[str, int]:
+    """What was set for this project; nothing where the settings hold."""
+    query = sa.select(compute_quotas.c.resource, compute_quotas.c.value).where(
+        compute_quotas.c.project_id == project_id
+    )
+    return {row.resource: row.value for row in conn.execute(query)}
+
+
+def set_quotas(conn: sa.Connection, project_id: str, values: Mapping[str, int]) -> None:
+    for name, value in values.items():
+        clear_quotas(conn, project_id, name)
+        conn.execute(
+            sa.insert(compute_quotas).values(project_id=project_id, resource=name, value=value)
+        )
+
+
+def clear_quotas(conn: sa.Connection, project_id: str, name: str | None = None) -> None:
+    query = sa.delete(compute_quotas).where(compute_quotas.c.project_id == project_id)
+    if name is not None:
+        query = query.where(compute_quotas.c.resource == name)
+    conn.execute(query)

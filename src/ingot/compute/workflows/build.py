@@ -1,0 +1,127 @@
+"""Create: find a machine, wire it, deploy the image on it; on another machine when one fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.compute import states
+from ingot.compute.workflows import machines
+from ingot.compute.workflows.room import Case
+from ingot.kit.faults import Failed, Fault, Kind
+from ingot.workflow import StepContext
+
+
+async def create(case: Case, _order: Any) -> None:
+    """scheduling -> networking -> spawning -> active."""
+    traits = await _check_image(case)
+    failed: list[str] = []
+    last: Fault | None = None
+    for attempt in range(1, case.compute.settings.attempts + 1):
+        key = str(attempt)
+        place = await _find(case, key, failed, traits, last)
+        if attempt == 1:
+            await case.op.commit("make the network ports", lambda conn: _ports(case, conn))
+        try:
+            await _deploy(case, key, place)
+            return
+        except Fault as fault:
+            machine = fault.details.get("machine")
+            if fault.kind is Kind.ABORTED or machine is None:
+                raise
+            last = fault
+        await case.op.commit("let the machine go", lambda conn: _let_go(case, conn), key=key)
+        if machines.users_fault(str(machine)):
+            raise last
+        failed.append(place["node"])
+    raise _exhausted(len(failed), last)
+
+
+async def _check_image(case: Case) -> list[str]:
+    """What the image asks of its machine; it may have been deleted since the order."""
+
+    async def look(_ctx: StepContext) -> list[str]:
+        server = await case.server()
+        image = await case.compute.images.get(server.image_id or "")
+        return machines.image_traits(image.properties)
+
+    return await case.op.step("look at the image", look)
+
+
+async def _find(
+    case: Case, key: str, failed: list[str], traits: list[str], last: Fault | None
+) -> dict[str, str]:
+    def find(conn: sa.Connection) -> dict[str, str]:
+        return machines.find(case.compute, conn, case.here(conn), failed, traits)
+
+    try:
+        return await case.op.commit("find a machine", find, key=key)
+    except Fault as fault:
+        if last is None or fault.kind is Kind.ABORTED:
+            raise
+        raise Failed(
+            f"{last.text} And there is no other machine to try: {fault.text}",
+            next_action=fault.next_action,
+        ) from None
+
+
+def _ports(case: Case, conn: sa.Connection) -> int:
+    return machines.make_ports(case.compute, conn, case.here(conn))
+
+
+async def _deploy(case: Case, key: str, place: dict[str, str]) -> None:
+    """One attempt on one machine. Faults that are the machine's have details["machine"]."""
+    compute, node_uuid = case.compute, place["node"]
+
+    def begin(conn: sa.Connection) -> dict[str, str]:
+        machines.wire(compute, conn, case.here(conn), node_uuid)
+        machines.prepare(compute, conn, case.here(conn), node_uuid)
+        compute.update(conn, case.uuid, task_state=states.SPAWNING)
+        return {"operation": compute.baremetal.deploy(conn, node_uuid, notify=case.op.subject)}
+
+    try:
+        await case.op.commit("start the deploy", begin, key=key)
+    except Fault as fault:
+        if fault.kind is not Kind.ABORTED:
+            # A machine that refuses: wrongly enrolled, in maintenance by now, no port that fits.
+            fault.details["machine"] = "refused"
+        raise
+    await case.ended(
+        "deploy", compute.settings.build_seconds, f"machine {place['name']} to be deployed", key
+    )
+
+
+def _let_go(case: Case, conn: sa.Connection) -> bool:
+    return machines.give_back(case.compute, conn, case.here(conn))
+
+
+def _exhausted(count: int, last: Fault | None) -> Fault:
+    why = last.text if last else ""
+    return Failed(
+        f"Exceeded maximum number of retries. The server was tried on {count} machines; the last "
+        f"one said: {why}",
+        next_action="Look at the machines' last_error and history; then delete the server and create "
+        "it again.",
+    )
+
+
+def created(case: Case, conn: sa.Connection) -> None:
+    case.settle(
+        conn,
+        vm_state=states.ACTIVE,
+        power_state=states.RUNNING,
+        launched_at=case.compute.now(),
+        fault=None,
+    )
+
+
+def not_created(case: Case, conn: sa.Connection, fault: Fault) -> None:
+    """Nothing stays claimed: the machine goes back, the ports go away."""
+    server = case.here(conn)
+    if server.task_state == states.DELETING:
+        case.compute.ended(conn)
+        return
+    if machines.give_back(case.compute, conn, server):
+        machines.free_ports(case.compute, conn, server)
+    case.compute.set_fault(conn, case.uuid, fault, vm_state=states.ERROR, task_state=None)

@@ -1,0 +1,136 @@
+"""Delete: the machine lets go of the server, then ports, addresses and the server itself go.
+
+The server is gone as soon as the instance is off the machine; the cleaning goes on without it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot import workflow
+from ingot.baremetal import Node
+from ingot.compute import states
+from ingot.compute.workflows import machines
+from ingot.compute.workflows.room import Case
+from ingot.kit.faults import Failed, Fault, Kind
+from ingot.workflow import StepContext
+
+#: Operations of a machine that lead away from its server by themselves.
+_LEAVING = frozenset({"undeploy", "clean"})
+_FIRST_LOOK = 0.05
+_LONGEST_PAUSE = 2.0
+
+
+async def delete(case: Case, _order: Any) -> None:
+    """-> deleting -> deleted."""
+    if not await case.op.commit("take the machine back", lambda conn: _begin(case, conn)):
+        await case.op.step(
+            "wait for the machine to let go",
+            lambda ctx: _wait(case, ctx),
+            deadline=case.compute.settings.release_seconds,
+        )
+    await case.op.commit("free the network ports", lambda conn: _free(case, conn))
+
+
+def _begin(case: Case, conn: sa.Connection) -> bool:
+    """Ask for the end of the instance; True when the machine is free already."""
+    server = case.here(conn)
+    node = case.compute.baremetal.by_instance(conn, server.uuid)
+    if node is None:
+        return True
+    live = workflow.live_operation(conn, node.subject)
+    if live is None:
+        if node.provision_state in machines.CLEAN:
+            return _release(case, conn, node)
+        case.compute.baremetal.undeploy(conn, node.uuid)
+    elif live.kind not in _LEAVING:
+        # A deploy, rescue or power change under way is of no use any more.
+        workflow.cancel(conn, node.subject, "The server is being deleted.", by=case.op.requested_by)
+    return False
+
+
+async def _wait(case: Case, _ctx: StepContext) -> None:
+    """Until the instance is off the machine; what had to end first ends meanwhile."""
+    pause, begun = _FIRST_LOOK, False
+    while True:
+        node, busy = await case.compute.db.read(lambda conn: _look(case, conn))
+        if node is None:
+            return
+        leaving = busy in _LEAVING
+        if node.provision_state in machines.CLEAN and (busy is None or leaving):
+            await case.compute.db.write(lambda conn: _released(case, conn))
+            continue
+        if busy is None:
+            if begun:
+                raise await _refused(case, node)
+            begun = await _undeploy(case, node)
+        begun = begun or leaving
+        await case.op.clock.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+
+def _look(case: Case, conn: sa.Connection) -> tuple[Node | None, str | None]:
+    """The server's machine, and the kind of operation that works on it."""
+    node = case.compute.baremetal.by_instance(conn, case.uuid)
+    live = workflow.live_operation(conn, node.subject) if node is not None else None
+    return node, live.kind if live is not None else None
+
+
+def _released(case: Case, conn: sa.Connection) -> bool:
+    node = case.compute.baremetal.by_instance(conn, case.uuid)
+    return node is None or _release(case, conn, node)
+
+
+async def _undeploy(case: Case, node: Node) -> bool:
+    try:
+        await case.compute.db.write(lambda conn: case.compute.baremetal.undeploy(conn, node.uuid))
+    except Fault as fault:
+        if fault.kind is Kind.LOCKED:
+            return False
+        raise
+    return True
+
+
+async def _refused(case: Case, node: Node) -> Fault:
+    error = await case.compute.db.read(
+        lambda conn: case.compute.baremetal.last_error(conn, node.uuid)
+    )
+    return Failed(
+        f"Machine {node.label} could not let go of the server: {error or node.provision_state}",
+        next_action="Repair the machine and delete the server again.",
+    )
+
+
+def _release(case: Case, conn: sa.Connection, node: Node) -> bool:
+    for vif in case.compute.baremetal.vifs(conn, node.uuid) if _at_rest(conn, node) else ():
+        case.compute.baremetal.detach_vif(conn, node.uuid, vif)
+    return case.compute.baremetal.release(conn, node.uuid, case.uuid)
+
+
+def _at_rest(conn: sa.Connection, node: Node) -> bool:
+    return workflow.live_operation(conn, node.subject) is None
+
+
+def _free(case: Case, conn: sa.Connection) -> None:
+    machines.free_ports(case.compute, conn, case.here(conn))
+
+
+def deleted(case: Case, conn: sa.Connection) -> None:
+    now = case.compute.now()
+    case.compute.update(
+        conn,
+        case.uuid,
+        vm_state=states.DELETED,
+        task_state=None,
+        power_state=states.NOSTATE,
+        terminated_at=now,
+        deleted_at=now,
+        node_uuid=None,
+    )
+
+
+def not_deleted(case: Case, conn: sa.Connection, fault: Fault) -> None:
+    """The server stays, says why, and can be deleted again."""
+    case.compute.set_fault(conn, case.uuid, fault, vm_state=states.ERROR, task_state=None)

@@ -1,0 +1,243 @@
+"""A machine for a server: found, wired, told what to become, and given back. Functions of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ingot import workflow
+from ingot.baremetal import Change, Node
+from ingot.compute import placement
+from ingot.compute.documents import documents
+from ingot.compute.types import Address, NetworkWish, Nic, Server
+from ingot.kit import events
+from ingot.kit.faults import Conflict, Fault, Kind
+from ingot.network import Network
+
+if TYPE_CHECKING:
+    from ingot.compute.service import Compute
+
+#: What networks call the owner of our ports.
+OWNER = "compute:"
+#: States in which a machine has nothing of its server (any more) and can be released at once.
+CLEAN = frozenset({"available", "manageable", "enroll", "cleaning", "clean wait", "clean failed"})
+
+
+# -- finding -------------------------------------------------------------------------------------
+
+
+def find(
+    compute: Compute,
+    conn: sa.Connection,
+    server: Server,
+    excluded: Collection[str],
+    traits: Collection[str],
+) -> dict[str, str]:
+    """Claim the best machine; {"node", "name"}. A fault that says what was missing when none fits."""
+    flavor = server.flavor
+    wish = placement.wish_of(flavor.extra_specs, flavor.vcpus, flavor.ram, flavor.disk, traits)
+    wires = [_network_of(compute, conn, wish_).physical_network for wish_ in server.networks]
+    placing = placement.Placing(
+        wish=wish,
+        networks=tuple(wire for wire in wires if wire),
+        ports=len(server.networks),
+        node=server.wanted_node,
+        project_id=server.project_id,
+        excluded=frozenset(excluded),
+    )
+    candidates = compute.baremetal.candidates(conn)
+    for candidate in placement.rank(candidates, placing):
+        if compute.baremetal.claim(
+            conn,
+            candidate.uuid,
+            server.uuid,
+            instance_name=server.name,
+            lessee=None,
+        ):
+            name = candidate.name or candidate.uuid
+            compute.update(
+                conn,
+                server.uuid,
+                node_uuid=candidate.uuid,
+                node_name=name,
+                availability_zone=compute.settings.availability_zone,
+                task_state="networking",
+            )
+            return {"node": candidate.uuid, "name": name}
+    raise placement.no_valid_host(candidates, placing)
+
+
+def _network_of(compute: Compute, conn: sa.Connection, wish: NetworkWish) -> Network:
+    if wish.port is not None:
+        return compute.networks.get_network(
+            conn, compute.networks.get_port(conn, wish.port).network_id
+        )
+    return compute.networks.get_network(conn, wish.network or "")
+
+
+# -- wiring --------------------------------------------------------------------------------------
+
+
+def make_ports(compute: Compute, conn: sa.Connection, server: Server) -> int:
+    """The server's network ports: those that were given, and new ones on the networks wanted."""
+    nics = tuple(_port(compute, conn, server, wish) for wish in server.networks)
+    compute.update(conn, server.uuid, ports=nics)
+    return len(nics)
+
+
+def _port(compute: Compute, conn: sa.Connection, server: Server, wish: NetworkWish) -> Nic:
+    room = compute.networks
+    owner = f"{OWNER}{server.availability_zone or compute.settings.availability_zone}"
+    if wish.port is None:
+        fixed = [{"ip_address": wish.fixed_ip}] if wish.fixed_ip else None
+        made = room.create_port(
+            conn,
+            network_id=wish.network or "",
+            project_id=server.project_id,
+            fixed_ips=fixed,
+            device_id=server.uuid,
+            device_owner=owner,
+        )
+        return Nic(port=made.id, network=made.network_id, ours=True)
+    port = room.get_port(conn, wish.port)
+    if port.device_id and port.device_id != server.uuid:
+        raise Conflict(f"Port {port.id} is still in use.")
+    room.update_port(conn, port, {"device_id": server.uuid, "device_owner": owner})
+    return Nic(port=port.id, network=port.network_id, ours=False)
+
+
+def wire(compute: Compute, conn: sa.Connection, server: Server, node_uuid: str) -> None:
+    """Put the ports on the machine's NICs: from now on they have the NICs' MACs."""
+    for nic in server.ports:
+        card = compute.baremetal.attach_vif(conn, node_uuid, nic.port)
+        compute.networks.bind_port(
+            conn, nic.port, host_id=node_uuid, mac=card.address, device_id=server.uuid
+        )
+    refresh(compute, conn, server)
+
+
+def refresh(compute: Compute, conn: sa.Connection, server: Server) -> None:
+    """Write down the addresses that clients are shown."""
+    compute.update(conn, server.uuid, addresses=addresses(compute, conn, server))
+
+
+def addresses(compute: Compute, conn: sa.Connection, server: Server) -> tuple[Address, ...]:
+    found: list[Address] = []
+    for nic in server.ports:
+        port = compute.networks.get_port(conn, nic.port)
+        label = compute.networks.get_network(conn, port.network_id).name
+        found.extend(
+            Address(
+                label=label,
+                addr=ip.ip_address,
+                version=6 if ":" in ip.ip_address else 4,
+                mac=port.mac_address,
+                port=port.id,
+            )
+            for ip in port.fixed_ips
+        )
+    return tuple(found)
+
+
+def free_ports(compute: Compute, conn: sa.Connection, server: Server) -> None:
+    """Delete the ports that were made for the server; give back those that were brought."""
+    room = compute.networks
+    for nic in server.ports:
+        if nic.ours:
+            room.delete_port(conn, nic.port)
+            continue
+        try:
+            port = room.unbind_port(conn, nic.port)
+        except Fault as fault:
+            if fault.kind is not Kind.MISSING:  # its owner may have deleted it
+                raise
+            continue
+        if port.device_id == server.uuid:
+            room.update_port(conn, port, {"device_id": "", "device_owner": ""})
+    compute.update(conn, server.uuid, ports=(), addresses=())
+
+
+# -- what it is to become ------------------------------------------------------------------------
+
+
+def prepare(compute: Compute, conn: sa.Connection, server: Server, node_uuid: str) -> None:
+    """Write instance_info and the config drive."""
+    flavor = server.flavor
+    specs = placement.wish_of(flavor.extra_specs, 0, 0, 0)
+    info: dict[str, Any] = {
+        "image_source": server.image_id,
+        "display_name": server.name,
+        "vcpus": str(flavor.vcpus),
+        "memory_mb": str(flavor.ram),
+        "local_gb": str(flavor.disk),
+        "root_gb": str(flavor.disk),
+        "nova_host_id": compute.settings.host,
+    }
+    if specs.capabilities:
+        info["capabilities"] = dict(specs.capabilities)
+    if specs.required:
+        info["traits"] = sorted(specs.required)
+    drive = documents(
+        server,
+        compute.secrets_of(server),
+        compute.networks.network_data(conn, [nic.port for nic in server.ports]),
+        compute.settings.domain,
+    )
+    compute.baremetal.prepare_instance(conn, node_uuid, instance_info=info, configdrive=drive)
+
+
+def image_traits(properties: dict[str, str]) -> list[str]:
+    """Traits that an image requires of its machine (`trait:CUSTOM_T=required`)."""
+    return sorted(
+        name.partition(":")[2]
+        for name, value in properties.items()
+        if name.startswith("trait:") and value == "required"
+    )
+
+
+# -- giving back ---------------------------------------------------------------------------------
+
+
+def give_back(compute: Compute, conn: sa.Connection, server: Server) -> bool:
+    """Let go of a machine on which the deploy has failed or was never begun.
+
+    It keeps its own state and story; what can be undone on it is undone by its own undeploy. False while
+    an operation holds it.
+    """
+    node = compute.baremetal.by_instance(conn, server.uuid)
+    if node is not None:
+        if workflow.live_operation(conn, node.subject) is not None:
+            return False
+        for vif in compute.baremetal.vifs(conn, node.uuid):
+            compute.baremetal.detach_vif(conn, node.uuid, vif)
+        if not compute.baremetal.release(conn, node.uuid, server.uuid):
+            _undeploy(compute, conn, node)
+    compute.update(conn, server.uuid, node_uuid=None, node_name=None, addresses=())
+    return True
+
+
+def _undeploy(compute: Compute, conn: sa.Connection, node: Node) -> None:
+    # Free of its instance at once: what its undeploy meets is no matter of this server any more.
+    compute.baremetal.patch(conn, node.uuid, [Change(op="remove", path="/instance_uuid")])
+    try:
+        compute.baremetal.undeploy(conn, node.uuid)
+    except Fault as fault:
+        _note(conn, node, fault)
+
+
+def _note(conn: sa.Connection, node: Node, fault: Fault) -> None:
+    """A machine that stays in its failure: its operator must know why."""
+    events.record(
+        conn,
+        node.subject,
+        "note",
+        f"The failed machine could not be taken back: {fault.sentence()}",
+        severity="warning",
+    )
+
+
+def users_fault(kind: str | None) -> bool:
+    """Whether a deploy failed by what was ordered, so that another machine would fail alike."""
+    return kind in (Kind.INVALID, Kind.MISSING, Kind.CONFLICT)

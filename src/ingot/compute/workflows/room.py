@@ -1,0 +1,104 @@
+"""What the stories of this room are told with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ingot.compute import states, store
+from ingot.compute.types import Server
+from ingot.kit.faults import Failed, Fault, Kind
+from ingot.workflow import Op
+
+if TYPE_CHECKING:
+    from ingot.compute.service import Compute
+
+#: How often an order to a machine is repeated while another operation holds the machine.
+_TRIES = 60
+_PAUSE = 5.0
+
+
+class Case:
+    """One operation on one server."""
+
+    def __init__(self, compute: Compute, op: Op) -> None:
+        self.compute = compute
+        self.op = op
+        self.uuid = op.subject.partition(":")[2]
+
+    async def server(self) -> Server:
+        return await self.compute.db.read(self.here)
+
+    def here(self, conn: sa.Connection) -> Server:
+        """The server, also in the transaction that removes it."""
+        found = store.find_server(conn, self.uuid, deleted=True)
+        if found is None:
+            raise Failed(f"Server {self.uuid} is not in the database any more.")
+        return found
+
+    def settle(self, conn: sa.Connection, **values: Any) -> None:
+        """The end of the operation: at rest, unless its deletion was asked for meanwhile."""
+        server = self.here(conn)
+        if server.task_state == states.DELETING:
+            self.compute.ended(conn)
+        else:
+            values = {"task_state": None, **values}
+        if values:
+            self.compute.update(conn, self.uuid, **values)
+
+    async def order(self, name: str, give: Callable[[sa.Connection], Any]) -> Any:
+        """Give an order to the machine, waiting while another operation holds it."""
+        for attempt in range(1, _TRIES + 1):
+            key = None if attempt == 1 else str(attempt)
+            try:
+                return await self.op.commit(name, give, key=key)
+            except Fault as fault:
+                if fault.kind is not Kind.LOCKED or attempt == _TRIES:
+                    raise
+                await self.op.sleep(_PAUSE, name="wait for the machine's operation", key=key)
+        raise AssertionError("not reached")
+
+    async def ended(self, kind: str, seconds: float, what: str, key: str | None = None) -> None:
+        """Wait for the end of the machine's operation; its failure is ours."""
+        payload = await self.op.wait(
+            f"{kind} ended", name=f"wait for the {kind}", key=key, deadline=seconds, what=what
+        )
+        if not payload["ok"]:
+            raise failure(payload)
+
+
+def failure(payload: dict[str, Any]) -> Fault:
+    """The fault that a machine's operation ended with."""
+    return Failed(str(payload["error"]), details={"machine": payload.get("kind")})
+
+
+Story = Callable[[Case, Any], Awaitable[Any]]
+Ending = Callable[[Case, sa.Connection], None]
+Failing = Callable[[Case, sa.Connection, Fault], None]
+
+
+def told(compute: Compute, story: Story) -> Callable[[Op, Any], Awaitable[Any]]:
+    """A story as the engine wants it."""
+
+    async def run(op: Op, order: Any) -> Any:
+        return await story(Case(compute, op), order)
+
+    return run
+
+
+def ending(compute: Compute, end: Ending) -> Callable[[sa.Connection, Op, Any], None]:
+    def on_success(conn: sa.Connection, op: Op, _result: Any) -> None:
+        end(Case(compute, op), conn)
+
+    return on_success
+
+
+def failing(compute: Compute, fail: Failing) -> Callable[[sa.Connection, Op, Fault], None]:
+    def on_failure(conn: sa.Connection, op: Op, fault: Fault) -> None:
+        case = Case(compute, op)
+        if store.find_server(conn, case.uuid) is not None:
+            fail(case, conn, fault)
+
+    return on_failure

@@ -1,0 +1,141 @@
+"""Stories of a server that has its machine: power, rebuild, rescue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.compute import states
+from ingot.compute.workflows import machines
+from ingot.compute.workflows.room import Case
+from ingot.kit.faults import Conflict, Fault, Kind
+
+# -- power ---------------------------------------------------------------------------------------
+
+
+async def start(case: Case, _order: Any) -> None:
+    await _power(case, "power on")
+
+
+async def stop(case: Case, _order: Any) -> None:
+    """The operating system first; the machine is switched off when it does not listen."""
+    await _softly(case, "soft power off", "power off")
+
+
+async def reboot(case: Case, order: dict[str, Any]) -> None:
+    if order.get("type") == "SOFT":
+        await _softly(case, "soft rebooting", "rebooting")
+    else:
+        await _power(case, "rebooting")
+
+
+async def _softly(case: Case, soft: str, hard: str) -> None:
+    try:
+        await _power(case, soft, timeout=case.compute.settings.soft_seconds)
+    except Fault as fault:
+        if fault.kind is Kind.ABORTED:
+            raise
+        await _power(case, hard)
+
+
+async def _power(case: Case, target: str, timeout: int | None = None) -> None:
+    def order(conn: sa.Connection) -> dict[str, str]:
+        started = case.compute.baremetal.power(
+            conn, _node(case, conn), target, timeout, notify=case.op.subject
+        )
+        return {"operation": started}
+
+    await case.order(f"order: {target}", order)
+    await case.ended("power", case.compute.settings.power_seconds, f"the machine: {target}", target)
+
+
+def _node(case: Case, conn: sa.Connection) -> str:
+    uuid = case.here(conn).node_uuid
+    if uuid is None:
+        raise Conflict("The server has no machine any more.")
+    return uuid
+
+
+def running(case: Case, conn: sa.Connection) -> None:
+    case.settle(conn, vm_state=states.ACTIVE, power_state=states.RUNNING)
+
+
+def stopped(case: Case, conn: sa.Connection) -> None:
+    case.settle(conn, vm_state=states.STOPPED, power_state=states.SHUTDOWN)
+
+
+def unchanged(case: Case, conn: sa.Connection, fault: Fault) -> None:
+    """The server is as it was; the action's record says why."""
+    case.settle(conn)
+
+
+# -- rebuild -------------------------------------------------------------------------------------
+
+
+async def rebuild(case: Case, order: dict[str, Any]) -> None:
+    """The image (the same or another) again on the same machine."""
+
+    def begin(conn: sa.Connection) -> dict[str, str]:
+        node_uuid = _node(case, conn)
+        machines.prepare(case.compute, conn, case.here(conn), node_uuid)
+        case.compute.update(conn, case.uuid, task_state=states.REBUILD_SPAWNING)
+        started = case.compute.baremetal.rebuild(
+            conn,
+            node_uuid,
+            notify=case.op.subject,
+            preserve_ephemeral=bool(order.get("preserve_ephemeral")),
+        )
+        return {"operation": started}
+
+    await case.order("start the rebuild", begin)
+    await case.ended("deploy", case.compute.settings.build_seconds, "the machine to be rebuilt")
+
+
+def rebuilt(case: Case, conn: sa.Connection) -> None:
+    case.settle(
+        conn,
+        vm_state=states.ACTIVE,
+        power_state=states.RUNNING,
+        launched_at=case.compute.now(),
+        fault=None,
+    )
+
+
+def broken(case: Case, conn: sa.Connection, fault: Fault) -> None:
+    """What was on the machine is not sure to be there any more."""
+    if fault.kind is not Kind.ABORTED:
+        case.compute.set_fault(conn, case.uuid, fault)
+    case.settle(conn, vm_state=states.ERROR)
+
+
+# -- rescue --------------------------------------------------------------------------------------
+
+
+async def rescue(case: Case, _order: Any) -> None:
+    """A system from the network with a log-in, the disk beside it."""
+
+    def begin(conn: sa.Connection) -> dict[str, str]:
+        password = case.compute.secrets_of(case.here(conn)).admin_pass
+        started = case.compute.baremetal.rescue(
+            conn, _node(case, conn), rescue_password=password, notify=case.op.subject
+        )
+        return {"operation": started}
+
+    await case.order("start the rescue", begin)
+    await case.ended("rescue", case.compute.settings.build_seconds, "the rescue system")
+
+
+def rescued(case: Case, conn: sa.Connection) -> None:
+    case.settle(conn, vm_state=states.RESCUED, power_state=states.RUNNING)
+
+
+async def unrescue(case: Case, _order: Any) -> None:
+    """The machine's own disk again."""
+
+    def begin(conn: sa.Connection) -> dict[str, str]:
+        started = case.compute.baremetal.unrescue(conn, _node(case, conn), notify=case.op.subject)
+        return {"operation": started}
+
+    await case.order("end the rescue", begin)
+    await case.ended("unrescue", case.compute.settings.build_seconds, "the machine's own system")
