@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,11 +23,12 @@ from ingot.baremetal import bootplan, machine, store
 from ingot.baremetal.inspection import facts_of
 from ingot.baremetal.tables import node_agents
 from ingot.baremetal.types import Agent, Node
+from ingot.baremetal.workflows.proofs import controller_host
 from ingot.baremetal.workflows.room import Room
 from ingot.baremetal.workflows.steps import boot_mode
 from ingot.drivers.agent.client import AgentAddress
 from ingot.kit import events, ids, log
-from ingot.kit.db import after_commit
+from ingot.kit.db import after_commit, when
 from ingot.kit.faults import Fault, Invalid, Missing
 from ingot.kit.files import send_file
 from ingot.kit.versions import Version
@@ -39,6 +41,8 @@ _log = log.get("ramdisk")
 HEARTBEAT_SECONDS = 300
 #: An inspection's body may carry logs.
 INSPECTION_LIMIT = 16 << 20
+#: So long may firmware take from power-on to the first question what to boot.
+START_SECONDS = 1800
 _UNKNOWN = "Lookup did not find a node that expects an agent."
 
 
@@ -131,15 +135,29 @@ class RamdiskApi:
         if node is None:
             raise Missing(f"No node has a port with the address {mac}.")
         intent = bootplan.intent_of(node.boot_intent)
-        if intent is not None and intent.boot == "agent":
-            await self._room.db.write(lambda conn: self._seen(conn, node))
+        for_agent = intent is not None and intent.boot == "agent"
+        await self._room.db.write(lambda conn: self._seen(conn, node.uuid, mac, for_agent))
+        if for_agent:
             self._check_old_agent(node)
         text = bootplan.script(intent, mac, _mode_of(node), self._room.urls)
         _log.info("boot script", node=node.uuid, mac=mac, boots=intent.boot if intent else "disk")
         return Reply(text.encode(), content_type="text/plain")
 
-    def _seen(self, conn: sa.Connection, node: Node) -> None:
-        store.merge_internal_info(conn, node.uuid, {"boot_seen": self._room.now()})
+    def _seen(self, conn: sa.Connection, uuid: str, mac: str, for_agent: bool) -> None:
+        """Write down that the machine starts, and whether anybody had started it.
+
+        A machine that starts unasked may have been restarted by its user, or by the controller of another
+        node whose cable it is on: `proofs.strangers` looks at it when that node's machine is missing.
+        """
+        node = store.lock_node(conn, uuid)
+        if node is None:
+            return
+        facts: dict[str, Any] = {"boot_seen": self._room.now()} if for_agent else {}
+        live = live_operation(conn, node.subject)
+        if live is None and not _just_started(node, self._room.clock.now()):
+            facts["unasked_boot"] = {"at": self._room.now(), "mac": mac}
+        facts["started_at"] = None
+        store.merge_internal_info(conn, uuid, facts)
 
     def _check_old_agent(self, node: Node) -> None:
         """A machine that boots the agent anew needs a new token.
@@ -157,6 +175,7 @@ class RamdiskApi:
         agent = await self._room.db.read(query)
         if agent is None or not agent.token:
             return
+        token = agent.token
         try:
             if agent.url:
                 address = AgentAddress(agent.url, agent.token, agent.verify_ca)
@@ -164,10 +183,11 @@ class RamdiskApi:
                 return
         except (Fault, TimeoutError):
             pass
-        _log.info("the machine boots anew; its old agent is forgotten", node=node.uuid)
-        await self._room.db.write(
-            lambda conn: store.forget_agent(conn, self._room.vault, node.uuid)
+        gone = await self._room.db.write(
+            lambda conn: store.forget_this_agent(conn, self._room.vault, node.uuid, token)
         )
+        if gone:
+            _log.info("the machine boots anew; its old agent is forgotten", node=node.uuid)
 
     def dhcp_said(self, mac: str, what: str, text: str) -> None:
         """DHCP's own words about a machine, into the timeline of whatever runs on its node."""
@@ -271,7 +291,8 @@ class RamdiskApi:
                 last_heartbeat=self._room.now(),
             )
         )
-        signal(conn, node.subject, "agent", {"version": body.agent_version})
+        # Only the newest call counts: heartbeats of hours must not pile up.
+        signal(conn, node.subject, "agent", {"version": body.agent_version}, latest=True)
 
     # -- inspection --------------------------------------------------------------------------
 
@@ -304,7 +325,9 @@ class RamdiskApi:
             raise Missing(_UNKNOWN)
         logs = data.pop("logs", None)
         store.save_inventory(conn, node.uuid, self._room.now(), data.get("inventory") or {}, data)
-        signal(conn, node.subject, "inspection data", {"logs": bool(logs), "macs": macs})
+        signal(
+            conn, node.subject, "inspection data", {"logs": bool(logs), "macs": macs}, latest=True
+        )
         after_commit(conn, lambda: _log.info("inspection data", node=node.uuid, macs=macs))
         return node
 
@@ -312,15 +335,14 @@ class RamdiskApi:
 def _by_controller(conn: sa.Connection, addresses: list[str]) -> Node | None:
     """The one node without ports that is being inspected and whose controller has such an address."""
     waiting = store.portless_nodes_in(conn, machine.INSPECTWAIT)
-    found = [node for node in waiting if _controller_host(node) in addresses]
+    found = [node for node in waiting if controller_host(node) in addresses]
     return found[0] if len(found) == 1 else None
 
 
-def _controller_host(node: Node) -> str | None:
-    for name, value in node.driver_info.items():
-        if name.endswith("_address") and isinstance(value, str):
-            return urlsplit(value if "//" in value else f"//{value}").hostname
-    return None
+def _just_started(node: Node, moment: datetime) -> bool:
+    """Whether we switched it on a while ago, and this is the first time it asks since."""
+    started = when(node.driver_internal_info.get("started_at"))
+    return started is not None and moment - started < timedelta(seconds=START_SECONDS)
 
 
 def _node_of_mac(conn: sa.Connection, mac: str) -> Node | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -114,11 +114,20 @@ def update_node(conn: sa.Connection, uuid: str, **values: Any) -> None:
 
 def merge_internal_info(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) -> None:
     """Add facts to driver_internal_info; a fact None is removed."""
-    text = conn.execute(
-        sa.select(nodes.c.driver_internal_info).where(nodes.c.uuid == uuid)
-    ).scalar_one()
-    info = {**from_json(text), **facts}
+    # Locked while it is changed: heartbeats, boots and the operation all add facts.
+    query = sa.select(nodes.c.driver_internal_info).where(nodes.c.uuid == uuid)
+    info = {**from_json(conn.execute(query.with_for_update()).scalar_one()), **facts}
     update_node(conn, uuid, driver_internal_info={k: v for k, v in info.items() if v is not None})
+
+
+def nodes_mentioning(
+    conn: sa.Connection, column: str, texts: Sequence[str], *, but: str
+) -> list[Node]:
+    """Nodes (without `but`) in whose JSON column one of the texts stands; a scan, for rare questions."""
+    holder = nodes.c[column]
+    wanted = sa.or_(*(holder.contains(text, autoescape=True) for text in texts))
+    rows = conn.execute(sa.select(nodes).where(wanted, nodes.c.uuid != but).order_by(nodes.c.id))
+    return [_node(row) for row in rows]
 
 
 def set_traits(conn: sa.Connection, uuid: str, traits: set[str]) -> None:
@@ -224,7 +233,8 @@ def add_port(conn: sa.Connection, *, node_uuid: str, address: str, now: str, **v
 
 def set_port_internal(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) -> None:
     """Add facts to a port's internal_info; a fact None is removed."""
-    text = conn.execute(sa.select(ports.c.internal_info).where(ports.c.uuid == uuid)).scalar_one()
+    query = sa.select(ports.c.internal_info).where(ports.c.uuid == uuid).with_for_update()
+    text = conn.execute(query).scalar_one()
     info = {k: v for k, v in {**from_json(text), **facts}.items() if v is not None}
     conn.execute(sa.update(ports).where(ports.c.uuid == uuid).values(internal_info=to_json(info)))
 
@@ -249,10 +259,38 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def forget_this_agent(conn: sa.Connection, vault: Vault, node_uuid: str, token: str) -> bool:
+    """As `forget_agent`, unless the node has got another agent meanwhile."""
+    row = conn.execute(
+        sa.delete(node_agents)
+        .where(node_agents.c.node_uuid == node_uuid, node_agents.c.token_hash == token_hash(token))
+        .returning(node_agents.c.node_uuid)
+    ).first()
+    if row is not None:
+        write_secret(conn, vault, node_uuid, "agent", None)
+    return row is not None
+
+
 def forget_agent(conn: sa.Connection, vault: Vault, node_uuid: str) -> None:
     """The machine is about to be restarted: whatever agent it had is gone, and its token with it."""
     conn.execute(sa.delete(node_agents).where(node_agents.c.node_uuid == node_uuid))
     write_secret(conn, vault, node_uuid, "agent", None)
+
+
+def lock_node(conn: sa.Connection, uuid: str) -> Node | None:
+    """The node, with its row locked until the transaction ends."""
+    conn.execute(sa.select(nodes.c.id).where(nodes.c.uuid == uuid).with_for_update())
+    return find_node(conn, uuid)
+
+
+def nodes_in(conn: sa.Connection, states: Sequence[str]) -> tuple[str, ...]:
+    """uuids of the nodes in these states, and of those that an operation seems to hold."""
+    wanted = sa.or_(
+        nodes.c.provision_state.in_(list(states)),
+        nodes.c.reservation.is_not(None),
+        nodes.c.target_power_state.is_not(None),
+    )
+    return tuple(conn.execute(sa.select(nodes.c.uuid).where(wanted)).scalars())
 
 
 # -- inventory and history -----------------------------------------------------------------------

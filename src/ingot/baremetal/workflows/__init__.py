@@ -1,13 +1,16 @@
 """The long work of the bare-metal room, one story per file.
 
-room        collaborators and the case: one operation on one node
+room        collaborators and the case: one operation on one node, its bad end
 orders      what each kind of operation is asked to do
+proofs      is it the right machine?
+patience    silent and lost agents
 steps       steps that several stories share
 agentwork   what the agent does for us
 deploy      deploy, rebuild, undeploy
 clean       automated and manual cleaning
 inspect     inventory, properties, ports
 small       verify, adopt, rescue, unrescue, power, boot device
+orphans     states without an operation
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from ingot.baremetal.workflows.clean import clean, cleaned
 from ingot.baremetal.workflows.deploy import deploy, deployed, undeploy
 from ingot.baremetal.workflows.inspect import inspect, inspected
 from ingot.baremetal.workflows.orders import ORDERS
+from ingot.baremetal.workflows.orphans import Orphans
 from ingot.baremetal.workflows.room import (
     Case,
     ImageFacts,
@@ -73,4 +77,4 @@ def _ending(room: Room, ending: Ending) -> Callable[[sa.Connection, Op, Any], No
     return on_success
 
 
-__all__ = ["Case", "ImageFacts", "Images", "Networks", "Room", "Timing", "workflows"]
+__all__ = ["Case", "ImageFacts", "Images", "Networks", "Orphans", "Room", "Timing", "workflows"]

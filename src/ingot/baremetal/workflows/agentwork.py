@@ -7,77 +7,88 @@ or erased twice.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ingot.baremetal.types import Node
+from ingot.baremetal.workflows.patience import patiently
 from ingot.baremetal.workflows.room import Case, ImageFacts
 from ingot.baremetal.workflows.steps import boot_mode
 from ingot.drivers.agent.client import AgentCommand
 from ingot.drivers.agent.commands import Agent, PartitionIds
 from ingot.drivers.agent.image import DeployImage
 from ingot.drivers.types import BootMode
-from ingot.kit.faults import Failed, Fault, Kind
+from ingot.kit.faults import Fault, Kind
 from ingot.workflow import StepContext
+
+#: (name of the command, kind of step, step) as the agent lists it.
+Work = tuple[str, str, str]
 
 
 async def write_image(
     case: Case, ctx: StepContext, facts: ImageFacts, drive: str | None
 ) -> dict[str, Any]:
     """Write the image to the root disk, and the config drive behind it. Minutes long."""
-    node, agent = await case.node(), await case.agent()
-    known = await _earlier(agent, "deploy.execute_deploy_step", "deploy", "write_image")
-    if known is None:
-        image = DeployImage(
-            id=facts.id.rsplit("/", 1)[-1] or "image",
-            urls=(facts.url,),
-            disk_format=facts.disk_format,
-            os_hash_algo=facts.hash_algo,
-            os_hash_value=facts.hash_value,
-            container_format=facts.container_format,
-            boot_mode=str(_mode(node)),
-            node_id=node.uuid,
-        )
-        known = await agent.write_image(image, drive)
-    else:
-        ctx.log(f"the agent already {'wrote' if known.done else 'writes'} the image; following it")
-    await _follow(case, ctx, agent, known, facts)
-    return {"command": known.id, "image": facts.id, "bytes": facts.size}
+    node = await case.node()
+    image = DeployImage(
+        id=facts.id.rsplit("/", 1)[-1] or "image",
+        urls=(facts.url,),
+        disk_format=facts.disk_format,
+        os_hash_algo=facts.hash_algo,
+        os_hash_value=facts.hash_value,
+        container_format=facts.container_format,
+        boot_mode=str(_mode(node)),
+        node_id=node.uuid,
+    )
+    work = ("deploy.execute_deploy_step", "deploy", "write_image")
+    command = await _begin(case, ctx, work, lambda agent: agent.write_image(image, drive))
+    await _follow(case, ctx, command, facts)
+    return {"command": command.id, "image": facts.id, "bytes": facts.size}
 
 
-async def install_boot_loader(case: Case) -> None:
+async def install_boot_loader(case: Case, key: str | None = None) -> None:
     """UEFI: a boot entry for what was written. BIOS whole-disk images carry their own loader."""
     node = await case.node()
     if _mode(node) is not BootMode.UEFI:
         return
 
     async def install(ctx: StepContext) -> None:
-        agent = await case.agent()
-        known = await _earlier(agent, "image.install_bootloader", "", "")
-        command = known or await agent.install_bootloader(PartitionIds(), "uefi")
-        await _follow(case, ctx, agent, command, None)
+        work = ("image.install_bootloader", "", "")
+        command = await _begin(
+            case, ctx, work, lambda agent: agent.install_bootloader(PartitionIds(), "uefi")
+        )
+        await _follow(case, ctx, command, None)
 
-    await case.op.step("install the boot loader", install, deadline=900)
+    await case.op.step("install the boot loader", install, key=key, deadline=900)
 
 
-async def agent_steps(case: Case, kind: str) -> list[dict[str, Any]]:
+async def agent_steps(case: Case, kind: str, key: str | None = None) -> list[dict[str, Any]]:
     """The steps of a kind that the agent offers on this machine."""
 
-    async def ask(_ctx: StepContext) -> list[dict[str, Any]]:
-        agent = await case.agent()
-        return [dict(step) for step in (await agent.get_steps(kind)).steps]
+    async def ask(ctx: StepContext) -> list[dict[str, Any]]:
+        async def get() -> list[dict[str, Any]]:
+            return [dict(step) for step in (await (await case.agent()).get_steps(kind)).steps]
 
-    return await case.op.step(f"ask for the {kind} steps", ask, deadline=180)
+        return await patiently(case, ctx, get)
+
+    deadline = case.room.timing.agent_silence + 120
+    return await case.op.step(f"ask for the {kind} steps", ask, key=key, deadline=deadline)
 
 
 async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) -> None:
     """One in-band step, followed to its end."""
 
     async def run(ctx: StepContext) -> None:
-        agent = await case.agent()
-        name = f"{kind}.execute_{kind}_step"
-        known = await _earlier(agent, name, kind, step["step"]) if ctx.attempt > 1 else None
-        command = known or await agent.execute_step(kind, step)
-        await _follow(case, ctx, agent, command, None)
+        work = (f"{kind}.execute_{kind}_step", kind, str(step["step"]))
+        command = await _begin(
+            case,
+            ctx,
+            work,
+            lambda agent: agent.execute_step(kind, step),
+            # The same step may be asked for twice in a row: only a repeated attempt looks back.
+            again=ctx.attempt > 1,
+        )
+        await _follow(case, ctx, command, None)
 
     await case.op.step(
         f"{kind} step",
@@ -88,35 +99,49 @@ async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) 
     )
 
 
-async def _earlier(agent: Agent, name: str, kind: str, step: str) -> AgentCommand | None:
-    """The agent's newest command when it is this very work, running or well ended."""
-    known = await agent.resume(name, kind, step)
-    return known if known is not None and known.status in ("RUNNING", "SUCCEEDED") else None
+async def _begin(
+    case: Case,
+    ctx: StepContext,
+    work: Work,
+    start: Callable[[Agent], Awaitable[AgentCommand]],
+    again: bool = True,
+) -> AgentCommand:
+    """The agent's command for this work: the one that runs or has ended well already, else a new one."""
+
+    async def begin() -> AgentCommand:
+        agent = await case.agent()
+        known = await agent.resume(*work) if again or ctx.attempt > 1 or tried else None
+        if known is not None and known.status in ("RUNNING", "SUCCEEDED"):
+            ctx.log(f"the agent {'has done' if known.done else 'does'} this already; following it")
+            return known
+        tried.append(True)
+        return await start(agent)
+
+    # A start whose answer was lost may have been heard: look before saying it again.
+    tried: list[bool] = []
+    return await patiently(case, ctx, begin)
 
 
 async def _follow(
-    case: Case, ctx: StepContext, agent: Agent, command: AgentCommand, facts: ImageFacts | None
+    case: Case, ctx: StepContext, command: AgentCommand, facts: ImageFacts | None
 ) -> None:
-    """Poll until the command ends, telling progress. An agent that falls silent for long has died."""
-    silent_since: float | None = None
-    clock, timing = ctx.clock, case.room.timing
-    while not command.done:
-        if facts is not None and facts.sent is not None:
-            await ctx.progress(facts.sent(), facts.size)
-        await clock.sleep(timing.poll)
+    """Poll until the command ends, telling progress. An agent that falls silent for long is lost."""
+
+    async def look() -> AgentCommand:
         try:
-            command = await agent.get(command.id)
-            silent_since = None
+            return await (await case.agent()).get(command.id)
         except Fault as fault:
-            if not fault.transient:
+            if fault.kind is not Kind.BUSY:
                 raise
-            silent_since = silent_since if silent_since is not None else clock.monotonic()
-            if clock.monotonic() - silent_since > timing.agent_silence:
-                raise Failed(
-                    f"The agent has not answered for {timing.agent_silence:g} s: {fault.text}",
-                    next_action="Look at the machine's console; it may have lost power or crashed.",
-                ) from None
-    if facts is not None and facts.sent is not None and facts.size:
+            return command
+
+    sent = facts.sent if facts is not None else None
+    while not command.done:
+        if sent is not None and facts is not None:
+            await ctx.progress(sent(), facts.size)
+        await ctx.clock.sleep(case.room.timing.poll)
+        command = await patiently(case, ctx, look)
+    if sent is not None and facts is not None and facts.size:
         await ctx.progress(facts.size, facts.size)
     try:
         command.value()

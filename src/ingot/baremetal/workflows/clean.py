@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import store
 from ingot.baremetal.types import Node
-from ingot.baremetal.workflows import steps
+from ingot.baremetal.workflows import proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps, run_agent_step
 from ingot.baremetal.workflows.orders import CleanOrder
 from ingot.baremetal.workflows.room import Case
@@ -35,7 +35,7 @@ async def clean(case: Case, order: CleanOrder) -> None:
 def cleaned(case: Case, conn: sa.Connection) -> None:
     """In the commit that ends the operation: where to is the target's and the retired flag's matter."""
     node = store.get_node(conn, case.uuid)
-    steps.step_column(conn, case, "clean_step", None)
+    case.show_step(conn, "clean_step", None)
     manual = getattr(case.op.input, "steps", None) is not None
     case.note(conn, "Cleaned.")
     case.finish(conn, "manage" if manual or node.retired else "done")
@@ -45,12 +45,15 @@ async def clean_automatically(case: Case) -> None:
     """All steps with a priority, highest first."""
     node = await case.node()
     if node.automated_clean is False or not _uses_agent(case, node):
-        await steps.prove_controller(case)
+        await proofs.prove_controller(case)
         return
-    await steps.boot_agent(case)
-    offered = await agent_steps(case, "clean")
-    chosen = [step for step in offered if _wanted(case, step)]
-    await _run(case, sorted(chosen, key=lambda step: -step["priority"]))
+
+    async def work(again: str | None) -> None:
+        offered = await agent_steps(case, "clean", again)
+        chosen = [step for step in offered if _wanted(case, step)]
+        await _run(case, sorted(chosen, key=lambda step: -step["priority"]), again)
+
+    await steps.with_agent(case, work)
     await _leave(case)
 
 
@@ -58,12 +61,16 @@ async def _clean_manually(case: Case, wanted: list[dict[str, Any]], no_ramdisk: 
     node = await case.node()
     in_band = [step for step in wanted if step["interface"] not in _OUT_OF_BAND]
     if not in_band or no_ramdisk or not _uses_agent(case, node):
-        await steps.prove_controller(case)
+        await proofs.prove_controller(case)
         await _run(case, wanted)
         return
-    await steps.boot_agent(case)
-    offered = await agent_steps(case, "clean")
-    await _run(case, [_known(step, offered) for step in wanted])
+    done: set[int] = set()
+
+    async def work(again: str | None) -> None:
+        offered = await agent_steps(case, "clean", again)
+        await _run(case, [_known(step, offered) for step in wanted], again, done)
+
+    await steps.with_agent(case, work)
     await _leave(case)
 
 
@@ -88,18 +95,28 @@ def _known(wanted: dict[str, Any], offered: list[dict[str, Any]]) -> dict[str, A
     )
 
 
-async def _run(case: Case, chosen: list[dict[str, Any]]) -> None:
+async def _run(
+    case: Case,
+    chosen: list[dict[str, Any]],
+    again: str | None = None,
+    done: set[int] | None = None,
+) -> None:
+    """Run the steps in their order. done: numbers of those that an earlier boot has ended well."""
+    finished = set[int]() if done is None else done
     for number, step in enumerate(chosen, 1):
-        key = f"{number} {step['interface']}.{step['step']}"
+        if number in finished:
+            continue
+        key = f"{number} {step['interface']}.{step['step']}" + (f" {again}" if again else "")
         await case.op.commit(
             "show the clean step",
-            lambda conn, shown=step: steps.step_column(conn, case, "clean_step", shown),
+            lambda conn, shown=step: case.show_step(conn, "clean_step", shown),
             key=key,
         )
         if step["interface"] in _OUT_OF_BAND:
             await _run_out_of_band(case, step, key)
         else:
             await run_agent_step(case, "clean", step, key)
+        finished.add(number)
 
 
 async def _run_out_of_band(case: Case, step: dict[str, Any], key: str) -> None:

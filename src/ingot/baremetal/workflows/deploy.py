@@ -6,13 +6,14 @@ sealed. Nothing is written before both the controller and the agent have proved 
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, cast
 
 import sqlalchemy as sa
 
-from ingot.baremetal import store
+from ingot.baremetal import configdrive, store
 from ingot.baremetal.types import Node
-from ingot.baremetal.workflows import steps
+from ingot.baremetal.workflows import proofs, steps
 from ingot.baremetal.workflows.agentwork import install_boot_loader, write_image
 from ingot.baremetal.workflows.orders import DeployOrder, UndeployOrder
 from ingot.baremetal.workflows.room import Case, ImageFacts
@@ -33,9 +34,16 @@ async def deploy(case: Case, _order: DeployOrder) -> None:
         return
 
     await case.op.step("check the image", lambda _ctx: check_image(case), deadline=300)
-    await steps.boot_agent(case)
-    await _write(case)
-    await install_boot_loader(case)
+    written = False
+
+    async def work(again: str | None) -> None:
+        nonlocal written
+        if not written:
+            await _write(case, again)
+            written = True
+        await install_boot_loader(case, again)
+
+    await steps.with_agent(case, work)
     await steps.stop_agent(case)
     await steps.prepare_disk_boot(case)
     await steps.attach_instance_networks(case)
@@ -44,7 +52,7 @@ async def deploy(case: Case, _order: DeployOrder) -> None:
 
 def deployed(case: Case, conn: sa.Connection) -> None:
     """In the commit that ends the operation."""
-    steps.step_column(conn, case, "deploy_step", None)
+    case.show_step(conn, "deploy_step", None)
     case.note(conn, "Deployed.")
     case.finish(conn, "done")
 
@@ -94,24 +102,34 @@ def _image_at_url(source: str, info: dict[str, Any]) -> ImageFacts:
     )
 
 
-async def _write(case: Case) -> None:
+async def _write(case: Case, key: str | None) -> None:
     async def write(ctx: StepContext) -> dict[str, Any]:
         facts = await image_facts(case)
-        drive = await case.room.db.read(
-            lambda conn: store.read_secret(conn, case.room.vault, case.uuid, "configdrive")
-        )
-        return await write_image(case, ctx, facts, drive)
+        return await write_image(case, ctx, facts, await _config_drive(case))
 
     await case.op.commit(
         "show the deploy step",
-        lambda conn: steps.step_column(
+        lambda conn: case.show_step(
             conn,
-            case,
             "deploy_step",
             {"interface": "deploy", "step": "write_image", "priority": 80},
         ),
+        key=key,
     )
-    await case.op.step("write the image", write, deadline=case.room.timing.write, abortable=False)
+    await case.op.step(
+        "write the image", write, key=key, deadline=case.room.timing.write, abortable=False
+    )
+
+
+async def _config_drive(case: Case) -> str | None:
+    """The config drive as the agent takes it: built here when the order has its documents."""
+    drive: Any = await case.room.db.read(
+        lambda conn: store.read_secret(conn, case.room.vault, case.uuid, "configdrive")
+    )
+    if isinstance(drive, dict):
+        packed = await asyncio.to_thread(configdrive.build, cast("dict[str, Any]", drive))
+        return packed.decode()
+    return drive
 
 
 async def _deploy_without_agent(case: Case, node: Node) -> None:
@@ -134,7 +152,7 @@ async def undeploy(case: Case, _order: UndeployOrder) -> None:
     """Take the instance away; the machine then goes through cleaning in the same operation."""
     from ingot.baremetal.workflows.clean import clean_automatically
 
-    await steps.prove_controller(case, "prove whom to stop")
+    await proofs.prove_controller(case, "prove whom to stop")
     await steps.set_power(case, "stop the instance", PowerTarget.OFF)
     await case.op.commit("detach the instance", lambda conn: _detach_instance(case, conn))
     await clean_automatically(case)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import store
 from ingot.baremetal.inspection import Findings, findings, merge_capabilities
-from ingot.baremetal.workflows import steps
+from ingot.baremetal.workflows import proofs, steps
 from ingot.baremetal.workflows.orders import InspectOrder
 from ingot.baremetal.workflows.room import Case
 from ingot.drivers.identity import compare
@@ -32,7 +32,7 @@ async def inspect(case: Case, _order: InspectOrder) -> None:
         data = await case.op.step("read the inventory", ask, deadline=300)
         await case.op.commit("write the findings", lambda conn: _write_told(case, conn, data))
         return
-    await steps.boot_agent(case, inspect=True)
+    await steps.boot_for_inspection(case)
     await case.op.commit("write the findings", lambda conn: _write(case, conn))
     await steps.stop_agent(case)
     await case.op.commit(
@@ -58,7 +58,7 @@ def _write(case: Case, conn: sa.Connection) -> None:
     stored = store.get_inventory(conn, case.uuid)
     if stored is None:
         raise Failed("The inspection data is gone.", next_action="Inspect again.")
-    controller = steps.known_identity(store.get_node(conn, case.uuid)) or Identity()
+    controller = proofs.known_identity(store.get_node(conn, case.uuid)) or Identity()
     _apply(case, conn, findings({**stored[1], "inventory": stored[0]}), controller)
 
 
@@ -72,7 +72,7 @@ def _write_told(case: Case, conn: sa.Connection, data: dict[str, Any]) -> None:
 def _apply(case: Case, conn: sa.Connection, found: Findings, controller: Identity) -> None:
     judged = compare(controller, found.identity)
     if judged.verdict == "different":
-        raise steps.wrong_machine("; ".join(judged.evidence))
+        raise proofs.wrong_machine("; ".join(judged.evidence))
     node = store.get_node(conn, case.uuid)
     store.save_inventory(conn, case.uuid, case.room.now(), found.inventory, found.plugin_data)
     properties = {**node.properties, **found.properties}

@@ -158,6 +158,10 @@ class Case:
 
     # -- state -------------------------------------------------------------------------------
 
+    def show_step(self, conn: sa.Connection, column: str, step: dict[str, Any] | None) -> None:
+        """Show the step in the node's clean_step or deploy_step, as the API does."""
+        store.update_node(conn, self.uuid, **{column: step or {}})
+
     def shift(self, conn: sa.Connection, event: str) -> None:
         """Follow an event of the state table; anything the table does not have is our bug."""
         node = store.get_node(conn, self.uuid)
@@ -245,6 +249,19 @@ def release(conn: sa.Connection, uuid: str, **values: Any) -> None:
     store.update_node(conn, uuid, reservation=None, **values)
 
 
+def unplug(room: Room, conn: sa.Connection, node: Node) -> None:
+    """Take a machine's provisioning addresses away."""
+    if not room.registry.network(node.driver, node.interfaces.get("network")).binds_ports:
+        return
+    room.networks.unplug_provisioning(conn, node)
+    for port in store.ports_of(conn, node.uuid):
+        store.set_port_internal(conn, port.uuid, {"provisioning_vif_port_id": None})
+
+
+#: Kinds that leave the provisioning state, and what the machine runs, alone.
+_PASSING = frozenset({"power", "boot device"})
+
+
 def failing(room: Room) -> Callable[[sa.Connection, Op, Fault], None]:
     """The bad end of all stories: the state's failure state, with the cause where people look for it."""
 
@@ -253,10 +270,8 @@ def failing(room: Room) -> Callable[[sa.Connection, Op, Fault], None]:
         node = store.find_node(conn, case.uuid)
         if node is None:
             return
-        text = explain(op, fault)
-        state = machine.STATES[node.provision_state]
-        if state.failure:
-            enter(conn, node.uuid, state.failure, node.target_provision_state, room.now())
+        state = node.provision_state if op.kind in _PASSING else give_up(room, conn, node)
+        text = explain(op, fault, state)
         release(conn, node.uuid, last_error=text, target_power_state=None)
         case.note(conn, text, "ERROR")
         case.tell(conn, {"ok": False, "error": text, "kind": str(fault.kind)})
@@ -264,12 +279,34 @@ def failing(room: Room) -> Callable[[sa.Connection, Op, Fault], None]:
     return on_failure
 
 
-def explain(op: Op, fault: Fault) -> str:
+def give_up(room: Room, conn: sa.Connection, node: Node) -> str:
+    """Put a node whose work is over into its state's failure state, and leave nothing behind."""
+    failure = machine.STATES[node.provision_state].failure
+    if failure:
+        enter(conn, node.uuid, failure, node.target_provision_state, room.now())
+    store.forget_agent(conn, room.vault, node.uuid)
+    store.write_secret(conn, room.vault, node.uuid, "rescue_password", None)
+    store.update_node(
+        conn, node.uuid, boot_intent=None, clean_step={}, deploy_step={}, service_step={}
+    )
+    unplug(room, conn, node)
+    return failure or node.provision_state
+
+
+def explain(op: Op, fault: Fault, state: str) -> str:
     """One text for last_error: which step, why, and what to do next."""
     step = fault.details.get("step")
     where = f" at step '{step}'" if step and f"'{step}'" not in fault.text else ""
     what = "was aborted" if fault.kind is Kind.ABORTED else "failed"
-    return f"{op.kind.capitalize()} {what}{where}: {fault.sentence()}"
+    parts = [f"{op.kind.capitalize()} {what}{where}: {fault.sentence()}"]
+    broken = fault.details.get("undo_failed")
+    if isinstance(broken, list):
+        parts += [f"Besides, {text}" for text in broken]  # pyright: ignore[reportUnknownVariableType]
+        parts.append("The machine may still be on.")
+    verbs = machine.verbs_of(state)
+    if not fault.next_action and verbs:
+        parts.append(f"Possible now: {', '.join(verbs)}.")
+    return " ".join(parts)
 
 
 Story = Callable[[Case, Any], Awaitable[Any]]

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.baremetal import store
-from ingot.baremetal.workflows import steps
+from ingot.baremetal.workflows import proofs, steps
 from ingot.baremetal.workflows.orders import (
     AdoptOrder,
     BootDeviceOrder,
@@ -16,6 +16,7 @@ from ingot.baremetal.workflows.orders import (
     UnrescueOrder,
     VerifyOrder,
 )
+from ingot.baremetal.workflows.patience import patiently
 from ingot.baremetal.workflows.room import Case, release
 from ingot.drivers.types import BootDevice, PowerTarget
 from ingot.kit.faults import Invalid
@@ -45,7 +46,7 @@ async def verify(case: Case, _order: VerifyOrder) -> None:
         "forget the old identity",
         lambda conn: store.merge_internal_info(conn, case.uuid, {"bmc_identity": None}),
     )
-    await steps.prove_controller(case)
+    await proofs.prove_controller(case)
 
 
 def verified(case: Case, conn: sa.Connection) -> None:
@@ -64,7 +65,7 @@ async def adopt(case: Case, _order: AdoptOrder) -> None:
             "instance_info.image_source is missing: it names what runs on the machine.",
             next_action="Set instance_info.image_source, then adopt again.",
         )
-    await steps.prove_controller(case)
+    await proofs.prove_controller(case)
     await steps.prepare_disk_boot(case)
     await steps.attach_instance_networks(case)
 
@@ -100,16 +101,27 @@ async def rescue(case: Case, _order: RescueOrder) -> None:
     if not way.uses_agent:
         await _out_of_band(case, "rescue")
         return
-    await steps.boot_agent(case)
 
-    async def finalize(_ctx: StepContext) -> None:
-        agent = await case.agent()
-        password = await case.room.db.read(
-            lambda conn: store.read_secret(conn, case.room.vault, case.uuid, "rescue_password")
+    async def work(again: str | None) -> None:
+        await case.op.step(
+            "set the rescue password",
+            lambda ctx: _set_password(case, ctx),
+            key=again,
+            deadline=case.room.timing.agent_silence + 120,
         )
-        await agent.finalize_rescue(str(password))
 
-    await case.op.step("set the rescue password", finalize, deadline=300)
+    await steps.with_agent(case, work)
+
+
+async def _set_password(case: Case, ctx: StepContext) -> None:
+    password = await case.room.db.read(
+        lambda conn: store.read_secret(conn, case.room.vault, case.uuid, "rescue_password")
+    )
+
+    async def finalize() -> None:
+        await (await case.agent()).finalize_rescue(str(password))
+
+    await patiently(case, ctx, finalize)
 
 
 def rescued(case: Case, conn: sa.Connection) -> None:
@@ -126,7 +138,7 @@ async def unrescue(case: Case, _order: UnrescueOrder) -> None:
     if not way.uses_agent:
         await _out_of_band(case, "unrescue")
         return
-    await steps.prove_controller(case)
+    await proofs.prove_controller(case)
     await steps.set_power(case, "power off", PowerTarget.OFF)
     await case.op.commit("forget the agent", lambda conn: _forget(case, conn))
     await steps.prepare_disk_boot(case)
@@ -160,7 +172,7 @@ async def power(case: Case, order: PowerOrder) -> None:
     """PUT states/power, with the soft targets' own time limit."""
     target = PowerTarget(order.target)
     if target in (PowerTarget.OFF, PowerTarget.REBOOT):
-        await steps.prove_controller(case)
+        await proofs.prove_controller(case)
     await steps.set_power(case, str(target), target, timeout=order.timeout)
 
 

@@ -1,4 +1,4 @@
-"""Steps that several stories share: proofs, power, bringing the agent up and sending it away.
+"""Steps that several stories share: power, bringing the agent up and sending it away, the instance.
 
 Each is safe to repeat: it asks the world first, and does only what is still missing.
 """
@@ -14,103 +14,14 @@ import sqlalchemy as sa
 
 from ingot.baremetal import store
 from ingot.baremetal.bootplan import DISK, Intent
-from ingot.baremetal.inspection import facts_of
 from ingot.baremetal.types import Node
-from ingot.baremetal.workflows.room import Case
-from ingot.drivers.identity import compare
-from ingot.drivers.types import BootMode, Identity, PowerState, PowerTarget
-from ingot.kit.db import to_json
-from ingot.kit.faults import Fault, Kind, TimedOut
-from ingot.workflow import StepContext
-
-# -- proofs --------------------------------------------------------------------------------------
-
-
-async def prove_controller(case: Case, name: str = "prove the controller") -> None:
-    """The controller must be the one that was met when the node was taken into care.
-
-    Addresses are moved and cables are exchanged; switching off or erasing the wrong machine cannot be
-    taken back.
-    """
-
-    async def prove(ctx: StepContext) -> dict[str, Any]:
-        node, access = await case.reach("management")
-        found = await _identity(case, node, access)
-        known = known_identity(node)
-        if known is None or found is None:
-            ctx.log("the controller does not say who it is" if found is None else "first meeting")
-            return {"identity": msgspec.to_builtins(found) if found else None}
-        judged = compare(known, found)
-        for line in judged.evidence:
-            ctx.log(line)
-        if judged.verdict == "different":
-            raise wrong_machine(
-                f"the controller of {node.label} is not the one that was enrolled: "
-                + "; ".join(judged.evidence)
-            )
-        return {"identity": msgspec.to_builtins(found)}
-
-    def remember(conn: sa.Connection, result: dict[str, Any]) -> None:
-        node = store.get_node(conn, case.uuid)
-        if result["identity"] and known_identity(node) is None:
-            store.merge_internal_info(conn, case.uuid, {"bmc_identity": result["identity"]})
-
-    await case.op.step(name, prove, deadline=case.room.timing.power, commit=remember)
-
-
-async def prove_machine(case: Case, key: str | None = None) -> None:
-    """The agent that called must run on the machine that the controller controls."""
-
-    async def prove(ctx: StepContext) -> list[str]:
-        node = await case.node()
-        agent = await case.agent()
-        # The agent answers this in every mode; it is what its inspection would send.
-        info = await agent.run("poll.get_hardware_info")
-        inside = facts_of({"inventory": info}).identity()
-        known = known_identity(node) or Identity()
-        judged = compare(known, inside)
-        evidence = list(judged.evidence)
-        owned = {port.address for port in await case.ports()}
-        seen = set(inside.macs)
-        if owned and seen and not owned & seen:
-            evidence.append(f"none of the node's ports ({', '.join(sorted(owned))}) is in it")
-        elif owned & seen:
-            evidence.append("port in it: " + ", ".join(sorted(owned & seen)))
-        for line in evidence:
-            ctx.log(line)
-        if judged.verdict == "different" or (owned and seen and not owned & seen):
-            raise wrong_machine(
-                f"the agent that called for {node.label} runs on another machine: "
-                + "; ".join(evidence)
-            )
-        return evidence
-
-    await case.op.step("prove the machine", prove, key=key, deadline=120)
-
-
-def wrong_machine(text: str) -> Fault:
-    return Fault(
-        f"Wrong machine: {text}. Nothing was written or erased.",
-        kind=Kind.WRONG_MACHINE,
-        next_action="Compare the controller's address in driver_info with the rack; when the hardware was "
-        "exchanged on purpose, remove the old identity by moving the node to manageable again.",
-    )
-
-
-def known_identity(node: Node) -> Identity | None:
-    told = node.driver_internal_info.get("bmc_identity")
-    return msgspec.convert(told, Identity) if told else None
-
-
-async def _identity(case: Case, node: Node, access: Any) -> Identity | None:
-    try:
-        management = case.room.registry.management(node.driver, node.interfaces.get("management"))
-        return await management.identity(access)
-    except Fault as fault:
-        if fault.kind is Kind.UNSUPPORTED:
-            return None
-        raise
-
+from ingot.baremetal.workflows import proofs
+from ingot.baremetal.workflows.patience import is_lost
+from ingot.baremetal.workflows.room import Case, unplug
+from ingot.drivers.types import BootMode, PowerState, PowerTarget
+from ingot.kit.faults import Fault, Kind
+from ingot.workflow import StepContext, estimate
+from ingot.workflow.timing import learned_deadline
 
 # -- power ---------------------------------------------------------------------------------------
 
@@ -134,11 +45,16 @@ async def set_power(
         change,
         key=key,
         deadline=case.room.timing.power + (timeout or 0),
-        commit=lambda conn, state: store.update_node(
-            conn, case.uuid, power_state=state, target_power_state=None
-        ),
+        commit=lambda conn, state: _switched(conn, case, state, target),
         undo=undo,
     )
+
+
+def _switched(conn: sa.Connection, case: Case, state: str, target: PowerTarget) -> None:
+    store.update_node(conn, case.uuid, power_state=state, target_power_state=None)
+    if target.final is PowerState.ON:
+        # Whoever asks what to boot soon after this was started by us.
+        store.merge_internal_info(conn, case.uuid, {"started_at": case.room.now()})
 
 
 async def switch(
@@ -150,7 +66,8 @@ async def switch(
         ctx.log("power off is disabled for this node; left on")
         return str(PowerState.ON)
     power = case.room.registry.power(node.driver, node.interfaces.get("power"))
-    outcome = await power.set(access, target, timeout)
+    # A third of the step's time, so that a refusal of the controller is told as such.
+    outcome = await power.set(access, target, timeout or case.room.timing.power / 3)
     if outcome.issued:
         ctx.log(f"{outcome.before} -> {outcome.after} by {', '.join(outcome.commands)}")
     else:
@@ -160,43 +77,77 @@ async def switch(
 
 # -- the agent -----------------------------------------------------------------------------------
 
+Work = Callable[[str | None], Awaitable[None]]
 
-async def boot_agent(case: Case, *, inspect: bool = False) -> Any:
-    """Bring the agent up on the machine and prove that it is the right one.
 
-    Gives the signal's payload (inspection data when `inspect`). A boot that does not lead to a call is
-    tried once more with a power cycle before the operation fails.
+async def with_agent(case: Case, work: Work) -> None:
+    """Bring the agent up, prove it, and let it work.
+
+    When it is lost in the middle (power, network, a restart of its own) the machine is power-cycled and
+    the work told once more, with the key "again"; the second loss fails the operation.
     """
-    op, timing = case.op, case.room.timing
-    await prove_controller(case)
+    await proofs.prove_controller(case)
     await attach_provisioning(case)
-    signal = "inspection data" if inspect else "agent"
-    for boot in range(1, timing.boots + 1):
-        key = str(boot)
-        await _order_agent(case, key, inspect)
-        await _start_from_network(case, key)
+    for again in (None, "again"):
         try:
-            payload = await op.wait(
-                signal,
-                key=key,
-                deadline=timing.inspection if inspect else timing.agent,
-                what="the inspection data" if inspect else "the agent's first call",
-                commit_waiting=case.shifting("wait"),
-                commit_resumed=case.shifting("resume"),
-                latest=True,
-            )
+            await _boot_agent(case, "agent", again)
+            await work(again)
+            return
+        except Fault as fault:
+            if again or not is_lost(fault):
+                raise
+            case.op.check_aborted()
+        await case.op.commit(
+            "the agent was lost: power-cycle and retry", lambda conn: _forget_agent(conn, case)
+        )
+
+
+async def boot_for_inspection(case: Case) -> Any:
+    """Bring the agent up to look around; gives the signal's payload."""
+    await proofs.prove_controller(case)
+    await attach_provisioning(case)
+    return await _boot_agent(case, "inspection data", None)
+
+
+async def _boot_agent(case: Case, signal: str, again: str | None) -> Any:
+    """Boot until the call comes. A boot that does not lead to one is tried once more, power-cycled."""
+    boots = [again] if again else [str(number + 1) for number in range(case.room.timing.boots)]
+    for key in boots:
+        await _order_agent(case, key, inspect=signal == "inspection data")
+        await _start_from_network(case, key, signal)
+        try:
+            payload = await _wait_for_call(case, signal, key)
         except Fault as fault:
             # Told again after a restart, a recorded fault has its kind, but not its class.
             if fault.kind is not Kind.TIMEOUT:
                 raise
-            if boot == timing.boots:
-                raise await _silence(case, fault) from None
-            await op.commit("no call came: power-cycle and retry", case.shifting("resume"), key=key)
+            judged = await _silence(case, fault, key, last=key == boots[-1])
+            if judged is not None:
+                raise judged from None
             continue
-        if not inspect:
-            await prove_machine(case, key)
+        if signal == "agent":
+            await proofs.prove_machine(case, key)
         return payload
     raise AssertionError("boots is at least one")
+
+
+async def _wait_for_call(case: Case, signal: str, key: str) -> Any:
+    inspecting = signal != "agent"
+    timing = case.room.timing
+    default = timing.inspection if inspecting else timing.agent
+    name = f"wait for {signal}"
+    known = await case.room.db.scan(
+        lambda conn: estimate(conn, case.op.kind, name, case.op.profile)
+    )
+    return await case.op.wait(
+        signal,
+        key=key,
+        deadline=learned_deadline(default, None, known),
+        what="the inspection data" if inspecting else "the agent's first call",
+        commit_waiting=case.shifting("wait"),
+        commit_resumed=case.shifting("resume"),
+        latest=True,
+    )
 
 
 async def attach_provisioning(case: Case) -> None:
@@ -221,20 +172,15 @@ async def attach_provisioning(case: Case) -> None:
             vif = case.room.networks.plug_provisioning(conn, node, port, port.vif)
             store.set_port_internal(conn, port.uuid, {"provisioning_vif_port_id": vif})
 
-    async def undo(_ctx: StepContext, _result: Any) -> None:
-        await case.room.db.write(lambda conn: unplug_provisioning(case, conn))
-
-    await case.op.step("attach the provisioning network", attach, commit=plug, undo=undo)
+    # The bad end of every story takes it away again, in the transaction that ends the operation.
+    await case.op.step("attach the provisioning network", attach, commit=plug)
 
 
 def unplug_provisioning(case: Case, conn: sa.Connection) -> None:
     """Inside a transaction: take the machine's provisioning addresses away."""
     node = store.find_node(conn, case.uuid)
-    if node is None or not _binds(case, node):
-        return
-    case.room.networks.unplug_provisioning(conn, node)
-    for port in store.ports_of(conn, case.uuid):
-        store.set_port_internal(conn, port.uuid, {"provisioning_vif_port_id": None})
+    if node is not None:
+        unplug(case.room, conn, node)
 
 
 def _binds(case: Case, node: Node) -> bool:
@@ -242,18 +188,26 @@ def _binds(case: Case, node: Node) -> bool:
 
 
 async def _order_agent(case: Case, key: str, inspect: bool) -> None:
-    intent = Intent(boot="agent", inspect=inspect, request_id=case.op.request_id or "")
+    """From now on the machine gets the agent when it asks what to boot."""
 
     def order(conn: sa.Connection) -> None:
         node = store.get_node(conn, case.uuid)
-        extra = str(node.driver_info.get("kernel_append_params") or "")
-        chosen = Intent(
-            boot="agent", inspect=intent.inspect, request_id=intent.request_id, extra=extra
+        intent = Intent(
+            boot="agent",
+            inspect=inspect,
+            request_id=case.op.request_id or "",
+            extra=str(node.driver_info.get("kernel_append_params") or ""),
         )
-        set_intent(conn, case, chosen)
-        store.forget_agent(conn, case.room.vault, case.uuid)
+        set_intent(conn, case, intent)
+        _forget_agent(conn, case)
+        facts = {"agent_ordered_at": case.room.now(), "boot_seen": None}
+        store.merge_internal_info(conn, case.uuid, facts)
 
     await case.op.commit("order the agent", order, key=key)
+
+
+def _forget_agent(conn: sa.Connection, case: Case) -> None:
+    store.forget_agent(conn, case.room.vault, case.uuid)
 
 
 def set_intent(conn: sa.Connection, case: Case, intent: Intent | None) -> None:
@@ -262,43 +216,64 @@ def set_intent(conn: sa.Connection, case: Case, intent: Intent | None) -> None:
     store.update_node(conn, case.uuid, boot_intent=value)
 
 
-async def _start_from_network(case: Case, key: str) -> None:
+async def _start_from_network(case: Case, key: str, signal: str) -> None:
     """Off, boot device, on: a clean start whatever the machine was doing."""
-
-    async def off_again(ctx: StepContext, _result: Any) -> None:
-        await _give_up_boot(case, ctx)
-
+    node = await case.node()
     await set_power(case, "power off", PowerTarget.OFF, key=key)
+    # The machine is off. An agent of an earlier boot may have called until now: it does not count.
+    await case.op.commit("forget earlier agents", lambda conn: _forget_agent(conn, case), key=key)
+    await case.op.forget(signal, name="forget earlier calls", key=key)
 
     async def choose(_ctx: StepContext) -> None:
-        node, access = await case.reach("management")
-        boot = case.room.registry.boot(node.driver, node.interfaces.get("boot"))
-        await boot.prepare_ramdisk(access, boot_mode(node))
+        fresh, access = await case.reach("management")
+        boot = case.room.registry.boot(fresh.driver, fresh.interfaces.get("boot"))
+        await boot.prepare_ramdisk(access, boot_mode(fresh))
 
     await case.op.step(
         "boot from the network next", choose, key=key, deadline=case.room.timing.power
     )
-    await set_power(case, "power on", PowerTarget.ON, key=key, undo=off_again)
+    # Where switching off is not allowed the machine is still on, running whatever it ran.
+    target = PowerTarget.REBOOT if node.disable_power_off else PowerTarget.ON
+    await set_power(
+        case, "power on", target, key=key, undo=lambda ctx, _result: _give_up_boot(case, ctx)
+    )
 
 
 async def _give_up_boot(case: Case, ctx: StepContext) -> None:
     """After a failure the machine is not left running an agent that nobody talks to."""
     await case.room.db.write(lambda conn: set_intent(conn, case, None))
     node, access = await case.reach("power", "management")
-    found = await _identity(case, node, access)
-    known = known_identity(node)
-    if known and found and compare(known, found).verdict == "different":
+    if await proofs.is_other_controller(case, node, access):
         ctx.log("the controller is not this node's: its machine is left as it is")
+        return
+    others = proofs.in_use(await proofs.strangers(case))
+    if others:
+        names = ", ".join(other.label for other in others[:5])
+        ctx.log(f"the machine may be that of {names}, which is in use: it is left as it is")
         return
     state = await switch(case, ctx, PowerTarget.OFF)
     await case.room.db.write(lambda conn: store.update_node(conn, case.uuid, power_state=state))
 
 
-async def _silence(case: Case, fault: Fault) -> Fault:
-    """Why no agent called, as far as anybody saw."""
-    seen = await case.room.db.read(
-        lambda conn: store.get_node(conn, case.uuid).driver_internal_info.get("boot_seen")
-    )
+async def _silence(case: Case, fault: Fault, key: str, *, last: bool) -> Fault | None:
+    """Why no agent called, as far as anybody saw; None when one more boot is worth it."""
+    node = await case.node()
+    seen = node.driver_internal_info.get("boot_seen")
+    others = [] if seen else await proofs.strangers(case)
+
+    def note(conn: sa.Connection) -> list[str]:
+        case.shift(conn, "resume")
+        return [other.uuid for other in (others if last else proofs.in_use(others))]
+
+    # Judged once and recorded: told again, the story must take the same way.
+    suspects = await case.op.commit("no call came: look why", note, key=key)
+    if suspects:
+        nodes = await case.room.db.read(
+            lambda conn: [store.find_node(conn, uuid) for uuid in suspects]
+        )
+        return proofs.exchanged(node.label, [n for n in nodes if n is not None])
+    if not last:
+        return None
     hint = (
         f"The machine asked for its boot script at {seen} and got the agent, but the agent never "
         "called: look at its console log."
@@ -307,7 +282,7 @@ async def _silence(case: Case, fault: Fault) -> Fault:
         "did not reach it. Check that the port's MAC is that of the card that boots, the cabling, and "
         "that the controller's address belongs to this machine."
     )
-    return TimedOut(fault.text, next_action=hint, details=dict(fault.details))
+    return Fault(fault.text, kind=fault.kind, next_action=hint, details=dict(fault.details))
 
 
 def boot_mode(node: Node) -> BootMode | None:
@@ -351,7 +326,7 @@ async def _until_off(case: Case, ctx: StepContext) -> str:
     """Wait a while for the machine to go off by itself; then the controller does it."""
     node, access = await case.reach("power")
     power = case.room.registry.power(node.driver, node.interfaces.get("power"))
-    patience = 60.0
+    patience = min(60.0, case.room.timing.power / 3)
     while patience > 0:
         with contextlib.suppress(Fault):
             if await power.get(access) is PowerState.OFF:
@@ -397,11 +372,3 @@ async def attach_instance_networks(case: Case) -> None:
         return plugged
 
     await case.op.commit("attach the instance's networks", exchange)
-
-
-def step_column(conn: sa.Connection, case: Case, column: str, step: dict[str, Any] | None) -> None:
-    """Show the step in the node's clean_step or deploy_step, as the API does."""
-    conn.execute(
-        sa.text(f"UPDATE nodes SET {column} = :step WHERE uuid = :uuid"),
-        {"step": to_json(step or {}), "uuid": case.uuid},
-    )

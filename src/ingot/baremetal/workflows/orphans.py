@@ -1,0 +1,74 @@
+"""Nodes whose state says that somebody works on them, while nobody does.
+
+This cannot come about by the work itself, whose end and whose state change are one transaction. It can by a
+restored backup, by hands in the database, or by an end that broke on every attempt. Such a node would wait
+for ever, so it goes to its state's failure state, from which verbs lead on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from ingot.baremetal import machine, store
+from ingot.baremetal.workflows.room import Room, give_up, release
+from ingot.kit import events
+from ingot.kit.log import get
+from ingot.workflow import live_operation
+
+_log = get("baremetal")
+_BUSY = tuple(name for name, state in machine.STATES.items() if state.failure)
+
+
+class Orphans:
+    """A loop's body: `Loop("orphans", 60, Orphans(room).run)`."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    async def run(self) -> int:
+        """How many nodes were helped."""
+        helped = 0
+        suspects = await self._room.db.scan(lambda conn: store.nodes_in(conn, _BUSY))
+        for uuid in suspects:
+            # Most of them are simply at work; only those without an operation cost a transaction.
+            busy = await self._room.db.read(
+                lambda conn, uuid=uuid: live_operation(conn, f"node:{uuid}") is not None
+            )
+            if not busy:
+                helped += await self._room.db.write(self._help(uuid))
+        return helped
+
+    def _help(self, uuid: str) -> Callable[[sa.Connection], bool]:
+        return lambda conn: self._helped(conn, uuid)
+
+    def _helped(self, conn: sa.Connection, uuid: str) -> bool:
+        # Verbs change the node's row before they start an operation: with the row in hand nobody can.
+        node = store.lock_node(conn, uuid)
+        if node is None or live_operation(conn, node.subject) is not None:
+            return False
+        if not machine.STATES[node.provision_state].failure:
+            release(conn, uuid, target_power_state=None)
+            return False
+        was = node.provision_state
+        state = give_up(self._room, conn, node)
+        verbs = ", ".join(machine.verbs_of(state))
+        text = (
+            f"Nothing works on the node any more, although it was in state '{was}': the operation was "
+            "lost (a restored backup, or its end could not be recorded). The machine was left as it "
+            f"is. Possible now: {verbs}."
+        )
+        release(conn, uuid, target_power_state=None, last_error=text)
+        store.add_history(
+            conn,
+            uuid,
+            self._room.now(),
+            text,
+            severity="ERROR",
+            event_type="orphan",
+            conductor=self._room.host,
+        )
+        events.record(conn, node.subject, "note", text, severity="error")
+        _log.warning("orphan", node=uuid, was=was, state=state)
+        return True

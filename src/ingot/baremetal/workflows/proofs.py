@@ -1,0 +1,224 @@
+"""Is it the right machine? The proofs that stand before everything that cannot be taken back.
+
+Addresses are moved, cables are exchanged and controllers are replaced, and nobody tells us. So the
+controller is compared with the one that was enrolled, and the agent that calls with both. A controller that
+claims to be one machine and commands another shows only by what happens: another machine starts without
+anybody having asked. Such starts are written down when machines ask what to boot (`ramdisk_api`), and
+looked at here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import sqlalchemy as sa
+
+from ingot.baremetal import machine, store
+from ingot.baremetal.inspection import Facts, facts_of
+from ingot.baremetal.types import Node
+from ingot.baremetal.workflows.patience import patiently
+from ingot.baremetal.workflows.room import Case
+from ingot.drivers.identity import compare
+from ingot.drivers.types import Identity
+from ingot.kit.faults import Fault, Kind
+from ingot.workflow import StepContext
+
+#: States in which somebody uses the machine: it is not ours to switch off.
+_IN_USE = frozenset({machine.ACTIVE, machine.RESCUE, machine.RESCUEWAIT, machine.RESCUING})
+
+
+# -- the controller ------------------------------------------------------------------------------
+
+
+async def prove_controller(case: Case, name: str = "prove the controller") -> None:
+    """The controller must be the one that was met when the node was taken into care."""
+
+    async def prove(ctx: StepContext) -> dict[str, Any]:
+        node, access = await case.reach("management")
+        found = await controller_identity(case, node, access)
+        known = known_identity(node)
+        if known is None or found is None:
+            ctx.log("the controller does not say who it is" if found is None else "first meeting")
+            return {"identity": msgspec.to_builtins(found) if found else None}
+        judged = compare(known, found)
+        for line in judged.evidence:
+            ctx.log(line)
+        if judged.verdict == "different":
+            owner = await _owner(case, (found.uuid, found.serial), found.macs)
+            raise wrong_machine(
+                f"the controller of {node.label} is not the one that was enrolled"
+                + (f", but that of node {owner.label}: " if owner else ": ")
+                + "; ".join(_as_met(judged.evidence))
+            )
+        return {"identity": msgspec.to_builtins(found)}
+
+    def remember(conn: sa.Connection, result: dict[str, Any]) -> None:
+        node = store.get_node(conn, case.uuid)
+        if result["identity"] and known_identity(node) is None:
+            store.merge_internal_info(conn, case.uuid, {"bmc_identity": result["identity"]})
+
+    await case.op.step(name, prove, deadline=case.room.timing.power, commit=remember)
+
+
+async def is_other_controller(case: Case, node: Node, access: Any) -> bool:
+    """Whether the controller says that it is not this node's."""
+    found, known = await controller_identity(case, node, access), known_identity(node)
+    return bool(known and found and compare(known, found).verdict == "different")
+
+
+async def controller_identity(case: Case, node: Node, access: Any) -> Identity | None:
+    """What the controller says of itself; None when it says nothing."""
+    try:
+        management = case.room.registry.management(node.driver, node.interfaces.get("management"))
+        return await management.identity(access)
+    except Fault as fault:
+        if fault.kind is Kind.UNSUPPORTED:
+            return None
+        raise
+
+
+def known_identity(node: Node) -> Identity | None:
+    told = node.driver_internal_info.get("bmc_identity")
+    return msgspec.convert(told, Identity) if told else None
+
+
+# -- the agent -----------------------------------------------------------------------------------
+
+
+async def prove_machine(case: Case, key: str | None = None) -> None:
+    """The agent that called must run on the machine that the controller controls."""
+
+    async def prove(ctx: StepContext) -> list[str]:
+        # The agent answers this in every mode; it is what its inspection would send.
+        async def ask() -> dict[str, Any]:
+            return dict(await (await case.agent()).run("poll.get_hardware_info"))
+
+        info = await patiently(case, ctx, ask)
+        return await judge(case, ctx, facts_of({"inventory": info}))
+
+    # Patience with a silent agent ends first, so that the cause is told.
+    deadline = case.room.timing.agent_silence + 120
+    await case.op.step("prove the machine", prove, key=key, deadline=deadline)
+
+
+async def judge(case: Case, ctx: StepContext, facts: Facts) -> list[str]:
+    """Compare what the agent saw from inside with what is known of the node; gives the evidence."""
+    node = await case.node()
+    inside = facts.identity()
+    judged = compare(known_identity(node) or Identity(), inside)
+    evidence = list(judged.evidence)
+    owned = {port.address for port in await case.ports()}
+    seen = set(inside.macs)
+    strange = bool(owned and seen and not owned & seen)
+    if strange:
+        evidence.append(f"none of the node's ports ({', '.join(sorted(owned))}) is in it")
+    elif owned & seen:
+        evidence.append("port in it: " + ", ".join(sorted(owned & seen)))
+    for line in evidence:
+        ctx.log(line)
+    if judged.verdict == "different" or strange:
+        owner = await _owner(case, (inside.serial,), inside.macs)
+        where = f"the machine of node {owner.label}" if owner else "another machine"
+        raise wrong_machine(
+            f"the agent that called for {node.label} runs on {where}: {'; '.join(evidence)}"
+        )
+    await _same_controller(case, node, facts)
+    return evidence
+
+
+async def _same_controller(case: Case, node: Node, facts: Facts) -> None:
+    """The machine may know its own controller's address. When that is another node's, cables are crossed."""
+    inside = facts.bmc_addresses()
+    own = controller_host(node)
+    if not inside or own is None or own in inside:
+        return
+
+    def query(conn: sa.Connection) -> list[Node]:
+        found = store.nodes_mentioning(conn, "driver_info", inside, but=node.uuid)
+        return [other for other in found if controller_host(other) in inside]
+
+    others = await case.room.db.read(query)
+    if others:
+        raise wrong_machine(
+            f"the machine of {node.label} hangs on the controller {', '.join(inside)}, which is "
+            f"enrolled for node {others[0].label}, while {node.label} has {own}: nodes "
+            f"{node.label} and {others[0].label} may be exchanged"
+        )
+
+
+def controller_host(node: Node) -> str | None:
+    """Host or address of a node's controller, from whatever `<driver>_address` it has."""
+    for name, value in node.driver_info.items():
+        if name.endswith("_address") and isinstance(value, str):
+            return urlsplit(value if "//" in value else f"//{value}").hostname
+    return None
+
+
+# -- machines that start unasked ---------------------------------------------------------------------
+
+
+async def strangers(case: Case) -> list[Node]:
+    """Nodes that asked what to boot without having been started by us, since this one was started."""
+
+    def query(conn: sa.Connection) -> list[Node]:
+        since = store.get_node(conn, case.uuid).driver_internal_info.get("agent_ordered_at")
+        if since is None:
+            return []
+        found = store.nodes_mentioning(
+            conn, "driver_internal_info", ["unasked_boot"], but=case.uuid
+        )
+        return [node for node in found if node.driver_internal_info["unasked_boot"]["at"] >= since]
+
+    return await case.room.db.read(query)
+
+
+def in_use(nodes: Sequence[Node]) -> list[Node]:
+    return [node for node in nodes if node.provision_state in _IN_USE]
+
+
+def exchanged(label: str, others: Sequence[Node]) -> Fault:
+    """The fault of a node whose controller seems to start another machine."""
+    told = ", ".join(
+        f"{node.label} ({node.driver_internal_info['unasked_boot']['mac']})" for node in others[:5]
+    )
+    return wrong_machine(
+        f"the machine of {label} never asked what to boot after it was switched on, but "
+        f"{told} did, which nobody had started: nodes {label} and {others[0].label} may be exchanged"
+    )
+
+
+def wrong_machine(text: str) -> Fault:
+    return Fault(
+        f"Wrong machine: {text}. Nothing was written or erased.",
+        kind=Kind.WRONG_MACHINE,
+        next_action="Compare the controller's address in driver_info with the rack. When hardware was "
+        "exchanged on purpose, delete the node and enrol it again.",
+    )
+
+
+def _as_met(evidence: Sequence[str]) -> list[str]:
+    """`compare` speaks of controller and host; here both are the controller, then and now."""
+    return [
+        line.replace("controller says", "enrolled was").replace("host says", "now it says")
+        for line in evidence
+    ]
+
+
+async def _owner(case: Case, texts: Sequence[str], macs: Sequence[str]) -> Node | None:
+    """The other node whose machine this is, by its ports or by what its controller once said."""
+
+    def query(conn: sa.Connection) -> Node | None:
+        by_port = store.nodes_by_addresses(conn, list(macs)) if macs else ()
+        for uuid in by_port:
+            if uuid != case.uuid:
+                return store.find_node(conn, uuid)
+        told = [text for text in texts if len(text) > 5]
+        if not told:
+            return None
+        found = store.nodes_mentioning(conn, "driver_internal_info", told, but=case.uuid)
+        return found[0] if found else None
+
+    return await case.room.db.read(query)
