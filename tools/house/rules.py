@@ -34,7 +34,7 @@ SPEAKERS = ("app.py", "cli", "lab", "builders")
 
 
 @functools.cache
-def _tree(path: Path) -> ast.Module:
+def tree(path: Path) -> ast.Module:
     return ast.parse((ROOT / path).read_text())
 
 
@@ -61,7 +61,7 @@ def _dotted(node: ast.expr) -> str:
 
 
 def _calls(path: Path) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call):
             yield _dotted(node.func), node.lineno
 
@@ -77,7 +77,7 @@ def sizes(files: list[Path]) -> Iterator[Finding]:
             yield Finding("size", str(path), "file", f"{count} lines, at most {LONGEST_FILE}")
         if path.suffix != ".py" or path.parts[0] == "tests":
             continue
-        for node in ast.walk(_tree(path)):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 long = (node.end_lineno or 0) - node.lineno + 1
                 if long > LONGEST_FUNCTION:
@@ -103,7 +103,7 @@ def shape(files: list[Path]) -> Iterator[Finding]:
 def docstrings(files: list[Path]) -> Iterator[Finding]:
     """Every module says what it is for; the rest can be looked up, this can not."""
     for path in _python(files, "src"):
-        if not _is_migration(path) and not ast.get_docstring(_tree(path)):
+        if not _is_migration(path) and not ast.get_docstring(tree(path)):
             yield Finding(
                 "docstring", str(path), "module", "the module does not say what it is for"
             )
@@ -164,7 +164,7 @@ def front_doors(files: list[Path]) -> Iterator[Finding]:
         room = _room(path)
         if room in ("app.py", "migrations"):
             continue
-        for node in ast.walk(_tree(path)):
+        for node in ast.walk(tree(path)):
             names: list[str] = []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module]
