@@ -27,12 +27,13 @@ from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import OwnImages, OwnNetworks
 from ingot.baremetal.loops import FollowUps, PowerSync
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
-from ingot.baremetal.workflows import Room, Timing
+from ingot.baremetal.workflows import Orphans, Room, Timing
 from ingot.baremetal.workflows import workflows as baremetal_workflows
+from ingot.compute import Compute, ConsoleKeeper
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.context import DriverContext
 from ingot.drivers.hardware import build_registry
-from ingot.hostd.dnsmasq import Dnsmasq
+from ingot.hostd.dnsmasq import Dnsmasq, find_loader
 from ingot.hostd.namespace import enter_namespace
 from ingot.identity import CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
 from ingot.image import Images, ImageSettings
@@ -58,6 +59,7 @@ _CATALOG = (
     CatalogEntry("baremetal", "ironic", "/baremetal", "Bare Metal (Ingot)"),
     CatalogEntry("image", "glance", "/image", "Image (Ingot)"),
     CatalogEntry("network", "neutron", "/network", "Networking (Ingot)"),
+    CatalogEntry("compute", "nova", "/compute/v2.1", "Compute (Ingot)"),
 )
 _REQUESTS = prometheus_client.Histogram(
     "ingot_request_seconds", "Time per request.", ("service", "path", "method", "status")
@@ -106,10 +108,20 @@ class App:
             BaremetalSettings(power_sync_interval=settings.baremetal.power_sync_seconds),
         )
         self.room = self._room()
+        self.consoles = ConsoleKeeper(self.db, self.clock, self.baremetal, state / "consoles")
+        self.compute = Compute(
+            self.db,
+            self.clock,
+            self.vault,
+            self.baremetal,
+            self.networks,
+            self.images,
+            consoles=self.consoles,
+        )
         self.engine = Engine(
             self.db,
             self.clock,
-            baremetal_workflows(self.room),
+            [*baremetal_workflows(self.room), *self.compute.workflows()],
             settings.hostname,
             groups=(settings.group,),
             roles=settings.roles,
@@ -150,9 +162,14 @@ class App:
         return {own.physical_network: ProvisioningWire(own.interface, address, self.boot_url)}
 
     def _boot_files(self) -> dict[str, Path]:
+        """The agent, and the loaders for machines that fetch theirs by HTTP."""
         own = self.settings.ramdisk
         found = {"agent.kernel": own.kernel, "agent.initramfs": own.initramfs}
-        return {name: Path(path) for name, path in found.items() if path}
+        files = {name: Path(path) for name, path in found.items() if path}
+        if self._wires():
+            loaders = self.networks.settings.loaders.values()
+            files.update({name: find_loader(name) for name in loaders})
+        return files
 
     def _room(self) -> Room:
         settings, base = self.settings, self.boot_url
@@ -196,6 +213,7 @@ class App:
             self.images.service(who),
             self.networks.service(who),
             self.baremetal.service(who),
+            self.compute.service(who),
             self.timeline.service(who),
             self._house(),
         ]
@@ -269,11 +287,16 @@ class App:
         follow_ups = FollowUps(self.baremetal.ctx)
         waiting = Loop("verbs that wait", 30, follow_ups.run, clock=self.clock)
         seconds = self.settings.baremetal.power_sync_seconds
-        for loop in (Loop("power sync", seconds, sync.run, clock=self.clock), waiting):
+        loops = [Loop("power sync", seconds, sync.run, clock=self.clock), waiting]
+        orphans = Orphans(self.room)
+        loops += [Loop("orphans", 60, orphans.run, clock=self.clock), *self.compute.loops()]
+        for loop in loops:
             await loop.start()
             self._stack.push_async_callback(loop.stop)
         told = await events.bind(self.db, self.clock)
         told.publishers.append(lambda event: waiting.kick() if follow_ups.concerns(event) else None)
+        await self.consoles.start()
+        self._stack.push_async_callback(self.consoles.stop)
         if not self._wires():
             return
         hostd = Dnsmasq(self.settings.state_dir / "dnsmasq", self.clock, self._dhcp_said)

@@ -92,7 +92,6 @@ async def test_same_decisions_as_upstream() -> None:
                 assert mine == judge.allows(rule, caller, target), (rule, caller, target)
 
 
-@pytest.mark.xfail(reason="kit.policy does not know project_name yet", strict=True)
 async def test_the_service_project_counts_as_the_system() -> None:
     caller = Caller(
         user_id="u", project_id="s", project_name="service", roles=frozenset({"service"})

@@ -29,7 +29,7 @@ def build_image(
     *,
     progress: Progress,
     kernel: str = "cloud",
-    size_mib: int = 2048,
+    size_mib: int = 1024,
     extra_packages: Sequence[str] = (),
     mirror: str = MIRROR,
     force: bool = False,

@@ -44,7 +44,7 @@ def configure_image(parser: argparse.ArgumentParser) -> None:
         help="cloud: small, for virtual machines (default); generic: drivers of real servers",
     )
     build.add_argument(
-        "--size", type=int, default=2048, metavar="MIB", help="virtual size (default 2048)"
+        "--size", type=int, default=1024, metavar="MIB", help="virtual size (default 1024)"
     )
     _add_common(build)
 

@@ -122,6 +122,7 @@ class Printer:
         self._terminal = redraw and not as_json and sys.stdout.isatty()
         self._open_line = False
         self._told: dict[str, float] = {}
+        self._notes: set[tuple[str, str]] = set()
 
     def show(self, event: dict[str, Any]) -> None:
         if self._json:
@@ -137,9 +138,17 @@ class Printer:
         text = line(event)
         self._open_line = progress and self._terminal
         print(self._painted(text, event), end="" if self._open_line else "\n", flush=True)
-        for said in event["data"].get("log") or []:
-            if event["kind"] in ("step.done", "step.failed"):
-                print(f"{'':22}  {said}", flush=True)
+        self._show_log(event)
+
+    def _show_log(self, event: dict[str, Any]) -> None:
+        """Lines of a step's log that were not seen live already."""
+        if event["kind"] == "note":
+            self._notes.add((event["subject"], event["title"]))
+        elif event["kind"] in ("step.done", "step.failed"):
+            for said in event["data"].get("log") or []:
+                if (event["subject"], said) not in self._notes:
+                    print(f"{'':24}{said}", flush=True)
+            self._notes = {note for note in self._notes if note[0] != event["subject"]}
 
     def end(self) -> None:
         if self._open_line:

@@ -206,6 +206,9 @@ class _Endpoint:
         elif reply.body is not None:
             resp.content_type = reply.content_type
             resp.data = reply.body if isinstance(reply.body, bytes) else _encoder.encode(reply.body)
+        elif reply.content_type == "application/json":
+            # An empty body is no JSON; strict clients complain.
+            resp.content_type = "text/plain"
 
     def _tell(self, req: Any, resp: Any, fault: Fault) -> None:
         status = self._service.status_of(fault)

@@ -47,7 +47,11 @@ def configure(*, json: bool = False, level: str = "info", stream: Any = None) ->
     render: Any = (
         structlog.processors.JSONRenderer()
         if json
-        else structlog.dev.ConsoleRenderer(colors=bool(getattr(target, "isatty", bool)()))
+        else structlog.dev.ConsoleRenderer(
+            colors=bool(getattr(target, "isatty", bool)()),
+            # Rich tracebacks show local variables, and with them secrets.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     structlog.configure(
         processors=[

@@ -56,7 +56,15 @@ class Caller:
 
 
 _ATTRIBUTES = frozenset(
-    {"user_id", "user_name", "user_domain_id", "project_id", "project_domain_id", "domain_id"}
+    {
+        "user_id",
+        "user_name",
+        "user_domain_id",
+        "project_id",
+        "project_name",
+        "project_domain_id",
+        "domain_id",
+    }
 )
 
 #: A request without token.

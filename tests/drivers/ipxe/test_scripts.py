@@ -46,7 +46,7 @@ def test_agent_script() -> None:
     assert line == (
         f"kernel --name agent.kernel {KERNEL} initrd=agent.initrd "
         "ipa-api-url=http://10.0.0.1:6385/baremetal ipa-debug=1 nofb console=ttyS0,115200 "
-        "systemd.journald.forward_to_console=yes BOOTIF=${mac} || goto failed"
+        "systemd.journald.forward_to_console=yes BOOTIF=01-${mac:hexhyp} || goto failed"
     )
     assert f"initrd --name agent.initrd {INITRD} || goto failed" in script
     assert "chain --replace http://10.0.0.1:8080/boot/52:54:00:00:00:01 || goto again" in script
