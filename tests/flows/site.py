@@ -1,7 +1,7 @@
 """A small site for flow tests: the bare-metal room, its engine and its provisioning listener, for real.
 
 Machines are simulated (real Redfish and IPMI on the wire, the real agent protocol); the image is served by
-a real HTTP server. Nothing is patched.
+a real HTTP server. Nothing is patched. `site` is all in one process; `cloud` is the controller's side alone.
 """
 
 from __future__ import annotations
@@ -11,33 +11,37 @@ import contextlib
 import hashlib
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
-from ingot.baremetal import Baremetal
+from ingot.baremetal import Baremetal, Extras, Node
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
-from ingot.baremetal.workflows import ImageFacts, Room, Timing, workflows
+from ingot.baremetal.verbs import followers
+from ingot.baremetal.workflows import ImageFacts, Orphans, Room, Timing, workflows
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.context import DriverContext
-from ingot.drivers.hardware import hardware_types
-from ingot.drivers.registry import Registry
+from ingot.drivers.hardware import build_registry
 from ingot.kit.asgi import WebApp, plain_envelope
-from ingot.kit.clock import SystemClock
+from ingot.kit.clock import Clock, SystemClock
 from ingot.kit.db import Database
 from ingot.kit.faults import Missing
-from ingot.kit.policy import Policy
+from ingot.kit.policy import Caller, Policy
 from ingot.kit.vault import Vault
 from ingot.kit.versions import Microversions, Version
 from ingot.kit.web import Operation, Service
-from ingot.lab.sim import Fleet, FleetOptions, Timings
-from ingot.workflow import Engine, LocalDispatcher, live_operation, steps
+from ingot.lab.sim import Fleet, FleetOptions
+from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Loop, live_operation, steps
 from ingot.workflow import operations as operations_of
+from ingot.workflow.engine import Probe
 
 VERSIONS = Microversions(
     "baremetal", Version(1, 1), Version(1, 115), Version(1, 1), "X-OpenStack-Ironic-API-Version"
@@ -67,24 +71,52 @@ class NoNetworks:
         return None
 
 
+class HurriedClock:
+    """The machine's own clock, `factor` times as fast: a deadline of an hour passes in minutes."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+        self._start = datetime.now(UTC)
+        self._began = time.monotonic()
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        return (time.monotonic() - self._began) * self.factor
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds) / self.factor)
+
+
 @dataclass
 class Site:
+    """The controller's side; `fleet` is None in a process that has no machines of its own."""
+
     db: Database
     room: Room
     baremetal: Baremetal
     engine: Engine
-    fleet: Fleet
     image_url: str
     image_sum: str
+    url: str
+    _fleet: Fleet | None = None
 
-    async def enrol(self) -> list[str]:
-        """All machines of the fleet as nodes; their uuids."""
+    @property
+    def fleet(self) -> Fleet:
+        assert self._fleet is not None, "this process has no machines"
+        return self._fleet
+
+    async def enrol(self, state: str = "enroll") -> list[str]:
+        """All machines of the fleet as nodes in a state; their uuids."""
         uuids: list[str] = []
         for node in self.fleet.enrolment()["nodes"]:
             ports = node.pop("ports")
             node["network_interface"] = "noop"
             made = await self.db.write(
-                lambda conn, node=node: self.baremetal.create_node(conn, node)
+                lambda conn, node=node: self.baremetal.create_node(
+                    conn, node, provision_state=state
+                )
             )
             for port in ports:
                 values = {**port, "node_uuid": made.uuid}
@@ -94,8 +126,24 @@ class Site:
             uuids.append(made.uuid)
         return uuids
 
-    async def verb(self, uuid: str, verb: str) -> None:
-        await self.db.write(lambda conn: self.baremetal.provision(conn, uuid, verb))
+    async def verb(self, uuid: str, verb: str, **extras: Any) -> None:
+        await self.db.write(
+            lambda conn: self.baremetal.provision(conn, uuid, verb, Extras(**extras))
+        )
+
+    async def node(self, uuid: str) -> Node:
+        return await self.db.read(lambda conn: self.baremetal.get_node(conn, uuid))
+
+    async def rest(self, uuid: str, deadline: float = 60) -> str:
+        """Wait until no operation works on the node, nor a verb waits for its end; its state then."""
+        ends = asyncio.get_running_loop().time() + deadline
+        while True:
+            if await self.db.read(lambda conn: live_operation(conn, f"node:{uuid}")) is None:
+                if uuid not in await self.db.read(followers):
+                    return (await self.node(uuid)).provision_state
+            if asyncio.get_running_loop().time() > ends:
+                raise AssertionError(f"{uuid} does not come to rest: {await self.story(uuid)}")
+            await asyncio.sleep(0.05)
 
     async def prepare(self, uuid: str) -> None:
         info = {
@@ -159,6 +207,89 @@ async def listening(app: Any, port: int) -> AsyncIterator[None]:
         await task
 
 
+def lay_out(base: Path) -> Path:
+    """The files that machines fetch; gives the image."""
+    image = base / "image.raw"
+    image.write_bytes(b"\0" * 65536 + b"ingot" * 1000)
+    (base / "kernel").write_bytes(b"kernel")
+    (base / "ramdisk").write_bytes(b"ramdisk")
+    return image
+
+
+@contextlib.asynccontextmanager
+async def cloud(
+    base: Path,
+    *,
+    database: str = "",
+    port: int = 0,
+    host: str = "conductor-1",
+    timing: Timing | None = None,
+    clock: Clock | None = None,
+    cluster: bool = False,
+    probe: Probe | None = None,
+    beat: float = 10,
+    dead: float = 30,
+) -> AsyncIterator[Site]:
+    """The controller's side under a folder: room, engine, loops, provisioning listener and API."""
+    time = clock or SystemClock()
+    image = lay_out(base)
+    db = Database(database) if database else Database.at(base / "ingot.db")
+    await db.create_all()
+    port = port or free_port()
+    url = f"http://127.0.0.1:{port}"
+    vault = Vault.at(base / "vault.key")
+    registry = build_registry(DriverContext(time, run_dir=base))
+    agents = AgentClient(time)
+    room = Room(
+        db=db,
+        clock=time,
+        vault=vault,
+        registry=registry,
+        images=NoImages(),
+        networks=NoNetworks(),
+        agents=agents,
+        urls=BootUrls(url, f"{url}/files/kernel", f"{url}/files/ramdisk"),
+        host=host,
+        timing=timing
+        or Timing(agent=20, inspection=20, write=30, power=20, agent_silence=5, poll=0.05),
+    )
+    files = RamdiskFiles(
+        {"kernel": base / "kernel", "ramdisk": base / "ramdisk", "image.raw": image}
+    )
+    baremetal = Baremetal(db, time, vault, registry, None, host)
+    roots = Roots(baremetal)
+    operations = [
+        Operation("GET", "/", roots.root, rule=None),
+        Operation("GET", "/v1", roots.v1, rule=None),
+        *RamdiskApi(room, files).operations(),
+    ]
+    service = Service("ramdisk", "", operations, plain_envelope, Policy({}), versions=VERSIONS)
+    engine = Engine(db, time, workflows(room), host, beat=beat, dead=dead)
+    engine.probe = probe
+    dispatcher = ClusterDispatcher(engine) if cluster else LocalDispatcher(engine, scan=1)
+    app = WebApp([service, baremetal.service(_operator)])
+    loops = [
+        Loop("verbs that wait", 0.5, FollowUps(baremetal.ctx).run),
+        Loop("orphans", 2, Orphans(room).run),
+    ]
+    async with listening(app.asgi, port), dispatcher:
+        for loop in loops:
+            await loop.start()
+        try:
+            digest = hashlib.sha256(image.read_bytes()).hexdigest()
+            yield Site(db, room, baremetal, engine, f"{url}/files/image.raw", digest, url)
+        finally:
+            for loop in loops:
+                await loop.stop()
+            await registry.aclose()
+            await agents.aclose()
+    await db.close()
+
+
+async def _operator(_header: Callable[[str], str | None]) -> Caller:
+    return Caller(user_id="operator", system=True, roles=frozenset({"admin", "member", "reader"}))
+
+
 @contextlib.asynccontextmanager
 async def site(
     count: int = 2,
@@ -166,77 +297,19 @@ async def site(
     database: str = "",
     timing: Timing | None = None,
     speed: float = 1000,
+    hurry: float = 1,
+    probe: Probe | None = None,
     **fleet_options: Any,
 ) -> AsyncIterator[Site]:
-    """The site, up; everything ends with the context."""
+    """A cloud with simulated machines; everything ends with the context.
+
+    speed: of the machines' time. hurry: of the controller's own time, for its deadlines and pauses.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder)
-        image = base / "image.raw"
-        image.write_bytes(b"\0" * 65536 + b"ingot" * 1000)
-        (base / "kernel").write_bytes(b"kernel")
-        (base / "ramdisk").write_bytes(b"ramdisk")
-        clock = SystemClock()
-        db = Database(database) if database else Database.at(base / "ingot.db")
-        await db.create_all()
-        port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        vault = Vault.at(base / "vault.key")
-        registry = Registry(DriverContext(clock, run_dir=base), hardware_types())
-        agents = AgentClient(clock)
-        room = Room(
-            db=db,
-            clock=clock,
-            vault=vault,
-            registry=registry,
-            images=NoImages(),
-            networks=NoNetworks(),
-            agents=agents,
-            urls=BootUrls(url, f"{url}/files/kernel", f"{url}/files/ramdisk"),
-            host="conductor-1",
-            timing=timing
-            or Timing(agent=20, inspection=20, write=30, power=20, agent_silence=5, poll=0.05),
-        )
-        files = RamdiskFiles(
-            {"kernel": base / "kernel", "ramdisk": base / "ramdisk", "image.raw": image}
-        )
-        api = RamdiskApi(room, files)
-        baremetal = Baremetal(db, clock, vault, registry, None, "conductor-1")
-        roots = Roots(baremetal)
-        operations = [
-            Operation("GET", "/", roots.root, rule=None),
-            Operation("GET", "/v1", roots.v1, rule=None),
-            *api.operations(),
-        ]
-        baremetal = Baremetal(db, clock, vault, registry, None, "conductor-1")
-        roots = Roots(baremetal)
-        operations = [
-            Operation("GET", "/", roots.root, rule=None),
-            Operation("GET", "/v1", roots.v1, rule=None),
-            *api.operations(),
-        ]
-        service = Service(
-            "ramdisk", "", operations, plain_envelope, Policy({}), versions=VERSIONS
-        )
-        engine = Engine(db, clock, workflows(room), "conductor-1")
-        options = FleetOptions(
-            count=count, speed=speed, boot_url=url, timings=Timings(), **fleet_options
-        )
-        async with (
-            listening(WebApp([service]).asgi, port),
-            LocalDispatcher(engine),
-            Fleet(options) as fleet,
-        ):
-            try:
-                yield Site(
-                    db,
-                    room,
-                    baremetal,
-                    engine,
-                    fleet,
-                    f"{url}/files/image.raw",
-                    hashlib.sha256(image.read_bytes()).hexdigest(),
-                )
-            finally:
-                await registry.aclose()
-                await agents.aclose()
-        await db.close()
+        clock = HurriedClock(hurry) if hurry != 1 else None
+        made = cloud(Path(folder), database=database, timing=timing, clock=clock, probe=probe)
+        async with made as here:
+            options = FleetOptions(count=count, speed=speed, boot_url=here.url, **fleet_options)
+            async with Fleet(options) as fleet:
+                here._fleet = fleet
+                yield here

@@ -1,0 +1,62 @@
+"""Every step of every workflow broken over simulated machines, on both databases."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ingot.baremetal.workflows import Timing
+from tests.flows.breaking import STORIES, Breaker, Report, everything, learn, run, some
+from tests.flows.site import Site, site
+
+pytestmark = pytest.mark.anyio
+
+#: Seconds of the controller's clock, which runs ten times as fast.
+TIMING = Timing(
+    agent=300, inspection=300, write=600, clean_step=600, power=180, agent_silence=60, poll=0.5
+)
+
+
+async def _is_uefi(here: Site, uuid: str) -> bool:
+    return "uefi" in str((await here.node(uuid)).properties["capabilities"])
+
+
+async def break_all(database: str, *, whole: bool, most: int = 2000) -> Report:
+    breaker, report = Breaker(), Report()
+    # More machines than needed cost next to nothing until they are switched on.
+    async with site(
+        most,
+        database=database,
+        timing=TIMING,
+        hurry=10,
+        probe=breaker.probe,
+        protocols=("redfish", "ipmi") if whole else ("redfish",),
+        seed=3,
+    ) as here:
+        # Machines of both kinds boot alike, but only UEFI ones have a boot loader installed.
+        uuids = [uuid for uuid in await here.enrol("manageable") if await _is_uefi(here, uuid)]
+        seen = await learn(here, breaker, uuids[: len(STORIES)])
+        cases = [case for story in STORIES for case in everything(story, seen[story.kind])]
+        chosen = cases if whole else some(cases)
+        rest = uuids[len(STORIES) :]
+        assert len(chosen) <= len(rest), f"{len(chosen)} cases need as many machines"
+        await run(here, breaker, list(zip(rest, chosen, strict=False)), report)
+    return report
+
+
+@pytest.mark.timeout(300)
+async def test_every_step_is_killed_and_failed_once(database: str) -> None:
+    report = await break_all(database, whole=False, most=400)
+    assert not report.problems, "\n".join(report.problems)
+    assert report.healed > 80
+    assert report.failed > 40
+    print(report)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+async def test_every_step_is_broken_in_every_way(database: str) -> None:
+    report = await break_all(database, whole=True, most=int(os.environ.get("MOST", "1200")))
+    assert not report.problems, "\n".join(report.problems)
+    print(report)
