@@ -10,7 +10,8 @@ PYTEST_ARGS ?=
 ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -E) env PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin" \
 	UV="$(CURDIR)/.venv-bootstrap/bin/uv"
 
-.PHONY: help setup demo test check lint pytest bench docs clean
+.PHONY: help setup demo test check lint lint-style lint-format lint-imports lint-house lint-shell \
+	lint-types pytest bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -28,12 +29,26 @@ test: ## everything that CI checks
 
 check: lint pytest ## the same on a machine that is ready
 
-lint: ## style, types, directions of imports, house rules (no set-up)
+lint: ## style, types, directions of imports, house rules (no set-up); tells all that is wrong
+	@$(MAKE) --no-print-directory --keep-going lint-style lint-format lint-imports lint-house lint-shell lint-types
+
+lint-style:
 	$(PY) -m ruff check
+
+lint-format:
 	$(PY) -m ruff format --check
-	.venv/bin/lint-imports --no-cache
+
+lint-imports:
+	.venv/bin/lint-imports --no-cache --no-logo
+
+lint-house:
 	$(PY) -m tools.house
-	$(if $(shell command -v shellcheck),shellcheck tools/*.sh .ci/run,@echo "shellcheck is not installed: skipped")
+
+lint-shell:
+	@command -v shellcheck >/dev/null || { echo "shellcheck is not installed: skipped"; exit 0; }; \
+	echo shellcheck; shellcheck tools/*.sh .ci/run
+
+lint-types:
 	$(PY) -m pyright
 
 pytest: ## all tests (no set-up); PYTEST_ARGS="-k word" for some
