@@ -22,7 +22,8 @@ class Cloud:
     def __init__(self, auth: dict[str, Any]) -> None:
         self._auth = auth
         self._token = ""
-        self._root = auth["auth_url"].rstrip("/").removesuffix("/v3").removesuffix("/identity")
+        root = str(auth["auth_url"]).rstrip("/")
+        self._root = root.removesuffix("/v3").removesuffix("/identity")
 
     def get(self, path: str, **headers: str) -> Any:
         """The JSON below the cloud's root, such as "/timeline/v1/events"."""
@@ -88,12 +89,10 @@ class Cloud:
 def _words(text: bytes) -> str:
     """The message inside any of our error envelopes."""
     try:
-        body = json.loads(text)
-    except ValueError:
+        body: Any = json.loads(text)
+        return str(body["error"]["message"])
+    except (ValueError, KeyError, TypeError):
         return text.decode(errors="replace")[:300]
-    if isinstance(body, dict) and isinstance(body.get("error"), dict):
-        return str(body["error"].get("message"))
-    return str(body)[:300]
 
 
 def cloud(name: str | None, file: str | None) -> Cloud:
@@ -105,8 +104,8 @@ def cloud(name: str | None, file: str | None) -> Cloud:
     files += ["clouds.yaml", "var/clouds.yaml", str(Path.home() / ".config/openstack/clouds.yaml")]
     for path in filter(None, files):
         try:
-            clouds = yaml.safe_load(Path(path).read_text()).get("clouds") or {}
-        except OSError:
+            clouds: dict[str, Any] = yaml.safe_load(Path(path).read_text())["clouds"]
+        except (OSError, KeyError, TypeError):
             continue
         if wanted in clouds:
             return Cloud(clouds[wanted]["auth"])

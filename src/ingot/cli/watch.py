@@ -54,7 +54,7 @@ def run_watch(args: argparse.Namespace) -> int:
     try:
         here = cloud(args.os_cloud, args.clouds)
         subjects = _subjects(here, args.subject)
-        printer = Printer(args.json)
+        printer = Printer(args.json, here)
         path = query(
             "/timeline/v1/stream",
             subject=subjects[0] if len(subjects) == 1 else None,
@@ -76,7 +76,7 @@ def run_watch(args: argparse.Namespace) -> int:
 def run_events(args: argparse.Namespace) -> int:
     try:
         here = cloud(args.os_cloud, args.clouds)
-        printer = Printer(args.json, redraw=False)
+        printer = Printer(args.json, here, redraw=False)
         found: list[dict[str, Any]] = []
         for subject in _subjects(here, args.subject) or [None]:
             path = query("/timeline/v1/events", subject=subject, limit=args.limit, newest="true")
@@ -117,8 +117,9 @@ def _subjects(here: Cloud, ident: str | None) -> list[str]:
 class Printer:
     """Events as lines; on a terminal the progress of a step overwrites itself."""
 
-    def __init__(self, as_json: bool, *, redraw: bool = True) -> None:
+    def __init__(self, as_json: bool, here: Cloud | None = None, *, redraw: bool = True) -> None:
         self._json = as_json
+        self._names = Names(here)
         self._terminal = redraw and not as_json and sys.stdout.isatty()
         self._open_line = False
         self._told: dict[str, float] = {}
@@ -135,7 +136,7 @@ class Printer:
             return  # its end says the same with the time it took
         if self._open_line:
             print("\r\x1b[K" if progress else "", end="\n" if not progress else "", flush=True)
-        text = line(event)
+        text = line(event, self._names.of(event["subject"]))
         self._open_line = progress and self._terminal
         print(self._painted(text, event), end="" if self._open_line else "\n", flush=True)
         self._show_log(event)
@@ -145,7 +146,8 @@ class Printer:
         if event["kind"] == "note":
             self._notes.add((event["subject"], event["title"]))
         elif event["kind"] in ("step.done", "step.failed"):
-            for said in event["data"].get("log") or []:
+            lines: list[str] = event["data"].get("log") or []
+            for said in lines:
                 if (event["subject"], said) not in self._notes:
                     print(f"{'':24}{said}", flush=True)
             self._notes = {note for note in self._notes if note[0] != event["subject"]}
@@ -171,17 +173,41 @@ class Printer:
         return f"\x1b[{colour}m{text}\x1b[0m" if colour else text
 
 
-def line(event: dict[str, Any]) -> str:
+class Names:
+    """Names of nodes and servers, asked for once; a subject without a name shows the start of its id."""
+
+    def __init__(self, here: Cloud | None) -> None:
+        self._here = here
+        self._known: dict[str, str] = {}
+
+    def of(self, subject: str) -> str:
+        if subject not in self._known:
+            self._known[subject] = self._ask(*subject.split(":", 1))
+        return self._known[subject]
+
+    def _ask(self, kind: str, ident: str) -> str:
+        short = f"{kind} {ident[:8]}"
+        if self._here is None:
+            return short
+        try:
+            if kind == "node":
+                path = f"/baremetal/v1/nodes/{escaped(ident)}?fields=name"
+                return str(self._here.get(path, **_IRONIC)["name"] or short)
+            path = f"/compute/v2.1/servers/{escaped(ident)}"
+            return f"server {self._here.get(path, **_COMPUTE)['server']['name']}"
+        except (CloudError, OSError, KeyError, TypeError):
+            return short
+
+
+def line(event: dict[str, Any], label: str) -> str:
     """One event as text: time, subject, what, how long, how fast, what next."""
     at = datetime.fromisoformat(event["at"]).astimezone().strftime("%H:%M:%S")
     kind, data = event["kind"], event["data"]
-    subject = event["subject"].split(":", 1)
-    short = f"{subject[0]} {subject[-1][:8]}"
-    parts = [f"{at} {short:13} {_SIGNS.get(kind, ' ')} {event['title']}"]
+    parts = [f"{at} {label:13} {_SIGNS.get(kind, ' ')} {event['title']}"]
     if kind == "step.progress":
         parts.append(_progress(data))
     if kind.startswith("wait.started"):
-        parts[0] = f"{at} {short:13} ? waiting for {event['title']}"
+        parts[0] = f"{at} {label:13} ? waiting for {event['title']}"
     if data.get("duration") is not None:
         parts.append(f"({data['duration']:.1f} s)")
     if data.get("cause"):

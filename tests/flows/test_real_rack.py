@@ -1,0 +1,134 @@
+"""The real thing: QEMU machines behind IPMI and Redfish, the stock agent, a real image, ssh.
+
+One rack, one story: the cloud is killed (-9) at four points of the deploys and started again; both
+machines must come up without help, and their images must have been written once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingot.cli.client import cloud
+from ingot.lab.stage import Stage
+from tests.flows.site import free_port
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.qemu,
+    pytest.mark.timeout(1500),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a network namespace"),
+    pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86"),
+]
+
+RACK = """
+[[machine]]
+name = "bios-1"
+firmware = "bios"
+bmc = { kind = "ipmi" }
+
+[[machine]]
+name = "uefi-1"
+firmware = "uefi"
+bmc = { kind = "redfish" }
+"""
+
+#: The cloud is killed when one of the machines' timelines shows these.
+KILL_AT = ("power on [1]", "wait for agent [1]", "write the image", "start the instance")
+
+
+@contextlib.asynccontextmanager
+async def site() -> AsyncIterator[Stage]:
+    """A rack of two machines with a cloud, as the stagenstration has it; everything ends with it."""
+    with tempfile.TemporaryDirectory(prefix="ingot-real-") as folder:
+        rack = Path(folder) / "rack.toml"
+        rack.write_text(RACK)
+        stage = Stage(Path(folder), f"127.0.0.1:{free_port()}", "ingot-test", rack)
+        try:
+            await stage.build()
+            await stage.rack.up()
+            await stage.serve()
+            yield stage
+        finally:
+            await stage.close()
+
+
+async def events(stage: Stage) -> list[dict[str, Any]]:
+    here = cloud("ingot-system", str(stage.clouds))
+    path = "/timeline/v1/events?limit=1000"
+    return (await asyncio.to_thread(here.get, path))["events"]
+
+
+async def kill_at(stage: Stage, step: str, deadline: float = 420) -> None:
+    """Wait until some machine's deploy is in a step, kill the whole cloud, and start it again."""
+    ends = asyncio.get_running_loop().time() + deadline
+    while asyncio.get_running_loop().time() < ends:
+        here = cloud("ingot-system", str(stage.clouds))
+        live = await asyncio.to_thread(here.get, "/timeline/v1/operations?live=true")
+        if any(op["kind"] == "deploy" and op["step"] == step for op in live["operations"]):
+            await stage.kill()
+            await stage.serve()
+            return
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"no deploy came to step {step!r}")
+
+
+async def test_deploys_survive_kills_and_the_machine_is_the_right_one() -> None:
+    async with site() as stage:
+        names = [machine.name for machine in stage.rack.machines]
+        await stage.enrol()
+        await stage.openstack("baremetal", "node", "manage", *names, "--wait", "120")
+
+        # Two controllers exchanged: nothing may be erased, and the fault says so.
+        await stage.rack.swap_bmcs(*names)
+        await stage.openstack("baremetal", "node", "provide", *names, "--wait", "300", check=False)
+        for name in names:
+            text = await stage.openstack("baremetal", "node", "show", name, "-f", "json")
+            node = json.loads(text)
+            assert node["provision_state"] == "clean failed", node["last_error"]
+            assert "Wrong machine" in node["last_error"]
+        await stage.rack.swap_bmcs(*names)
+        await stage.openstack("baremetal", "node", "manage", *names, "--wait", "120")
+        await stage.openstack("baremetal", "node", "provide", *names, "--wait", "900")
+
+        await stage.prepare_tenant()
+        for name in ("one", "two"):
+            await stage.order(name)
+        for step in KILL_AT:
+            await kill_at(stage, step)
+        addresses = [await stage.active(name, 900) for name in ("one", "two")]
+        for address in addresses:
+            await stage.ssh_answers(address, 400)
+        writes = [
+            event
+            for event in await events(stage)
+            if event["kind"] == "step.done" and event["step"] == "write the image"
+        ]
+        assert len(writes) == 2, "each image is written once"
+        hosts = [
+            await stage.run_there(address, "hostname; lsblk -n -o NAME /dev/vda")
+            for address in addresses
+        ]
+        assert [host.split()[0] for host in hosts] == ["one", "two"]
+        assert all(re.search(r"vda\d", host) for host in hosts), (
+            "it runs from the machine's own disk"
+        )
+
+        await stage.openstack("server", "reboot", "--hard", "--wait", "one", project=True)
+        await stage.openstack(
+            "server", "rebuild", "--wait", "--image", "debian", "two", project=True
+        )
+        for address in addresses:
+            await stage.ssh_answers(address, 400)
+        await stage.openstack("server", "delete", "--wait", "one", "two", project=True)
+        await stage.until_available(900)
