@@ -106,7 +106,7 @@ class Cloud:
         ends = asyncio.get_running_loop().time() + deadline
         while True:
             node = await self.node(uuid)
-            live = await self.db.read(lambda conn: live_operation(conn, node.subject))
+            live = await self.db.read(lambda conn: live_operation(conn, f"node:{uuid}"))
             if live is None and node.provision_state == state:
                 return node
             if asyncio.get_running_loop().time() > ends:
@@ -217,8 +217,11 @@ class Cloud:
             found = body["server"]["status"] if status == 200 else "gone"
             if found in wanted:
                 return body.get("server")
-            if asyncio.get_running_loop().time() > ends or (found == "ERROR"):
+            broken = found == "ERROR" and "gone" not in wanted
+            if asyncio.get_running_loop().time() > ends or broken:
                 story = await self.story(f"server:{uuid}")
+                node = status == 200 and body["server"]["OS-EXT-SRV-ATTR:hypervisor_hostname"]
+                story += "\n" + (await self.story(f"node:{node}") if node else "")
                 raise AssertionError(f"{uuid} is {found}: {body}\n{story}")
             await asyncio.sleep(0.03)
 

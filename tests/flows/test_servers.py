@@ -180,7 +180,8 @@ async def test_delete_during_the_build(tmp_path: Path, after: float) -> None:
 
 
 async def test_kill_in_the_middle(tmp_path: Path) -> None:
-    async with cloud(tmp_path, 1, speed=100) as here:
+    # The system may not be up yet when it is told to stop: then it is switched off, soon.
+    async with cloud(tmp_path, 1, speed=100, settings=Settings(soft_seconds=2)) as here:
         await here.enrol()
         uuid = await here.boot(await here.flavor())
         for _ in range(4):
