@@ -13,10 +13,13 @@ def loops(compute: Compute) -> list[Loop]:
     """To be started by the app where conductors run."""
 
     async def begin() -> None:
-        await compute.db.write(compute.begin_deletions)
+        if await compute.db.read(compute.deletions_wait):
+            await compute.db.write(compute.begin_deletions)
 
     async def sync() -> None:
-        await compute.db.write(compute.sync_power)
+        changes = await compute.db.scan(compute.changed_power)
+        if changes:
+            await compute.db.write(lambda conn: compute.show_power(conn, changes))
 
     deletions = Loop("server deletions", DELETIONS_EVERY, begin, clock=compute.clock)
     compute.on_ended(deletions.kick)

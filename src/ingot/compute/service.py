@@ -7,7 +7,7 @@ the subject `server:<uuid>` (see `workflows`).
 from __future__ import annotations
 
 import secrets as randomness
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,7 +30,7 @@ from ingot.image import Images
 from ingot.kit import ids
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, after_commit, timestamp, to_json
-from ingot.kit.faults import Conflict, Fault, Kind, Missing
+from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
 from ingot.kit.policy import Caller, Policy
 from ingot.kit.vault import Vault
 from ingot.network import Networks
@@ -38,6 +38,10 @@ from ingot.network import Networks
 if TYPE_CHECKING:
     from ingot.kit.web import Authenticator, Service
     from ingot.workflow import Loop, Workflow
+
+
+#: What a server is while its machine's power is so.
+_SHOWN = {states.RUNNING: states.ACTIVE, states.SHUTDOWN: states.STOPPED}
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +165,9 @@ class Compute:
         self, conn: sa.Connection, draft: Draft, caller: Caller, request_id: str
     ) -> list[str]:
         """Order servers; their uuids. Each starts an operation that finds it a machine."""
-        project_id = caller.project_id or ""
+        project_id = caller.project_id
+        if not project_id:
+            raise Invalid("A server belongs to a project: use a token with project scope.")
         self.check_quota(conn, project_id, draft.flavor, draft.count)
         reservation = f"r-{randomness.token_hex(4)}"
         return [
@@ -297,6 +303,10 @@ class Compute:
         for listener in self._listeners:
             listener()
 
+    def deletions_wait(self, conn: sa.Connection) -> bool:
+        """Whether any deletion is not over, begun or not."""
+        return bool(store.deleting(conn))
+
     def begin_deletions(self, conn: sa.Connection) -> int:
         """Start the deletions that waited for an operation's end."""
         waiting = store.deleting(conn)
@@ -311,18 +321,26 @@ class Compute:
                 begun += 1
         return begun
 
-    def sync_power(self, conn: sa.Connection) -> int:
-        """Show servers as running or shut off as their machines are; how many were changed."""
-        changed = 0
-        for uuid, node_uuid, vm_state in store.resting(conn):
+    def changed_power(self, conn: sa.Connection) -> dict[str, int]:
+        """Servers whose machines were switched on or off without us, and their power now."""
+        resting = store.resting(conn)
+        busy = workflow.live_operations(conn, [f"node:{node}" for _, node, _ in resting])
+        found: dict[str, int] = {}
+        for uuid, node_uuid, vm_state in resting:
             node = self.baremetal.find_node(conn, node_uuid)
-            power = states.power(node.power_state) if node else states.NOSTATE
-            wanted = {states.RUNNING: states.ACTIVE, states.SHUTDOWN: states.STOPPED}.get(power)
-            busy = node is None or workflow.live_operation(conn, node.subject) is not None
-            if wanted is not None and wanted != vm_state and not busy:
-                self.update(conn, uuid, vm_state=wanted, power_state=power)
-                changed += 1
-        return changed
+            if node is None or node.subject in busy:
+                continue
+            power = states.power(node.power_state)
+            if power != states.NOSTATE and _SHOWN[power] != vm_state:
+                found[uuid] = power
+        return found
+
+    def show_power(self, conn: sa.Connection, changes: Mapping[str, int]) -> None:
+        """Show servers as running or shut off as their machines are."""
+        still = self.changed_power(conn)
+        for uuid, power in changes.items():
+            if still.get(uuid) == power:
+                self.update(conn, uuid, vm_state=_SHOWN[power], power_state=power)
 
     # -- inside ------------------------------------------------------------------------------
 
