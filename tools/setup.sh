@@ -149,7 +149,12 @@ say "Python environment in .venv (uv sync)"
 # The Python that is here (interpreters are not in the package registries), and the certificates that
 # this machine trusts (a registry inside a company has its own).
 export UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true
-"$uv" sync --quiet --frozen --extra postgres --python "$python"
+which_python=()
+if ! .venv/bin/python -c '' 2>/dev/null; then
+    # Its real place: another spelling of the same path would make uv build .venv anew each time.
+    which_python=(--python "$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')")
+fi
+"$uv" sync --quiet --frozen --extra postgres "${which_python[@]}"
 mkdir -p .venv-bootstrap/bin
 [ -e .venv-bootstrap/bin/uv ] || ln -s "$uv" .venv-bootstrap/bin/uv
 say "ready for $purpose"
