@@ -218,6 +218,8 @@ def _what(operation: Any) -> str:
     if not said:
         lines = (getattr(operation.handler, "__doc__", None) or "").strip().splitlines()
         said = lines[0] if lines else ""
+        if said.startswith(operation.method):  # says the route again; what follows is news
+            said = said.partition(": ")[2]
     if not said:  # handlers have plain names
         name = getattr(operation.handler, "__name__", "")
         said = "" if name.startswith("<") else name.strip("_").replace("_", " ")
