@@ -68,6 +68,7 @@ class Report:
     runs: int = 0
     healed: int = 0
     failed: int = 0
+    missed: int = 0
     problems: list[str] = field(default_factory=list[str])
 
 
@@ -246,8 +247,11 @@ async def _one(site: Site, breaker: Breaker, uuid: str, broken: Break, report: R
     state = await site.rest(uuid, deadline=120)
     report.runs += 1
     ended = (await site.db.read(lambda conn: operations(conn, f"node:{uuid}", limit=1)))[0]
-    broken_in_vain = broken.what != "nothing" and not (broken.fired or broken.strikes)
-    assert not broken_in_vain, "the break was never reached"
+    if broken.what != "nothing" and not (broken.fired or broken.strikes):
+        # A quick machine may call before the wait is parked; everything else must be reached.
+        assert broken.point == "parked", f"the break was never reached: {await site.story(uuid)}"
+        report.missed += 1
+        return
     story_told = await site.story(uuid)
     if broken.what in HEALED:
         assert (ended.state, state) == ("done", story.end), f"{ended.state} {state}: {story_told}"

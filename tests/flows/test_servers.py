@@ -15,6 +15,7 @@ import pytest
 
 from ingot.baremetal.configdrive import build
 from ingot.compute import Settings
+from tests import postgres
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio
@@ -251,3 +252,23 @@ async def test_a_console_that_cannot_be_kept(tmp_path: Path) -> None:
         body = {"os-getConsoleOutput": {}}
         _, told, _ = await here.call("POST", f"/servers/{uuid}/action", body, status=501)
         assert "not supported" in told["notImplemented"]["message"]
+
+
+@pytest.mark.postgres
+async def test_the_same_on_postgresql(tmp_path: Path) -> None:
+    if (why := postgres.missing()) is not None:
+        pytest.skip(why)
+    with postgres.server() as server:
+        async with cloud(tmp_path, 2, database=server.create()) as here:
+            nodes = await here.enrol()
+            here.fleet.inject((await here.node(nodes[0])).name, {"disk_write_errors": -1})
+            flavor = await here.flavor()
+            uuid = await here.boot(flavor, metadata={"a": "b"})
+            await here.server_is(uuid, "ACTIVE", deadline=80)
+            for query in ("", "&status=ACTIVE", "&locked=false", "&sort_key=launched_at"):
+                found = await here.get(f"/servers/detail?name=one{query}", version="2.96")
+                assert [one["id"] for one in found["servers"]] == [uuid]
+            await here.call("DELETE", f"/servers/{uuid}", status=204)
+            await here.server_is(uuid, "gone")
+            for node in nodes:
+                await here.node_is(node, "available")

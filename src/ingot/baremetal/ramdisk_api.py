@@ -136,44 +136,37 @@ class RamdiskApi:
             raise Missing(f"No node has a port with the address {mac}.")
         intent = bootplan.intent_of(node.boot_intent)
         for_agent = intent is not None and intent.boot == "agent"
-        await self._room.db.write(lambda conn: self._seen(conn, node.uuid, mac, for_agent))
-        if for_agent:
-            self._check_old_agent(node)
+        old = await self._room.db.write(lambda conn: self._seen(conn, node.uuid, mac, for_agent))
+        if old is not None:
+            # Before the answer: the new agent must not meet the old one's row.
+            await self._forget_dead_agent(node, old)
         text = bootplan.script(intent, mac, _mode_of(node), self._room.urls)
         _log.info("boot script", node=node.uuid, mac=mac, boots=intent.boot if intent else "disk")
         return Reply(text.encode(), content_type="text/plain")
 
-    def _seen(self, conn: sa.Connection, uuid: str, mac: str, for_agent: bool) -> None:
-        """Write down that the machine starts, and whether anybody had started it.
+    def _seen(self, conn: sa.Connection, uuid: str, mac: str, for_agent: bool) -> Agent | None:
+        """Write down that the machine starts, and whether anybody had started it; gives the agent it had.
 
         A machine that starts unasked may have been restarted by its user, or by the controller of another
         node whose cable it is on: `proofs.strangers` looks at it when that node's machine is missing.
         """
         node = store.lock_node(conn, uuid)
         if node is None:
-            return
+            return None
         facts: dict[str, Any] = {"boot_seen": self._room.now()} if for_agent else {}
         live = live_operation(conn, node.subject)
         if live is None and not _just_started(node, self._room.clock.now()):
             facts["unasked_boot"] = {"at": self._room.now(), "mac": mac}
         facts["started_at"] = None
         store.merge_internal_info(conn, uuid, facts)
+        return store.get_agent(conn, self._room.vault, uuid) if for_agent else None
 
-    def _check_old_agent(self, node: Node) -> None:
+    async def _forget_dead_agent(self, node: Node, agent: Agent) -> None:
         """A machine that boots the agent anew needs a new token.
 
         Whoever only pretends to boot must not get one while the real agent lives: so it is asked first.
         """
-        task = asyncio.ensure_future(self._forget_dead_agent(node))
-        self._checks.add(task)
-        task.add_done_callback(self._checks.discard)
-
-    async def _forget_dead_agent(self, node: Node) -> None:
-        def query(conn: sa.Connection) -> Agent | None:
-            return store.get_agent(conn, self._room.vault, node.uuid)
-
-        agent = await self._room.db.read(query)
-        if agent is None or not agent.token:
+        if not agent.token:
             return
         token = agent.token
         try:
