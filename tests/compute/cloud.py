@@ -253,13 +253,18 @@ class Cloud:
 
 @contextlib.asynccontextmanager
 async def cloud(
-    base: Path, count: int = 2, *, settings: Settings | None = None, **fleet: Any
+    base: Path,
+    count: int = 2,
+    *,
+    settings: Settings | None = None,
+    database: str = "",
+    **fleet: Any,
 ) -> AsyncIterator[Cloud]:
     """The cloud, up; everything ends with the context."""
     (base / "kernel").write_bytes(b"kernel")
     (base / "ramdisk").write_bytes(b"ramdisk")
     clock = SystemClock()
-    db = Database.at(base / "ingot.db")
+    db = Database(database) if database else Database.at(base / "ingot.db")
     api_port, boot_port = free_port(), free_port()
     url, boot_url = f"http://127.0.0.1:{api_port}", f"http://127.0.0.1:{boot_port}"
     vault = Vault.at(base / "vault.key")

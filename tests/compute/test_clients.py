@@ -77,7 +77,7 @@ async def test_all_the_rest_of_the_words(tmp_path: Path) -> None:
         for words in (
             "server group list", "availability zone list", "limits show --absolute",
             "quota show --compute", "versions show --service compute", "keypair list",
-            "flavor list --all", "server list --all-projects",
+            "flavor list --all", "compute service list", "server list --all-projects",
         ):  # fmt: skip
             await here.client(*words.split())
         assert "k" in await here.client("keypair", "create", "--private-key", "id", "k")

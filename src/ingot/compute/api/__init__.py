@@ -1,7 +1,7 @@
 """The Compute API v2.1 (microversions 2.1 to 2.96) as a table of operations.
 
 Resources that are not in the table are not there (404): volumes and images by proxy, floating IPs,
-aggregates, migrations, hypervisors and services, usage, diagnostics, remote consoles, external events,
+aggregates, migrations, hypervisors, usage, diagnostics, remote consoles, external events,
 agents, cells, certificates. Actions that metal cannot do answer 501 (see `actions`).
 """
 
@@ -51,7 +51,7 @@ def operations(compute: Compute) -> Sequence[Operation]:
         *_flavors(Flavors(compute)),
         *_keypairs(Keypairs(compute)),
         *_limits(others.Limits(compute)),
-        *_rest(others.Zones(compute), others.Groups(compute)),
+        *_rest(others.Zones(compute), others.Groups(compute), others.Services(compute)),
     )
 
 
@@ -153,11 +153,14 @@ def _limits(limits: others.Limits) -> tuple[Operation, ...]:
     )
 
 
-def _rest(zones: others.Zones, groups: others.Groups) -> tuple[Operation, ...]:
+def _rest(
+    zones: others.Zones, groups: others.Groups, services: others.Services
+) -> tuple[Operation, ...]:
     zone, group = "/os-availability-zone", "/os-server-groups"
     return (
         _row("GET", zone, zones.index, "os-availability-zone:list", late=False),
         _row("GET", zone + "/detail", zones.detail, "os-availability-zone:detail", late=False),
+        _row("GET", "/os-services", services.index, "os-services:list"),
         _row("GET", group, groups.index, "os-server-groups:index"),
         _row("POST", group, groups.create, "os-server-groups:create"),
         _row("GET", group + "/{id}", groups.show, "os-server-groups:show"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 import sqlalchemy as sa
 
+from ingot import workflow
 from ingot.compute import store
 from ingot.compute.api.common import (
     VERSIONS,
@@ -22,6 +25,7 @@ from ingot.compute.api.common import (
 )
 from ingot.compute.types import ServerGroup
 from ingot.kit import ids
+from ingot.kit.db import when
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.kit.web import Call, Reply
 
@@ -181,6 +185,11 @@ def _limit(name: str, value: object) -> int:
 # -- zones ---------------------------------------------------------------------------------------
 
 
+#: What clients know our processes as, and after how many seconds of silence one is down.
+_BINARY = "nova-compute"
+_SILENCE = 60.0
+
+
 class Zones(Handlers):
     """/os-availability-zone: one zone."""
 
@@ -204,6 +213,42 @@ class Zones(Handlers):
             "zoneState": {"available": True},
             "hosts": hosts,
         }
+
+
+class Services(Handlers):
+    """/os-services: the processes that work on servers' operations."""
+
+    async def index(self, call: Call) -> Reply:
+        call.require("os_compute_api:os-services:list", own(call))
+        found = await self.compute.db.read(workflow.list_conductors)
+        args = dict(call.args)
+        if args.get("binary", _BINARY) != _BINARY:
+            found = []
+        dead = self.compute.clock.now() - timedelta(seconds=_SILENCE)
+        shown = [
+            self._service(call, number, row.incarnation, row.host, row.beat_at, dead)
+            for number, row in enumerate(found, 1)
+            if args.get("host", row.host) == row.host
+        ]
+        return Reply({"services": shown})
+
+    def _service(
+        self, call: Call, number: int, uuid: str, host: str, beat_at: str, dead: datetime
+    ) -> Wire:
+        at = when(beat_at)
+        shown: Wire = {
+            "id": number if call.version.minor < 53 else str(uuid5(NAMESPACE_OID, uuid)),
+            "binary": _BINARY,
+            "host": host,
+            "zone": self.compute.settings.availability_zone,
+            "status": "enabled",
+            "state": "up" if at is not None and at > dead else "down",
+            "updated_at": naive(beat_at),
+            "disabled_reason": None,
+        }
+        if call.version.minor >= 11:
+            shown["forced_down"] = False
+        return shown
 
 
 # -- server groups -------------------------------------------------------------------------------
