@@ -30,6 +30,7 @@ from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.workflows import Orphans, Room, Timing
 from ingot.baremetal.workflows import workflows as baremetal_workflows
 from ingot.compute import Compute, ConsoleKeeper
+from ingot.compute import Settings as ComputeSettings
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.context import DriverContext
 from ingot.drivers.hardware import build_registry
@@ -116,14 +117,16 @@ class App:
             self.baremetal,
             self.networks,
             self.images,
-            consoles=self.consoles,
+            ComputeSettings(host=settings.hostname),
+            self.consoles,
         )
         self.engine = Engine(
             self.db,
             self.clock,
             [*baremetal_workflows(self.room), *self.compute.workflows()],
             settings.hostname,
-            groups=(settings.group,),
+            # Operations on servers belong to no group of machines: every conductor takes them.
+            groups=tuple(dict.fromkeys((settings.group, ""))),
             roles=settings.roles,
             info={"drivers": list(self.registry.hardware_types())},
         )
@@ -295,8 +298,9 @@ class App:
             self._stack.push_async_callback(loop.stop)
         told = await events.bind(self.db, self.clock)
         told.publishers.append(lambda event: waiting.kick() if follow_ups.concerns(event) else None)
-        await self.consoles.start()
-        self._stack.push_async_callback(self.consoles.stop)
+        if "console" in self.settings.roles:
+            await self.consoles.start()
+            self._stack.push_async_callback(self.consoles.stop)
         if not self._wires():
             return
         hostd = Dnsmasq(self.settings.state_dir / "dnsmasq", self.clock, self._dhcp_said)

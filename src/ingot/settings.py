@@ -100,7 +100,8 @@ class Settings(Section):
 
     state: folder of everything that must be kept. listen: the API's address. netns: network namespace to
     live in, while the API stays where it was bound (virtual racks). database: "" for SQLite in `state`.
-    host: this process's name among its peers. roles: api, conductor. group: conductor group.
+    host: this process's name among its peers. roles: api, conductor,
+    console (holds the serial consoles of servers open: one process of a cluster only). group: conductor group.
     public_url: as clients see us, when behind a proxy.
     """
 
@@ -109,7 +110,7 @@ class Settings(Section):
     database: str = ""
     host: str = ""
     group: str = ""
-    roles: list[str] = msgspec.field(default_factory=lambda: ["api", "conductor"])
+    roles: list[str] = msgspec.field(default_factory=lambda: ["api", "conductor", "console"])
     netns: str = ""
     public_url: str = ""
     provisioning: Provisioning = msgspec.field(default_factory=Provisioning)

@@ -45,6 +45,9 @@ inspection = 600
 """
 
 
+_IRONIC = {"X-OpenStack-Ironic-API-Version": "1.81"}
+
+
 class StageFailed(Exception):
     """Something did not come as it should; the text says what and where to look."""
 
@@ -153,14 +156,15 @@ class Stage:
         """Until all machines are available; a failed one ends the wait with its cause."""
         ends = time.monotonic() + seconds
         while time.monotonic() < ends:
-            text = await self.openstack("baremetal", "node", "list", "--long", "-f", "json")
-            nodes: list[dict[str, Any]] = json.loads(text)
-            states = [str(node["Provisioning State"]) for node in nodes]
-            if all(state == "available" for state in states):
+            path = "/baremetal/v1/nodes?fields=name,provision_state,last_error"
+            answer = await asyncio.to_thread(self.cloud.get, path, **_IRONIC)
+            nodes: list[dict[str, Any]] = answer["nodes"]
+            if all(node["provision_state"] == "available" for node in nodes):
                 return
             for node in nodes:
-                if "failed" in node["Provisioning State"] or node["Provisioning State"] == "error":
-                    raise StageFailed(f"{node['Name']}: {node['Last Error']}")
+                state = str(node["provision_state"])
+                if "failed" in state or state == "error":
+                    raise StageFailed(f"{node['name']} is {state}: {node['last_error']}")
             await asyncio.sleep(3)
         raise StageFailed(f"the machines did not become available within {seconds:g} s")
 
