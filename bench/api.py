@@ -1,0 +1,200 @@
+"""API rates over 1,000 fake nodes with a port each: reads, edits, agents' calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from bench.cloud import VERSION_HEADER, WRITERS, Cloud, node_uuid
+from bench.measure import Figure
+from bench.processes import Ground, Server
+from bench.scale import Scale
+from bench.wire import Ask, Line, Outcome, load, prepare, repeated, shared
+
+#: Agents are served while an operation works on their node: a fake deploy that takes its time.
+_LONG = {"fake_delay": "deploy.deploy=fixed:3000"}
+_AGENTS = 16
+
+Source = Callable[[], Callable[[int], Iterator[Ask]]]
+
+
+async def run(ground: Ground, scale: Scale) -> list[Figure]:
+    server = ground.fresh()
+    with server.running():
+        cloud = await Cloud(server).login()
+        bench = _Api(server, cloud, scale)
+        await bench.fill()
+        await bench.reads()
+        await bench.edits()
+        await bench.agents()
+        memory = server.memory()
+        bench.figures.append(Figure("memory (PSS), after the run", "MiB", [memory["pss"]]))
+        await bench.deletes()
+        cloud.close()
+    return bench.figures
+
+
+class _Api:
+    def __init__(self, server: Server, cloud: Cloud, scale: Scale) -> None:
+        self.server, self.cloud, self.scale = server, cloud, scale
+        self.figures: list[Figure] = []
+
+    def _note(self, figure: Figure, outcome: Outcome, spent: float) -> None:
+        figure.values.append(
+            outcome.seconds * 1000 / max(1, outcome.done) if figure.unit == "ms" else outcome.rate
+        )
+        figure.cpu_ms.append(spent * 1000 / max(1, outcome.done))
+        figure.p99.append(outcome.p99)
+        figure.failed += outcome.failed
+        figure.note = figure.note or outcome.first_failure
+
+    async def _round(
+        self,
+        figure: Figure,
+        clients: int,
+        asks: Callable[[int], Iterator[Ask]],
+        *,
+        timed: bool = True,
+        port: int = 0,
+    ) -> Outcome:
+        before = self.server.cpu()
+        seconds = self.scale.seconds if timed else None
+        outcome = await load(port or self.server.port, clients, asks, seconds)
+        self._note(figure, outcome, self.server.cpu() - before)
+        return outcome
+
+    async def _measure(
+        self, name: str, asks: list[Ask], *clients: int, unit: str = "per s", port: int = 0
+    ) -> None:
+        """The same requests again and again, by so many clients at once."""
+        for count in clients:
+            label = name if unit == "ms" else f"{name}, {count} client{'s' if count > 1 else ''}"
+            figure = Figure(label, unit)
+            self.figures.append(figure)
+            for _ in range(self.scale.rounds):
+                await self._round(figure, count, repeated(asks), port=port)
+
+    # -- nodes -------------------------------------------------------------------------------
+
+    async def fill(self) -> None:
+        """Create all nodes: a third of the rounds' share by one client, the rest by 16."""
+        alone = Figure("create node + port, 1 client", "per s")
+        many = Figure("create node + port, 16 clients", "per s")
+        self.figures += [alone, many]
+        share = self.scale.nodes // self.scale.rounds
+        made = 0
+        for number in range(self.scale.rounds):
+            last = number == self.scale.rounds - 1
+            for figure, clients, count in (
+                (alone, 1, share // 3),
+                (many, WRITERS, self.scale.nodes - made - share // 3 if last else share * 2 // 3),
+            ):
+                await self._create(figure, clients, made, count)
+                made += count
+            if number == 0:
+                await self._few(made)
+
+    async def _create(self, figure: Figure, clients: int, first: int, count: int) -> None:
+        numbers = iter(range(first, first + count))
+
+        def asks(_client: int) -> Iterator[Ask]:
+            for number in numbers:
+                yield from self.cloud.node_and_port(number)
+
+        before = self.server.cpu()
+        outcome = await load(self.server.port, clients, asks)
+        # A node and its port are one piece of work.
+        outcome.latencies = outcome.latencies[::2]
+        self._note(figure, outcome, self.server.cpu() - before)
+
+    async def _few(self, made: int) -> None:
+        """An edit must cost the same with few nodes and with many."""
+        await self._measure(f"PATCH extra, {made} nodes there", self._patches(made), 1)
+
+    async def reads(self) -> None:
+        ask, numbers = self.cloud.ask, range(self.scale.nodes)
+        nodes = "/baremetal/v1/nodes"
+        await self._measure(
+            "GET one node", [ask("GET", f"{nodes}/{node_uuid(n)}") for n in numbers], 1, 16, 64
+        )
+        size = f"list {self.scale.nodes:,}"
+        await self._measure(f"{size} in detail", [ask("GET", f"{nodes}/detail")], 1, unit="ms")
+        await self._measure(f"{size} brief", [ask("GET", nodes)], 1, unit="ms")
+        three = ask("GET", f"{nodes}?fields=uuid,name,provision_state")
+        await self._measure(f"{size}, three fields", [three], 1, unit="ms")
+        rare = ask("GET", f"{nodes}?resource_class=rare")
+        await self._measure(
+            f"filter to {self.scale.nodes // 10} of {self.scale.nodes:,}", [rare], 1, 16
+        )
+        await self._instances()
+        instances = [ask("GET", f"{nodes}?instance_uuid={_instance(n)}") for n in range(20)]
+        await self._measure("filter by instance", instances, 1, 16)
+
+    async def _instances(self) -> None:
+        """Twenty nodes get an instance, for which is asked then."""
+        for number in range(20):
+            change = [{"op": "add", "path": "/instance_uuid", "value": _instance(number)}]
+            path = f"/baremetal/v1/nodes/{node_uuid(number)}"
+            await self.cloud.call("PATCH", path, change)
+
+    def _patches(self, nodes: int) -> list[Ask]:
+        asks: list[Ask] = []
+        for number in range(nodes):
+            change = [{"op": "add", "path": "/extra/note", "value": f"edit {number}"}]
+            asks.append(self.cloud.ask("PATCH", f"/baremetal/v1/nodes/{node_uuid(number)}", change))
+        return asks
+
+    async def edits(self) -> None:
+        await self._measure("PATCH extra", self._patches(self.scale.nodes), 1, 16)
+
+    # -- agents ------------------------------------------------------------------------------
+
+    async def agents(self) -> None:
+        """Lookup and heartbeat over the provisioning listener, 16 nodes that are being deployed."""
+        first = self.scale.nodes
+        numbers = range(first, first + _AGENTS)
+        for number in numbers:
+            for ask in self.cloud.node_and_port(number, driver_info=_LONG):
+                await self.cloud.each([ask])
+        for target, state in (("manage", "manageable"), ("provide", "available")):
+            await self.cloud.each([self.cloud.verb(node_uuid(n), target) for n in numbers])
+            await self.cloud.until(_AGENTS, state)
+        await self.cloud.each([self.cloud.verb(node_uuid(n), "active") for n in numbers])
+        await self.cloud.until(_AGENTS, "deploying")
+        headers = {VERSION_HEADER: "1.68"}
+        lookups = [
+            prepare("GET", f"/v1/lookup?node_uuid={node_uuid(n)}", None, headers) for n in numbers
+        ]
+        beats = [await self._beat(n, ask) for n, ask in zip(numbers, lookups, strict=True)]
+        port = self.server.boot_port
+        await self._measure("agent lookup", lookups, 1, 16, port=port)
+        await self._measure("agent heartbeat", beats, 1, 16, port=port)
+
+    async def _beat(self, number: int, lookup: Ask) -> Ask:
+        """The first lookup gives the token that the heartbeats need."""
+        line = Line(self.server.boot_port)
+        answer = await line.ask(lookup)
+        line.close()
+        body = {
+            "callback_url": f"https://127.0.0.1:{9000 + number}",
+            "agent_token": answer.json["config"]["agent_token"],
+            "agent_version": "13.0.0",
+        }
+        headers = {VERSION_HEADER: "1.68"}
+        return prepare("POST", f"/v1/heartbeat/{node_uuid(number)}", body, headers, 202)
+
+    async def deletes(self) -> None:
+        """Nodes with their ports, from those without an instance."""
+        figure = Figure("delete node, 16 clients", "per s")
+        self.figures.append(figure)
+        free = iter(range(20, self.scale.nodes))
+        for _ in range(self.scale.rounds):
+            numbers = [next(free) for _ in range(self.scale.nodes // 10)]
+            asks = [
+                self.cloud.ask("DELETE", f"/baremetal/v1/nodes/{node_uuid(n)}", expect=204)
+                for n in numbers
+            ]
+            await self._round(figure, WRITERS, shared(asks), timed=False)
+
+
+def _instance(number: int) -> str:
+    return f"c0000000-0000-4000-8000-{number:012d}"

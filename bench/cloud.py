@@ -1,0 +1,109 @@
+"""The API as the scenarios use it: a token, nodes, ports, verbs, and waiting for states."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from bench.processes import PASSWORD, Server
+from bench.wire import Answer, Ask, Line, Outcome, load, prepare, shared
+
+#: The newest microversion that the peer was asked with too.
+MICROVERSION = "1.99"
+VERSION_HEADER = "X-OpenStack-Ironic-API-Version"
+WRITERS = 16
+
+
+class Cloud:
+    """A server and a token of its administrator."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.headers = {VERSION_HEADER: MICROVERSION}
+        self._line = Line(server.port)
+
+    async def login(self) -> Cloud:
+        user = {"name": "admin", "domain": {"id": "default"}, "password": PASSWORD}
+        auth = {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {"name": "admin", "domain": {"id": "default"}}},
+        }
+        answer = await self.call("POST", "/identity/v3/auth/tokens", {"auth": auth}, expect=201)
+        self.headers["X-Auth-Token"] = answer.header("X-Subject-Token")
+        return self
+
+    def ask(self, method: str, path: str, body: Any = None, expect: int = 200) -> Ask:
+        return prepare(method, path, body, self.headers, expect)
+
+    async def call(
+        self, method: str, path: str, body: Any = None, expect: int = 200, **headers: str
+    ) -> Answer:
+        """One request that must succeed."""
+        answer = await self._line.ask(
+            prepare(method, path, body, {**self.headers, **headers}, expect)
+        )
+        if answer.status != expect:
+            raise RuntimeError(f"{method} {path}: {answer.status} {answer.body[:500]!r}")
+        return answer
+
+    async def each(self, asks: Sequence[Ask]) -> Outcome:
+        """Many requests by 16 clients, all of which must succeed."""
+        outcome = await load(self.server.port, WRITERS, shared(asks))
+        if outcome.failed:
+            raise RuntimeError(f"{outcome.failed} requests failed: {outcome.first_failure}")
+        return outcome
+
+    # -- nodes ---------------------------------------------------------------------------------
+
+    def node_and_port(self, number: int, **more: Any) -> tuple[Ask, Ask]:
+        """A fake node and its port, by name so that both can be prepared before."""
+        name = f"bench-{number:05d}"
+        node = {
+            "name": name,
+            "uuid": node_uuid(number),
+            "driver": "fake-hardware",
+            "automated_clean": False,
+            "resource_class": "rare" if number % 10 == 0 else "common",
+            "properties": {"cpus": 8, "memory_mb": 16384, "local_gb": 500, "cpu_arch": "x86_64"},
+            "extra": {"rack": f"r{number % 40}", "unit": number % 42},
+            **more,
+        }
+        mac = ":".join(f"{octet:02x}" for octet in (0x52, 0x54, *number.to_bytes(4, "big")))
+        port = {"node_uuid": node_uuid(number), "address": mac}
+        return (
+            self.ask("POST", "/baremetal/v1/nodes", node, 201),
+            self.ask("POST", "/baremetal/v1/ports", port, 201),
+        )
+
+    def verb(self, node: str, target: str) -> Ask:
+        path = f"/baremetal/v1/nodes/{node}/states/provision"
+        return self.ask("PUT", path, {"target": target}, 202)
+
+    async def until(self, count: int, state: str, seconds: float = 300) -> None:
+        """Wait until so many nodes are in a state; says what the others are at."""
+        ends = time.perf_counter() + seconds
+        path = "/baremetal/v1/nodes?fields=uuid&provision_state=" + state.replace(" ", "%20")
+        while True:
+            found = len((await self.call("GET", path)).json["nodes"])
+            if found >= count:
+                return
+            if time.perf_counter() > ends:
+                raise RuntimeError(
+                    f"{found} of {count} became {state}: {await self._others(state)}"
+                )
+            await asyncio.sleep(0.1)
+
+    async def _others(self, state: str) -> list[str]:
+        path = "/baremetal/v1/nodes?fields=name,provision_state,last_error"
+        nodes = (await self.call("GET", path)).json["nodes"]
+        left = [node for node in nodes if node["provision_state"] != state]
+        return [f"{n['name']} {n['provision_state']}: {n['last_error']}" for n in left[:5]]
+
+    def close(self) -> None:
+        self._line.close()
+
+
+def node_uuid(number: int) -> str:
+    return f"b0000000-0000-4000-8000-{number:012d}"

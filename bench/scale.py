@@ -1,0 +1,18 @@
+"""How much is done."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """nodes: in the inventory. seconds: of load a round. fakes, machines: in life-cycle and deploys."""
+
+    rounds: int = 3
+    nodes: int = 1000
+    seconds: float = 2.0
+    fakes: int = 200
+    machines: int = 50
+    speed: float = 200.0
+
+
+QUICK = Scale(rounds=1, nodes=200, seconds=0.5, fakes=40, machines=10)
