@@ -226,17 +226,24 @@ async def cloud(
     timing: Timing | None = None,
     clock: Clock | None = None,
     cluster: bool = False,
+    work: bool = True,
+    provisioning: str = "",
     probe: Probe | None = None,
     beat: float = 10,
     dead: float = 30,
 ) -> AsyncIterator[Site]:
-    """The controller's side under a folder: room, engine, loops, provisioning listener and API."""
+    """The controller's side under a folder: room, engine, loops, provisioning listener and API.
+
+    cluster: dispatched by Procrastinate. work=False: an API process. provisioning: base URL of the process
+    that serves booting machines, where it is another one.
+    """
     time = clock or SystemClock()
     image = lay_out(base)
     db = Database(database) if database else Database.at(base / "ingot.db")
     await db.create_all()
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
+    boots = provisioning or url
     vault = Vault.at(base / "vault.key")
     registry = build_registry(DriverContext(time, run_dir=base))
     agents = AgentClient(time)
@@ -248,7 +255,7 @@ async def cloud(
         images=NoImages(),
         networks=NoNetworks(),
         agents=agents,
-        urls=BootUrls(url, f"{url}/files/kernel", f"{url}/files/ramdisk"),
+        urls=BootUrls(boots, f"{boots}/files/kernel", f"{boots}/files/ramdisk"),
         host=host,
         timing=timing
         or Timing(agent=20, inspection=20, write=30, power=20, agent_silence=5, poll=0.05),
@@ -266,7 +273,9 @@ async def cloud(
     service = Service("ramdisk", "", operations, plain_envelope, Policy({}), versions=VERSIONS)
     engine = Engine(db, time, workflows(room), host, beat=beat, dead=dead)
     engine.probe = probe
-    dispatcher = ClusterDispatcher(engine) if cluster else LocalDispatcher(engine, scan=1)
+    dispatcher: ClusterDispatcher | LocalDispatcher = (
+        ClusterDispatcher(engine, work=work) if cluster else LocalDispatcher(engine, scan=1)
+    )
     app = WebApp([service, baremetal.service(_operator)])
     loops = [
         Loop("verbs that wait", 0.5, FollowUps(baremetal.ctx).run),

@@ -45,6 +45,8 @@ class BootUrls(msgspec.Struct, frozen=True):
 
 
 DISK = Intent(boot="disk")
+#: The newest version that the agent's client knows (ironic-python-agent 13).
+AGENT_API_VERSION = "1.68"
 
 
 def first_script(base: str) -> str:
@@ -83,7 +85,12 @@ def script(intent: Intent | None, mac: str, mode: str | None, urls: BootUrls) ->
 
 def agent_params(intent: Intent, urls: BootUrls) -> dict[str, str | bool]:
     """The agent's kernel parameters (its documentation, "Configuring from kernel command line")."""
-    params: dict[str, str | bool] = {"ipa-api-url": urls.base}
+    params: dict[str, str | bool] = {
+        "ipa-api-url": urls.base,
+        # Left to find out by itself, an agent that starts while we do too takes the oldest version, and
+        # serves without TLS for its whole life.
+        "ipa-ironic-api-version": AGENT_API_VERSION,
+    }
     if intent.inspect:
         params["ipa-inspection-callback-url"] = f"{urls.base}/v1/continue_inspection"
         params["ipa-inspection-collectors"] = "default"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from oslo_utils import secretutils
 
 from ingot.baremetal import store
 from ingot.baremetal.workflows import proofs, steps
@@ -118,8 +119,11 @@ async def _set_password(case: Case, ctx: StepContext) -> None:
         lambda conn: store.read_secret(conn, case.room.vault, case.uuid, "rescue_password")
     )
 
+    # The agent takes it hashed, as crypt(3) has it; the plain text never leaves us.
+    hashed = secretutils.crypt_password(str(password), secretutils.crypt_mksalt("SHA-512"))
+
     async def finalize() -> None:
-        await (await case.agent()).finalize_rescue(str(password))
+        await (await case.agent()).finalize_rescue(hashed)
 
     await patiently(case, ctx, finalize)
 
