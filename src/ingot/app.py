@@ -416,16 +416,20 @@ async def _serve(
     app = App(settings)
     try:
         await app.open()
-        servers: list[tuple[uvicorn.Server, socket.socket]] = []
+        servers: list[tuple[_QuietServer, socket.socket]] = []
         if api_socket is not None:
             servers.append((_server(app.api().asgi), api_socket))
         if boot_socket is not None:
             servers.append((_server(app.boot().asgi), boot_socket))
         async with _signals() as stop:
             tasks = [asyncio.ensure_future(s.serve(sockets=[sock])) for s, sock in servers]
-            _announce(settings)
-            waits = [asyncio.ensure_future(stop.wait()), *tasks]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            ends = [asyncio.ensure_future(stop.wait()), *tasks]
+            answering = asyncio.gather(*(s.answering.wait() for s, _ in servers))
+            await asyncio.wait([answering, *ends], return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                _announce(settings)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            answering.cancel()
             for server, _ in servers:
                 server.should_exit = True
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -443,14 +447,22 @@ def _announce(settings: Settings) -> None:
 
 
 class _QuietServer(uvicorn.Server):
-    """Signals are ours: one process has several servers."""
+    """Signals are ours: one process has several servers. `answering` is set once clients can connect."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answering = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.answering.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
 
 
-def _server(asgi: Any) -> uvicorn.Server:
+def _server(asgi: Any) -> _QuietServer:
     return _QuietServer(
         uvicorn.Config(
             asgi,
