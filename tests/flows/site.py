@@ -138,9 +138,8 @@ class Site:
         """Wait until no operation works on the node, nor a verb waits for its end; its state then."""
         ends = asyncio.get_running_loop().time() + deadline
         while True:
-            if await self.db.read(lambda conn: live_operation(conn, f"node:{uuid}")) is None:
-                if uuid not in await self.db.read(followers):
-                    return (await self.node(uuid)).provision_state
+            if await self.db.read(lambda conn: _idle(conn, uuid)):
+                return (await self.node(uuid)).provision_state
             if asyncio.get_running_loop().time() > ends:
                 raise AssertionError(f"{uuid} does not come to rest: {await self.story(uuid)}")
             await asyncio.sleep(0.05)
@@ -184,6 +183,10 @@ class Site:
             return "\n".join([str(self.baremetal.last_error(conn, uuid)), *lines])
 
         return await self.db.read(query)
+
+
+def _idle(conn: Any, uuid: str) -> bool:
+    return live_operation(conn, f"node:{uuid}") is None and uuid not in followers(conn)
 
 
 def free_port() -> int:

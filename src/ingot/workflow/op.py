@@ -86,6 +86,7 @@ class Op:
         key: str | None = None,
         deadline: float = 60,
         max_deadline: float | None = None,
+        min_deadline: float | None = None,
         retry: Retry = DEFAULT,
         undo: UndoWork | None = None,
         commit: Callable[[sa.Connection, Any], None] | None = None,
@@ -96,7 +97,9 @@ class Op:
 
         The result must be JSON-able; it comes back as `result_type` (msgspec), also in the first run.
         commit(conn, result): runs in the transaction that records the step.
-        A transient fault is tried again until the deadline (seconds); other faults end the step at once.
+        deadline: seconds, until history says better, within min_deadline (where the work has a patience of
+        its own that must not be cut short) and max_deadline.
+        A transient fault is tried again until the deadline; other faults end the step at once.
         undo(StepContext, result or None): run in reverse order when the operation fails or is aborted, also
         for the step that failed. The author may catch a step's Fault and go on.
         """
@@ -113,7 +116,7 @@ class Op:
             raise self.aborted()
         known = await self._engine.estimates.get(self.kind, name, self.profile)
         runner = Runner(self, record, seq, name, key, "step", retry)
-        runner.limit = learned_deadline(deadline, max_deadline, known)
+        runner.limit = learned_deadline(deadline, max_deadline, known, min_deadline)
         runner.expected = known.p50 if known else None
         runner.abortable = abortable
         value = await runner.run(fn, commit, result_type)

@@ -2,8 +2,8 @@
 
 A step's deadline is its author's default until at least 20 runs of the same step in the same kind of
 operation on the same profile (hardware model) are recorded. From then on it is three times the 99th
-percentile plus ten seconds, but never below a quarter of the default and never above the stated maximum
-(four times the default when none is stated).
+percentile plus ten seconds, but never below the stated minimum (a quarter of the default when none is
+stated) and never above the stated maximum (four times the default).
 """
 
 from __future__ import annotations
@@ -46,11 +46,14 @@ def estimate(conn: sa.Connection, kind: str, step: str, profile: str = "") -> Es
     )
 
 
-def learned_deadline(default: float, most: float | None, known: Estimate | None) -> float:
+def learned_deadline(
+    default: float, most: float | None, known: Estimate | None, least: float | None = None
+) -> float:
     if known is None or known.count < ENOUGH:
         return default
     ceiling = default * 4 if most is None else most
-    return max(default / 4, min(known.p99 * 3 + 10, ceiling))
+    floor = default / 4 if least is None else least
+    return max(floor, min(known.p99 * 3 + 10, ceiling))
 
 
 def span(seconds: float) -> str:

@@ -71,8 +71,7 @@ async def agent_steps(case: Case, kind: str, key: str | None = None) -> list[dic
 
         return await patiently(case, ctx, get)
 
-    deadline = case.room.timing.agent_silence + 120
-    return await case.op.step(f"ask for the {kind} steps", ask, key=key, deadline=deadline)
+    return await case.agent_step(f"ask for the {kind} steps", ask, key=key)
 
 
 async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) -> None:

@@ -60,7 +60,7 @@ async def prove_controller(case: Case, name: str = "prove the controller") -> No
         if result["identity"] and known_identity(node) is None:
             store.merge_internal_info(conn, case.uuid, {"bmc_identity": result["identity"]})
 
-    await case.op.step(name, prove, deadline=case.room.timing.power, commit=remember)
+    await case.controller_step(name, prove, commit=remember)
 
 
 async def is_other_controller(case: Case, node: Node, access: Any) -> bool:
@@ -99,9 +99,7 @@ async def prove_machine(case: Case, key: str | None = None) -> None:
         info = await patiently(case, ctx, ask)
         return await judge(case, ctx, facts_of({"inventory": info}))
 
-    # Patience with a silent agent ends first, so that the cause is told.
-    deadline = case.room.timing.agent_silence + 120
-    await case.op.step("prove the machine", prove, key=key, deadline=deadline)
+    await case.agent_step("prove the machine", prove, key=key)
 
 
 async def judge(case: Case, ctx: StepContext, facts: Facts) -> list[str]:

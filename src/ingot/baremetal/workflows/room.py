@@ -24,6 +24,7 @@ from ingot.kit.db import Database, timestamp
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.vault import Vault
 from ingot.workflow import Op, signal
+from ingot.workflow.running import UndoWork, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +75,20 @@ class Networks(Protocol):
 
 @dataclass(frozen=True)
 class Timing:
-    """Deadlines in seconds, before there is history (then they are learned per hardware model)."""
+    """Deadlines in seconds, before there is history (then they are learned per hardware model).
 
-    agent: float = 1800
-    inspection: float = 1800
+    power: of one step with the controller. agent_silence: without an answer an agent counts as lost. poll:
+    between looks at what goes on. boots: how often a machine is started whose agent does not call.
+    """
+
+    agent: float = 1200
+    inspection: float = 1200
     write: float = 7200
     clean_step: float = 24 * 3600
     power: float = 180
     agent_silence: float = 180
     poll: float = 2.0
-    boots: int = 2
+    boots: int = 3
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,33 @@ class Case:
         self.room = room
         self.op = op
         self.uuid = op.subject.partition(":")[2]
+
+    # -- steps -------------------------------------------------------------------------------
+
+    async def controller_step(
+        self,
+        name: str,
+        work: Work,
+        *,
+        key: str | None = None,
+        more: float = 0,
+        undo: UndoWork | None = None,
+        commit: Callable[[sa.Connection, Any], None] | None = None,
+    ) -> Any:
+        """A step that asks the controller; more: seconds beyond the usual.
+
+        Drivers have a patience of their own, which learned deadlines must not cut short: one slow
+        controller among quick ones would never be waited for.
+        """
+        limit = self.room.timing.power + more
+        return await self.op.step(
+            name, work, key=key, deadline=limit, min_deadline=limit, undo=undo, commit=commit
+        )
+
+    async def agent_step(self, name: str, work: Work, *, key: str | None = None) -> Any:
+        """A short step with the agent. Patience with a silent one ends first, so that the cause is told."""
+        limit = self.room.timing.agent_silence + 120
+        return await self.op.step(name, work, key=key, deadline=limit, min_deadline=limit)
 
     # -- facts -------------------------------------------------------------------------------
 
@@ -293,12 +325,17 @@ def give_up(room: Room, conn: sa.Connection, node: Node) -> str:
     return failure or node.provision_state
 
 
+#: What a controller's own words often leave unclear.
+_SORTS = frozenset({Kind.BAD_CREDENTIALS, Kind.UNREACHABLE, Kind.BUSY, Kind.UNSUPPORTED})
+
+
 def explain(op: Op, fault: Fault, state: str) -> str:
     """One text for last_error: which step, why, and what to do next."""
     step = fault.details.get("step")
     where = f" at step '{step}'" if step and f"'{step}'" not in fault.text else ""
     what = "was aborted" if fault.kind is Kind.ABORTED else "failed"
-    parts = [f"{op.kind.capitalize()} {what}{where}: {fault.sentence()}"]
+    sort = f"{fault.kind}: " if fault.kind in _SORTS else ""
+    parts = [f"{op.kind.capitalize()} {what}{where}: {sort}{fault.sentence()}"]
     broken = fault.details.get("undo_failed")
     if isinstance(broken, list):
         parts += [f"Besides, {text}" for text in broken]  # pyright: ignore[reportUnknownVariableType]

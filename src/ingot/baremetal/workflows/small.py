@@ -36,10 +36,9 @@ async def verify(case: Case, _order: VerifyOrder) -> None:
         ctx.log(f"the controller answers: {state}")
         return str(state)
 
-    await case.op.step(
+    await case.controller_step(
         "ask the controller",
         ask,
-        deadline=case.room.timing.power,
         commit=lambda conn, state: store.update_node(conn, case.uuid, power_state=state),
     )
     # Coming from enroll, whoever answers now is the machine that the operator means.
@@ -75,10 +74,9 @@ async def adopt(case: Case, _order: AdoptOrder) -> None:
         power = case.room.registry.power(fresh.driver, fresh.interfaces.get("power"))
         return str(await power.get(access))
 
-    await case.op.step(
+    await case.controller_step(
         "read the power state",
         read,
-        deadline=case.room.timing.power,
         commit=lambda conn, state: store.update_node(conn, case.uuid, power_state=state),
     )
 
@@ -104,11 +102,8 @@ async def rescue(case: Case, _order: RescueOrder) -> None:
         return
 
     async def work(again: str | None) -> None:
-        await case.op.step(
-            "set the rescue password",
-            lambda ctx: _set_password(case, ctx),
-            key=again,
-            deadline=case.room.timing.agent_silence + 120,
+        await case.agent_step(
+            "set the rescue password", lambda ctx: _set_password(case, ctx), key=again
         )
 
     await steps.with_agent(case, work)
@@ -166,7 +161,7 @@ async def _out_of_band(case: Case, verb: str) -> None:
         hand = case.room.registry.rescue(node.driver, node.interfaces.get("rescue"))
         await (hand.rescue(access) if verb == "rescue" else hand.unrescue(access))
 
-    await case.op.step(verb, run, deadline=case.room.timing.power)
+    await case.controller_step(verb, run)
 
 
 # -- power and boot device -----------------------------------------------------------------------
@@ -194,7 +189,7 @@ async def boot_device(case: Case, order: BootDeviceOrder) -> None:
         mode = steps.boot_mode(node)
         await hand.set_boot_device(access, BootDevice(order.device), order.persistent, mode)
 
-    await case.op.step("set the boot device", choose, deadline=case.room.timing.power)
+    await case.controller_step("set the boot device", choose)
 
 
 def boot_device_set(case: Case, conn: sa.Connection) -> None:

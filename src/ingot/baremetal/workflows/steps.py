@@ -40,11 +40,11 @@ async def set_power(
     async def change(ctx: StepContext) -> str:
         return await switch(case, ctx, target, timeout)
 
-    await case.op.step(
+    await case.controller_step(
         name,
         change,
         key=key,
-        deadline=case.room.timing.power + (timeout or 0),
+        more=timeout or 0,
         commit=lambda conn, state: _switched(conn, case, state, target),
         undo=undo,
     )
@@ -229,9 +229,7 @@ async def _start_from_network(case: Case, key: str, signal: str) -> None:
         boot = case.room.registry.boot(fresh.driver, fresh.interfaces.get("boot"))
         await boot.prepare_ramdisk(access, boot_mode(fresh))
 
-    await case.op.step(
-        "boot from the network next", choose, key=key, deadline=case.room.timing.power
-    )
+    await case.controller_step("boot from the network next", choose, key=key)
     # Where switching off is not allowed the machine is still on, running whatever it ran.
     target = PowerTarget.REBOOT if node.disable_power_off else PowerTarget.ON
     await set_power(
@@ -308,10 +306,10 @@ async def stop_agent(case: Case) -> None:
             return await switch(case, ctx, PowerTarget.OFF)
         return await _until_off(case, ctx)
 
-    await case.op.step(
+    await case.controller_step(
         "stop the agent",
         stop,
-        deadline=case.room.timing.power + 120,
+        more=120,
         commit=lambda conn, state: _gone(conn, case, state),
     )
 
@@ -349,10 +347,9 @@ async def prepare_disk_boot(case: Case) -> None:
         await boot.clean_up(access)
         await boot.prepare_disk(access, boot_mode(node))
 
-    await case.op.step(
+    await case.controller_step(
         "boot from disk from now on",
         choose,
-        deadline=case.room.timing.power,
         commit=lambda conn, _result: set_intent(conn, case, DISK),
     )
 
