@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingot.drivers.context import DriverContext
-from ingot.drivers.faults import Unsupported
+from ingot.drivers.faults import Busy, Refused, Unsupported
 from ingot.drivers.redfish.client import RedfishClient, service_of
 from ingot.drivers.shape import Json, child, items, link, text
 from ingot.drivers.types import Access
@@ -39,9 +39,20 @@ class Systems:
     async def read(self, access: Access) -> tuple[str, Json, str]:
         """Path, body and ETag ("" if none) of the machine's System resource."""
         path = await self.path(access)
-        reply = await self.client.get(access, path)
+        try:
+            reply = await self.client.get(access, path)
+        except (Busy, Refused, Unsupported):
+            # Another machine may answer at this address now: then its system has another path.
+            before, path = path, await self._look_again(access)
+            if path == before:
+                raise
+            reply = await self.client.get(access, path)
         etag = reply.headers.get("etag", "") or text(reply.body, "@odata.etag")
         return path, reply.body, etag
+
+    async def _look_again(self, access: Access) -> str:
+        self._paths.pop(service_of(access).base, None)
+        return await self.path(access)
 
     async def members(self, access: Access, collection: str) -> list[str]:
         """Paths of a collection's members, at most 64, over all its pages."""
