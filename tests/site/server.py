@@ -301,7 +301,7 @@ class Site:
     def entry(self, machine: str) -> dict[str, Any]:
         """A machine as it would be enrolled."""
         assert self.fleet is not None
-        (found,) = self.fleet.enrolment([machine])["nodes"]
+        (found,) = self.fleet.enrolment(machine)["nodes"]
         return found
 
     async def enrol(self, machine: str, **changes: Any) -> str:

@@ -26,7 +26,11 @@ Row = dict[str, Any]
 
 def refused(reason: str) -> Unauthenticated:
     """The one 401 of authentication; `reason` is for the log."""
-    return Unauthenticated("The request you have made requires authentication.", internal=reason)
+    return Unauthenticated(
+        "The request you have made requires authentication.",
+        next_action="Check the name, the password or secret, the domain and the scope.",
+        internal=reason,
+    )
 
 
 @dataclass(frozen=True, slots=True)

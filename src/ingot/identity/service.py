@@ -93,7 +93,10 @@ class Identity:
         """Whose token it is; Unauthenticated when it is not good (unknown, expired, revoked)."""
         grant = await self.grant(token)
         if grant is None:
-            raise Unauthenticated("The request you have made requires authentication.")
+            raise Unauthenticated(
+                "The request you have made requires authentication.",
+                next_action="The token is unknown, was revoked or has expired: log in again.",
+            )
         return grant.caller
 
     async def grant(self, token: str, *, allow_expired: bool = False) -> Grant | None:

@@ -20,7 +20,7 @@ from ingot.kit import ids, log
 from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated
 from ingot.kit.versions import Version
 from ingot.kit.web import Call, Operation, Reply, Service
-from ingot.kit.wire import decode_body, decode_query, too_large
+from ingot.kit.wire import check_address, decode_body, decode_query, too_large
 
 _log = log.get("web")
 _encoder = msgspec.json.Encoder()
@@ -161,7 +161,10 @@ class _Endpoint:
         caller = await service.authenticator(req.get_header)
         if operation.rule is not None:
             if caller.anonymous:
-                raise Unauthenticated("The request you have made requires authentication.")
+                raise Unauthenticated(
+                    "The request you have made requires authentication.",
+                    next_action="Log in and send the token in the header X-Auth-Token.",
+                )
             if not operation.late:
                 service.policy.require(
                     operation.rule,
@@ -169,6 +172,7 @@ class _Endpoint:
                     {"project_id": caller.project_id, "user_id": caller.user_id},
                 )
         args = parse_qsl(req.query_string, keep_blank_values=True) if req.query_string else []
+        check_address(params, args)
         query = decode_query(args, operation.query) if operation.query is not None else None
         body: Any = None
         if operation.body is not None:

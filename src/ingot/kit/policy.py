@@ -99,7 +99,10 @@ class Policy:
             return
         if caller.anonymous:
             raise Unauthenticated("The request you have made requires authentication.")
-        raise Forbidden(f"Policy does not allow {rule} to be performed.")
+        raise Forbidden(
+            f"Policy does not allow {rule} to be performed.",
+            next_action="Use a token whose roles and scope allow it.",
+        )
 
 
 _TOKEN = re.compile(r"\s*(\(|\)|[^\s()]+(?:%\([^)]*\)s)?)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from functools import cache
@@ -9,7 +10,14 @@ from typing import Any, cast
 
 import msgspec
 
-from ingot.kit.faults import Fault, Invalid, Kind
+from ingot.kit.faults import Fault, Invalid, Kind, Missing
+
+
+#: A NUL in a JSON text: no database keeps it in a text, and no name or value needs it.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+#: Perhaps a number that no column holds; digits in texts are sorted out afterwards.
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_LARGEST = 2**63 - 1
 
 
 @cache
@@ -23,7 +31,11 @@ def decode_body(data: bytes, shape: Any, depth: int) -> Any:
         raise Invalid("The request needs a JSON body, and has none.")
     if data.count(b"{") + data.count(b"[") > depth:
         _check_depth(data, depth)
+    if b"\\u0000" in data and _NUL.search(data):
+        raise Invalid("The body holds a NUL character (\\u0000), which no value may have.")
     try:
+        if _LONG_NUMBER.search(data):
+            _check_numbers(_decoder(Any).decode(data))
         return _decoder(shape).decode(data)
     except msgspec.ValidationError as wrong:
         raise Invalid(f"Invalid input: {wrong}.") from None
@@ -31,6 +43,17 @@ def decode_body(data: bytes, shape: Any, depth: int) -> Any:
         raise Invalid(f"The body is not valid JSON: {wrong}.") from None
     except RecursionError:
         raise Invalid("The body is nested too deeply.") from None
+
+
+def _check_numbers(value: Any) -> None:
+    """Refuse whole numbers of more than 63 bits."""
+    if isinstance(value, dict):
+        value = list(cast("dict[str, Any]", value).values())
+    if isinstance(value, list):
+        for part in cast("list[Any]", value):
+            _check_numbers(part)
+    elif isinstance(value, int) and abs(value) > _LARGEST:
+        raise Invalid(f"The number {str(value)[:40]} is too large: {_LARGEST} is the largest.")
 
 
 def _check_depth(data: bytes, limit: int) -> None:
@@ -82,6 +105,14 @@ def decode_query(args: list[tuple[str, str]], shape: type[msgspec.Struct]) -> An
         return msgspec.convert(values, shape, strict=False)
     except msgspec.ValidationError as wrong:
         raise Invalid(f"Invalid query parameter: {wrong}.") from None
+
+
+def check_address(params: dict[str, str], args: list[tuple[str, str]]) -> None:
+    """Refuse NULs in the path (nothing has such a name) and in the query."""
+    if any("\0" in value for value in params.values()):
+        raise Missing("The resource could not be found: no name holds a NUL character.")
+    if any("\0" in name or "\0" in value for name, value in args):
+        raise Invalid("A query parameter holds a NUL character.")
 
 
 def too_large(limit: int) -> Fault:

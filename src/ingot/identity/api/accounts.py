@@ -194,7 +194,10 @@ class _Users:
         row = await identity.db.read(lambda conn: store.get(conn, tables.users, key))
         known = row["password_hash"] if row and row["enabled"] else None
         if not await identity.passwords.verify(call.body.user.original_password, known):
-            raise Unauthenticated("The request you have made requires authentication.")
+            raise Unauthenticated(
+                "The request you have made requires authentication.",
+                next_action="Check the original password.",
+            )
         hashed = await identity.passwords.hash(call.body.user.password)
 
         def change(conn: sa.Connection) -> None:

@@ -54,8 +54,8 @@ def limit_of(call: Call) -> int | None:
     text = dict(call.args).get("limit")
     if text is None:
         return None
-    if not text.isdecimal():
-        raise Invalid(f"Invalid query parameter: limit must be a number, not {text!r}.")
+    if not text.isdecimal() or len(text) > 18:
+        raise Invalid(f"Invalid query parameter: limit must be a number, not {text[:40]!r}.")
     return int(text) or None
 
 
