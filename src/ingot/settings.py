@@ -71,14 +71,14 @@ class BareMetal(Section):
 class Deadlines(Section):
     """Seconds, before there is history of a hardware model; then they are learned."""
 
-    agent: float = 1800
-    inspection: float = 1800
+    agent: float = 1200
+    inspection: float = 1200
     write: float = 7200
     clean_step: float = 86400
     power: float = 180
     agent_silence: float = 180
     poll: float = 1.0
-    boots: int = 2
+    boots: int = 3
 
 
 class IdentityOptions(Section):
