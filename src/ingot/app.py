@@ -429,6 +429,7 @@ async def _serve(
             if answering.done():
                 _announce(settings)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await app.hub.close()  # live streams end; they would hold the servers otherwise
             answering.cancel()
             for server, _ in servers:
                 server.should_exit = True

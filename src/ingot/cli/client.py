@@ -118,7 +118,9 @@ def cloud(name: str | None, file: str | None) -> Cloud:
 def query(path: str, **values: Any) -> str:
     """A path with the values that are not None."""
     kept = {key: value for key, value in values.items() if value is not None}
-    return f"{path}?{urlencode(kept)}" if kept else path
+    if not kept:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}{urlencode(kept)}"
 
 
 def escaped(text: str) -> str:

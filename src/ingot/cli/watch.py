@@ -28,6 +28,9 @@ _SIGNS = {
     "wait.done": "+",
     "note": "-",
 }
+_ENDS = ("operation.done", "operation.failed")
+#: How long a watcher waits for a cloud that went away.
+RETRY_SECONDS = 60
 _IRONIC = {"X-OpenStack-Ironic-API-Version": "1.109"}
 _COMPUTE = {"OpenStack-API-Version": "compute 2.1"}
 
@@ -55,20 +58,27 @@ def run_watch(args: argparse.Namespace) -> int:
         here = cloud(args.os_cloud, args.clouds)
         subjects = _subjects(here, args.subject)
         printer = Printer(args.json, here)
-        path = query(
-            "/timeline/v1/stream",
-            subject=subjects[0] if len(subjects) == 1 else None,
-            after=args.since,
-        )
-        while True:
-            for event in here.stream(path):
-                if subjects and event["subject"] not in subjects:
-                    continue
-                printer.show(event)
-                if args.until_idle and event["kind"] in ("operation.done", "operation.failed"):
-                    printer.end()
-                    return 0 if event["kind"] == "operation.done" else 1
-            time.sleep(1)  # the server went away: ask again
+        path = query("/timeline/v1/stream", subject=subjects[0] if len(subjects) == 1 else None)
+        here.get("/timeline/v1/operations?limit=1")  # wrong names and passwords end here
+        last, patience = args.since, RETRY_SECONDS
+        while patience > 0:
+            try:
+                for event in here.stream(query(path, after=last)):
+                    last, patience = event["id"] or last, RETRY_SECONDS
+                    if subjects and event["subject"] not in subjects:
+                        continue
+                    printer.show(event)
+                    if args.until_idle and event["kind"] in _ENDS:
+                        printer.end()
+                        return 0 if event["kind"] == "operation.done" else 1
+            except (CloudError, OSError) as error:
+                patience -= 1
+                if patience <= 0:
+                    raise CloudError(
+                        f"the cloud went away and did not come back: {error}"
+                    ) from None
+            time.sleep(1)  # it is restarted, perhaps: ask again from where we were
+        return 1
     except (CloudError, OSError) as error:
         return fail(error)
 
