@@ -19,6 +19,7 @@ _IMAGE = b"\0" * 65536 + b"ingot" * 1000
 async def run(ground: Ground, scale: Scale) -> list[Figure]:
     rate = Figure(f"deploys, {scale.machines} machines at once", "per min")
     cpu = Figure("CPU a deploy, control plane", "CPU s")
+    tools = Figure("of it programs that it runs (ipmitool)", "CPU s")
     back = Figure("CPU a way back (deleted -> available)", "CPU s")
     theirs = Figure("CPU a deploy, simulated machine", "CPU s")
     server = ground.fresh()
@@ -31,16 +32,18 @@ async def run(ground: Ground, scale: Scale) -> list[Figure]:
         names = await _enrol(cloud, entries, image)
         for _ in range(scale.rounds):
             began, spent, other = time.perf_counter(), server.cpu(), cpu_seconds(pid)
+            helped = server.programs()
             await _go(cloud, names, "active", "active")
             rate.values.append(len(names) * 60 / (time.perf_counter() - began))
             cpu.values.append((server.cpu() - spent) / len(names))
+            tools.values.append((server.programs() - helped) / len(names))
             theirs.values.append((cpu_seconds(pid) - other) / len(names))
             spent = server.cpu()
             await _go(cloud, names, "deleted", "available")
             back.values.append((server.cpu() - spent) / len(names))
             await _order(cloud, names, image)
         cloud.close()
-    return [rate, cpu, back, theirs]
+    return [rate, cpu, tools, back, theirs]
 
 
 async def _image(cloud: Cloud) -> str:

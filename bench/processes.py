@@ -38,6 +38,11 @@ def cpu_seconds(pid: int) -> float:
     return sum(int(ticks) for ticks in _stat(pid)[11:15]) / _TICKS
 
 
+def programs_seconds(pid: int) -> float:
+    """Of `cpu_seconds`, what programs took that the process ran and that have ended (ipmitool)."""
+    return sum(int(ticks) for ticks in _stat(pid)[13:15]) / _TICKS
+
+
 def family(pid: int) -> list[int]:
     """A process and all that live below it."""
     parents: dict[int, int] = {}
@@ -182,6 +187,10 @@ level = "warning"
             with contextlib.suppress(OSError):
                 total += sum(cpu_seconds(pid) for pid in family(self.database_pid))
         return total
+
+    def programs(self) -> float:
+        """Of it, CPU seconds of the programs that the server ran, such as ipmitool."""
+        return programs_seconds(self.pid)
 
     def memory(self) -> dict[str, float]:
         return memory(self.pid)
