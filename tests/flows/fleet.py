@@ -70,13 +70,19 @@ class Outcome:
 
 
 async def live(
-    count: int, seed: int, share: float = 0.05, *, at_once: int = 100, hurry: float = 10
+    count: int,
+    seed: int,
+    share: float = 0.05,
+    *,
+    at_once: int = 100,
+    hurry: float = 10,
+    timing: Timing = TIMING,
 ) -> Outcome:
     """The whole way of `count` machines, `share` of them misbehaving."""
     outcome = Outcome()
     async with site(
         count,
-        timing=TIMING,
+        timing=timing,
         hurry=hurry,
         speed=1000,
         seed=seed,

@@ -23,7 +23,7 @@ from ingot.kit.clock import Clock
 from ingot.kit.db import Database, timestamp
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.vault import Vault
-from ingot.workflow import Op, signal
+from ingot.workflow import Op, Retry, signal
 from ingot.workflow.running import UndoWork, Work
 
 
@@ -111,6 +111,10 @@ class Room:
         return timestamp(self.clock.now())
 
 
+#: Controllers are busy for moments; drivers keep the pace that they can bear.
+_CONTROLLER = Retry(first=1, factor=1.5, most=8)
+
+
 class Case:
     """One operation on one node."""
 
@@ -138,7 +142,14 @@ class Case:
         """
         limit = self.room.timing.power + more
         return await self.op.step(
-            name, work, key=key, deadline=limit, min_deadline=limit, undo=undo, commit=commit
+            name,
+            work,
+            key=key,
+            deadline=limit,
+            min_deadline=limit,
+            retry=_CONTROLLER,
+            undo=undo,
+            commit=commit,
         )
 
     async def agent_step(self, name: str, work: Work, *, key: str | None = None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ingot.drivers.context import DriverContext
-from ingot.drivers.faults import DriverFault, Refused, Unsupported
+from ingot.drivers.faults import Busy, DriverFault, Refused, Unsupported
 from ingot.drivers.identity import canonical_uuid
 from ingot.drivers.redfish.sensors import read_sensors
 from ingot.drivers.redfish.system import Systems
@@ -122,7 +122,8 @@ class RedfishManagement:
             return ()
         try:
             nics = await self._systems.each(access, collection)
-        except (Unsupported, Refused):
+        except (Unsupported, Refused, Busy):
+            # UUID and serial prove enough; a busy controller must not be asked for all again.
             return ()
         found = [text(n, "PermanentMACAddress") or text(n, "MACAddress") for n in nics]
         return tuple(dict.fromkeys(mac.lower().replace("-", ":") for mac in found if mac))
