@@ -231,6 +231,7 @@ async def cloud(
     cluster: bool = False,
     work: bool = True,
     provisioning: str = "",
+    helping: bool = True,
     probe: Probe | None = None,
     beat: float = 10,
     dead: float = 30,
@@ -238,7 +239,7 @@ async def cloud(
     """The controller's side under a folder: room, engine, loops, provisioning listener and API.
 
     cluster: dispatched by Procrastinate. work=False: an API process. provisioning: base URL of the process
-    that serves booting machines, where it is another one.
+    that serves booting machines, where it is another one. helping=False: no loops.
     """
     time = clock or SystemClock()
     image = lay_out(base)
@@ -285,7 +286,7 @@ async def cloud(
         Loop("orphans", 2, Orphans(room).run),
     ]
     async with listening(app.asgi, port), dispatcher:
-        for loop in loops:
+        for loop in loops if helping else []:
             await loop.start()
         try:
             digest = hashlib.sha256(image.read_bytes()).hexdigest()

@@ -75,7 +75,10 @@ def pack(image: bytes) -> bytes:
 def unpack(packed: bytes) -> bytes:
     """The ISO image of a packed drive; Invalid when it is none."""
     try:
-        return gzip.decompress(base64.b64decode(packed, validate=True))
+        image = gzip.decompress(base64.b64decode(packed, validate=True))
+        if not image:
+            raise ValueError("empty")
+        return image
     except (ValueError, OSError, EOFError):
         raise Invalid("The config drive is not base64 of a gzip file.") from None
 

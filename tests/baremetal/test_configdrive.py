@@ -1,0 +1,59 @@
+"""Config drives: what is put in comes out of the image, whatever it is."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pycdlib
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingot.baremetal import configdrive
+from ingot.kit.faults import Invalid
+
+
+def _read(image: bytes, path: str) -> bytes:
+    disc: Any = pycdlib.PyCdlib()
+    disc.open_fp(io.BytesIO(image))
+    out = io.BytesIO()
+    disc.get_file_from_iso_fp(out, joliet_path=path)
+    disc.close()
+    return out.getvalue()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.dictionaries(st.text(max_size=10), st.text(max_size=40), max_size=4),
+    st.binary(max_size=300) | st.text(max_size=300),
+)
+def test_documents_come_out_as_they_went_in(meta: dict[str, str], user_data: bytes | str) -> None:
+    packed = configdrive.build({"meta_data": meta, "user_data": user_data})
+    image = configdrive.unpack(packed)
+    assert image[0x8028 : 0x8028 + 8] == b"config-2"
+    assert json.loads(_read(image, "/openstack/latest/meta_data.json")) == meta
+    told = user_data.encode() if isinstance(user_data, str) else user_data
+    assert _read(image, "/openstack/latest/user_data") == told
+
+
+def test_the_same_documents_give_the_same_names() -> None:
+    tree = configdrive.files({"meta_data": {"uuid": "1"}, "network_data": {}})
+    assert sorted(tree) == [
+        "openstack/2018-08-27/meta_data.json",
+        "openstack/2018-08-27/network_data.json",
+        "openstack/latest/meta_data.json",
+        "openstack/latest/network_data.json",
+    ]
+
+
+@pytest.mark.parametrize("packed", [b"not base64!", b"bm90IGd6aXA=", b""])
+def test_what_is_no_drive_is_refused(packed: bytes) -> None:
+    with pytest.raises(Invalid):
+        configdrive.unpack(packed)
+
+
+def test_too_large() -> None:
+    with pytest.raises(Invalid, match="larger"):
+        configdrive.pack(b"\0" * (configdrive.LARGEST + 1))

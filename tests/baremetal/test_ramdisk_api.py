@@ -1,0 +1,108 @@
+"""What booting machines may ask: tokens once per boot, heartbeats only with them, starts written down."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from ingot.baremetal import store
+from tests.flows.site import Site, cloud
+
+pytestmark = pytest.mark.anyio
+
+MAC = "52:54:00:00:00:01"
+VERSION = {"X-OpenStack-Ironic-API-Version": "1.68"}
+
+
+@asynccontextmanager
+async def world(
+    folder: Path, **columns: Any
+) -> AsyncIterator[tuple[Site, str, aiohttp.ClientSession]]:
+    """A node with a port, in a state, without an operation (no loop helps it)."""
+    async with (
+        cloud(folder, helping=False) as here,
+        aiohttp.ClientSession(here.url, headers=VERSION) as http,
+    ):
+        node = await here.db.write(
+            lambda conn: here.baremetal.create_node(conn, {"driver": "fake-hardware", "name": "n"})
+        )
+        port = {"node_uuid": node.uuid, "address": MAC}
+        await here.db.write(lambda conn: here.baremetal.create_port(conn, port))
+        await here.db.write(lambda conn: store.update_node(conn, node.uuid, **columns))
+        yield here, node.uuid, http
+
+
+async def _lookup(http: aiohttp.ClientSession, address: str = MAC) -> tuple[int, str]:
+    async with http.get("/v1/lookup", params={"addresses": address}) as reply:
+        body = await reply.json()
+        return reply.status, body["config"]["agent_token"] if reply.status == 200 else ""
+
+
+async def _beat(http: aiohttp.ClientSession, uuid: str, token: str, url: str) -> int:
+    body = {"callback_url": url, "agent_token": token, "agent_version": "13.0.0"}
+    async with http.post(f"/v1/heartbeat/{uuid}", json=body) as reply:
+        return reply.status
+
+
+async def test_a_token_once_and_heartbeats_only_with_it(tmp_path: Path) -> None:
+    async with world(tmp_path, provision_state="clean hold") as (_, uuid, http):
+        status, token = await _lookup(http)
+        assert status == 200
+        assert len(token) >= 32
+        assert (await _lookup(http))[1] == "******"
+        url = "https://10.0.0.7:9999"
+        assert await _beat(http, uuid, "x" * 40, url) == 400
+        assert await _beat(http, uuid, token, "http://10.0.0.7:9999") == 400
+        assert await _beat(http, uuid, token, url) == 202
+        assert await _beat(http, uuid, token, "https://10.0.0.8:9999") == 400
+
+
+async def test_lookups_of_resting_and_unknown_machines_learn_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path, provision_state="active") as (_, _uuid, http):
+        assert (await _lookup(http))[0] == 404
+        assert (await _lookup(http, "52:54:00:00:00:99"))[0] == 404
+
+
+async def test_starts_that_nobody_asked_for_are_written_down(tmp_path: Path) -> None:
+    async with world(tmp_path, provision_state="active") as (here, uuid, http):
+
+        async def start() -> dict[str, Any]:
+            async with http.get(f"/boot/{MAC}") as reply:
+                assert reply.status == 200
+                assert (await reply.text()).startswith("#!ipxe")
+            return (await here.node(uuid)).driver_internal_info
+
+        facts = {"started_at": here.room.now()}
+        await here.db.write(lambda conn: store.merge_internal_info(conn, uuid, facts))
+        assert "unasked_boot" not in await start()
+        # The second start in a row was not ours.
+        assert (await start())["unasked_boot"]["mac"] == MAC
+
+
+async def test_an_agent_that_died_makes_room_before_the_answer(tmp_path: Path) -> None:
+    intent = {"boot": "agent"}
+    async with world(tmp_path, provision_state="clean hold", boot_intent=intent) as (_, uuid, http):
+        _, token = await _lookup(http)
+        # Nobody listens there: the machine that boots anew is believed.
+        assert await _beat(http, uuid, token, "https://127.0.0.1:1") == 202
+        async with http.get(f"/boot/{MAC}") as reply:
+            assert reply.status == 200
+        status, other = await _lookup(http)
+        assert status == 200
+        assert len(other) >= 32
+        assert other != token
+        assert await _beat(http, uuid, token, "https://127.0.0.1:1") == 400
+
+
+@pytest.mark.parametrize("mac", ["zz", "52:54:00:00:00", "..%2f..%2fetc"])
+async def test_no_mac_no_script(tmp_path: Path, mac: str) -> None:
+    async with (
+        world(tmp_path, provision_state="active") as (_, _uuid, http),
+        http.get(f"/boot/{mac}") as reply,
+    ):
+        assert reply.status in (400, 404)
