@@ -331,6 +331,9 @@ class Server:
             waiting = self._reads.pop(word.file, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
+        elif word.what == "trouble" and str(self._folder / "hosts") in word.text:
+            # It looked at a host's file just when we had taken it away: nothing is wrong.
+            _log.debug("dnsmasq", wire=self.name, text=word.text)
         elif word.what == "trouble":
             self._on_event(None, "trouble", word.text)
             _log.warning("dnsmasq", wire=self.name, text=word.text)
