@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import os
+import re
 import signal
 import socket
 import sys
@@ -265,6 +267,7 @@ class App:
 
     async def open(self) -> None:
         """Migrate, bootstrap, start loops and the dispatcher."""
+        await self._reach_database()
         await migrate(self.db)
         await self.hub.open()
         self._stack.push_async_callback(self.hub.close)
@@ -276,6 +279,20 @@ class App:
         dispatcher = self._dispatcher()
         await dispatcher.start()
         self._stack.push_async_callback(dispatcher.stop, 5)
+
+    async def _reach_database(self) -> None:
+        """A first query; what can go wrong with a database is told in one line."""
+        import sqlalchemy as sa
+
+        try:
+            await self.db.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
+        except Exception as error:
+            url = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:******@", self.db.url)
+            words = str(getattr(error, "orig", None) or error)
+            raise Fault(
+                f"The database {url} cannot be used: {words}",
+                next_action="Check that it runs and that this user may use it; see `ingot db check`.",
+            ) from None
 
     def _dispatcher(self) -> Any:
         works = "conductor" in self.settings.roles
@@ -398,6 +415,7 @@ def run_serve(args: argparse.Namespace) -> int:
             roles=args.roles.split(",") if args.roles else None,
         )
         log.configure(json=settings.log.json, level=settings.log.level)
+        claim = _claimed(settings)
         # A socket belongs to the namespace in which it was made: the API stays where clients are.
         api_socket = _bound(settings.listen) if "api" in settings.roles else None
         if settings.netns:
@@ -406,14 +424,18 @@ def run_serve(args: argparse.Namespace) -> int:
     except Fault as fault:
         print(f"ingot: {fault.sentence()}", file=sys.stderr)
         return 2
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with claim, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings, api_socket, boot_socket))
 
 
 async def _serve(
     settings: Settings, api_socket: socket.socket | None, boot_socket: socket.socket | None
 ) -> int:
-    app = App(settings)
+    try:
+        app = App(settings)
+    except Fault as fault:
+        print(f"ingot: {fault.sentence()}", file=sys.stderr)
+        return 2
     try:
         await app.open()
         servers: list[tuple[_QuietServer, socket.socket]] = []
@@ -440,6 +462,33 @@ async def _serve(
         return 1
     finally:
         await app.close()
+
+
+def _claimed(settings: Settings) -> contextlib.AbstractContextManager[object]:
+    """The state folder, made where missing; with SQLite in it, for this process alone until it ends."""
+    state = settings.state_dir
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        lock = (state / "lock").open("a+")
+    except OSError as error:
+        raise Fault(
+            f"The state folder {state} cannot be used: {error.strerror}.",
+            next_action="Choose another folder with --state.",
+        ) from None
+    if settings.database:
+        return lock
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        raise Fault(
+            f"Another `ingot serve` (process {lock.read().strip() or '?'}) uses the state folder {state}.",
+            next_action="Stop it, or choose another folder with --state.",
+        ) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
 
 
 def _announce(settings: Settings) -> None:

@@ -6,11 +6,15 @@ names the file, the line and the key.
 
 from __future__ import annotations
 
+import difflib
+import ipaddress
 import os
+import re
 import socket
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,23 +136,39 @@ class Settings(Section):
 def load(
     path: Path | None, environment: Mapping[str, str] | None = None, **overrides: Any
 ) -> Settings:
-    """The settings of a file (may be None), the environment, and the command line's own values."""
-    text = ""
-    tree: dict[str, Any] = {}
-    if path is not None:
-        try:
-            text = path.read_text()
-            tree = tomllib.loads(text)
-        except OSError as error:
-            raise Invalid(f"{path} cannot be read: {error.strerror}.") from None
-        except tomllib.TOMLDecodeError as error:
-            raise Invalid(f"{path} is not valid TOML: {error}.") from None
-    _apply_environment(tree, environment if environment is not None else os.environ)
-    tree.update({key: value for key, value in overrides.items() if value is not None})
+    """The settings of a file (may be None), the environment, and the command line's own values.
+
+    Raises Invalid with the place (file and line, or variable), the key and what is wrong with it.
+    """
+    text, tree = _read(path)
+    places = Places(str(path or ""), text, {})
+    variables = environment if environment is not None else os.environ
+    _apply_environment(tree, variables, places.variables)
+    for key, value in overrides.items():
+        if value is not None:
+            tree[key] = value
+            places.variables[key,] = f"--{key}"
     try:
-        return msgspec.convert(tree, Settings, strict=False)
+        settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise Invalid(_place(str(error), path, text)) from None
+        raise places.fault(*_explained(str(error))) from None
+    for keys, wrong in mistakes(settings):
+        raise places.fault(keys, wrong)
+    return settings
+
+
+def _read(path: Path | None) -> tuple[str, dict[str, Any]]:
+    if path is None:
+        return "", {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{path} is not a text in UTF-8: {error.reason}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(f"{path} is not valid TOML: {error}.") from None
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -193,27 +213,130 @@ def _toml(value: object) -> str:
     return str(value)
 
 
-def _apply_environment(tree: dict[str, Any], environment: Mapping[str, str]) -> None:
+def _apply_environment(
+    tree: dict[str, Any], environment: Mapping[str, str], origins: dict[tuple[str, ...], str]
+) -> None:
+    """Put the environment's values into the tree, and note which variable each came from."""
     for name, value in environment.items():
         if not name.startswith("INGOT_"):
             continue
-        *sections, key = name.removeprefix("INGOT_").lower().split("__")
-        if not sections and key not in {f.name for f in msgspec.structs.fields(Settings)}:
+        keys = tuple(name.removeprefix("INGOT_").lower().split("__"))
+        if len(keys) == 1 and keys[0] not in {f.name for f in msgspec.structs.fields(Settings)}:
             continue  # other programs' variables may begin like ours
-        here = tree
-        for section in sections:
+        here: Any = tree
+        for section in keys[:-1]:
             here = here.setdefault(section, {})
-        is_list = value.startswith(("[", "{"))
-        here[key] = msgspec.json.decode(value) if is_list else value
+            if not isinstance(here, dict):
+                raise Invalid(f"{name}: {section} is a value in the settings file, not a section.")
+        try:
+            is_list = value.startswith(("[", "{"))
+            here[keys[-1]] = msgspec.json.decode(value) if is_list else value
+        except msgspec.DecodeError as error:
+            raise Invalid(f"{name}: a list is written as JSON: {error}.") from None
+        origins[keys] = name
 
 
-def _place(error: str, path: Path | None, text: str) -> str:
-    """Add file and line to a message that ends in `at `$.section.key``."""
-    what, _, where = error.partition(" - at `$.")
-    key = where.rstrip("`").split(".")[-1]
-    if not key and "unknown field" in error:
-        key = error.split("`")[1]
-    for number, line in enumerate(text.splitlines(), 1):
-        if key and line.split("=")[0].strip().strip('"') == key:
-            return f"{path}, line {number}: {key}: {what}."
-    return f"Settings: {error}."
+# -- what is wrong, and where ----------------------------------------------------------------------
+
+Keys = tuple[str, ...]
+_HEADER = re.compile(r"\s*\[([\w.\"' -]+)\]")
+_KEY = re.compile(r"\s*([\w.\"-]+)\s*=")
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+_ROLES = ("api", "conductor", "console")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where each value came from. variables: keys -> the variable or option that gave it."""
+
+    file: str
+    text: str
+    variables: dict[Keys, str]
+
+    def fault(self, keys: Keys, wrong: str) -> Invalid:
+        """"FILE, line N: section.key: what is wrong"."""
+        key = ".".join(keys)
+        for count in range(len(keys), 0, -1):
+            if keys[:count] in self.variables:
+                return Invalid(f"{self.variables[keys[:count]]}: {wrong}")
+        line = self._line(keys)
+        if line:
+            return Invalid(f"{self.file}, line {line}: {key}: {wrong}")
+        return Invalid(f"Settings: {key}: {wrong}")
+
+    def _line(self, keys: Keys) -> int | None:
+        section: Keys = ()
+        for number, line in enumerate(self.text.splitlines(), 1):
+            if header := _HEADER.match(line):
+                section = _split(header[1])
+                here = section
+            elif key := _KEY.match(line):
+                here = section + _split(key[1])
+            else:
+                continue
+            if here == keys:
+                return number
+        return None
+
+
+def _split(dotted: str) -> Keys:
+    return tuple(part.strip(" \"'") for part in dotted.split("."))
+
+
+def _explained(error: str) -> tuple[Keys, str]:
+    """Keys and words of a conversion's error such as "Expected `int` - at `$.section.key`"."""
+    what, _, where = error.partition(" - at `$")
+    keys = tuple(re.findall(r"\.(\w+)", where))
+    if "unknown field" not in what:
+        return keys, what + "."
+    name = what.split("`")[1]
+    shape: Any = Settings
+    for key in keys:
+        shape = typing.get_type_hints(shape)[key]
+    near = difflib.get_close_matches(name, [f.name for f in msgspec.structs.fields(shape)], 1)
+    hint = f" Did you mean {near[0]}?" if near else " `ingot config reference` lists all."
+    return (*keys, name), f"there is no such option.{hint}"
+
+
+def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
+    """Values of the right type that cannot work, with what is wrong about them."""
+    unknown = sorted(set(settings.roles) - set(_ROLES))
+    if unknown or not settings.roles:
+        yield ("roles",), f"{', '.join(unknown) or 'empty'}; roles are {', '.join(_ROLES)}."
+    if settings.log.level not in _LEVELS:
+        yield ("log", "level"), f"{settings.log.level!r} is none of {', '.join(_LEVELS)}."
+    if settings.database and not settings.database.startswith(("postgresql://", "sqlite:///")):
+        yield ("database",), "it is postgresql://user:password@host/name, or empty for SQLite."
+    own = settings.provisioning
+    for keys, text in ((("listen",), settings.listen), (("provisioning", "listen"), own.listen)):
+        try:
+            parse_listen(text or "0.0.0.0:0")
+        except Invalid as fault:
+            yield keys, fault.text
+    for name in msgspec.structs.fields(Deadlines):
+        if getattr(settings.deadlines, name.name) <= 0:
+            yield ("deadlines", name.name), "it must be more than 0."
+    if settings.identity.token_seconds <= 0:
+        yield ("identity", "token_seconds"), "it must be more than 0."
+    yield from _network_mistakes(own)
+
+
+def _network_mistakes(own: Provisioning) -> Iterator[tuple[Keys, str]]:
+    try:
+        cidr = ipaddress.ip_network(own.cidr, strict=False) if own.cidr else None
+    except ValueError:
+        yield ("provisioning", "cidr"), f"{own.cidr!r} is no network such as 192.0.2.0/24."
+        return
+    first, _, last = own.pool.partition("-")
+    inside = {"gateway": [own.gateway], "pool": [first, last]}
+    for name, addresses in inside.items():
+        for text in filter(None, addresses):
+            try:
+                address = ipaddress.ip_address(text.strip())
+            except ValueError:
+                yield ("provisioning", name), f"{text.strip()!r} is no address."
+                continue
+            if cidr is not None and address not in cidr:
+                yield ("provisioning", name), f"{address} is not inside {cidr}."
+    if own.pool and not last:
+        yield ("provisioning", "pool"), "it is a first and a last address: 192.0.2.10-192.0.2.99."

@@ -285,7 +285,7 @@ def _unique(conn: sa.Connection, new: Mapping[str, Any], but: str | None) -> Non
         if but is not None:
             query = query.where(nodes.c.uuid != but)
         if conn.execute(query).first() is not None:
-            raise Conflict(text.format(value))
+            raise Conflict(text.format(value), next_action="Choose another one.")
 
 
 def _duplicate(error: IntegrityError) -> Conflict:

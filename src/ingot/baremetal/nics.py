@@ -145,4 +145,8 @@ def _unique(conn: sa.Connection, new: Mapping[str, Any], but: str | None) -> Non
         if but is not None:
             query = query.where(ports.c.uuid != but)
         if conn.execute(query).first() is not None:
-            raise Conflict(text.format(value))
+            raise Conflict(
+                text.format(value),
+                next_action="Correct the value, or delete the port that has it: "
+                "openstack baremetal port list.",
+            )

@@ -53,7 +53,10 @@ def provision(
     """
     node = store.get_node(conn, ident)
     if verb not in machine.VERBS:
-        raise Invalid(f'The requested action "{verb}" could not be understood.')
+        raise Invalid(
+            f'The requested action "{verb}" could not be understood.',
+            next_action=_possible(node.provision_state),
+        )
     event, _since = machine.VERBS[verb]
     state = machine.STATES[node.provision_state]
     row = None if state.kind == "working" else machine.following(state.name, event)
@@ -121,7 +124,8 @@ def power(
     if target not in set(PowerTarget):
         raise Invalid(
             f'The requested action "{target}" can not be performed on node "{node.uuid}" while '
-            f'it is in state "{node.power_state}".'
+            f'it is in state "{node.power_state}".',
+            next_action=f"Possible targets: {', '.join(PowerTarget)}.",
         )
     driver = ctx.registry.power(node.driver, node.interfaces.get("power"))
     guards.power(node, target, [str(one) for one in driver.supported()])

@@ -111,7 +111,8 @@ def cloud(name: str | None, file: str | None) -> Cloud:
             return Cloud(clouds[wanted]["auth"])
     raise CloudError(
         f"no cloud {wanted!r} found in {', '.join(filter(None, files))}; "
-        "give --os-cloud and --clouds, or set OS_CLOUD and OS_CLIENT_CONFIG_FILE"
+        "give --os-cloud and --clouds, or set OS_CLOUD and OS_CLIENT_CONFIG_FILE "
+        "(`ingot serve` writes clouds.yaml into its state folder)"
     )
 
 

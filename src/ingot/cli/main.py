@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from typing import NoReturn
 
 #: name -> (module, function that adds arguments, function that runs, help)
 COMMANDS: dict[str, tuple[str, str, str, str]] = {
@@ -20,6 +21,13 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """Wrong words are answered in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}. See `{self.prog} --help`.\n")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 well, 1 failed, 2 wrong use, 130 interrupted."""
     words = sys.argv[1:] if argv is None else argv
@@ -33,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         return _usage(name)
     module, configure, run, text = COMMANDS[name]
     room = importlib.import_module(module)
-    parser = argparse.ArgumentParser(prog=f"ingot {name}", description=text)
+    parser = Parser(prog=f"ingot {name}", description=text)
     getattr(room, configure)(parser)
     try:
         return int(getattr(room, run)(parser.parse_args(words[1:])) or 0)
@@ -44,14 +52,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _usage(name: str) -> int:
-    wanted_help = name in ("", "-h", "--help", "help")
-    out = sys.stdout if wanted_help else sys.stderr
-    if not wanted_help:
-        print(f"ingot: there is no command {name!r}.", file=out)
-    print("usage: ingot COMMAND [options]\n\ncommands:", file=out)
+    if name not in ("", "-h", "--help", "help"):
+        known = ", ".join(COMMANDS)
+        print(f"ingot: there is no command {name!r}; there are: {known}.", file=sys.stderr)
+        return 2
+    print("usage: ingot COMMAND [options]\n\ncommands:")
     for command, (_, _, _, text) in COMMANDS.items():
-        print(f"  {command:9}{text}", file=out)
-    return 0 if wanted_help else 2
+        print(f"  {command:9}{text}")
+    return 0
 
 
 if __name__ == "__main__":

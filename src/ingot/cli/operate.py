@@ -24,7 +24,8 @@ def run_db(args: argparse.Namespace) -> int:
     try:
         text, current = asyncio.run(app.database_command(args))
     except Exception as error:
-        print(f"ingot: {error}", file=sys.stderr)
+        said = getattr(error, "sentence", None)
+        print(f"ingot: {said() if said else error}", file=sys.stderr)
         return 1
     print(text)
     return 0 if current else 1

@@ -266,7 +266,8 @@ class Images:
                 if row is None:
                     raise _deleted(image_id)
                 raise Conflict(
-                    f"Image status transition from {row['status']} to {after} is not allowed"
+                    f"Image status transition from {row['status']} to {after} is not allowed",
+                    next_action="Content comes once, into a queued image: create another image.",
                 )
 
         await self.db.write(move)

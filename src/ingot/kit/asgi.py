@@ -163,7 +163,9 @@ class _Endpoint:
             if caller.anonymous:
                 raise Unauthenticated(
                     "The request you have made requires authentication.",
-                    next_action="Log in and send the token in the header X-Auth-Token.",
+                    next_action="The token is unknown, was revoked or has expired: log in again."
+                    if req.get_header("X-Auth-Token")
+                    else "Log in and send the token in the header X-Auth-Token.",
                 )
             if not operation.late:
                 service.policy.require(

@@ -272,6 +272,7 @@ def _subnet_of(network_id: str, subnets: Sequence[Subnet], wish: Wish) -> Subnet
     raise invalid(
         "InvalidIpForNetwork",
         f"IP address {wanted} is not a valid IP for any of the subnets on network {network_id}.",
+        f"Choose an address in {', '.join(s.cidr for s in subnets) or 'a subnet, once it has one'}.",
     )
 
 

@@ -151,7 +151,8 @@ class Ports(Handlers):
 
         def change(conn: sa.Connection) -> Reply:
             node = store.find_node(conn, ident or values["node_uuid"])
-            owner, lessee = (node.owner, node.lessee) if node else (None, None)
+            # A node that is not there is told as such to all who may add ports to nodes of their own.
+            owner, lessee = (node.owner, node.lessee) if node else (call.caller.project_id, None)
             place = self.target(owner, lessee)
             if node and not call.allows("baremetal:node:get", place):
                 raise Invalid(f"Node {ident or values['node_uuid']} could not be found.")

@@ -269,6 +269,8 @@ def _unreachable(agent: AgentAddress, method: str, path: str, error: BaseExcepti
     elif isinstance(error, TimeoutError):
         words = f"{where}: no answer in time"
     else:
+        if isinstance(error, aiohttp.ClientConnectorError):
+            error = error.os_error  # its own words hold our TLS settings
         words = f"{where}: {error or type(error).__name__}"
     return Unreachable(words, next_action=next_action, secrets=(agent.token,))
 

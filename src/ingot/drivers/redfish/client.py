@@ -344,6 +344,8 @@ def _unreachable(service: Service, method: str, path: str, error: BaseException)
         )
     if isinstance(error, TimeoutError):
         return Unreachable(f"{where}: no answer in time", secrets=secrets)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error  # its own words hold our TLS settings
     return Unreachable(f"{where}: {error or type(error).__name__}", secrets=secrets)
 
 
