@@ -254,7 +254,7 @@ class Places:
     variables: dict[Keys, str]
 
     def fault(self, keys: Keys, wrong: str) -> Invalid:
-        """"FILE, line N: section.key: what is wrong"."""
+        """ "FILE, line N: section.key: what is wrong"."""
         key = ".".join(keys)
         for count in range(len(keys), 0, -1):
             if keys[:count] in self.variables:

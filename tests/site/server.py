@@ -141,8 +141,9 @@ class Site:
             },
             "baremetal": {"power_sync_seconds": 3600},
             "deadlines": {
-                "agent": 3,
-                "inspection": 3,
+                "agent": 4,
+                "inspection": 4,
+                "boots": 1,
                 "write": 20,
                 "power": 3,
                 "agent_silence": 3,

@@ -117,7 +117,10 @@ async def test_without_a_good_token(here: Site, service: str) -> None:
 @EACH
 async def test_without_rights(here: Site, service: str) -> None:
     path = ROWS[service][0]
-    if service in ("image", "network"):  # tenants may make these; what is not theirs they may not change
+    if service in (
+        "image",
+        "network",
+    ):  # tenants may make these; what is not theirs they may not change
         own = {"image": f"/v2/images/{here.image}", "network": f"/v2.0/networks/{here.network}"}
         answer = await here.ask(service, "DELETE", own[service], who="demo")
     else:
@@ -207,7 +210,9 @@ async def test_nodes_and_ports_that_clash(here: Site) -> None:
         return await here.ask("baremetal", "POST", "/v1/ports", {"node_uuid": uuid, **body})
 
     for text in (mac, mac.upper()):
-        refused("baremetal", await port(address=text), 409, mac, "already exists", "delete the port")
+        refused(
+            "baremetal", await port(address=text), 409, mac, "already exists", "delete the port"
+        )
     refused("baremetal", await port(address="52:54:zz"), 400, "Expected a MAC address")
     lost = await port(address="52:54:00:00:00:01", node_uuid=NOBODY)
     refused("baremetal", lost, 400, f"Node {NOBODY} could not be found")

@@ -136,7 +136,7 @@ def _time(name: str, text: str) -> tuple[str, str]:
 def _limit(text: str | None) -> int:
     if text is None:
         return _DEFAULT
-    if not text.isascii() or not text.isdecimal():
+    if not text.isascii() or not text.isdecimal() or len(text) > 18:
         raise Invalid(f"limit param must be an integer that is not negative, not {text!r}.")
     return min(int(text), MOST) if len(text) < 10 else MOST
 

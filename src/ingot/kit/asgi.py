@@ -7,6 +7,7 @@ any number of services under their prefixes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
@@ -45,7 +46,9 @@ class _Framework(falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]):
                 scope[_GONE] = True
             return happened
 
-        await super().__call__(scope, noting if scope["type"] == "http" else receive, send)
+        # Only a server that ends cancels its requests: that is no error to be told of.
+        with contextlib.suppress(asyncio.CancelledError):
+            await super().__call__(scope, noting if scope["type"] == "http" else receive, send)
 
 
 class WebApp:
@@ -109,6 +112,8 @@ class _Endpoint:
             self._tell(req, resp, fault)
             if req.method in ("PUT", "POST", "PATCH"):
                 await _drain(req)
+        except asyncio.CancelledError:
+            self._tell(req, resp, _stopping())
         except Exception as error:
             _log.error(
                 "request failed",
@@ -263,6 +268,15 @@ async def _drain(req: Any) -> None:
             await req.stream.exhaust()
     except TimeoutError:
         pass
+
+
+def _stopping() -> Fault:
+    return Fault(
+        "The server was stopped before the request was done.",
+        kind=Kind.UNAVAILABLE,
+        next_action="Send it again in a moment.",
+        retry_after=5,
+    )
 
 
 def plain_envelope(fault: Fault, status: int) -> tuple[bytes, str]:

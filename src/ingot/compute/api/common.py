@@ -134,8 +134,8 @@ def number(call: Call, name: str) -> int | None:
     text = dict(call.args).get(name)
     if text is None:
         return None
-    if not text.isdecimal():
-        raise Invalid(f"Invalid input for query parameters {name}. Value: {text}.")
+    if not text.isdecimal() or len(text) > 18:
+        raise Invalid(f"Invalid input for query parameters {name}. Value: {text[:40]}.")
     return int(text)
 
 

@@ -79,7 +79,7 @@ class Flavors(Handlers):
         where = [self._filter(call, args)]
         for name in ("minRam", "minDisk"):
             if name in args:
-                if not args[name].isdecimal():
+                if not args[name].isdecimal() or len(args[name]) > 18:
                     raise Invalid(f"Invalid {name} filter [{args[name]}]")
                 where.append(store.flavor_where(name, int(args[name])))
         key, way = args.get("sort_key", "flavorid"), args.get("sort_dir", "asc")

@@ -260,7 +260,7 @@ class Story(Handlers):
                 if args["marker"] not in known:
                     raise Invalid(f"marker [{args['marker']}] not found")
                 shown = shown[known.index(args["marker"]) + 1 :]
-            if args.get("limit", "").isdecimal():
+            if args.get("limit", "").isdecimal() and len(args["limit"]) <= 18:
                 shown = shown[: int(args["limit"])]
         return Reply({"instanceActions": shown})
 
