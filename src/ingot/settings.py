@@ -16,7 +16,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -223,10 +223,12 @@ def _apply_environment(
         keys = tuple(name.removeprefix("INGOT_").lower().split("__"))
         if len(keys) == 1 and keys[0] not in {f.name for f in msgspec.structs.fields(Settings)}:
             continue  # other programs' variables may begin like ours
-        here: Any = tree
+        here = tree
         for section in keys[:-1]:
-            here = here.setdefault(section, {})
-            if not isinstance(here, dict):
+            inner: Any = here.setdefault(section, {})
+            if isinstance(inner, dict):
+                here = cast("dict[str, Any]", inner)
+            else:
                 raise Invalid(f"{name}: {section} is a value in the settings file, not a section.")
         try:
             is_list = value.startswith(("[", "{"))

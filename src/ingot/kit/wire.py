@@ -12,7 +12,6 @@ import msgspec
 
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
 
-
 #: A NUL in a JSON text: no database keeps it in a text, and no name or value needs it.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 #: Perhaps a number that no column holds; digits in texts are sorted out afterwards.
