@@ -52,8 +52,8 @@ lint-types:
 	$(PY) -m pyright
 
 pytest: ## all tests (no set-up); PYTEST_ARGS="-k word" for some
-	@# Most tests wait for the world; four at a time, a file to a worker. Real machines come alone.
-	$(ROOT) $(PY) -m pytest -n 4 --dist loadfile -m "not qemu" --durations=15 -ra $(PYTEST_ARGS) </dev/null
+	@# Most tests wait for the world; three at a time, a file to a worker. Real machines come alone.
+	$(ROOT) $(PY) -m pytest -n 3 --dist loadfile -m "not qemu" --durations=15 -ra $(PYTEST_ARGS) </dev/null
 	$(ROOT) $(PY) -m pytest -m qemu --durations=15 -ra $(PYTEST_ARGS) </dev/null
 
 bench: ## figures side by side, no pass or fail

@@ -51,7 +51,7 @@ class Suicide:
 
 
 async def main(plan: dict[str, Any]) -> None:
-    timing = Timing(agent=60, inspection=60, write=120, power=60, agent_silence=10, poll=0.1)
+    timing = Timing(agent=120, inspection=120, write=240, power=60, agent_silence=60, poll=0.1)
     async with cloud(
         Path(plan["base"]),
         database=plan.get("database", ""),

@@ -134,7 +134,7 @@ class Site:
     async def node(self, uuid: str) -> Node:
         return await self.db.read(lambda conn: self.baremetal.get_node(conn, uuid))
 
-    async def rest(self, uuid: str, deadline: float = 60) -> str:
+    async def rest(self, uuid: str, deadline: float = 150) -> str:
         """Wait until no operation works on the node, nor a verb waits for its end; its state then."""
         ends = asyncio.get_running_loop().time() + deadline
         while True:
@@ -156,7 +156,7 @@ class Site:
             )
         )
 
-    async def until(self, uuid: str, *states: str, deadline: float = 30) -> str:
+    async def until(self, uuid: str, *states: str, deadline: float = 120) -> str:
         """Wait for the node to rest in one of the states; says why when it does not."""
         ends = asyncio.get_running_loop().time() + deadline
         while True:
@@ -262,7 +262,7 @@ async def cloud(
         urls=BootUrls(boots, f"{boots}/files/kernel", f"{boots}/files/ramdisk"),
         host=host,
         timing=timing
-        or Timing(agent=20, inspection=20, write=30, power=20, agent_silence=5, poll=0.05),
+        or Timing(agent=60, inspection=60, write=90, power=40, agent_silence=15, poll=0.05),
     )
     files = RamdiskFiles(
         {"kernel": base / "kernel", "ramdisk": base / "ramdisk", "image.raw": image}
