@@ -82,7 +82,9 @@ def render_agent(
     intent is obeyed. Without it the download is retried for ever.
     """
     words = kernel_words(params, extra)
-    return _kernel_script("agent", kernel_url, initrd_url, (*words, "BOOTIF=01-${mac:hexhyp}"), retry_url)
+    return _kernel_script(
+        "agent", kernel_url, initrd_url, (*words, "BOOTIF=01-${mac:hexhyp}"), retry_url
+    )
 
 
 def render_instance_kernel(
