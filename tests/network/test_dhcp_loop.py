@@ -25,8 +25,9 @@ __all__ = ["machine", "wire"]
 pytestmark = pytest.mark.anyio
 
 
+# The wire comes first: threads that are started before it live outside of its namespace.
 @pytest.fixture
-async def served(nets: Networks, wire: Wire, tmp_path: Path) -> AsyncIterator[DhcpLoop]:
+async def served(wire: Wire, nets: Networks, tmp_path: Path) -> AsyncIterator[DhcpLoop]:
     here = ProvisioningWire("srv0", SERVER_IP, f"http://{SERVER_IP}:8088")
     nets.settings = Settings(wires={"wire1": here})
     dnsmasq = Dnsmasq(tmp_path / "dhcp", SystemClock(), lambda *_: None)
@@ -37,7 +38,7 @@ async def served(nets: Networks, wire: Wire, tmp_path: Path) -> AsyncIterator[Dh
     await dnsmasq.close()
 
 
-async def test_from_row_to_address(nets: Networks, served: DhcpLoop, machine: Machine) -> None:
+async def test_from_row_to_address(served: DhcpLoop, nets: Networks, machine: Machine) -> None:
     network = await provider(nets)
     await served.reached(await nets.db.read(nets.generation))
     assert await machine.ask(1, NIC) is None
