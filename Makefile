@@ -51,10 +51,16 @@ lint-shell:
 lint-types:
 	$(PY) -m pyright
 
+PYTEST = $(ROOT) $(PY) -m pytest --durations=15 -ra
+# What failed beside other tests is run once more alone, and named: a test that needs the whole machine
+# shows in the log, a broken one still fails.
+AGAIN = { code=$$?; [ $$code = 1 ] || exit $$code; echo "== failed in company; once more, alone:"; \
+	$(PYTEST) --last-failed --last-failed-no-failures none $(PYTEST_ARGS) -m "$(1)" </dev/null; }
+
 pytest: ## all tests (no set-up); PYTEST_ARGS="-k word" for some
 	@# Most tests wait for the world; three at a time, a file to a worker. Real machines come alone.
-	$(ROOT) $(PY) -m pytest -n 3 --dist loadfile -m "not qemu" --durations=15 -ra $(PYTEST_ARGS) </dev/null
-	$(ROOT) $(PY) -m pytest -m qemu --durations=15 -ra $(PYTEST_ARGS) </dev/null
+	$(PYTEST) -n 3 --dist loadfile -m "not qemu" $(PYTEST_ARGS) </dev/null || $(call AGAIN,not qemu)
+	$(PYTEST) -m qemu $(PYTEST_ARGS) </dev/null || $(call AGAIN,qemu)
 
 bench: ## figures side by side, no pass or fail
 	@tools/setup.sh test
