@@ -1,6 +1,6 @@
 """The table: hardware type -> capability -> named interfaces, the first being the default.
 
-Names and orders follow the Bare Metal API's usual ones (reference/ironic.md 3.1), so that an
+Names and orders follow the Bare Metal API's usual ones (upstream's documentation of hardware types), so that an
 operator's node definitions work unchanged. Factories import their family when first used: a
 process that only serves the API loads no driver.
 """
