@@ -1,12 +1,45 @@
-"""Shared by all tests: asyncio is the one event loop that Ingot runs on."""
+"""Shared by all tests: asyncio is the one event loop that Ingot runs on, and no test waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+#: Of a test's time-out: the test itself fails first, with its own stack.
+SHARE = 0.9
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+def _within(test: Callable[..., Awaitable[None]], seconds: float) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def limited(*args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(seconds):
+            await test(*args, **kwargs)
+
+    return limited
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """A coroutine that hangs is cancelled inside its loop.
+
+    pytest-timeout, the last resort, raises in the middle of the loop and so breaks every later test of the
+    same process.
+    """
+    if inspect.iscoroutinefunction(pyfuncitem.obj):
+        marker = pyfuncitem.get_closest_marker("timeout")
+        limit = float(marker.args[0] if marker else pyfuncitem.config.getini("timeout"))
+        pyfuncitem.obj = _within(pyfuncitem.obj, limit * SHARE)
 
 
 # A busy machine may take long over an example; what counts is whether it holds.

@@ -1,4 +1,8 @@
-"""One cloud for all tests of this folder: one process, one fleet, started once."""
+"""One cloud for all tests of a file: one process, one fleet, started once.
+
+Not for the session: its event loop and the threads of that loop would stay for the files that the same
+worker runs after it, and those of the wire enter a namespace before any thread is started.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,12 @@ import pytest
 from tests.site.server import IMAGE, Site, site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def here(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """A cloud with eight machines, a network, an image and two flavors."""
     async with site(tmp_path_factory.mktemp("site"), 8, small_store=True) as made:
