@@ -196,6 +196,89 @@ ports = sa.Table(
     sa.Column("vendor", sa.String(32)),
     sa.Column("category", sa.String(80)),
     sa.Column("available_for_dynamic_portgroup", sa.Boolean, server_default=sa.false()),
+    sa.Index("ix_baremetal_ports_portgroup_uuid", "portgroup_uuid"),
+)
+
+portgroups = sa.Table(
+    "portgroups",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("name", sa.String(255), unique=True),
+    sa.Column("address", sa.String(17), unique=True),
+    sa.Column("mode", sa.String(255)),
+    json_column("properties", nullable=False, server_default="{}"),
+    json_column("extra", nullable=False, server_default="{}"),
+    #: tenant_vif_port_id … as of ports.
+    json_column("internal_info", nullable=False, server_default="{}"),
+    sa.Column("standalone_ports_supported", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("physical_network", sa.String(64)),
+    sa.Column("category", sa.String(80)),
+    sa.Column("dynamic_portgroup", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+chassis = sa.Table(
+    "chassis",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column("description", sa.String(255)),
+    json_column("extra", nullable=False, server_default="{}"),
+)
+
+volume_connectors = sa.Table(
+    "volume_connectors",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("type", sa.String(32), nullable=False),
+    sa.Column("connector_id", sa.String(255), nullable=False),
+    json_column("extra", nullable=False, server_default="{}"),
+    sa.UniqueConstraint("type", "connector_id"),
+)
+
+volume_targets = sa.Table(
+    "volume_targets",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("volume_type", sa.String(64), nullable=False),
+    sa.Column("boot_index", sa.BigInteger, nullable=False),
+    sa.Column("volume_id", sa.String(255), nullable=False),
+    #: How the machine reaches the volume, with `******` for secrets.
+    json_column("properties", nullable=False, server_default="{}"),
+    #: The secrets of `properties`, encrypted.
+    sa.Column("sealed", sa.Text),
+    json_column("extra", nullable=False, server_default="{}"),
+    sa.UniqueConstraint("node_uuid", "boot_index"),
 )
 
 #: A verb that waits for the present operation of a node to end (deletion during a wait).
