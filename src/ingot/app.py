@@ -37,7 +37,6 @@ from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.context import DriverContext
 from ingot.drivers.hardware import build_registry
 from ingot.hostd.dnsmasq import Dnsmasq, find_loader
-from ingot.hostd.namespace import enter_namespace
 from ingot.identity import CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
 from ingot.image import Images, ImageSettings
 from ingot.kit import events, log
@@ -46,6 +45,7 @@ from ingot.kit.clock import SystemClock
 from ingot.kit.db import Database
 from ingot.kit.events import EventHub
 from ingot.kit.faults import Fault
+from ingot.kit.namespace import enter_namespace
 from ingot.kit.policy import Policy
 from ingot.kit.vault import Vault
 from ingot.kit.web import Call, Operation, Reply, Service

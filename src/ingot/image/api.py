@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC
 from http import HTTPStatus
@@ -17,6 +16,7 @@ from ingot.image.service import Download, Images, new_row, target
 from ingot.image.store import Row
 from ingot.kit.db import timestamp, when
 from ingot.kit.faults import Conflict, Fault, Forbidden, Invalid, Kind, Missing
+from ingot.kit.files import byte_range, range_headers
 from ingot.kit.paging import next_link
 from ingot.kit.web import Call, Operation, Reply, Service
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _NEWEST = 17
 _IMPORT_METHODS = ["glance-direct"]
-_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
 
 
 def envelope(fault: Fault, status: int) -> tuple[bytes, str]:
@@ -369,35 +368,16 @@ def _relative(call: Call, url: str) -> str:
 
 async def _send(call: Call, images: Images, found: Download) -> Reply:
     """Content, whole or a range of it."""
-    first, count, status = 0, found.size, 200
-    headers = {"Accept-Ranges": "bytes", "ETag": f'"{found.digest[:64]}"'}
-    wanted = _range(call.header("Range"), found.size)
-    if wanted is not None:
-        first, count = wanted
-        status = 206
-        headers["Content-Range"] = f"bytes {first}-{first + count - 1}/{found.size}"
-    headers["Content-Length"] = str(count)
+    first, last, partial = byte_range(call.header("Range"), found.size)
+    headers = range_headers(first, last, found.size, partial)
+    headers["ETag"] = f'"{found.digest[:64]}"'
     try:
-        stream = await images.blobs.read(found.path, first, count)
+        stream = await images.blobs.read(found.path, first, last - first + 1)
     except FileNotFoundError:
         raise Conflict("The image's content is not on this host.") from None
     return Reply(
-        status=status, headers=headers, stream=stream, content_type="application/octet-stream"
+        status=206 if partial else 200,
+        headers=headers,
+        stream=stream,
+        content_type="application/octet-stream",
     )
-
-
-def _range(header: str | None, size: int) -> tuple[int, int] | None:
-    """First octet and count of a Range header; None for the whole. Several ranges get the whole."""
-    if header is None or "," in header:
-        return None
-    found = _RANGE.match(header.strip())
-    if found is None or found.groups() == ("", ""):
-        raise Fault(f"Invalid Range: {header[:80]!r}.", kind=Kind.RANGE)
-    begin, end = found.groups()
-    if not begin:
-        first, last = max(0, size - int(end)), size - 1
-    else:
-        first, last = int(begin), min(int(end), size - 1) if end else size - 1
-    if first > last or first >= size:
-        raise Fault(f"Range {header[:80]!r} is outside of the {size} bytes.", kind=Kind.RANGE)
-    return first, last - first + 1

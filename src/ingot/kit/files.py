@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from ingot.kit.faults import Fault, Kind, Missing
 from ingot.kit.web import Call, Reply
 
 CHUNK = 1 << 20
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 
 
 async def send_file(
-    call: Call,
-    path: Path,
-    *,
-    content_type: str = "application/octet-stream",
-    sent: Callable[[int], None] | None = None,
+    call: Call, path: Path, *, content_type: str = "application/octet-stream"
 ) -> Reply:
-    """The file, or the one range that the client asked for (RFC 9110, section 14).
-
-    sent: told how many bytes went out, chunk by chunk.
-    """
+    """The file, or the one range that the client asked for (RFC 9110, section 14)."""
     try:
         size = (await asyncio.to_thread(path.stat)).st_size
     except OSError:
         raise Missing("The file is not there.") from None
-    first, last, partial = _range(call.header("Range"), size)
-    headers = {"Accept-Ranges": "bytes", "Content-Length": str(last - first + 1)}
-    if partial:
-        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+    first, last, partial = byte_range(call.header("Range"), size)
     return Reply(
         status=206 if partial else 200,
-        headers=headers,
-        stream=chunks(path, first, last, sent),
+        headers=range_headers(first, last, size, partial),
+        stream=_chunks(path, first, last),
         content_type=content_type,
     )
 
 
-async def chunks(
-    path: Path, first: int, last: int, sent: Callable[[int], None] | None = None
-) -> AsyncIterator[bytes]:
+async def _chunks(path: Path, first: int, last: int) -> AsyncIterator[bytes]:
     """The bytes from `first` to `last` inclusive."""
     file = await asyncio.to_thread(path.open, "rb")
     try:
@@ -53,24 +43,34 @@ async def chunks(
                 return
             left -= len(block)
             yield block
-            if sent is not None:
-                sent(len(block))
     finally:
         file.close()
 
 
-def _range(header: str | None, size: int) -> tuple[int, int, bool]:
-    """First and last byte, and whether that is only a part. Several ranges are answered as a whole."""
-    whole = (0, size - 1, False)
-    if not header or not header.startswith("bytes=") or "," in header:
-        return whole
-    start, dash, end = header.removeprefix("bytes=").strip().partition("-")
-    if not dash or not (start or end) or not (start + end).isdecimal():
-        return whole
-    if not start:
+def byte_range(header: str | None, size: int) -> tuple[int, int, bool]:
+    """First and last octet that a Range header asks for, and whether that is only a part.
+
+    None and several ranges get the whole; one that is malformed or outside of the content is 416, as Glance
+    answers it (RFC 9110, section 14.2 allows both).
+    """
+    if header is None or "," in header:
+        return 0, size - 1, False
+    found = _RANGE.match(header.strip())
+    if found is None or found.groups() == ("", ""):
+        raise Fault(f"Invalid Range: {header[:80]!r}.", kind=Kind.RANGE)
+    begin, end = found.groups()
+    if not begin:
         first, last = max(0, size - int(end)), size - 1
     else:
-        first, last = int(start), min(int(end), size - 1) if end else size - 1
-    if first >= size or first > last:
-        raise Fault(f"The range lies outside of the {size} bytes.", kind=Kind.RANGE)
+        first, last = int(begin), min(int(end), size - 1) if end else size - 1
+    if first > last or first >= size:
+        raise Fault(f"Range {header[:80]!r} is outside of the {size} bytes.", kind=Kind.RANGE)
     return first, last, True
+
+
+def range_headers(first: int, last: int, size: int, partial: bool) -> dict[str, str]:
+    """What a reply with these octets says of itself."""
+    headers = {"Accept-Ranges": "bytes", "Content-Length": str(last - first + 1)}
+    if partial:
+        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+    return headers

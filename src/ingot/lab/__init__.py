@@ -6,7 +6,6 @@ namespace (`Rack`). Simulated ones are in `ingot.lab.sim`.
 
 from ingot.lab.rack.client import MachineStatus, Rack, RackStatus
 from ingot.lab.rack.enrol import enrol_file
-from ingot.lab.rack.namespace import enter_namespace
 from ingot.lab.rack.packages import Package, missing_packages, required_packages
 from ingot.lab.rack.types import BmcSpec, MachineSpec, RackError, RackSpec
 
@@ -20,7 +19,6 @@ __all__ = [
     "RackSpec",
     "RackStatus",
     "enrol_file",
-    "enter_namespace",
     "missing_packages",
     "required_packages",
 ]

@@ -311,7 +311,7 @@ async def test_a_process_in_the_rack_keeps_its_outside_listener(rack: Rack) -> N
     bmc = rack.machine("uefi-1").bmc
     program = f"""
 import socket, sys, urllib.request
-from ingot.lab import enter_namespace
+from ingot.kit.namespace import enter_namespace
 with socket.create_server(("127.0.0.1", 0)) as listener:
     enter_namespace({rack.spec.name!r})
     seen = urllib.request.urlopen("http://{bmc.address}:{bmc.port}/redfish/v1/", timeout=10).status

@@ -4,35 +4,12 @@ Everything lives inside the namespace, so that nothing of the rack can reach, or
 the host's networks. There is no route out of it on purpose.
 """
 
-import ctypes
-import os
 import subprocess
 from pathlib import Path
 
 from ingot.lab.rack.types import RackError, RackSpec
 
-_CLONE_NEWNET = 0x40000000
 _NAMESPACES = Path("/run/netns")
-
-
-def enter_namespace(name: str) -> None:
-    """Move the calling thread, and the threads and children it starts later, into the namespace.
-
-    Call it on the main thread before any other thread exists. Sockets that are open already stay
-    in the namespace in which they were made: open the API's listener first, enter afterwards.
-    """
-    path = _NAMESPACES / name
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise RackError(f"network namespace {name!r}: {error.strerror}; is the rack up?") from error
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.setns(fd, _CLONE_NEWNET) != 0:
-            code = ctypes.get_errno()
-            raise RackError(f"cannot enter network namespace {name!r}: {os.strerror(code)}")
-    finally:
-        os.close(fd)
 
 
 def exists(name: str) -> bool:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ingot.kit.namespace import enter_namespace
 from ingot.lab.rack import accel, ipmi, namespace, packages, process, redfish
 from ingot.lab.rack.console import Console
 from ingot.lab.rack.libvirt import Cell, LibvirtMachine, domain
@@ -69,7 +70,7 @@ class Supervisor:
         shutil.rmtree(self._runtime, ignore_errors=True)
         self._runtime.mkdir(parents=True, mode=0o700)
         await asyncio.to_thread(namespace.create, self.spec)
-        namespace.enter_namespace(self.spec.name)
+        enter_namespace(self.spec.name)
         self._server = await asyncio.start_unix_server(self._serve, self._control)
         with contextlib.suppress(OSError):  # a host without IPv6: machines boot 13 s slower
             self._router = NoRouter(self.spec.bridge)

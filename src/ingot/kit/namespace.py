@@ -1,4 +1,4 @@
-"""Living in a network namespace, as the cloud of a virtual rack does."""
+"""Living in a network namespace, as a virtual rack and its cloud do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def enter_namespace(name: str) -> None:
     except OSError as error:
         raise Fault(
             f"The network namespace {name} cannot be entered: {error.strerror}.",
-            next_action="Bring the rack up first (ingot lab up), as root.",
+            next_action="Bring up what makes it first (a virtual rack: ingot lab up), as root.",
         ) from None
     try:
         libc = ctypes.CDLL(None, use_errno=True)
