@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from ingot.kit.db import Database, timestamp, when
 
 from . import store
 from .engine import Engine
+from .tasks import Tasks, cancelled
 
 if TYPE_CHECKING:
     import procrastinate
@@ -79,8 +79,7 @@ class ClusterDispatcher:
         self._work = work
         self._app: procrastinate.App | None = None
         self._worker: asyncio.Task[None] | None = None
-        self._tasks: list[asyncio.Task[Any]] = []
-        self._small: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
         self._kicked: set[str] = set()
         self._deferring = False
         self._scan = asyncio.Event()
@@ -111,25 +110,25 @@ class ClusterDispatcher:
             return
         self._worker = asyncio.create_task(self._work_jobs(self._app))
         loops = (self.engine.keep(self._scan.set), self._reconcile(), self._sweep())
-        self._tasks = [asyncio.create_task(self._guard(loop)) for loop in loops]
+        self._tasks.loops(loops)
 
     async def stop(self, grace: float = 0) -> None:
         """Stop; steps under way get `grace` seconds, then their operations are given back."""
         with contextlib.suppress(Exception):
             await self.engine.db.read(lambda conn: store.remove_kick(conn, self.kick))
         self.engine.stopping = True
-        await _cancelled([*self._tasks, *self._small])
+        await self._tasks.cancel()
         if self._work:
             await self.engine.close(grace)
         if self._worker is not None:
-            await _cancelled([self._worker])
+            await cancelled([self._worker])
         if self._app is not None:
             await self._app.close_async()
 
     async def run(self) -> None:
         await self.start()
         try:
-            await asyncio.gather(*self._tasks, *([self._worker] if self._worker else []))
+            await self._tasks.join(*([self._worker] if self._worker else []))
         finally:
             await self.stop()
 
@@ -145,22 +144,11 @@ class ClusterDispatcher:
     def kick(self, op_id: str) -> None:
         """Something was committed for this operation; hints of one moment go out together."""
         if op_id in self.engine.running:
-            self._spawn(self.engine.check_aborts())
+            self._tasks.spawn(self.engine.check_aborts())
         self._kicked.add(op_id)
         if not self._deferring:
             self._deferring = True
-            self._spawn(self._defer_kicked())
-
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.create_task(self._guard(work))
-        self._small.add(task)
-        task.add_done_callback(self._small.discard)
-
-    async def _guard(self, work: Coroutine[Any, Any, Any]) -> None:
-        try:
-            await work
-        except Exception:
-            log.exception("dispatcher: a loop broke")
+            self._tasks.spawn(self._defer_kicked())
 
     async def _defer_kicked(self) -> None:
         try:
@@ -284,11 +272,3 @@ class ClusterDispatcher:
 def queue(group: str) -> str:
     """The name of a conductor group's queue."""
     return f"group {group}" if group else "default"
-
-
-async def _cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    wanted = list(tasks)
-    for task in wanted:
-        task.cancel()
-    if wanted:
-        await asyncio.wait(wanted, timeout=15)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any
 
 from ingot.kit.db import timestamp, when
 
 from . import store
 from .engine import Engine
+from .tasks import Tasks
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +33,7 @@ class LocalDispatcher:
         self._scan = scan
         self._kicked = asyncio.Event()
         self._scan_now = True
-        self._tasks: list[asyncio.Task[Any]] = []
-        self._small: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
         self._active = 0
 
     # -- life ------------------------------------------------------------------------------------
@@ -45,21 +43,20 @@ class LocalDispatcher:
         await self.engine.db.read(lambda conn: store.add_kick(conn, self.kick))
         self._scan_now = True
         loops = (self._dispatch(), self.engine.keep(self.free), self._scans())
-        self._tasks = [asyncio.create_task(self._guard(loop)) for loop in loops]
+        self._tasks.loops(loops)
 
     async def stop(self, grace: float = 0) -> None:
         """Stop; steps under way get `grace` seconds, then their operations are given back."""
         with contextlib.suppress(Exception):
             await self.engine.db.read(lambda conn: store.remove_kick(conn, self.kick))
         self.engine.stopping = True
-        await _cancelled([*self._tasks, *self._small])
-        self._tasks = []
+        await self._tasks.cancel()
         await self.engine.close(grace)
 
     async def run(self) -> None:
         await self.start()
         try:
-            await asyncio.gather(*self._tasks)
+            await self._tasks.join()
         finally:
             await self.stop()
 
@@ -74,32 +71,20 @@ class LocalDispatcher:
         """As kill -9 would (tests): nothing is saved, nothing is given back, the lease stays."""
         await self.engine.db.read(lambda conn: store.remove_kick(conn, self.kick))
         self.engine.stopping = True
-        await _cancelled([*self._tasks, *self._small, *self.engine.tasks()])
-        self._tasks = []
+        await self._tasks.cancel(*self.engine.tasks())
 
     # -- waking ------------------------------------------------------------------------------------
 
     def kick(self, op_id: str) -> None:
         """Something was committed for this operation."""
         if op_id in self.engine.running:
-            self._spawn(self.engine.check_aborts())
+            self._tasks.spawn(self.engine.check_aborts())
         self._kicked.set()
 
     def free(self) -> None:
         """Operations of a dead worker may have become free."""
         self._scan_now = True
         self._kicked.set()
-
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.create_task(self._guard(work))
-        self._small.add(task)
-        task.add_done_callback(self._small.discard)
-
-    async def _guard(self, work: Coroutine[Any, Any, Any]) -> None:
-        try:
-            await work
-        except Exception:
-            log.exception("dispatcher: a loop broke")
 
     # -- loops -------------------------------------------------------------------------------------
 
@@ -166,10 +151,3 @@ class LocalDispatcher:
                     self.free()
             except Exception:
                 log.exception("dispatcher: the safety scan failed; trying again")
-
-
-async def _cancelled(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=10)
