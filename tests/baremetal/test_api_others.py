@@ -33,8 +33,8 @@ async def test_discovery_is_open(api: World) -> None:
     for path in ("/v1", "/v1/"):
         document = (await api.ask("GET", path)).json
         assert document["id"] == "v1" and document["version"]["version"] == "1.115"
-        assert {"nodes", "ports", "drivers", "conductors"} <= set(document)
-        assert "chassis" not in document and "allocations" not in document
+        assert {"nodes", "ports", "drivers", "conductors", "allocations"} <= set(document)
+        assert "chassis" not in document
     assert "conductors" not in (await api.ask("GET", "/v1", version="1.48")).json
 
 
@@ -76,7 +76,7 @@ async def test_the_common_header_counts_too(api: World) -> None:
         ("GET", "/v1/nothing", 404),
         ("GET", "/v2", 404),
         ("GET", "/v1/chassis", 404),
-        ("GET", "/v1/allocations", 404),
+        ("GET", "/v1/allocations/nobody", 404),
         ("GET", "/v1/nodes/x/bios", 404),
         ("DELETE", "/v1/nodes", 405),
         ("PUT", "/v1/nodes/x", 405),
@@ -160,8 +160,14 @@ BODIES = {
     "PUT /v1/nodes/n1/states/provision": {"target": "manage"},
     "PUT /v1/nodes/n1/management/boot_device": {"boot_device": "pxe"},
     "POST /v1/nodes/n1/vifs": {"id": "v"},
+    "POST /v1/allocations": {"resource_class": "x"},
+    "PATCH /v1/allocations/n1": [{"op": "add", "path": "/extra/a", "value": 1}],
     "POST /v1/ports": {"address": "52:54:00:00:00:01", "node_ident": "n1"},
 }
+
+
+#: What a role may do in any project, for itself.
+OWN = {"POST /v1/allocations": "member"}
 
 
 @pytest.mark.parametrize(
@@ -179,12 +185,15 @@ BODIES = {
 async def test_every_route_without_rights(api: World, caller: Caller, allowed: set[int]) -> None:
     await api.node(name="n1", owner="p1x")
     api.become(caller)
-    lists = {"/v1/nodes", "/v1/nodes/detail", "/v1/ports", "/v1/ports/detail"}
+    lists = {"/v1/nodes", "/v1/nodes/detail", "/v1/ports", "/v1/ports/detail", "/v1/allocations"}
     for method, path in paths(api):
         reply = await api.ask(method, path, BODIES.get(f"{method} {path}"))
         if path in lists and method == "GET" and "reader" in caller.roles:
             assert reply.status == 200
-            assert reply.json.get("nodes", reply.json.get("ports")) == []
+            assert next(iter(reply.json.values())) == []
+            continue
+        if OWN.get(f"{method} {path}") in caller.roles:
+            assert reply.status == 201
             continue
         assert reply.status in allowed, (method, path, reply.status, reply.json)
         if reply.status == 400:

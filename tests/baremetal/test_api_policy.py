@@ -74,6 +74,10 @@ TARGETS = [
     policies.target(owner, lessee, "service")
     for owner in (None, "p1", "other")
     for lessee in (None, "p1", "other")
+] + [
+    policies.owned(kind, owner, "service")
+    for kind in ("allocation", "runbook")
+    for owner in (None, "p1", "other")
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import guards, machine, masking, patching, schemas, store
+from ingot.baremetal import allocations, guards, machine, masking, patching, schemas, store
 from ingot.baremetal.context import NOBODY, By, Context
 from ingot.baremetal.patching import Change
 from ingot.baremetal.tables import INTERFACES, node_traits, nodes
@@ -100,7 +100,8 @@ def patch_node(
     after.update(schemas.node_values(schemas.NodeEdit, patched))
     touched = {change.root for change in changes}
     _derive(ctx, conn, node, before, after, touched, reset_interfaces)
-    guards.changed_fields(node, {**before, "console_enabled": row["console_enabled"]}, after)
+    unseen = {name: row[name] for name in ("console_enabled", "allocation_uuid")}
+    guards.changed_fields(node, {**before, **unseen}, after)
     _write(ctx, conn, node, before, after)
     return node.uuid
 
@@ -156,7 +157,7 @@ def _write(
     if "maintenance" in delta and not delta["maintenance"]:
         delta.update(maintenance_reason=None, fault=None)
     if "instance_uuid" in delta and not delta["instance_uuid"]:
-        delta["allocation_uuid"] = None
+        allocations.end_with_instance(ctx.now(), conn, node.uuid)
     if not delta:
         return
     try:

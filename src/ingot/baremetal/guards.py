@@ -115,6 +115,8 @@ def changed_fields(node: Node, before: Mapping[str, Any], after: Mapping[str, An
                 raise Conflict(_only_in_states(node, name) + " or in maintenance mode.")
         elif name == "resource_class" and before["resource_class"] and not movable:
             raise Conflict(_only_in_states(node, name) + ".")
+        elif name == "instance_uuid" and before.get("allocation_uuid") and not after[name]:
+            _may_leave(node, movable)
     if "driver" in delta and before.get("console_enabled"):
         raise Conflict(
             f"Node {node.label} can not update the driver while the console is enabled. "
@@ -123,6 +125,12 @@ def changed_fields(node: Node, before: Mapping[str, Any], after: Mapping[str, An
     if "instance_uuid" in delta and after["instance_uuid"] and before["instance_uuid"]:
         raise Conflict(f"Node {node.uuid} is associated with instance {before['instance_uuid']}.")
     _flags(node, delta, after)
+
+
+def _may_leave(node: Node, movable: bool) -> None:
+    """An instance that came with an allocation leaves only a machine that is at rest."""
+    if not (movable or node.maintenance):
+        raise Conflict(_only_in_states(node, "instance_uuid") + " or in maintenance mode.")
 
 
 def _flags(node: Node, delta: Collection[str], after: Mapping[str, Any]) -> None:
@@ -166,6 +174,23 @@ def deletion(node: Node, available_too: bool) -> None:
             f'Can not delete node "{node.uuid}" while it is in provision state '
             f'"{node.provision_state}". Valid provision states to perform deletion are: '
             f'"{", ".join(sorted(deletable))}", or set the node into maintenance mode.'
+        )
+
+
+def deallocation(node: Node, allocation: str) -> None:
+    """Whether an allocation may be taken from its node: not while something runs there."""
+    if node.maintenance:
+        return
+    state = node.provision_state
+    if node.target_provision_state and state not in UPDATE_ALLOWED:
+        raise Conflict(
+            f"Cannot remove allocation {allocation} for node {node.uuid}, because the node is in "
+            f"state {state} where updates are not allowed (and maintenance mode is off)"
+        )
+    if state == machine.ACTIVE:
+        raise Conflict(
+            f"Cannot remove allocation {allocation} for node {node.uuid}, because the node is "
+            "active (and maintenance mode is off)"
         )
 
 

@@ -42,6 +42,12 @@ _OPERATE = _any(
 _OWN_READ = _any(_SYSTEM_READER, _SYSTEM_SERVICE, f"role:reader and {_OWNER}", _OWNER_SERVICE)
 _OWN_USE = _any(_SYSTEM_MEMBER, _SYSTEM_SERVICE, _OWNER_MEMBER, _OWNER_SERVICE)
 _OWN_ADMIN = _any(_SYSTEM_MEMBER, _SYSTEM_SERVICE, _OWNER_ADMIN, _OWNER_MANAGER, _OWNER_SERVICE)
+_ALLOCATION_OWNER = "project_id:%(allocation.owner)s"
+_ALLOCATION_READ = _any(_SYSTEM_READER, f"role:reader and {_ALLOCATION_OWNER}")
+_ALLOCATION_USE = _any(_SYSTEM_MEMBER, f"role:member and {_ALLOCATION_OWNER}")
+_RUNBOOK_OWNER = "project_id:%(runbook.owner)s"
+_RUNBOOK_READ = _any(_SYSTEM_READER, f"role:reader and {_RUNBOOK_OWNER}", "role:service")
+_RUNBOOK_USE = _any(_SYSTEM_MEMBER, f"role:manager and {_RUNBOOK_OWNER}", "role:service")
 _WIRE = _any(_SYSTEM_ADMIN, _SYSTEM_SERVICE, _OWNER_ADMIN, _OWNER_MANAGER, _OWNER_SERVICE)
 
 RULES: dict[str, str] = {
@@ -103,6 +109,26 @@ RULES: dict[str, str] = {
     "baremetal:port:create": _WIRE,
     "baremetal:port:delete": _WIRE,
     "baremetal:port:update": _OWN_ADMIN,
+    "baremetal:allocation:get": _ALLOCATION_READ,
+    "baremetal:allocation:list": _ANY_READER,
+    "baremetal:allocation:list_all": _SYSTEM_READER,
+    "baremetal:allocation:create": _any(_SYSTEM_MEMBER, "role:member"),
+    "baremetal:allocation:create_restricted": _SYSTEM_MEMBER,
+    "baremetal:allocation:delete": _ALLOCATION_USE,
+    "baremetal:allocation:update": _ALLOCATION_USE,
+    "baremetal:deploy_template:get": _SYSTEM_READER,
+    "baremetal:deploy_template:create": _SYSTEM_ADMIN,
+    "baremetal:deploy_template:delete": _SYSTEM_ADMIN,
+    "baremetal:deploy_template:update": _SYSTEM_ADMIN,
+    "baremetal:runbook:get": _RUNBOOK_READ,
+    "baremetal:runbook:list": _ANY_READER,
+    "baremetal:runbook:list_all": _SYSTEM_READER,
+    "baremetal:runbook:create": _any(_SYSTEM_MEMBER, "role:manager", "role:service"),
+    "baremetal:runbook:delete": _RUNBOOK_USE,
+    "baremetal:runbook:update": _RUNBOOK_USE,
+    "baremetal:runbook:update:public": _SYSTEM_MEMBER,
+    "baremetal:runbook:update:owner": _SYSTEM_MEMBER,
+    "baremetal:runbook:use": _RUNBOOK_USE,
     "baremetal:driver:get": _SYSTEM_READER,
     "baremetal:driver:get_properties": _SYSTEM_READER,
     "baremetal:conductor:get": _SYSTEM_READER,
@@ -150,6 +176,11 @@ def target(owner: str | None, lessee: str | None, service_project: str) -> Targe
         "node.lessee": lessee,
         "config.service_project_name": service_project,
     }
+
+
+def owned(kind: str, owner: str | None, service_project: str) -> Target:
+    """What the rules of one allocation or runbook are decided on."""
+    return {f"{kind}.owner": owner, "config.service_project_name": service_project}
 
 
 #: Wire name -> rule and what is shown to those who may not see it.

@@ -133,6 +133,80 @@ node_agents = sa.Table(
     sa.Column("last_heartbeat", sa.String(32)),
 )
 
+#: A claim on one machine: by what it must have, or of a machine in use ("back-fill").
+allocations = sa.Table(
+    "allocations",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("name", sa.String(255), unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column(
+        "node_uuid", sa.String(36), sa.ForeignKey("nodes.uuid", ondelete="CASCADE"), index=True
+    ),
+    #: "active" or "error": decided in the transaction that makes the row.
+    sa.Column("state", sa.String(15), nullable=False),
+    sa.Column("last_error", sa.Text),
+    sa.Column("owner", sa.String(255), index=True),
+    sa.Column("resource_class", sa.String(80)),
+    json_column("traits", nullable=False, server_default="[]"),
+    json_column("candidate_nodes", nullable=False, server_default="[]"),
+    json_column("extra", nullable=False, server_default="{}"),
+)
+
+#: Deploy steps for all instances that ask for the trait of the template's name.
+deploy_templates = sa.Table(
+    "deploy_templates",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("name", sa.String(255), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column("description", sa.String(255)),
+    #: As shown: secrets of the arguments are masked. `sealed` has the steps whole where that differs.
+    json_column("steps", nullable=False),
+    sa.Column("sealed", sa.Text),
+    json_column("extra", nullable=False, server_default="{}"),
+)
+
+#: Clean or service steps in their order, for the machines that share a trait with it.
+runbooks = sa.Table(
+    "runbooks",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("name", sa.String(255), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column("description", sa.String(255)),
+    sa.Column("owner", sa.String(255), index=True),
+    sa.Column("public", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("disable_ramdisk", sa.Boolean, nullable=False, server_default=sa.false()),
+    json_column("traits", nullable=False, server_default="[]"),
+    #: As in deploy_templates.
+    json_column("steps", nullable=False),
+    sa.Column("sealed", sa.Text),
+    json_column("extra", nullable=False, server_default="{}"),
+)
+
+#: What an agent or the drivers said of their steps when they were asked last.
+node_steps = sa.Table(
+    "node_steps",
+    metadata,
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    #: "clean", "deploy" or "service"
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("seen_at", sa.String(32), nullable=False),
+    json_column("steps", nullable=False),
+)
+
 node_inventories = sa.Table(
     "node_inventories",
     metadata,

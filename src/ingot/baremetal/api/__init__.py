@@ -2,7 +2,7 @@
 
 A resource is a class of handlers and its rows here; routing, microversions, policy and checks of bodies
 and queries come from the rows. Resources that are not in the table are not there (404): port groups,
-chassis, volume connectors and targets, allocations, deploy templates, runbooks, inspection rules, shards,
+chassis, volume connectors and targets, deploy templates, runbooks, inspection rules, shards,
 events; of a node bios, firmware, console, raid, boot mode and secure boot changes, vendor passthru,
 indicators, NMI, virtual media.
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ingot.baremetal import schemas
+from ingot.baremetal.api.allocations import AllocationCreate, AllocationQuery, Allocations
 from ingot.baremetal.api.common import Handlers
 from ingot.baremetal.api.nodes import (
     FieldsQuery,
@@ -37,7 +38,7 @@ from ingot.baremetal.api.ports import PortListQuery, PortQuery, Ports
 from ingot.baremetal.api.states import HistoryQuery, States
 from ingot.baremetal.patching import Change
 from ingot.baremetal.policies import RULES
-from ingot.kit.faults import Fault
+from ingot.kit.faults import Fault, Kind
 from ingot.kit.policy import Policy
 from ingot.kit.versions import Microversions
 from ingot.kit.web import Authenticator, Call, Operation, Service
@@ -80,6 +81,7 @@ def operations(baremetal: Baremetal) -> Sequence[Operation]:
         *_nodes(Nodes(baremetal)),
         *_states(States(baremetal)),
         *_ports(Ports(baremetal)),
+        *_allocations(Allocations(baremetal)),
         *_drivers(Drivers(baremetal)),
         *_conductors(Conductors(baremetal)),
     )
@@ -263,6 +265,25 @@ def _ports(ports: Ports) -> tuple[Operation, ...]:
         _late("DELETE", one, ports.delete, "port:delete", status=204),
         _late("GET", below, ports.list, "port:list", query=PortListQuery),
         _late("GET", f"{below}/detail", ports.list_whole, "port:list", query=PortQuery),
+    )
+
+
+def _allocations(all: Allocations) -> tuple[Operation, ...]:
+    path, one, below = "/v1/allocations", "/v1/allocations/{id}", "/v1/nodes/{id}/allocation"
+    known: dict[str, Any] = {"since": 52}
+    written: dict[str, Any] = {"since": 52, "hidden": Kind.METHOD}
+    changed: dict[str, Any] = {"since": 57, "hidden": Kind.METHOD}
+    rule = "allocation"
+    return (
+        _late("GET", path, all.list, f"{rule}:list", query=AllocationQuery, **known),
+        _late(
+            "POST", path, all.create, f"{rule}:create", body=AllocationCreate, status=201, **written
+        ),
+        _late("GET", one, all.show, f"{rule}:get", query=FieldsQuery, **known),
+        _late("PATCH", one, all.patch, f"{rule}:update", body=list[Change], **changed),
+        _late("DELETE", one, all.delete, f"{rule}:delete", status=204, **written),
+        _late("GET", below, all.show_of_node, f"{rule}:get", query=FieldsQuery, **known),
+        _late("DELETE", below, all.delete_of_node, f"{rule}:delete", status=204, **known),
     )
 
 

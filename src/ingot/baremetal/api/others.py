@@ -25,6 +25,16 @@ _DRIVER_INTERFACE_SINCE = {"storage": 33, "rescue": 38, "bios": 40, "firmware": 
 _CONDUCTOR_FIELDS = ("hostname", "conductor_group", "alive", "drivers", "created_at", "updated_at")
 
 
+#: Collections that GET /v1 names, with the first microversion that does.
+_RESOURCES = (
+    ("nodes", 1),
+    ("ports", 1),
+    ("drivers", 1),
+    ("conductors", 49),
+    ("allocations", 52),
+)
+
+
 class DriverQuery(msgspec.Struct, forbid_unknown_fields=True):
     type: str | None = None
     detail: str | None = None
@@ -67,7 +77,7 @@ class Roots(Handlers):
             },
             "version": _version_document(call),
         }
-        for name, since in (("nodes", 1), ("ports", 1), ("drivers", 1), ("conductors", 49)):
+        for name, since in _RESOURCES:
             if call.version.minor >= since:
                 body[name] = listing.links(call.base_url, f"{name}/")
         return Reply(body)

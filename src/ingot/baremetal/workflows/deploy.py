@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from ingot.baremetal import configdrive, store
+from ingot.baremetal import allocations, configdrive, store
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import proofs, steps
 from ingot.baremetal.workflows.agentwork import install_boot_loader, write_image
@@ -168,6 +168,7 @@ def _detach_instance(case: Case, conn: sa.Connection) -> None:
     for name in ("instance_info", "configdrive", "rescue_password"):
         store.write_secret(conn, case.room.vault, case.uuid, name, None)
     store.update_node(conn, case.uuid, instance_info={})
+    allocations.end_with_instance(case.room.now(), conn, case.uuid)
     steps.set_intent(conn, case, None)
     store.forget_agent(conn, case.room.vault, case.uuid)
     case.note(conn, "The instance was taken away.")

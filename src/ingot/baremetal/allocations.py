@@ -1,0 +1,260 @@
+"""Allocations: machines claimed by what they must have.
+
+The claim is decided in the transaction that makes the allocation, so none is ever left half way, and two
+requests never get the same machine: on SQLite there is one writer, on PostgreSQL the chosen node's row is
+locked, and those that others are just choosing are passed over.
+
+Source: the Bare Metal API's allocations (1.52, 1.57 update, 1.58 back-fill, 1.60 owner).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal import guards, machine, store
+from ingot.baremetal.context import NOBODY, By, Context
+from ingot.baremetal.tables import allocations, node_traits, nodes
+from ingot.baremetal.types import Node
+from ingot.kit import events
+from ingot.kit.db import IntegrityError, from_json, to_json
+from ingot.kit.faults import Conflict, Invalid
+
+ALLOCATING, ACTIVE, ERROR = "allocating", "active", "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What an allocation asks for. candidate_nodes: uuids. owner: only machines that it may use."""
+
+    uuid: str
+    name: str | None = None
+    resource_class: str | None = None
+    traits: Sequence[str] = ()
+    candidate_nodes: Sequence[str] = ()
+    owner: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+# -- making --------------------------------------------------------------------------------------
+
+
+def create(ctx: Context, conn: sa.Connection, wish: Wish, by: By = NOBODY) -> None:
+    """A new allocation, decided at once: active with its node, or in error with the reason."""
+    _unique(conn, uuid=wish.uuid, name=wish.name)
+    node_uuid, reason = _choose(conn, wish)
+    if reason:
+        reason = f"Failed to process allocation {wish.uuid}: {reason}."
+    _insert(ctx, conn, wish, node_uuid, reason)
+    if node_uuid is not None:
+        _claim(ctx, conn, node_uuid, wish, by)
+
+
+def backfill(
+    ctx: Context, conn: sa.Connection, wish: Wish, node_uuid: str, by: By = NOBODY
+) -> None:
+    """An allocation for a machine that is in use already; refused when the machine does not fit."""
+    _unique(conn, uuid=wish.uuid, name=wish.name)
+    node = store.lock_node(conn, node_uuid)
+    if node is None:
+        raise Invalid(f"Node {node_uuid} could not be found.")
+    if node.instance_uuid and node.instance_uuid != wish.uuid:
+        raise Conflict(f"Node {node.uuid} is associated with instance {node.instance_uuid}.")
+    if problems := _unfit(node, wish):
+        raise Conflict(
+            f"Failed to process allocation {wish.uuid}: Cannot backfill an allocation for node "
+            f"{node.uuid}: {'; '.join(problems)}."
+        )
+    _insert(ctx, conn, wish, node.uuid, None)
+    _claim(ctx, conn, node.uuid, wish, by)
+
+
+def _unfit(node: Node, wish: Wish) -> list[str]:
+    problems: list[str] = []
+    if node.provision_state != machine.ACTIVE:
+        problems.append(
+            f'Node must be in the "active" state, but the current state is "{node.provision_state}"'
+        )
+    if wish.resource_class and node.resource_class != wish.resource_class:
+        problems.append(
+            f"Resource class {node.resource_class} does not match the requested resource class "
+            f"{wish.resource_class}"
+        )
+    if not set(wish.traits) <= set(node.traits):
+        problems.append(
+            f"List of traits {list(node.traits)} does not match the requested traits "
+            f"{list(wish.traits)}"
+        )
+    if wish.candidate_nodes and node.uuid not in wish.candidate_nodes:
+        problems.append(
+            "Candidate nodes must be empty or contain the target node, but got "
+            f"{list(wish.candidate_nodes)}"
+        )
+    return problems
+
+
+def _choose(conn: sa.Connection, wish: Wish) -> tuple[str | None, str]:
+    """A free machine, its row locked; or why there is none."""
+    taken = sa.select(nodes.c.uuid).where(nodes.c.instance_uuid == wish.uuid)
+    if (holder := conn.execute(taken).scalar()) is not None:
+        return None, f"instance {wish.uuid} is already associated with node {holder}"
+    free = _free(wish)
+    fitting = sa.select(nodes.c.uuid).where(*free, *(_has(trait) for trait in wish.traits)).limit(1)
+    # At random, so that requests at one moment do not all look at the same row; by name first.
+    spread: list[sa.ColumnElement[Any]] = [sa.func.random()]
+    if wish.name:
+        spread.insert(0, sa.case((nodes.c.name == wish.name, 0), else_=1))
+    found = conn.execute(fitting.order_by(*spread).with_for_update(skip_locked=True)).scalar()
+    if found is None:
+        # All that fit may be locked for a moment: wait for them, in one order, so nobody waits round.
+        found = conn.execute(fitting.order_by(nodes.c.id).with_for_update()).scalar()
+    if found is not None:
+        return found, ""
+    if wish.traits and conn.execute(sa.select(sa.exists().where(*free))).scalar():
+        return None, f"no suitable nodes have the requested traits {', '.join(wish.traits)}"
+    if wish.candidate_nodes:
+        return None, (
+            "none of the requested nodes are available and match the resource class "
+            f"{wish.resource_class}"
+        )
+    return None, f"no available nodes match the resource class {wish.resource_class}"
+
+
+def _free(wish: Wish) -> list[sa.ColumnElement[bool]]:
+    """Machines without an instance that the wish would take, whatever their traits."""
+    where = [
+        nodes.c.resource_class == wish.resource_class,
+        nodes.c.provision_state == machine.AVAILABLE,
+        nodes.c.target_provision_state.is_(None),
+        nodes.c.instance_uuid.is_(None),
+        nodes.c.maintenance.is_(sa.false()),
+        nodes.c.retired.is_(sa.false()),
+        nodes.c.power_state.in_(("power on", "power off")),
+    ]
+    if wish.candidate_nodes:
+        where.append(nodes.c.uuid.in_(wish.candidate_nodes))
+    if wish.owner:
+        where.append(sa.or_(nodes.c.owner == wish.owner, nodes.c.lessee == wish.owner))
+    return where
+
+
+def _has(trait: str) -> sa.ColumnElement[bool]:
+    return sa.exists().where(node_traits.c.node_uuid == nodes.c.uuid, node_traits.c.trait == trait)
+
+
+def _insert(
+    ctx: Context, conn: sa.Connection, wish: Wish, node_uuid: str | None, reason: str | None
+) -> None:
+    try:
+        conn.execute(
+            allocations.insert().values(
+                uuid=wish.uuid,
+                name=wish.name,
+                created_at=ctx.now(),
+                # The decision is a change of its own for whoever compares the two times.
+                updated_at=ctx.now(),
+                node_uuid=node_uuid,
+                state=ACTIVE if node_uuid else ERROR,
+                last_error=reason or None,
+                owner=wish.owner,
+                resource_class=wish.resource_class,
+                traits=to_json(list(wish.traits)),
+                candidate_nodes=to_json(list(wish.candidate_nodes)),
+                extra=to_json(wish.extra),
+            )
+        )
+    except IntegrityError as error:
+        raise Conflict(
+            "An allocation with this name or UUID already exists.", internal=str(error.orig)
+        ) from error
+
+
+def _claim(ctx: Context, conn: sa.Connection, node_uuid: str, wish: Wish, by: By) -> None:
+    """Bind a machine whose row is locked."""
+    held = sa.select(nodes.c.instance_info).where(nodes.c.uuid == node_uuid)
+    info: dict[str, Any] = from_json(conn.execute(held).scalar_one())
+    try:
+        store.update_node(
+            conn,
+            node_uuid,
+            allocation_uuid=wish.uuid,
+            instance_uuid=wish.uuid,
+            instance_info={**info, "traits": list(wish.traits)},
+            updated_at=ctx.now(),
+        )
+    except IntegrityError as error:
+        raise Conflict(
+            f"Instance {wish.uuid} is already associated with a node.", internal=str(error.orig)
+        ) from error
+    title = f"Allocated to {wish.name or wish.uuid}"
+    events.record(conn, f"node:{node_uuid}", "node allocated", title, project_id=by.project_id)
+
+
+def _unique(conn: sa.Connection, **wanted: str | None) -> None:
+    for column, value in wanted.items():
+        query = sa.select(allocations.c.id).where(allocations.c[column] == value)
+        if value is not None and conn.execute(query).first() is not None:
+            what = "UUID" if column == "uuid" else column
+            raise Conflict(f"An allocation with {what} {value} already exists.")
+
+
+# -- changing and ending -------------------------------------------------------------------------
+
+
+def update(
+    ctx: Context, conn: sa.Connection, uuid: str, name: str | None, extra: Mapping[str, Any]
+) -> None:
+    """A new name and new notes; everything else stays as it was decided."""
+    query = sa.select(allocations.c.uuid).where(allocations.c.name == name)
+    if name is not None and conn.execute(query).scalar() not in (None, uuid):
+        raise Conflict(f"An allocation with name {name} already exists.")
+    try:
+        conn.execute(
+            sa.update(allocations)
+            .where(allocations.c.uuid == uuid)
+            .values(name=name, extra=to_json(extra), updated_at=ctx.now())
+        )
+    except IntegrityError as error:
+        raise Conflict(
+            f"An allocation with name {name} already exists.", internal=str(error.orig)
+        ) from error
+
+
+def delete(ctx: Context, conn: sa.Connection, uuid: str, by: By = NOBODY) -> None:
+    """Give the machine back; refused while something runs on it."""
+    held = sa.select(allocations.c.node_uuid).where(allocations.c.uuid == uuid)
+    node_uuid = conn.execute(held).scalar()
+    if node_uuid is not None:
+        node = store.lock_node(conn, node_uuid)
+        if node is not None:
+            guards.deallocation(node, uuid)
+            _give_back(ctx, conn, node)
+            title = f"Allocation {uuid} was given up"
+            events.record(conn, node.subject, "node released", title, project_id=by.project_id)
+    conn.execute(sa.delete(allocations).where(allocations.c.uuid == uuid))
+
+
+def end_with_instance(ctx_now: str, conn: sa.Connection, node_uuid: str) -> bool:
+    """The instance has left the machine: so does its allocation. False when it had none."""
+    gone = conn.execute(sa.delete(allocations).where(allocations.c.node_uuid == node_uuid))
+    if gone.rowcount:
+        store.update_node(
+            conn, node_uuid, allocation_uuid=None, instance_uuid=None, updated_at=ctx_now
+        )
+    return bool(gone.rowcount)
+
+
+def _give_back(ctx: Context, conn: sa.Connection, node: Node) -> None:
+    # The next instance's templates must not be chosen by the traits that this one asked for.
+    info = {k: v for k, v in node.instance_info.items() if k != "traits"}
+    store.update_node(
+        conn,
+        node.uuid,
+        allocation_uuid=None,
+        instance_uuid=None,
+        instance_info=info,
+        updated_at=ctx.now(),
+    )
