@@ -109,6 +109,12 @@ def get_node(conn: sa.Connection, ident: str) -> Node:
     return node
 
 
+def target_raid_config(conn: sa.Connection, uuid: str) -> dict[str, Any]:
+    """What logical disks the node is to have; {} when nothing is asked for."""
+    query = sa.select(nodes.c.target_raid_config).where(nodes.c.uuid == uuid)
+    return from_json(conn.execute(query).scalar_one())
+
+
 def update_node(conn: sa.Connection, uuid: str, **values: Any) -> None:
     """Set columns of a node; JSON columns take plain values."""
     stored = {

@@ -10,16 +10,24 @@ from typing import Protocol, runtime_checkable
 
 from ingot.drivers.types import (
     Access,
+    BiosSetting,
     BootChoice,
     BootDevice,
     BootMode,
+    Component,
+    FirmwareComponent,
     Identity,
+    Indicator,
+    IndicatorState,
+    MediaDevice,
+    MediaSlot,
     PortFacts,
     PowerOutcome,
     PowerState,
     PowerTarget,
     Sensor,
     StepInfo,
+    StepOutcome,
     VendorMethod,
     VifFacts,
 )
@@ -65,8 +73,39 @@ class Power(Protocol):
 
 
 @runtime_checkable
+class StepRunner(Protocol):
+    """An interface that offers steps. Any capability may; RAID, BIOS and firmware always do.
+
+    A step is done again after a crash of ours in its middle: `run` looks first what is true already.
+    """
+
+    def steps(self) -> tuple[StepInfo, ...]: ...
+
+    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> StepOutcome:
+        """Begin a step and, where that is short, end it. Unsupported for unknown steps; Refused
+        when an argument is wrong. raid.create_configuration finds the node's target_raid_config in
+        args["raid_config"].
+        """
+        ...
+
+    async def resume(
+        self,
+        access: Access,
+        step: str,
+        args: Mapping[str, object],
+        memo: Mapping[str, object],
+    ) -> StepOutcome:
+        """Look how a step goes on that is not done yet; memo: of the last outcome."""
+        ...
+
+
+@runtime_checkable
 class Management(Protocol):
-    """Boot device, firmware mode, sensors and identity of one machine."""
+    """Boot device, firmware mode, secure boot, lights, NMI, virtual drives, sensors and identity.
+
+    What a controller can't do is Unsupported; `none.PlainManagement` says so for everything rare.
+    Interfaces with steps (clock, secure boot keys) are `StepRunner`s besides.
+    """
 
     def supported_boot_devices(self, access: Access) -> tuple[BootDevice, ...]: ...
 
@@ -87,6 +126,42 @@ class Management(Protocol):
     async def get_boot_mode(self, access: Access) -> BootMode | None: ...
 
     async def set_boot_mode(self, access: Access, mode: BootMode) -> None: ...
+
+    async def get_secure_boot(self, access: Access) -> bool | None:
+        """Whether secure boot is on; None where the controller does not say."""
+        ...
+
+    async def set_secure_boot(self, access: Access, on: bool) -> None:
+        """Takes force with the next start."""
+        ...
+
+    async def inject_nmi(self, access: Access) -> None:
+        """Interrupt the processors so that the operating system dumps its state."""
+        ...
+
+    async def indicators(self, access: Access) -> Mapping[Component, Sequence[Indicator]]:
+        """The lights of each component that has any."""
+        ...
+
+    async def get_indicator(
+        self, access: Access, component: Component, name: str
+    ) -> IndicatorState: ...
+
+    async def set_indicator(
+        self, access: Access, component: Component, name: str, state: IndicatorState
+    ) -> None: ...
+
+    async def media(self, access: Access) -> tuple[MediaSlot, ...]:
+        """The virtual drives and what is in them."""
+        ...
+
+    async def attach_media(self, access: Access, device: MediaDevice, image_url: str) -> None:
+        """Put an image into a drive of that kind, ejecting what else is in it."""
+        ...
+
+    async def detach_media(self, access: Access, devices: Sequence[MediaDevice] = ()) -> None:
+        """Empty the drives of these kinds, all when none is named; harmless when empty."""
+        ...
 
     async def sensors(self, access: Access) -> tuple[Sensor, ...]: ...
 
@@ -126,7 +201,7 @@ class Boot(Protocol):
 
 
 @runtime_checkable
-class Deploy(Protocol):
+class Deploy(StepRunner, Protocol):
     """Which deploy style it is; the work itself is the workflow's, with `agent.AgentClient`.
 
     uses_agent: needs the agent in the machine. writes_disk: puts an image on its disk.
@@ -135,16 +210,8 @@ class Deploy(Protocol):
     uses_agent: bool
     writes_disk: bool
 
-    def steps(self) -> tuple[StepInfo, ...]:
-        """Built-in deploy steps with priorities, highest first."""
-        ...
-
     def problems(self, instance_info: Mapping[str, object]) -> tuple[str, ...]:
         """What `instance_info` lacks for this style; empty when it is complete."""
-        ...
-
-    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> None:
-        """Carry out one step without an agent (fake only); others raise Unsupported."""
         ...
 
 
@@ -198,7 +265,12 @@ class ConsoleSession(Protocol):
 
 @runtime_checkable
 class Console(Protocol):
-    """Serial console of one machine."""
+    """Serial console of one machine.
+
+    kind: what GET …/states/console says of it, "socat" for a TCP door; "" when there is no console.
+    """
+
+    kind: str
 
     async def open(self, access: Access) -> ConsoleSession:
         """Start a session; at most one per machine, an older one is deactivated."""
@@ -206,32 +278,33 @@ class Console(Protocol):
 
 
 @runtime_checkable
-class StepRunner(Protocol):
-    """RAID, BIOS and firmware: steps out of band or (requires_ramdisk) by the agent."""
-
-    def steps(self) -> tuple[StepInfo, ...]: ...
-
-    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> None: ...
-
-
-@runtime_checkable
 class Raid(StepRunner, Protocol):
+    """Steps create_configuration, delete_configuration, apply_configuration."""
+
     def logical_disk_properties(self) -> Mapping[str, str]:
         """Name -> description of what a logical disk's configuration may contain."""
+        ...
+
+    def problems(self, raid_config: Mapping[str, object]) -> tuple[str, ...]:
+        """What is wrong with a target configuration; empty when nothing is."""
         ...
 
 
 @runtime_checkable
 class Bios(StepRunner, Protocol):
-    async def settings(self, access: Access) -> tuple[Mapping[str, object], ...]:
-        """[{"name", "value", …}] as GET …/bios shows them."""
+    """Steps apply_configuration ({"settings": [{"name", "value"}]}) and factory_reset."""
+
+    async def settings(self, access: Access) -> tuple[BiosSetting, ...]:
+        """All settings as they are now; read again after every step."""
         ...
 
 
 @runtime_checkable
 class Firmware(StepRunner, Protocol):
-    async def components(self, access: Access) -> tuple[Mapping[str, object], ...]:
-        """[{"component", "current_version", …}] as GET …/firmware shows them."""
+    """Step update ({"settings": [{"component", "url", "wait"?}]})."""
+
+    async def components(self, access: Access) -> tuple[FirmwareComponent, ...]:
+        """All parts whose firmware the controller tells of; read again after every step."""
         ...
 
 
@@ -242,7 +315,7 @@ class Vendor(Protocol):
     async def call(
         self, access: Access, method: str, http_method: str, args: Mapping[str, object]
     ) -> object:
-        """JSON-able reply or None; Unsupported for an unknown method."""
+        """JSON-able reply or None; Unsupported for an unknown method, Refused for bad arguments."""
         ...
 
 

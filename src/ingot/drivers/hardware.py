@@ -99,7 +99,7 @@ def _fake() -> HardwareType:
     pxe = InterfaceSpec("boot", "pxe", _fake_ipxe_boot, _ramdisk_options())
     table["boot"] = (_fake_spec("boot"), boot, pxe)
     table["network"] = (*generic["network"][1:], *generic["network"][:1], _fake_spec("network"))
-    table["vendor"] = (_fake_spec("vendor", "fake-vendor-b"), _no("vendor"))
+    table["vendor"] = (_fake_spec("vendor"), _no("vendor"))
     table["storage"] = (*generic["storage"], _fake_spec("storage"))
     table["console"] = (_fake_spec("console"), _no("console"))
     return HardwareType("fake-hardware", "Imaginary machines, for tests and rehearsals.", table)
@@ -221,7 +221,7 @@ def _manual_boot(context: DriverContext) -> object:
 
 
 def _fake_ipxe_boot(context: DriverContext) -> object:
-    from ingot.drivers.fake.hardware import FakeManagement
+    from ingot.drivers.fake.machine import FakeManagement
     from ingot.drivers.ipxe.boot import IpxeBoot
 
     return IpxeBoot(FakeManagement(context))
@@ -229,23 +229,25 @@ def _fake_ipxe_boot(context: DriverContext) -> object:
 
 def _fake_spec(capability: str, name: str = "fake") -> InterfaceSpec:
     from ingot.drivers.fake import hardware as fake
+    from ingot.drivers.fake import machine, settings
+    from ingot.drivers.fake.base import OPTIONS, PREFIXES
 
     def make(context: DriverContext) -> object:
         touching = {
-            "power": fake.FakePower,
-            "management": fake.FakeManagement,
-            "boot": fake.FakeBoot,
+            "power": machine.FakePower,
+            "management": machine.FakeManagement,
+            "boot": machine.FakeBoot,
             "deploy": fake.FakeDeploy,
             "inspect": fake.FakeInspect,
             "console": fake.FakeConsole,
-            "raid": fake.FakeRaid,
-            "bios": fake.FakeBios,
-            "firmware": fake.FakeFirmware,
+            "raid": settings.FakeRaid,
+            "bios": settings.FakeBios,
+            "firmware": settings.FakeFirmware,
             "vendor": fake.FakeVendor,
             "rescue": fake.FakeRescue,
         }
         plain = {"network": fake.FakeNetwork, "storage": fake.FakeStorage}
         return plain[capability]() if capability in plain else touching[capability](context)
 
-    options, prefixes = (fake.OPTIONS, fake.PREFIXES) if capability == "power" else ((), ())
+    options, prefixes = (OPTIONS, PREFIXES) if capability == "power" else ((), ())
     return InterfaceSpec(capability, name, make, options, prefixes)

@@ -1,12 +1,27 @@
-"""The `no-*` interfaces: a capability that is switched off. Asking it for work is Unsupported."""
+"""The `no-*` interfaces: a capability that is switched off. Asking it for work is Unsupported.
+
+And `PlainManagement`, which says Unsupported for everything that many controllers can't do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ingot.drivers.base import ConsoleSession
 from ingot.drivers.faults import Unsupported
-from ingot.drivers.types import Access, StepInfo, VendorMethod
+from ingot.drivers.types import (
+    Access,
+    BiosSetting,
+    Component,
+    FirmwareComponent,
+    Indicator,
+    IndicatorState,
+    MediaDevice,
+    MediaSlot,
+    StepInfo,
+    StepOutcome,
+    VendorMethod,
+)
 
 
 def _no(what: str) -> Unsupported:
@@ -14,6 +29,62 @@ def _no(what: str) -> Unsupported:
         f"{what} is switched off for this machine",
         next_action=f"Choose another {what}_interface.",
     )
+
+
+def _cannot(what: str) -> Unsupported:
+    return Unsupported(f"the management interface of this machine does not support {what}")
+
+
+class PlainManagement:
+    """What a `Management` says of the rarer things; a driver overrides those that it can do."""
+
+    async def get_secure_boot(self, access: Access) -> bool | None:
+        return None
+
+    async def set_secure_boot(self, access: Access, on: bool) -> None:
+        raise _cannot("changing secure boot")
+
+    async def inject_nmi(self, access: Access) -> None:
+        raise _cannot("injecting an NMI")
+
+    async def indicators(self, access: Access) -> Mapping[Component, Sequence[Indicator]]:
+        raise _cannot("indicators")
+
+    async def get_indicator(
+        self, access: Access, component: Component, name: str
+    ) -> IndicatorState:
+        raise _cannot("indicators")
+
+    async def set_indicator(
+        self, access: Access, component: Component, name: str, state: IndicatorState
+    ) -> None:
+        raise _cannot("indicators")
+
+    async def media(self, access: Access) -> tuple[MediaSlot, ...]:
+        raise _cannot("virtual media")
+
+    async def attach_media(self, access: Access, device: MediaDevice, image_url: str) -> None:
+        raise _cannot("virtual media")
+
+    async def detach_media(self, access: Access, devices: Sequence[MediaDevice] = ()) -> None:
+        raise _cannot("virtual media")
+
+
+class NoSteps:
+    """An interface without steps of its own."""
+
+    _what = ""
+
+    def steps(self) -> tuple[StepInfo, ...]:
+        return ()
+
+    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> StepOutcome:
+        raise _no(self._what)
+
+    async def resume(
+        self, access: Access, step: str, args: Mapping[str, object], memo: Mapping[str, object]
+    ) -> StepOutcome:
+        raise _no(self._what)
 
 
 class NoInspect:
@@ -24,54 +95,44 @@ class NoInspect:
 
 
 class NoConsole:
+    kind = ""
+
     async def open(self, access: Access) -> ConsoleSession:
         raise _no("console")
 
 
-class NoDeploy:
+class NoDeploy(NoSteps):
     """deploy_interface noop: the operator installs by hand."""
 
+    _what = "deploy"
     uses_agent = False
     writes_disk = False
-
-    def steps(self) -> tuple[StepInfo, ...]:
-        return ()
 
     def problems(self, instance_info: Mapping[str, object]) -> tuple[str, ...]:
         return ()
 
-    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> None:
-        raise _no("deploy")
 
-
-class _NoSteps:
-    _what = ""
-
-    def steps(self) -> tuple[StepInfo, ...]:
-        return ()
-
-    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> None:
-        raise _no(self._what)
-
-
-class NoRaid(_NoSteps):
+class NoRaid(NoSteps):
     _what = "raid"
 
     def logical_disk_properties(self) -> Mapping[str, str]:
         raise _no("raid")
 
+    def problems(self, raid_config: Mapping[str, object]) -> tuple[str, ...]:
+        return ("raid is switched off for this machine",)
 
-class NoBios(_NoSteps):
+
+class NoBios(NoSteps):
     _what = "bios"
 
-    async def settings(self, access: Access) -> tuple[Mapping[str, object], ...]:
+    async def settings(self, access: Access) -> tuple[BiosSetting, ...]:
         raise _no("bios")
 
 
-class NoFirmware(_NoSteps):
+class NoFirmware(NoSteps):
     _what = "firmware"
 
-    async def components(self, access: Access) -> tuple[Mapping[str, object], ...]:
+    async def components(self, access: Access) -> tuple[FirmwareComponent, ...]:
         raise _no("firmware")
 
 

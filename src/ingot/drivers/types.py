@@ -137,9 +137,101 @@ class Sensor:
     health: str
 
 
+class IndicatorState(StrEnum):
+    """What a light shows."""
+
+    OFF = "off"
+    ON = "on"
+    BLINKING = "blinking"
+    UNKNOWN = "unknown"
+
+
+class Component(StrEnum):
+    """Parts of a machine that may have a light."""
+
+    CHASSIS = "chassis"
+    SYSTEM = "system"
+    DISK = "disk"
+    POWER = "power"
+    NIC = "nic"
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """A light: its name within its component, and the states that may be asked of it."""
+
+    name: str
+    readonly: bool = False
+    states: tuple[IndicatorState, ...] = (IndicatorState.OFF, IndicatorState.ON)
+
+
+class MediaDevice(StrEnum):
+    """Kinds of virtual drives."""
+
+    CDROM = "cdrom"
+    DISK = "disk"
+    FLOPPY = "floppy"
+
+
+@dataclass(frozen=True)
+class MediaSlot:
+    """A virtual drive of a controller. image: the URL that is in it, "" when it is empty.
+
+    media_types, transfer: the device's own words, where it says them.
+    """
+
+    device: str
+    inserted: bool = False
+    image: str = ""
+    media_types: tuple[str, ...] = ()
+    write_protected: bool | None = None
+    transfer: str = ""
+
+
+@dataclass(frozen=True)
+class BiosSetting:
+    """A firmware setting. All but name and value come from the attribute registry, if there is one.
+
+    attribute_type: "Enumeration", "String", "Integer", "Boolean" or "Password".
+    """
+
+    name: str
+    value: str | None
+    attribute_type: str | None = None
+    allowable_values: tuple[str, ...] | None = None
+    lower_bound: int | None = None
+    upper_bound: int | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    read_only: bool | None = None
+    reset_required: bool | None = None
+    unique: bool | None = None
+
+
+@dataclass(frozen=True)
+class FirmwareComponent:
+    """A part with firmware: "bios", "bmc", "nic:<id>" …, and the version that it runs now."""
+
+    component: str
+    current_version: str | None
+    vendor: str | None = None
+    model: str | None = None
+    serial_number: str | None = None
+
+
+#: Kinds of work in which a step may be offered.
+STEP_KINDS = ("clean", "deploy", "service")
+
+
 @dataclass(frozen=True)
 class StepInfo:
-    """A step that an interface offers. priority 0: only on request. argsinfo as in the API."""
+    """A step that an interface offers. priority 0: only on request. argsinfo as in the API.
+
+    kinds: of work in which it is offered, of "clean", "deploy", "service", "verify"; a step that is
+        described otherwise in another kind has two rows.
+    requires_ramdisk: the agent must be up in the machine while it runs.
+    in_band: the agent carries it out (then requires_ramdisk too), not the driver's `run`.
+    """
 
     interface: str
     step: str
@@ -147,11 +239,41 @@ class StepInfo:
     abortable: bool = False
     argsinfo: Mapping[str, object] | None = None
     requires_ramdisk: bool = False
+    kinds: tuple[str, ...] = STEP_KINDS
+    in_band: bool = False
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What a step has come to so far.
+
+    done: nothing is left to do. Otherwise the workflow records `memo` (JSON-able, no secrets),
+        switches the machine off and on when `restart` says so, waits `wait` seconds and calls
+        `resume` with the memo; over and over until it is done or its deadline is reached.
+    note: a line for the timeline, such as the device's own words for where it is.
+    raid_config: the logical disks as they are now, from RAID steps that are done
+        ({"logical_disks": [...]}); None where the step does not tell.
+    """
+
+    done: bool = True
+    memo: Mapping[str, object] = field(default_factory=dict[str, object])
+    restart: bool = False
+    wait: float = 10.0
+    note: str = ""
+    raid_config: Mapping[str, object] | None = None
+
+
+DONE = StepOutcome()
 
 
 @dataclass(frozen=True)
 class VendorMethod:
-    """A vendor passthru method as GET …/vendor_passthru/methods shows it."""
+    """A vendor passthru method as GET …/vendor_passthru/methods shows it.
+
+    is_async: the client gets 202 at once and the call is an operation of its own; otherwise it waits
+        for the reply. attach: a reply of bytes is sent as a file. required: arguments without which
+        the call is refused with 400 before anything is done.
+    """
 
     name: str
     http_methods: tuple[str, ...]
@@ -159,6 +281,7 @@ class VendorMethod:
     is_async: bool = True
     attach: bool = False
     require_exclusive_lock: bool = True
+    required: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

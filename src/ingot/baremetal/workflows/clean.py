@@ -14,11 +14,10 @@ from ingot.baremetal import store
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps, run_agent_step
+from ingot.baremetal.workflows.driverwork import run_driver_step
 from ingot.baremetal.workflows.orders import CleanOrder
 from ingot.baremetal.workflows.room import Case
-from ingot.drivers.base import StepRunner
-from ingot.kit.faults import Fault, Invalid, Kind
-from ingot.workflow import StepContext
+from ingot.kit.faults import Invalid
 
 #: Capabilities whose steps run out of band, by the driver.
 _OUT_OF_BAND = ("raid", "bios", "firmware")
@@ -113,24 +112,10 @@ async def _run(
             key=key,
         )
         if step["interface"] in _OUT_OF_BAND:
-            await _run_out_of_band(case, step, key)
+            await run_driver_step(case, "clean", step, key)
         else:
             await run_agent_step(case, "clean", step, key)
         finished.add(number)
-
-
-async def _run_out_of_band(case: Case, step: dict[str, Any], key: str) -> None:
-    async def run(_ctx: StepContext) -> None:
-        node, access = await case.reach("management")
-        name = step["interface"]
-        hand = case.room.registry.resolve(node.driver, name, node.interfaces.get(name))
-        if not isinstance(hand, StepRunner):
-            raise Fault(f"{name} offers no steps.", kind=Kind.UNSUPPORTED)
-        await hand.run(access, step["step"], step.get("args") or {})
-
-    await case.op.step(
-        "clean step", run, key=key, deadline=case.room.timing.clean_step, abortable=False
-    )
 
 
 async def _leave(case: Case) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ingot.drivers import raid
 from ingot.drivers.faults import Unsupported
 from ingot.drivers.options import Option
-from ingot.drivers.types import Access, StepInfo
+from ingot.drivers.types import Access, StepInfo, StepOutcome
 
 RAMDISK_OPTIONS = (
     Option("deploy_kernel", "URL or image of the agent's kernel instead of the built-in one"),
@@ -35,7 +36,23 @@ def _agents_work(what: str) -> Unsupported:
     )
 
 
-class DirectDeploy:
+def _built_in(step: str, priority: int, ramdisk: bool = False) -> StepInfo:
+    return StepInfo("deploy", step, priority, requires_ramdisk=ramdisk, kinds=("deploy",))
+
+
+class _AgentSteps:
+    """Steps that the workflow or the agent carries out, never the driver."""
+
+    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> StepOutcome:
+        raise _agents_work(f"step {step}")
+
+    async def resume(
+        self, access: Access, step: str, args: Mapping[str, object], memo: Mapping[str, object]
+    ) -> StepOutcome:
+        raise _agents_work(f"step {step}")
+
+
+class DirectDeploy(_AgentSteps):
     """The agent fetches the image by URL and writes it to the root disk."""
 
     uses_agent = True
@@ -43,12 +60,12 @@ class DirectDeploy:
 
     def steps(self) -> tuple[StepInfo, ...]:
         return (
-            StepInfo("deploy", "deploy", 100),
-            StepInfo("deploy", "write_image", 80, requires_ramdisk=True),
-            StepInfo("deploy", "prepare_instance_boot", 60, requires_ramdisk=True),
-            StepInfo("deploy", "tear_down_agent", 40),
-            StepInfo("deploy", "switch_to_tenant_network", 30),
-            StepInfo("deploy", "boot_instance", 20),
+            _built_in("deploy", 100),
+            _built_in("write_image", 80, ramdisk=True),
+            _built_in("prepare_instance_boot", 60, ramdisk=True),
+            _built_in("tear_down_agent", 40),
+            _built_in("switch_to_tenant_network", 30),
+            _built_in("boot_instance", 20),
         )
 
     def problems(self, instance_info: Mapping[str, object]) -> tuple[str, ...]:
@@ -69,18 +86,15 @@ class DirectDeploy:
             "image_os_hash_value, in instance_info",
         )
 
-    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> None:
-        raise _agents_work(f"deploy step {step}")
 
-
-class RamdiskDeploy:
+class RamdiskDeploy(_AgentSteps):
     """Nothing is written: the machine always boots the instance's kernel and ramdisk or ISO."""
 
     uses_agent = False
     writes_disk = False
 
     def steps(self) -> tuple[StepInfo, ...]:
-        return (StepInfo("deploy", "deploy", 100),)
+        return (_built_in("deploy", 100),)
 
     def problems(self, instance_info: Mapping[str, object]) -> tuple[str, ...]:
         if instance_info.get("boot_iso"):
@@ -90,9 +104,6 @@ class RamdiskDeploy:
             for key in ("kernel", "ramdisk")
             if not instance_info.get(key)
         )
-
-    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> None:
-        raise Unsupported(f"deploy step {step} is the workflow's work")
 
 
 class AgentInspect:
@@ -104,32 +115,26 @@ class AgentInspect:
         raise _agents_work("inspection")
 
 
-class AgentRaid:
+class AgentRaid(_AgentSteps):
     """Software RAID and hardware managers of the agent."""
 
     def steps(self) -> tuple[StepInfo, ...]:
+        def offered(step: str, *kinds: str, args: Mapping[str, object] | None = None) -> StepInfo:
+            return StepInfo(
+                "raid", step, argsinfo=args, requires_ramdisk=True, kinds=kinds, in_band=True
+            )
+
         return (
-            StepInfo("raid", "create_configuration", requires_ramdisk=True),
-            StepInfo("raid", "delete_configuration", requires_ramdisk=True),
-            StepInfo("raid", "apply_configuration", requires_ramdisk=True),
+            offered("create_configuration", "clean", args=raid.CREATE_ARGS),
+            offered("delete_configuration", "clean"),
+            offered("apply_configuration", "deploy", "service", args=raid.APPLY_ARGS),
         )
 
-    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> None:
-        raise _agents_work(f"raid step {step}")
-
     def logical_disk_properties(self) -> Mapping[str, str]:
-        return {
-            "size_gb": "Size in GiB (integer) of the logical disk, or MAX for all that is left.",
-            "raid_level": "RAID level: 0, 1, 1+0, 5, 6 or JBOD.",
-            "is_root_volume": "Whether the instance is written to this disk; at most one.",
-            "volume_name": "Name of the volume.",
-            "controller": '"software" for software RAID.',
-            "physical_disks": "List of hints or names of the disks to use.",
-            "number_of_physical_disks": "How many disks to use.",
-            "disk_type": "hdd or ssd.",
-            "interface_type": "sata, scsi or sas.",
-            "share_physical_disks": "Whether other logical disks may use the same disks.",
-        }
+        return raid.LOGICAL_DISK_PROPERTIES
+
+    def problems(self, raid_config: Mapping[str, object]) -> tuple[str, ...]:
+        return raid.problems(raid_config)
 
 
 class AgentRescue:

@@ -14,11 +14,24 @@ from dataclasses import asdict, dataclass, field, fields
 from ingot.drivers.types import BootDevice, BootMode, PowerState
 
 NAMESPACE = uuid_module.UUID("6f5b1c52-5a3c-4b52-9d4c-8f6c5f0f2a11")
+BIOS_DEFAULTS = {
+    "asset_tag": "",
+    "hyperthreading": "on",
+    "memory_speed": "2933",
+    "serial_number_label": "FAKE",
+    "virtualization": "on",
+}
+FIRMWARE = {"bios": "1.0", "bmc": "1.0", "nic:eth0": "1.0"}
+LIGHTS = {"chassis/led-0": "on", "system/led": "off"}
 
 
 @dataclass
 class FakeMachine:
-    """One imaginary machine. `power_cycles` counts how often it went from off to on."""
+    """One imaginary machine.
+
+    power_cycles: how often it went from off to on. nmis: how often it was interrupted. media: kind of
+    virtual drive -> URL. lights: "component/name" -> state. raid: its logical disks.
+    """
 
     key: str
     uuid: str
@@ -29,10 +42,17 @@ class FakeMachine:
     boot_device: BootDevice = BootDevice.PXE
     boot_persistent: bool = False
     boot_mode: BootMode = BootMode.UEFI
+    secure_boot: bool = False
+    nmis: int = 0
     iso: str = ""
+    media: dict[str, str] = field(default_factory=dict[str, str])
+    lights: dict[str, str] = field(default_factory=LIGHTS.copy)
+    rescued: bool = False
     user: str = ""
     password: str = field(default="", repr=False)
-    bios: dict[str, str] = field(default_factory=lambda: {"virtualization": "on"})
+    bios: dict[str, str] = field(default_factory=BIOS_DEFAULTS.copy)
+    firmware: dict[str, str] = field(default_factory=FIRMWARE.copy)
+    raid: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
     random_state: random.Random = field(default_factory=random.Random, repr=False, compare=False)
 
     def switch(self, power: PowerState) -> None:
@@ -79,4 +99,7 @@ class FakeWorld:
 def _plain(machine: FakeMachine) -> dict[str, object]:
     state = asdict(machine)
     del state["random_state"], state["password"]
-    return {k: str(v) if isinstance(v, PowerState | BootDevice) else v for k, v in state.items()}
+    return {
+        k: str(v) if isinstance(v, PowerState | BootDevice | BootMode) else v
+        for k, v in state.items()
+    }

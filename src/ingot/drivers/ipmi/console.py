@@ -125,6 +125,8 @@ class SolSession:
 
 
 class IpmiConsole:
+    kind = "socat"
+
     def __init__(self, context: DriverContext) -> None:
         self._tool = context.shared(IpmiTool, lambda: IpmiTool(context))
 

@@ -13,6 +13,7 @@ from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import DriverFault, Refused, Unsupported
 from ingot.drivers.identity import canonical_uuid
 from ingot.drivers.ipmi.tool import IpmiTool
+from ingot.drivers.none import PlainManagement
 from ingot.drivers.types import Access, BootChoice, BootDevice, BootMode, Identity, Sensor
 
 DEVICES = {
@@ -35,7 +36,7 @@ UNITS = {
 HEALTH = {"ok": "ok", "nc": "warning", "cr": "critical", "nr": "critical"}
 
 
-class IpmiManagement:
+class IpmiManagement(PlainManagement):
     def __init__(self, context: DriverContext) -> None:
         self._tool = context.shared(IpmiTool, lambda: IpmiTool(context))
 
@@ -83,6 +84,9 @@ class IpmiManagement:
             "IPMI can only ask for a boot mode together with a boot device",
             next_action="Set the mode in the firmware's menu; give boot_mode with the boot device.",
         )
+
+    async def inject_nmi(self, access: Access) -> None:
+        await self._tool.run(access, "chassis", "power", "diag")
 
     async def sensors(self, access: Access) -> tuple[Sensor, ...]:
         text = await self._tool.run(access, "-c", "sdr", "list", "full", seconds=90.0)

@@ -7,6 +7,7 @@ for its agent.
 from __future__ import annotations
 
 from ingot.drivers.faults import Unsupported
+from ingot.drivers.none import PlainManagement
 from ingot.drivers.types import (
     Access,
     BootChoice,
@@ -49,7 +50,7 @@ class ManualPower:
         )
 
 
-class NoopManagement:
+class NoopManagement(PlainManagement):
     """Boot order is fixed in the machine's firmware; requests are accepted and change nothing."""
 
     def supported_boot_devices(self, access: Access) -> tuple[BootDevice, ...]:

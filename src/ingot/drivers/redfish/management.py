@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Busy, DriverFault, Refused, Unsupported
 from ingot.drivers.identity import canonical_uuid
+from ingot.drivers.none import PlainManagement
 from ingot.drivers.redfish.sensors import read_sensors
 from ingot.drivers.redfish.system import Systems
 from ingot.drivers.shape import Json, child, link, strings, text
@@ -28,7 +29,7 @@ MODES = {BootMode.UEFI: "UEFI", BootMode.BIOS: "Legacy"}
 READ_BACK_SECONDS = (0.5, 1.0, 2.0, 4.0)
 
 
-class RedfishManagement:
+class RedfishManagement(PlainManagement):
     def __init__(self, context: DriverContext) -> None:
         self._clock = context.clock
         self._systems = context.shared(Systems, lambda: Systems(context))

@@ -1,0 +1,102 @@
+"""Steps that a driver carries out from outside the machine, told so that they may be repeated.
+
+A driver says after every look whether its step is done, wants the machine restarted, or needs more time; what
+it must remember is recorded in between. So a firmware update or a BIOS change survives our own restarts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ingot.baremetal import store
+from ingot.baremetal.workflows.room import Case
+from ingot.baremetal.workflows.steps import set_power
+from ingot.drivers.base import StepRunner
+from ingot.drivers.types import Access, PowerTarget, StepOutcome
+from ingot.kit.faults import Fault, Kind
+from ingot.workflow import StepContext
+
+
+async def run_driver_step(case: Case, kind: str, step: dict[str, Any], key: str) -> bool:
+    """One out-of-band step ({"interface", "step", "args"}), followed to its end.
+
+    kind: "clean", "deploy", "service" or "verify". key: unique in the operation. Gives whether the
+    machine was restarted on the way (an agent that ran in it is then gone).
+    """
+    name, args = str(step["step"]), dict(step.get("args") or {})
+
+    async def begin(ctx: StepContext) -> StepOutcome:
+        hand, access = await _hand(case, str(step["interface"]))
+        outcome = await hand.run(access, name, await _whole(case, step, args))
+        _tell(ctx, outcome)
+        return outcome
+
+    limit = case.room.timing.clean_step
+    outcome: StepOutcome = await case.op.step(
+        f"{kind} step", begin, key=key, deadline=limit, result_type=StepOutcome, abortable=False
+    )
+    turn, restarted = 0, False
+    while not outcome.done:
+        turn += 1
+        turn_key = f"{key}, {turn}"
+        if outcome.restart:
+            restarted = True
+            await set_power(
+                case, "restart the machine for the step", PowerTarget.REBOOT, key=turn_key
+            )
+        last = outcome
+
+        async def go_on(ctx: StepContext, last: StepOutcome = last) -> StepOutcome:
+            return await _follow(case, ctx, step, args, last)
+
+        outcome = await case.op.step(
+            f"{kind} step goes on", go_on, key=turn_key, deadline=limit, result_type=StepOutcome,
+            abortable=bool(step.get("abortable")),
+        )  # fmt: skip
+    return restarted
+
+
+async def _follow(
+    case: Case, ctx: StepContext, step: dict[str, Any], args: dict[str, Any], last: StepOutcome
+) -> StepOutcome:
+    """Look until something is new that must be recorded: the end, a restart, another memo."""
+    hand, access = await _hand(case, str(step["interface"]))
+    whole = await _whole(case, step, args)
+    while True:
+        if last.wait:
+            await ctx.clock.sleep(last.wait)
+        try:
+            now = await hand.resume(access, str(step["step"]), whole, last.memo)
+        except Fault as fault:
+            # A controller that restarts itself, or is busy with our own work, does not answer.
+            if not fault.transient:
+                raise
+            ctx.log(f"no answer yet: {fault.text}")
+            await ctx.clock.sleep(fault.retry_after or 10)
+            continue
+        if now.note != last.note:
+            _tell(ctx, now)
+        if now.done or now.restart or now.memo != last.memo:
+            return now
+        last = now
+
+
+def _tell(ctx: StepContext, outcome: StepOutcome) -> None:
+    if outcome.note:
+        ctx.log(outcome.note)
+
+
+async def _hand(case: Case, interface: str) -> tuple[StepRunner, Access]:
+    node, access = await case.reach("power", "management", interface)
+    hand = case.room.registry.resolve(node.driver, interface, node.interfaces.get(interface))
+    if not isinstance(hand, StepRunner):
+        raise Fault(f"{interface} offers no steps.", kind=Kind.UNSUPPORTED)
+    return hand, access
+
+
+async def _whole(case: Case, step: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
+    """The client's arguments and what the step takes from the node."""
+    if (step["interface"], step["step"]) != ("raid", "create_configuration"):
+        return args
+    target = await case.room.db.read(lambda conn: store.target_raid_config(conn, case.uuid))
+    return {**args, "raid_config": target}
