@@ -87,7 +87,7 @@ async def test_same_decisions_as_upstream() -> None:
         pytest.skip("the ironic package is not at hand (INGOT_IRONIC)")
     wanted = upstream_rules(file)
     assert len(wanted) > 100
-    assert set(policies.RULES) <= set(wanted)
+    assert set(policies.RULES) == set(wanted)
     ours, judge = Policy(policies.RULES), Judge(wanted)
     for rule in policies.RULES:
         for caller in personas():
@@ -116,6 +116,7 @@ class Judge:
             "project_name": caller.project_name,
             "roles": sorted(caller.roles),
             "system_scope": "all" if caller.system else None,
+            "is_admin_project": True,
         }
         given = {name: value for name, value in target.items() if value is not None}
         return bool(self.rules[rule](given, creds, self, rule))
