@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -151,7 +152,8 @@ def paths(api: World) -> list[tuple[str, str]]:
     ]
 
 
-BODIES = {
+STEP = {"interface": "bios", "step": "s", "args": {}}
+BODIES: dict[str, Any] = {
     "POST /v1/nodes": {"driver": "fake-hardware"},
     "PATCH /v1/nodes/n1": [{"op": "add", "path": "/extra/a", "value": 1}],
     "PATCH /v1/ports/n1": [{"op": "add", "path": "/extra/a", "value": 1}],
@@ -162,12 +164,17 @@ BODIES = {
     "POST /v1/nodes/n1/vifs": {"id": "v"},
     "POST /v1/allocations": {"resource_class": "x"},
     "PATCH /v1/allocations/n1": [{"op": "add", "path": "/extra/a", "value": 1}],
+    "POST /v1/deploy_templates": {"name": "CUSTOM_A", "steps": [STEP | {"priority": 1}]},
+    "PATCH /v1/deploy_templates/n1": [{"op": "add", "path": "/extra/a", "value": 1}],
+    "POST /v1/runbooks": {"name": "CUSTOM_A", "steps": [STEP | {"order": 1}]},
+    "PATCH /v1/runbooks/n1": [{"op": "add", "path": "/extra/a", "value": 1}],
+    "PUT /v1/runbooks/n1/traits": {"traits": []},
     "POST /v1/ports": {"address": "52:54:00:00:00:01", "node_ident": "n1"},
 }
 
 
 #: What a role may do in any project, for itself.
-OWN = {"POST /v1/allocations": "member"}
+OWN = {"POST /v1/allocations": "member", "POST /v1/runbooks": "manager"}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +192,8 @@ OWN = {"POST /v1/allocations": "member"}
 async def test_every_route_without_rights(api: World, caller: Caller, allowed: set[int]) -> None:
     await api.node(name="n1", owner="p1x")
     api.become(caller)
-    lists = {"/v1/nodes", "/v1/nodes/detail", "/v1/ports", "/v1/ports/detail", "/v1/allocations"}
+    lists = {"/v1/nodes", "/v1/nodes/detail", "/v1/ports", "/v1/ports/detail"}
+    lists |= {"/v1/allocations", "/v1/runbooks"}
     for method, path in paths(api):
         reply = await api.ask(method, path, BODIES.get(f"{method} {path}"))
         if path in lists and method == "GET" and "reader" in caller.roles:

@@ -2,7 +2,7 @@
 
 A resource is a class of handlers and its rows here; routing, microversions, policy and checks of bodies
 and queries come from the rows. Resources that are not in the table are not there (404): port groups,
-chassis, volume connectors and targets, deploy templates, runbooks, inspection rules, shards,
+chassis, volume connectors and targets, inspection rules, shards,
 events; of a node bios, firmware, console, raid, boot mode and secure boot changes, vendor passthru,
 indicators, NMI, virtual media.
 """
@@ -34,9 +34,12 @@ from ingot.baremetal.api.others import (
     Drivers,
     Roots,
 )
+from ingot.baremetal.api.plans import DeployTemplates, RunbookQuery, Runbooks
 from ingot.baremetal.api.ports import PortListQuery, PortQuery, Ports
+from ingot.baremetal.api.records import RecordQuery
 from ingot.baremetal.api.states import HistoryQuery, States
 from ingot.baremetal.patching import Change
+from ingot.baremetal.plans import RunbookCreate, TemplateCreate
 from ingot.baremetal.policies import RULES
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.policy import Policy
@@ -82,6 +85,8 @@ def operations(baremetal: Baremetal) -> Sequence[Operation]:
         *_states(States(baremetal)),
         *_ports(Ports(baremetal)),
         *_allocations(Allocations(baremetal)),
+        *_deploy_templates(DeployTemplates(baremetal)),
+        *_runbooks(Runbooks(baremetal)),
         *_drivers(Drivers(baremetal)),
         *_conductors(Conductors(baremetal)),
     )
@@ -284,6 +289,41 @@ def _allocations(all: Allocations) -> tuple[Operation, ...]:
         _late("DELETE", one, all.delete, f"{rule}:delete", status=204, **written),
         _late("GET", below, all.show_of_node, f"{rule}:get", query=FieldsQuery, **known),
         _late("DELETE", below, all.delete_of_node, f"{rule}:delete", status=204, **known),
+    )
+
+
+def _deploy_templates(all: DeployTemplates) -> tuple[Operation, ...]:
+    path, one, rule = "/v1/deploy_templates", "/v1/deploy_templates/{id}", "deploy_template"
+    known: dict[str, Any] = {"since": 55}
+    written: dict[str, Any] = {"since": 55, "hidden": Kind.METHOD}
+    body: dict[str, Any] = {"body": TemplateCreate, "status": 201}
+    return (
+        _late("GET", path, all.list, f"{rule}:get", query=RecordQuery, **known),
+        _late("POST", path, all.create, f"{rule}:create", **body, **written),
+        _late("GET", one, all.show, f"{rule}:get", query=FieldsQuery, **known),
+        _late("PATCH", one, all.patch, f"{rule}:update", body=list[Change], **written),
+        _late("DELETE", one, all.delete, f"{rule}:delete", status=204, **written),
+    )
+
+
+def _runbooks(all: Runbooks) -> tuple[Operation, ...]:
+    path, one, rule = "/v1/runbooks", "/v1/runbooks/{id}", "runbook"
+    traits, trait = f"{one}/traits", f"{one}/traits/{{trait}}"
+    known: dict[str, Any] = {"since": 92}
+    written: dict[str, Any] = {"since": 92, "hidden": Kind.METHOD}
+    body: dict[str, Any] = {"body": RunbookCreate, "status": 201}
+    marked: dict[str, Any] = {"status": 204, "since": 112}
+    return (
+        _late("GET", path, all.list, f"{rule}:list", query=RunbookQuery, **known),
+        _late("POST", path, all.create, f"{rule}:create", **body, **written),
+        _late("GET", one, all.show, f"{rule}:get", query=FieldsQuery, **known),
+        _late("PATCH", one, all.patch, f"{rule}:update", body=list[Change], **written),
+        _late("DELETE", one, all.delete, f"{rule}:delete", status=204, **written),
+        _late("GET", traits, all.traits, f"{rule}:get", since=112),
+        _late("PUT", traits, all.set_traits, f"{rule}:update", body=schemas.TraitsBody, **marked),
+        _late("DELETE", traits, all.remove_traits, f"{rule}:update", **marked),
+        _late("PUT", trait, all.add_trait, f"{rule}:update", stream=True, **marked),
+        _late("DELETE", trait, all.remove_traits, f"{rule}:update", **marked),
     )
 
 

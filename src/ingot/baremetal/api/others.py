@@ -32,6 +32,8 @@ _RESOURCES = (
     ("drivers", 1),
     ("conductors", 49),
     ("allocations", 52),
+    ("deploy_templates", 55),
+    ("runbooks", 92),
 )
 
 

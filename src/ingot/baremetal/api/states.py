@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import listing, machine, schemas, tables, vifs
 from ingot.baremetal.api.common import Handlers, PageQuery, accepted, by, needs
+from ingot.baremetal.api.plans import Runbooks, may_run, with_runbook
 from ingot.baremetal.verbs import Extras, free
 from ingot.drivers.types import Access, BootDevice
 from ingot.kit.db import raw_json
@@ -75,15 +76,18 @@ class States(Handlers):
 
         def change(conn: sa.Connection) -> Reply:
             rules = ["baremetal:node:set_provision_state"]
-            if body.clean_steps:
+            if body.clean_steps and not body.runbook:
                 rules.append("baremetal:node:set_provision_state:clean_steps")
-            if body.service_steps:
+            if body.service_steps and not body.runbook:
                 rules.append("baremetal:node:set_provision_state:service_steps")
             node = self.node(conn, call, call.params["id"], *rules)
+            if not body.runbook:
+                may_run(call, _steps(body) or (), node)
             row = machine.following(node.provision_state, verb[0]) if verb else None
             if row is not None:
                 needs(call, row.since, f"{body.target} in state {node.provision_state}")
-                extras = _extras(call, body)
+                full = with_runbook(Runbooks(self.bm), conn, call, node, body)
+                extras = _extras(call, full)
             else:
                 extras = Extras()
             self.bm.provision(conn, node.uuid, body.target, extras, by(call))
@@ -233,8 +237,6 @@ def _whole(name: str, value: int | str | None) -> int | None:
 def _extras(call: Call, body: schemas.ProvisionBody) -> Extras:
     """What comes with a verb, checked against verb and microversion."""
     target = body.target
-    if body.runbook:
-        raise Missing(f"Runbook {body.runbook} could not be found.")
     for kind, given, verbs in (
         ("clean", body.clean_steps, ("clean",)),
         ("deploy", body.deploy_steps, ("active", "rebuild", "deploy")),

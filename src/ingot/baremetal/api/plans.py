@@ -1,0 +1,368 @@
+"""Deploy templates and runbooks by the API, and the use of a runbook by a verb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import UNSET
+
+from ingot.baremetal import guards, patching, plans, schemas, tables
+from ingot.baremetal.api.common import location, needs, optional_body
+from ingot.baremetal.api.nodes import FieldsQuery
+from ingot.baremetal.api.records import RecordQuery, Records, patchable
+from ingot.baremetal.patching import Change
+from ingot.baremetal.policies import owned
+from ingot.baremetal.types import Node
+from ingot.kit.db import from_json
+from ingot.kit.faults import Forbidden, Invalid
+from ingot.kit.versions import Field, FieldTable
+from ingot.kit.web import Call, Reply
+
+TRAITS_SINCE = 112
+RUNBOOK_SINCE = 92
+_JSON = frozenset({"extra", "steps", "traits"})
+
+
+class RunbookQuery(RecordQuery, kw_only=True):
+    project: str | None = None
+
+
+class DeployTemplates(Records):
+    """Handlers of /v1/deploy_templates. They belong to the operators of the system."""
+
+    table = tables.deploy_templates
+    path = "deploy_templates"
+    thing = "Deploy template"
+    fields = FieldTable(
+        Field(name) for name in ("uuid", "name", "created_at", "updated_at", "extra", "steps")
+    )
+    brief = ("uuid", "name")
+    json = _JSON
+    hidden = frozenset({"sealed"})
+    _editable = ("extra", "name", "steps", "description")
+
+    async def list(self, call: Call) -> Reply:
+        query: RecordQuery = call.query
+        call.require("baremetal:deploy_template:get", self.target())
+        names = self.wanted(call, query.fields, _detail(query))
+        return await self.scan(lambda conn: self.listed(conn, call, query, names))
+
+    async def show(self, call: Call) -> Reply:
+        query: FieldsQuery = call.query
+        call.require("baremetal:deploy_template:get", self.target())
+        names = self.wanted(call, query.fields, query.fields is None)
+
+        def find(conn: sa.Connection) -> Reply:
+            return Reply(self.wire(call, self.look_up(conn, call, call.params["id"]), names))
+
+        return await self.read(find)
+
+    async def create(self, call: Call) -> Reply:
+        call.require("baremetal:deploy_template:create", self.target())
+        body: plans.TemplateCreate = call.body
+        values = _template_values(body)
+        if body.uuid:
+            values["uuid"] = schemas.uuid("uuid", body.uuid)
+
+        def change(conn: sa.Connection) -> Reply:
+            uuid = plans.insert(self.ctx, conn, self.table, values)
+            shown = self.shown(conn, call, uuid)
+            return Reply(shown, headers=location(call, f"{self.path}/{uuid}"))
+
+        return await self.write(change)
+
+    async def patch(self, call: Call) -> Reply:
+        call.require("baremetal:deploy_template:update", self.target())
+        changes: Sequence[Change] = call.body
+        patching.checked(changes, call.version.minor)
+        patchable(changes, self._editable)
+
+        def change(conn: sa.Connection) -> Reply:
+            row = self.look_up(conn, call, call.params["id"])
+            before = {name: row[name] for name in ("name", "description")}
+            before |= {"extra": from_json(row["extra"]), "steps": plans.whole_steps(self.ctx, row)}
+            patched = patching.apply(before, changes)
+            body = plans.read(patched, plans.Template, "deploy template")
+            plans.update(self.ctx, conn, self.table, row, _template_values(body))
+            return Reply(self.shown(conn, call, row["uuid"]))
+
+        return await self.write(change)
+
+    async def delete(self, call: Call) -> Reply:
+        call.require("baremetal:deploy_template:delete", self.target())
+
+        def change(conn: sa.Connection) -> Reply:
+            row = self.look_up(conn, call, call.params["id"])
+            plans.remove(conn, self.table, row["uuid"])
+            return Reply()
+
+        return await self.write(change)
+
+
+def _template_values(body: plans.Template) -> dict[str, Any]:
+    guards.traits([body.name])
+    return {
+        "name": body.name,
+        "steps": plans.steps_of(body),
+        "description": body.description,
+        "extra": body.extra or {},
+    }
+
+
+def _detail(query: RecordQuery) -> bool | None:
+    return None if query.detail is None else schemas.flag("detail", query.detail)
+
+
+class Runbooks(Records):
+    """Handlers of /v1/runbooks."""
+
+    table = tables.runbooks
+    path = "runbooks"
+    thing = "Runbook"
+    fields = FieldTable(
+        [
+            *(Field(name) for name in ("uuid", "name", "created_at", "updated_at")),
+            *(Field(name) for name in ("disable_ramdisk", "extra", "owner", "public", "steps")),
+            Field("description", TRAITS_SINCE),
+            Field("traits", TRAITS_SINCE),
+        ]
+    )
+    brief = ("uuid", "name")
+    json = _JSON
+    hidden = frozenset({"sealed"})
+
+    # -- reading -----------------------------------------------------------------------------
+
+    async def list(self, call: Call) -> Reply:
+        query: RunbookQuery = call.query
+        project = self.listing_project(call, "runbook", query.project)
+        names = self.wanted(call, query.fields, _detail(query))
+        columns = self.table.c
+        where: list[sa.ColumnElement[bool]] = []
+        if project:
+            where.append(sa.or_(columns.owner == project, columns.public.is_(sa.true())))
+        return await self.scan(lambda conn: self.listed(conn, call, query, names, where))
+
+    async def show(self, call: Call) -> Reply:
+        query: FieldsQuery = call.query
+        names = self.wanted(call, query.fields, query.fields is None)
+        return await self.read(lambda conn: Reply(self.wire(call, self._seen(conn, call), names)))
+
+    async def traits(self, call: Call) -> Reply:
+        def find(conn: sa.Connection) -> Reply:
+            return Reply({"traits": from_json(self._seen(conn, call)["traits"])})
+
+        return await self.read(find)
+
+    def _seen(self, conn: sa.Connection, call: Call) -> sa.RowMapping:
+        """The runbook of the path: its owner's, or public."""
+        row = self.look_up(conn, call, call.params["id"])
+        if not row["public"]:
+            call.require("baremetal:runbook:get", self.owned_by(row["owner"]))
+        return row
+
+    def _held(self, conn: sa.Connection, call: Call, *rules: str) -> sa.RowMapping:
+        row = self.look_up(conn, call, call.params["id"])
+        for rule in rules:
+            call.require(f"baremetal:runbook:{rule}", self.owned_by(row["owner"]))
+        return row
+
+    # -- writing -----------------------------------------------------------------------------
+
+    async def create(self, call: Call) -> Reply:
+        call.require("baremetal:runbook:create", self.target())
+        body: plans.RunbookCreate = call.body
+        values = _runbook_values(call, body)
+        if call.version.minor < TRAITS_SINCE:
+            guards.traits([body.name])
+        may_run(call, values["steps"], None)
+        if not call.caller.system:
+            values["owner"] = self._owner(call, body)
+        if body.uuid:
+            values["uuid"] = schemas.uuid("uuid", body.uuid)
+
+        def change(conn: sa.Connection) -> Reply:
+            uuid = plans.insert(self.ctx, conn, self.table, values)
+            shown = self.shown(conn, call, uuid)
+            return Reply(shown, headers=location(call, f"{self.path}/{uuid}"))
+
+        return await self.write(change)
+
+    def _owner(self, call: Call, body: plans.Runbook) -> str | None:
+        """Projects own the runbooks that they write, and publish none."""
+        own = call.caller.project_id
+        if body.owner and body.owner != own:
+            raise Invalid(
+                "Cannot create a runbook as a project scoped admin with an owner other than your "
+                "own project."
+            )
+        if own and body.public:
+            raise Invalid("Cannot create a public runbook as a project scoped admin.")
+        return own
+
+    async def patch(self, call: Call) -> Reply:
+        changes: Sequence[Change] = call.body
+        minor = call.version.minor
+        patching.checked(changes, minor)
+        allowed = ("disable_ramdisk", "extra", "name", "owner", "public", "steps")
+        patchable(changes, allowed + (("description",) if minor >= TRAITS_SINCE else ()))
+
+        def change(conn: sa.Connection) -> Reply:
+            row = self._held(conn, call, *_patch_rules(changes))
+            names = ("name", "description", "disable_ramdisk", "public", "owner")
+            before = {name: row[name] for name in names}
+            before |= {"extra": from_json(row["extra"]), "steps": plans.whole_steps(self.ctx, row)}
+            _owner_or_public(before, changes)
+            body = plans.read(patching.apply(before, changes), plans.Runbook, "runbook")
+            values = _runbook_values(call, body)
+            if any(one.root == "steps" for one in changes):
+                may_run(call, values["steps"], None)
+            plans.update(self.ctx, conn, self.table, row, values)
+            return Reply(self.shown(conn, call, row["uuid"]))
+
+        return await self.write(change)
+
+    async def delete(self, call: Call) -> Reply:
+        def change(conn: sa.Connection) -> Reply:
+            row = self._held(conn, call, "delete")
+            plans.remove(conn, self.table, row["uuid"])
+            return Reply()
+
+        return await self.write(change)
+
+    # -- traits ------------------------------------------------------------------------------
+
+    async def set_traits(self, call: Call) -> Reply:
+        body: schemas.TraitsBody = call.body
+        guards.traits(body.traits)
+        return await self._retrait(call, lambda _known: set(body.traits))
+
+    async def add_trait(self, call: Call) -> Reply:
+        trait = call.params["trait"]
+        guards.traits([trait])
+        if await optional_body(call, dict[str, Any]):
+            raise Invalid("No body should be provided when adding a trait")
+        reply = await self._retrait(call, lambda known: known | {trait})
+        reply.headers = location(call, f"runbooks/{call.params['id']}/traits/{trait}")
+        return reply
+
+    async def remove_traits(self, call: Call) -> Reply:
+        gone = call.params.get("trait")
+        return await self._retrait(call, lambda known: known - {gone} if gone else set[str]())
+
+    async def _retrait(self, call: Call, new: Callable[[set[str]], set[str]]) -> Reply:
+        def change(conn: sa.Connection) -> Reply:
+            row = self._held(conn, call, "update")
+            traits = sorted(new(set(from_json(row["traits"]))))
+            plans.update(self.ctx, conn, self.table, row, {"traits": traits})
+            return Reply()
+
+        return await self.write(change)
+
+
+def _runbook_values(call: Call, body: plans.Runbook) -> dict[str, Any]:
+    if not guards.logical_name(body.name):
+        raise Invalid(f"Invalid name {body.name!r} for a runbook.")
+    values = {
+        "name": body.name,
+        "steps": plans.steps_of(body),
+        "disable_ramdisk": bool(body.disable_ramdisk),
+        "extra": body.extra or {},
+        "owner": body.owner,
+        "public": bool(body.public),
+    }
+    if body.description is not UNSET:
+        values["description"] = body.description
+    return values
+
+
+def _patch_rules(changes: Sequence[Change]) -> list[str]:
+    """What a patch needs; owner and public have rules of their own."""
+    special = {change.root for change in changes} & {"owner", "public"}
+    rules = [f"update:{name}" for name in sorted(special)]
+    if not rules or any(change.root not in special for change in changes):
+        rules.append("update")
+    return rules
+
+
+def _owner_or_public(before: dict[str, Any], changes: Sequence[Change]) -> None:
+    """A public runbook has no owner; publishing one takes its owner away."""
+    public = [*patching.values(changes, "public")]
+    if any(True for _ in patching.values(changes, "owner")) and (
+        public[0] if public else before["public"]
+    ):
+        raise Invalid("There cannot be an owner for a public runbook")
+    if public:
+        before["owner"] = None
+
+
+# -- use -----------------------------------------------------------------------------------------
+
+
+def may_run(call: Call, steps: Sequence[Mapping[str, Any]], node: Node | None) -> None:
+    """Rules `baremetal:step:execute:<interface>.<step>`, where an operator has written any."""
+    place = {} if node is None else {"node.owner": node.owner, "node.lessee": node.lessee}
+    refused = [
+        f"insufficient privileges to execute step {step['step']} on interface {step['interface']}"
+        for step in steps
+        if (rule := f"baremetal:step:execute:{step['interface']}.{step['step']}")
+        in call.policy.rules
+        and not call.allows(rule, place)
+    ]
+    if refused:
+        raise Forbidden("; ".join(refused))
+
+
+def with_runbook(
+    runbooks: Runbooks, conn: sa.Connection, call: Call, node: Node, body: schemas.ProvisionBody
+) -> schemas.ProvisionBody:
+    """The body of a verb with the steps of the runbook that it names."""
+    if not body.runbook:
+        return body
+    needs(call, RUNBOOK_SINCE, "runbook")
+    row = runbooks.look_up(conn, call, body.runbook)
+    project = runbooks.ctx.settings.service_project
+    call.require("baremetal:runbook:use", owned("runbook", row["owner"], project))
+    _approved(call, node, row)
+    if body.target not in ("clean", "service"):
+        raise Invalid(
+            '"runbooks" is only valid when setting target provision state to any of '
+            "['clean', 'service']"
+        )
+    if body.clean_steps or body.service_steps:
+        raise Invalid(f'Please provide either "{body.target}_steps" or a runbook, but not both.')
+    ordered = sorted(plans.whole_steps(runbooks.ctx, row), key=lambda step: step["order"])
+    if row["owner"] is not None and not row["public"]:
+        may_run(call, ordered, node)
+    return msgspec.structs.replace(
+        body,
+        runbook=None,
+        disable_ramdisk=True if row["disable_ramdisk"] else None,
+        **{f"{body.target}_steps": ordered},
+    )
+
+
+def _approved(call: Call, node: Node, row: sa.RowMapping) -> None:
+    """Whether operators have approved the runbook for this machine: by a common trait."""
+    if call.version.minor < TRAITS_SINCE:
+        if row["name"] not in node.traits:
+            raise Invalid(
+                f"This runbook has not been approved for use on this node {node.uuid}. Please ask "
+                "an administrator to add it to your node traits."
+            )
+        return
+    traits: list[str] = from_json(row["traits"])
+    if not traits:
+        raise Invalid(
+            f"Runbook {row['uuid']} has no traits configured. Please ask an administrator to add "
+            "traits to the runbook."
+        )
+    if not set(traits) & set(node.traits):
+        raise Invalid(
+            f"This runbook has not been approved for use on this node {node.uuid}. The node does "
+            f"not have any of the runbook's traits {traits}. Please ask an administrator to add "
+            "a matching trait to your node."
+        )
