@@ -65,6 +65,7 @@ class Settings:
     """
 
     allow_deleting_available_nodes: bool = True
+    allow_provisioning_in_maintenance: bool = True
     project_admin_can_manage_own_nodes: bool = True
     default_resource_class: str | None = None
     default_conductor_group: str = ""

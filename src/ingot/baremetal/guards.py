@@ -195,27 +195,44 @@ def deallocation(node: Node, allocation: str) -> None:
 
 
 def protected(node: Node) -> Forbidden:
-    return Forbidden(
-        f"Node {node.uuid} is protected and can not be undeployed, rebuilt or deleted."
-    )
+    return Forbidden(f"Node {node.uuid} is protected and cannot be undeployed, rebuilt or deleted.")
 
 
 # -- verbs ---------------------------------------------------------------------------------------
 
 
-def verb(node: Node, event: str, *, manual_clean: bool) -> None:
-    """Flags that forbid a verb that the state itself would allow."""
-    refused = {"deploy", "rebuild", "rescue", "unrescue", "service"}
-    if node.maintenance and (event in refused or (event == "clean" and manual_clean)):
+#: What the API calls an operation that a flag forbids.
+_MAINTAINED = {
+    "deploy": "provisioning",
+    "rebuild": "provisioning",
+    "rescue": "rescuing",
+    "unrescue": "unrescuing",
+    "clean": "cleaning",
+    "service": "service",
+}
+
+
+def maintenance(node: Node, event: str, provide_too: bool = False) -> None:
+    """A machine in maintenance is left alone by what works on it with its instance or its operator."""
+    operation = _MAINTAINED.get(event)
+    if event == "provide" and provide_too:
+        operation = "providing"
+    if node.maintenance and operation:
         raise Invalid(
-            f"The {event} operation can't be performed on node {node.uuid} because it's in "
-            "maintenance mode."
+            f"The {operation} operation can't be performed on node {node.uuid} because it's in "
+            "maintenance mode.",
+            next_action="Take the node out of maintenance first.",
         )
+
+
+def verb(node: Node, event: str, provided_in_maintenance: bool = True) -> None:
+    """Flags that forbid a verb that the state itself would allow."""
+    maintenance(node, event, not provided_in_maintenance)
     if node.protected and event in ("delete", "rebuild"):
         raise protected(node)
     if node.retired and event == "provide":
         raise Invalid(
-            f"The provide operation can't be performed on node {node.uuid} because it is retired."
+            f"The providing operation can't be performed on node {node.uuid} because it is retired."
         )
 
 

@@ -228,10 +228,14 @@ class FollowUps:
             if fault.kind is Kind.LOCKED:
                 return  # Somebody was faster; the next round looks again.
             verbs.forget_follow_up(conn, uuid)
-            text = f"A deletion that waited could not begin: {fault.sentence()}"
-            store.update_node(conn, uuid, last_error=text)
+            text = f"A request that waited could not begin: {fault.sentence()}"
             store.add_history(
                 conn, uuid, self._ctx.now(), text, severity="ERROR", conductor=self._ctx.host
+            )
+            node = store.get_node(conn, uuid)
+            failure = machine.STATES[node.provision_state].failure or node.provision_state
+            store.update_node(
+                conn, uuid, provision_state=failure, reservation=None, last_error=text
             )
 
         return change

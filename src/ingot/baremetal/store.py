@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from ingot.baremetal.tables import (
     INTERFACES,
     node_agents,
+    node_followups,
     node_history,
     node_inventories,
     node_secrets,
@@ -20,7 +21,7 @@ from ingot.baremetal.tables import (
 )
 from ingot.baremetal.types import Agent, Node, Port
 from ingot.kit import ids
-from ingot.kit.db import from_json, to_json
+from ingot.kit.db import from_json, to_json, when
 from ingot.kit.faults import Missing
 from ingot.kit.vault import Vault
 
@@ -78,6 +79,7 @@ def _node(row: sa.Row[Any], traits: tuple[str, ...] = ()) -> Node:
         boot_mode=get["boot_mode"],
         boot_intent=from_json(get["boot_intent"]),
         traits=traits,
+        reservation=get["reservation"],
     )
 
 
@@ -305,6 +307,45 @@ def nodes_in(conn: sa.Connection, states: Sequence[str]) -> tuple[str, ...]:
     return tuple(conn.execute(sa.select(nodes.c.uuid).where(wanted)).scalars())
 
 
+def successor(conn: sa.Connection, node_uuid: str) -> str | None:
+    """The verb that waits for the present operation's end, and in whose state the node is already."""
+    query = sa.select(node_followups.c.verb).where(node_followups.c.node_uuid == node_uuid)
+    return conn.execute(query).scalar()
+
+
+def add_successor(
+    conn: sa.Connection,
+    node_uuid: str,
+    verb: str,
+    extras: Mapping[str, Any],
+    by: Mapping[str, Any],
+    now: str,
+) -> None:
+    """Let a verb wait for the present operation's end, instead of one that waited before."""
+    conn.execute(sa.delete(node_followups).where(node_followups.c.node_uuid == node_uuid))
+    conn.execute(
+        node_followups.insert().values(
+            node_uuid=node_uuid,
+            verb=verb,
+            extras=to_json(dict(extras)),
+            requested_by=to_json(dict(by)),
+            created_at=now,
+        )
+    )
+
+
+def shows_step(conn: sa.Connection, node_uuid: str, column: str) -> bool:
+    """Whether a step is under way: column is clean_step, deploy_step or service_step."""
+    text = conn.execute(sa.select(nodes.c[column]).where(nodes.c.uuid == node_uuid)).scalar()
+    return text not in (None, "", "{}")
+
+
+def maintenance_reason(conn: sa.Connection, node_uuid: str) -> str | None:
+    return conn.execute(
+        sa.select(nodes.c.maintenance_reason).where(nodes.c.uuid == node_uuid)
+    ).scalar()
+
+
 # -- inventory and history -----------------------------------------------------------------------
 
 
@@ -339,8 +380,16 @@ def add_history(
     event_type: str = "provisioning",
     conductor: str | None = None,
     user: str | None = None,
+    project: str | None = None,
 ) -> None:
-    """One entry of a node's history; the oldest beyond the limit go."""
+    """One entry of a node's history, with the state it is in; the oldest beyond the limit go."""
+    columns = (
+        nodes.c.provision_state,
+        nodes.c.target_provision_state,
+        nodes.c.provision_updated_at,
+    )
+    state, target, since = conn.execute(sa.select(*columns).where(nodes.c.uuid == node_uuid)).one()
+    began, moment = when(since), when(now)
     conn.execute(
         node_history.insert().values(
             uuid=ids.new_uuid(),
@@ -351,6 +400,10 @@ def add_history(
             severity=severity,
             event=event,
             user=user,
+            project=project,
+            state=state,
+            target_provision_state=target,
+            duration_seconds=int((moment - began).total_seconds()) if began and moment else None,
         )
     )
     oldest_kept = (

@@ -240,6 +240,10 @@ node_history = sa.Table(
     sa.Column("event", sa.Text, nullable=False),
     sa.Column("user", sa.String(255)),
     sa.Column("project", sa.String(255)),
+    #: As the node was when the entry was made, and for how many seconds it had been so.
+    sa.Column("state", sa.String(20)),
+    sa.Column("target_provision_state", sa.String(20)),
+    sa.Column("duration_seconds", sa.Integer),
 )
 
 ports = sa.Table(

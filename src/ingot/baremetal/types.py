@@ -38,6 +38,7 @@ class Node:
     boot_mode: str | None
     boot_intent: dict[str, Any] | None
     traits: tuple[str, ...] = ()
+    reservation: str | None = None
 
     @property
     def label(self) -> str:

@@ -13,9 +13,10 @@ from ingot.baremetal.context import NOBODY, By, Context
 from ingot.baremetal.tables import node_followups
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import orders
+from ingot.baremetal.workflows.ending import RESTORE
 from ingot.drivers.types import PowerTarget
-from ingot.kit.db import from_json, to_json
-from ingot.kit.faults import Fault, Invalid, Kind, Locked
+from ingot.kit.db import from_json
+from ingot.kit.faults import Conflict, Invalid, Locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,42 +49,34 @@ def provision(
 ) -> str | None:
     """Do a verb of the state table; the id of the operation that was started, if one was.
 
-    Raises Invalid (400) when the state does not have the verb, Locked (409) while an operation
-    works, UNIMPLEMENTED (501) where no workflow does it.
+    Raises Invalid (400) when the state does not have the verb, Locked (409) while an operation works.
     """
     node = store.get_node(conn, ident)
-    if verb not in machine.VERBS:
-        raise Invalid(
-            f'The requested action "{verb}" could not be understood.',
-            next_action=_possible(node.provision_state),
-        )
-    event, _since = machine.VERBS[verb]
+    event, _since = machine.VERBS.get(verb, ("", 0))
     state = machine.STATES[node.provision_state]
+    if event in ("deploy", "rebuild"):
+        guards.maintenance(node, event)
     row = None if state.kind == "working" else machine.following(state.name, event)
     live = workflow.live_operation(conn, node.subject)
+    if live is None and store.successor(conn, node.uuid) is not None:
+        raise locked(node, None)
     if row is None:
-        if live is not None:
+        if live is not None or node.reservation is not None:
             raise locked(node, live)
         raise Invalid(
             f'The requested action "{verb}" can not be performed on node "{node.uuid}" while it '
             f'is in state "{state.name}".',
             next_action=_possible(state.name),
         )
-    guards.verb(node, event, manual_clean=event == "clean")
+    guards.verb(node, event, ctx.settings.allow_provisioning_in_maintenance)
     if event == "abort":
         return _abort(ctx, conn, node, row, by)
     if event == "unhold":
-        return _unhold(conn, node)
+        return _unhold(ctx, conn, node, row)
     kind = machine.STATES[row.next].operation
-    if kind and kind not in orders.ORDERS:
-        raise Fault(
-            f"No workflow of this service does '{verb}' yet.",
-            kind=Kind.UNIMPLEMENTED,
-            next_action="The node was left as it is.",
-        )
     if live is not None:
-        if event == "delete" and state.kind in ("waiting", "held"):
-            return _delete_after(ctx, conn, node, live.kind, extras, by)
+        if event in ("delete", "service") and state.kind in ("waiting", "held"):
+            return _supersede(ctx, conn, node, row, verb, live.kind, extras, by)
         raise locked(node, live)
     if kind:
         _check(ctx, conn, node, kind, extras)
@@ -91,20 +84,23 @@ def provision(
     return _enter(ctx, conn, node, row, kind, _order(kind, event, extras), by)
 
 
-def locked(node: Node, live: workflow.OperationRow) -> Locked:
+def locked(node: Node, live: workflow.OperationRow | None) -> Locked:
     """The 409 that clients wait for and repeat on."""
+    host = node.reservation or "of its operation"
+    doing = f" It is a {live.kind}" if live is not None else ""
     return Locked(
-        f"Node {node.label} is locked, please retry after the current operation is completed: "
-        f"{live.kind}" + (f", at step '{live.step}'." if live.step else "."),
+        f"Node {node.uuid} is locked by host {host}, please retry after the current operation is "
+        "completed."
+        + (doing + (f", at step '{live.step}'." if live.step else ".") if live else ""),
         next_action="Wait for it to end, or abort it.",
-        details={"operation_id": live.id, "kind": live.kind},
+        details={"operation_id": live.id, "kind": live.kind} if live is not None else {},
     )
 
 
 def free(conn: sa.Connection, node: Node) -> None:
-    """Raise Locked while an operation holds the node."""
+    """Raise Locked while an operation holds the node, or another verb is about to begin on it."""
     live = workflow.live_operation(conn, node.subject)
-    if live is not None:
+    if live is not None or store.successor(conn, node.uuid) is not None:
         raise locked(node, live)
 
 
@@ -148,7 +144,10 @@ def power(
 
 
 def follow_up(ctx: Context, conn: sa.Connection, node_uuid: str) -> str | None:
-    """Do the verb that waited for the end of an operation; the operation's id if there was one."""
+    """Begin the verb that waited for the end of an operation; the operation's id if there was one.
+
+    The node is in the verb's state since it was asked for, so nothing is checked again here.
+    """
     row = conn.execute(
         sa.delete(node_followups)
         .where(node_followups.c.node_uuid == node_uuid)
@@ -157,10 +156,26 @@ def follow_up(ctx: Context, conn: sa.Connection, node_uuid: str) -> str | None:
     node = store.find_node(conn, node_uuid)
     if row is None or node is None:
         return None
-    if machine.following(node.provision_state, machine.VERBS[row.verb][0]) is None:
+    kind, order = _succession(row.verb, from_json(row.extras))
+    wanted = machine.ACTIVE if kind == RESTORE else ""
+    state = machine.STATES[node.provision_state]
+    if workflow.live_operation(conn, node.subject) is not None:
+        raise locked(node, workflow.live_operation(conn, node.subject))
+    if state.operation != kind and state.name != wanted:
+        store.update_node(conn, node.uuid, reservation=None)
         return None
-    by = By(**from_json(row.requested_by))
-    return provision(ctx, conn, node_uuid, row.verb, Extras(**from_json(row.extras)), by)
+    store.update_node(conn, node.uuid, reservation=ctx.host)
+    return _start(conn, node, kind, order, By(**from_json(row.requested_by)))
+
+
+def _succession(verb: str, extras: dict[str, Any]) -> tuple[str, orders.Order]:
+    """The operation of a verb that waited, and what it is asked to do."""
+    if verb == RESTORE:
+        return RESTORE, orders.RestoreOrder()
+    given = Extras(**extras)
+    if verb == "service":
+        return "service", _order("service", "service", given) or orders.ServiceOrder()
+    return "undeploy", orders.UndeployOrder(notify=given.notify)
 
 
 def forget_follow_up(conn: sa.Connection, node_uuid: str) -> None:
@@ -184,41 +199,58 @@ def _possible(state: str) -> str:
 
 def _abort(ctx: Context, conn: sa.Connection, node: Node, row: machine.Row, by: By) -> str | None:
     if node.provision_state == machine.SERVICEFAIL and node.maintenance:
-        raise Invalid(
-            f'Can not abort service on node "{node.uuid}" while it is in maintenance mode.'
+        raise Conflict(
+            f'Can not abort service on node "{node.uuid}" while it is in maintenance mode. Please '
+            "remove the node from maintenance prior to issuing the request to abort the service "
+            "operation."
         )
     live = workflow.live_operation(conn, node.subject)
     if live is not None:
-        workflow.cancel(conn, node.subject, "Aborted by request.", by=by.user)
+        reason = f"By request, the {live.kind} operation was aborted."
+        workflow.cancel(conn, node.subject, reason, by=by.user)
         return live.id
+    if node.provision_state == machine.SERVICEFAIL and _instance_stopped(node):
+        return _enter(ctx, conn, node, row, RESTORE, orders.RestoreOrder(), by)
     # Nothing works on it any more: the state itself is all there is to leave.
     return _enter(ctx, conn, node, row, "", None, by)
 
 
-def _unhold(conn: sa.Connection, node: Node) -> str | None:
+def _instance_stopped(node: Node) -> bool:
+    return bool(node.driver_internal_info.get("instance_stopped"))
+
+
+def _unhold(ctx: Context, conn: sa.Connection, node: Node, row: machine.Row) -> str | None:
     if not workflow.signal(conn, node.subject, "unhold"):
         raise Locked(f"Node {node.uuid} is held, but no operation waits for it to go on.")
-    return None
-
-
-def _delete_after(
-    ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras, by: By
-) -> None:
-    """End the operation that waits, and delete as soon as it has ended."""
-    forget_follow_up(conn, node.uuid)
-    conn.execute(
-        node_followups.insert().values(
-            node_uuid=node.uuid,
-            verb="deleted",
-            extras=to_json({"notify": extras.notify}),
-            requested_by=to_json(
-                {"user": by.user, "project_id": by.project_id, "request_id": by.request_id}
-            ),
-            created_at=ctx.now(),
-        )
+    now = ctx.now()
+    store.update_node(
+        conn, node.uuid, provision_state=row.next, provision_updated_at=now, updated_at=now
     )
-    workflow.cancel(conn, node.subject, f"The {kind} is given up for a deletion.", by=by.user)
     return None
+
+
+def _supersede(
+    ctx: Context,
+    conn: sa.Connection,
+    node: Node,
+    row: machine.Row,
+    verb: str,
+    kind: str,
+    extras: Extras,
+    by: By,
+) -> None:
+    """End the operation that waits, and let this verb follow it.
+
+    The node is in the new verb's state at once: the old one's failure is nobody's concern any more.
+    """
+    _check(ctx, conn, node, machine.STATES[row.next].operation, extras)
+    asked_by = {"user": by.user, "project_id": by.project_id, "request_id": by.request_id}
+    waiting = {"notify": extras.notify, "steps": extras.steps}
+    waiting |= {"disable_ramdisk": extras.disable_ramdisk}
+    store.add_successor(conn, node.uuid, verb, waiting, asked_by, ctx.now())
+    _enter(ctx, conn, node, row, "", None, by)
+    store.update_node(conn, node.uuid, reservation=ctx.host)
+    workflow.cancel(conn, node.subject, f"The {kind} makes way for {verb}.", by=by.user)
 
 
 def _check(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras) -> None:
@@ -238,7 +270,7 @@ def _check(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Ext
                 f"Cannot {kind} node {node.uuid}: {'; '.join(dict.fromkeys(problems))}.",
                 next_action="Correct driver_info or instance_info; `validate` tells the same.",
             )
-    elif kind in ("clean", "undeploy", "rescue", "unrescue"):
+    elif kind in ("clean", "undeploy", "rescue", "unrescue", "service", "inspect"):
         ctx.access(conn, node, "power")
 
 
@@ -258,6 +290,12 @@ def _order(kind: str, event: str, extras: Extras) -> orders.Order | None:
         steps = extras.steps if event == "clean" else None
         return orders.CleanOrder(
             steps=steps, disable_ramdisk=extras.disable_ramdisk, notify=extras.notify
+        )
+    if kind == "service":
+        return orders.ServiceOrder(
+            steps=extras.steps or [],
+            disable_ramdisk=extras.disable_ramdisk,
+            notify=extras.notify,
         )
     if kind == "deploy":
         return orders.DeployOrder(

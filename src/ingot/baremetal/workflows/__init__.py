@@ -4,10 +4,14 @@ room        collaborators and the case: one operation on one node, its bad end
 orders      what each kind of operation is asked to do
 proofs      is it the right machine?
 patience    silent and lost agents
+ending      failures: states, flags, causes
 steps       steps that several stories share
+stepping    the API's steps: who does each, hold, wait, power
 agentwork   what the agent does for us
+deployplan  which deploy steps are run, and when
 deploy      deploy, rebuild, undeploy
 clean       automated and manual cleaning
+service     steps on a machine in use
 inspect     inventory, properties, ports
 small       verify, adopt, rescue, unrescue, power, boot device
 orphans     states without an operation
@@ -20,9 +24,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal.workflows import small
+from ingot.baremetal.workflows import service, small
 from ingot.baremetal.workflows.clean import clean, cleaned
 from ingot.baremetal.workflows.deploy import deploy, deployed, undeploy
+from ingot.baremetal.workflows.ending import failing
 from ingot.baremetal.workflows.inspect import inspect, inspected
 from ingot.baremetal.workflows.orders import ORDERS
 from ingot.baremetal.workflows.orphans import Orphans
@@ -34,7 +39,6 @@ from ingot.baremetal.workflows.room import (
     Room,
     Story,
     Timing,
-    failing,
     told,
 )
 from ingot.workflow import Op, Workflow
@@ -50,6 +54,8 @@ _STORIES: dict[str, tuple[Story, Ending]] = {
     "adopt": (small.adopt, small.adopted),
     "rescue": (small.rescue, small.rescued),
     "unrescue": (small.unrescue, small.unrescued),
+    "service": (service.service, service.serviced),
+    "restore": (service.restore, service.restored),
     "power": (small.power, small.powered),
     "boot device": (small.boot_device, small.boot_device_set),
 }

@@ -75,7 +75,7 @@ async def agent_steps(case: Case, kind: str, key: str | None = None) -> list[dic
 
 
 async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) -> None:
-    """One in-band step, followed to its end."""
+    """One in-band step, followed to its end; the node is in the waiting state meanwhile."""
 
     async def run(ctx: StepContext) -> None:
         work = (f"{kind}.execute_{kind}_step", kind, str(step["step"]))
@@ -95,6 +95,7 @@ async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) 
         key=key,
         deadline=case.room.timing.clean_step,
         abortable=bool(step.get("abortable")),
+        commit=lambda conn, _result: case.shift(conn, "resume"),
     )
 
 

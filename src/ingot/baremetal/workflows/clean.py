@@ -6,6 +6,7 @@ default, and the whole disks when the operator asks for it. Manual cleaning runs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,14 +14,18 @@ import sqlalchemy as sa
 from ingot.baremetal import store
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import proofs, steps
-from ingot.baremetal.workflows.agentwork import agent_steps, run_agent_step
-from ingot.baremetal.workflows.driverwork import run_driver_step
+from ingot.baremetal.workflows.agentwork import agent_steps
 from ingot.baremetal.workflows.orders import CleanOrder
 from ingot.baremetal.workflows.room import Case
-from ingot.kit.faults import Invalid
+from ingot.baremetal.workflows.stepping import (
+    Steps,
+    completed,
+    needs_agent,
+    offered_by_driver,
+    ordered,
+)
 
-#: Capabilities whose steps run out of band, by the driver.
-_OUT_OF_BAND = ("raid", "bios", "firmware")
+Step = dict[str, Any]
 
 
 async def clean(case: Case, order: CleanOrder) -> None:
@@ -43,79 +48,53 @@ def cleaned(case: Case, conn: sa.Connection) -> None:
 async def clean_automatically(case: Case) -> None:
     """All steps with a priority, highest first."""
     node = await case.node()
-    if node.automated_clean is False or not _uses_agent(case, node):
+    wanted = case.room.automated_clean if node.automated_clean is None else node.automated_clean
+    if not wanted:
         await proofs.prove_controller(case)
         return
+    outside = [
+        step for step in offered_by_driver(case, node, "clean") if step["interface"] != "deploy"
+    ]
+    if not _uses_agent(case, node):
+        await proofs.prove_controller(case)
+        chosen = ordered([step for step in outside if _wanted(case, step)])
+        await Steps(case, "clean", agent=False).run(chosen, outside)
+        return
+    runner = Steps(case, "clean", agent=True)
 
     async def work(again: str | None) -> None:
         offered = await agent_steps(case, "clean", again)
-        chosen = [step for step in offered if _wanted(case, step)]
-        await _run(case, sorted(chosen, key=lambda step: -step["priority"]), again)
+        chosen = [step for step in (*offered, *outside) if _wanted(case, step)]
+        await runner.run(ordered(chosen), outside, again)
 
     await steps.with_agent(case, work)
     await _leave(case)
 
 
-async def _clean_manually(case: Case, wanted: list[dict[str, Any]], no_ramdisk: bool) -> None:
+async def _clean_manually(case: Case, wanted: Sequence[Step], no_ramdisk: bool) -> None:
     node = await case.node()
-    in_band = [step for step in wanted if step["interface"] not in _OUT_OF_BAND]
-    if not in_band or no_ramdisk or not _uses_agent(case, node):
+    outside = offered_by_driver(case, node, "clean")
+    in_band = [step for step in wanted if needs_agent(step, outside)]
+    if no_ramdisk or not in_band or not _uses_agent(case, node):
         await proofs.prove_controller(case)
-        await _run(case, wanted)
+        chosen = completed(wanted, (), outside, "clean")
+        await Steps(case, "clean", agent=False).run(chosen, outside)
         return
-    done: set[int] = set()
+    runner = Steps(case, "clean", agent=True)
 
     async def work(again: str | None) -> None:
         offered = await agent_steps(case, "clean", again)
-        await _run(case, [_known(step, offered) for step in wanted], again, done)
+        await runner.run(completed(wanted, offered, outside, "clean"), outside, again)
 
     await steps.with_agent(case, work)
     await _leave(case)
 
 
-def _wanted(case: Case, step: dict[str, Any]) -> bool:
-    """Whether automated cleaning runs a step that the agent offers."""
+def _wanted(case: Case, step: Step) -> bool:
+    """Whether automated cleaning runs a step that is offered."""
     if step["step"] == "erase_devices":
         return case.room.clean_whole_disks
     return int(step.get("priority") or 0) > 0
-
-
-def _known(wanted: dict[str, Any], offered: list[dict[str, Any]]) -> dict[str, Any]:
-    """A client's step with what the agent says of it; refused when nobody offers it."""
-    if wanted["interface"] in _OUT_OF_BAND:
-        return wanted
-    for step in offered:
-        if (step["interface"], step["step"]) == (wanted["interface"], wanted["step"]):
-            return {**step, "args": wanted.get("args") or {}}
-    names = ", ".join(sorted({f"{s['interface']}.{s['step']}" for s in offered}))
-    raise Invalid(
-        f"Nobody offers the clean step {wanted['interface']}.{wanted['step']} on this machine.",
-        next_action=f"Offered are: {names}.",
-    )
-
-
-async def _run(
-    case: Case,
-    chosen: list[dict[str, Any]],
-    again: str | None = None,
-    done: set[int] | None = None,
-) -> None:
-    """Run the steps in their order. done: numbers of those that an earlier boot has ended well."""
-    finished = set[int]() if done is None else done
-    for number, step in enumerate(chosen, 1):
-        if number in finished:
-            continue
-        key = f"{number} {step['interface']}.{step['step']}" + (f" {again}" if again else "")
-        await case.op.commit(
-            "show the clean step",
-            lambda conn, shown=step: case.show_step(conn, "clean_step", shown),
-            key=key,
-        )
-        if step["interface"] in _OUT_OF_BAND:
-            await run_driver_step(case, "clean", step, key)
-        else:
-            await run_agent_step(case, "clean", step, key)
-        finished.add(number)
 
 
 async def _leave(case: Case) -> None:

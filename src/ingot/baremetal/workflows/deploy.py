@@ -7,16 +7,18 @@ sealed. Nothing is written before both the controller and the agent have proved 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
 
 from ingot.baremetal import allocations, configdrive, store
 from ingot.baremetal.types import Node
-from ingot.baremetal.workflows import proofs, steps
-from ingot.baremetal.workflows.agentwork import install_boot_loader, write_image
+from ingot.baremetal.workflows import deployplan, proofs, steps
+from ingot.baremetal.workflows.agentwork import agent_steps, install_boot_loader, write_image
 from ingot.baremetal.workflows.orders import DeployOrder, UndeployOrder
 from ingot.baremetal.workflows.room import Case, ImageFacts
+from ingot.baremetal.workflows.stepping import Steps, needs_agent, offered_by_driver
 from ingot.drivers.types import PowerTarget
 from ingot.kit.faults import Invalid
 from ingot.workflow import StepContext
@@ -25,34 +27,62 @@ from ingot.workflow import StepContext
 _URL_SPARE = 600
 
 
-async def deploy(case: Case, _order: DeployOrder) -> None:
+async def deploy(case: Case, order: DeployOrder) -> None:
     """available -> deploying -> wait call-back -> deploying -> active."""
     node = await case.node()
     style = case.room.registry.deploy(node.driver, node.interfaces.get("deploy"))
+    outside = offered_by_driver(case, node, "deploy")
+    asked = order.steps or []
     if not style.uses_agent:
-        await _deploy_without_agent(case, node)
+        await _deploy_without_agent(case, node, asked)
         return
 
     await case.op.step("check the image", lambda _ctx: check_image(case), deadline=300)
-    written = False
 
-    async def work(again: str | None) -> None:
-        nonlocal written
-        if not written:
-            await _write(case, again)
-            written = True
+    async def write(again: str | None) -> None:
+        await _write(case, again)
+
+    async def loader(again: str | None) -> None:
         await install_boot_loader(case, again)
 
+    async def leave(_again: str | None) -> None:
+        await steps.stop_agent(case)
+
+    async def networks(_again: str | None) -> None:
+        await steps.prepare_disk_boot(case)
+        await steps.attach_instance_networks(case)
+
+    async def start(_again: str | None) -> None:
+        await steps.set_power(case, "start the instance", PowerTarget.ON)
+
+    own = {
+        deployplan.WRITE: write,
+        deployplan.LOADER: loader,
+        deployplan.LEAVE: leave,
+        deployplan.NETWORKS: networks,
+        deployplan.START: start,
+    }
+    runner = Steps(case, "deploy", agent=True, own=own)
+    early = [step for step in asked if not needs_agent(step, outside)]
+    before = deployplan.before_agent(deployplan.merge((), (), outside, early), outside)
+    await runner.run(before, outside, part="first ")
+    plan = deployplan.Plan()
+
+    async def work(again: str | None) -> None:
+        nonlocal plan
+        offered = await agent_steps(case, "deploy", again)
+        merged = deployplan.merge(deployplan.CORE, offered, outside, asked)
+        plan = deployplan.split(merged, outside)
+        await runner.run(plan.inside, outside, again)
+
     await steps.with_agent(case, work)
-    await steps.stop_agent(case)
-    await steps.prepare_disk_boot(case)
-    await steps.attach_instance_networks(case)
-    await steps.set_power(case, "start the instance", PowerTarget.ON)
+    await runner.run(plan.after, outside, part="last ")
 
 
 def deployed(case: Case, conn: sa.Connection) -> None:
     """In the commit that ends the operation."""
     case.show_step(conn, "deploy_step", None)
+    store.merge_internal_info(conn, case.uuid, {"instance_stopped": None})
     case.note(conn, "Deployed.")
     case.finish(conn, "done")
 
@@ -107,17 +137,13 @@ async def _write(case: Case, key: str | None) -> None:
         facts = await image_facts(case)
         return await write_image(case, ctx, facts, await _config_drive(case))
 
-    await case.op.commit(
-        "show the deploy step",
-        lambda conn: case.show_step(
-            conn,
-            "deploy_step",
-            {"interface": "deploy", "step": "write_image", "priority": 80},
-        ),
-        key=key,
-    )
+    await case.op.commit("wait for the image", lambda conn: case.shift(conn, "wait"), key=key)
     await case.op.step(
-        "write the image", write, key=key, deadline=case.room.timing.write, abortable=False
+        "write the image",
+        write,
+        key=key,
+        deadline=case.room.timing.write,
+        commit=lambda conn, _result: case.shift(conn, "resume"),
     )
 
 
@@ -132,17 +158,11 @@ async def _config_drive(case: Case) -> str | None:
     return drive
 
 
-async def _deploy_without_agent(case: Case, node: Node) -> None:
+async def _deploy_without_agent(case: Case, node: Node, asked: Sequence[dict[str, Any]]) -> None:
     """Styles that do their steps themselves, such as fake hardware."""
-    style = case.room.registry.deploy(node.driver, node.interfaces.get("deploy"))
-    for info in style.steps():
-
-        async def run(_ctx: StepContext, step: str = info.step) -> None:
-            fresh, access = await case.reach("power")
-            chosen = case.room.registry.deploy(fresh.driver, fresh.interfaces.get("deploy"))
-            await chosen.run(access, step, {})
-
-        await case.op.step(f"{info.interface} {info.step}", run, deadline=case.room.timing.write)
+    outside = offered_by_driver(case, node, "deploy")
+    merged = deployplan.merge((), (), outside, asked)
+    await Steps(case, "deploy", agent=False).run(merged, outside)
     await steps.prepare_disk_boot(case)
     await steps.attach_instance_networks(case)
     await steps.set_power(case, "start the instance", PowerTarget.ON)
@@ -159,7 +179,7 @@ async def undeploy(case: Case, _order: UndeployOrder) -> None:
 
 
 def _detach_instance(case: Case, conn: sa.Connection) -> None:
-    """Networks, order and secrets of the instance go; its uuid is its owner's to take away."""
+    """Networks, order, secrets and name of the instance go: the machine is nobody's while it is cleaned."""
     steps.unplug_provisioning(case, conn)
     for port in store.ports_of(conn, case.uuid):
         if port.vif:
@@ -167,8 +187,11 @@ def _detach_instance(case: Case, conn: sa.Connection) -> None:
             store.set_port_internal(conn, port.uuid, {"tenant_vif_port_id": None})
     for name in ("instance_info", "configdrive", "rescue_password"):
         store.write_secret(conn, case.room.vault, case.uuid, name, None)
-    store.update_node(conn, case.uuid, instance_info={})
     allocations.end_with_instance(case.room.now(), conn, case.uuid)
+    store.update_node(
+        conn, case.uuid, instance_info={}, instance_uuid=None, instance_name=None, deploy_step={}
+    )
+    store.merge_internal_info(conn, case.uuid, {"instance_stopped": None})
     steps.set_intent(conn, case, None)
     store.forget_agent(conn, case.room.vault, case.uuid)
     case.note(conn, "The instance was taken away.")

@@ -54,6 +54,17 @@ class UnrescueOrder(Order, frozen=True, kw_only=True):
     """Boot the disk again."""
 
 
+class ServiceOrder(Order, frozen=True, kw_only=True):
+    """Run the client's steps on a machine in use, in their order."""
+
+    steps: list[dict[str, Any]] = []
+    disable_ramdisk: bool = False
+
+
+class RestoreOrder(Order, frozen=True, kw_only=True):
+    """Start the instance again after a service that was given up."""
+
+
 class PowerOrder(Order, frozen=True, kw_only=True):
     """target: as in PUT states/power. timeout: seconds for soft targets."""
 
@@ -76,6 +87,8 @@ ORDERS: dict[str, type[Order]] = {
     "adopt": AdoptOrder,
     "rescue": RescueOrder,
     "unrescue": UnrescueOrder,
+    "service": ServiceOrder,
+    "restore": RestoreOrder,
     "power": PowerOrder,
     "boot device": BootDeviceOrder,
 }

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from ingot.baremetal import machine, store
-from ingot.baremetal.workflows.room import Room, give_up, release
+from ingot.baremetal.workflows.ending import give_up
+from ingot.baremetal.workflows.room import Room, release
 from ingot.kit import events
 from ingot.kit.log import get
 from ingot.workflow import live_operation
@@ -48,27 +49,30 @@ class Orphans:
         node = store.lock_node(conn, uuid)
         if node is None or live_operation(conn, node.subject) is not None:
             return False
+        if store.successor(conn, uuid) is not None:
+            return False  # Its verb is about to begin.
         if not machine.STATES[node.provision_state].failure:
             release(conn, uuid, target_power_state=None)
             return False
         was = node.provision_state
-        state = give_up(self._room, conn, node)
+        state = machine.STATES[was].failure
         verbs = ", ".join(machine.verbs_of(state))
         text = (
             f"Nothing works on the node any more, although it was in state '{was}': the operation was "
             "lost (a restored backup, or its end could not be recorded). The machine was left as it "
             f"is. Possible now: {verbs}."
         )
-        release(conn, uuid, target_power_state=None, last_error=text)
         store.add_history(
             conn,
             uuid,
             self._room.now(),
             text,
             severity="ERROR",
-            event_type="orphan",
+            event_type="takeover",
             conductor=self._room.host,
         )
+        give_up(self._room, conn, node)
+        release(conn, uuid, target_power_state=None, last_error=text)
         events.record(conn, node.subject, "note", text, severity="error")
         _log.warning("orphan", node=uuid, was=was, state=state)
         return True

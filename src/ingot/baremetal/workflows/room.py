@@ -106,6 +106,8 @@ class Room:
     host: str
     timing: Timing = field(default_factory=Timing)
     clean_whole_disks: bool = False
+    #: Whether machines are cleaned when nothing is said at the node.
+    automated_clean: bool = True
 
     def now(self) -> str:
         return timestamp(self.clock.now())
@@ -113,6 +115,23 @@ class Room:
 
 #: Controllers are busy for moments; drivers keep the pace that they can bear.
 _CONTROLLER = Retry(first=1, factor=1.5, most=8)
+
+
+#: Kind of operation -> what its entries in the history are called, in the API's words.
+HISTORY_TYPES = {
+    "verify": "verify",
+    "inspect": "introspection",
+    "clean": "cleaning",
+    "deploy": "deploying",
+    "undeploy": "unprovision",
+    "adopt": "adoption",
+    "rescue": "rescue",
+    "unrescue": "rescue",
+    "service": "servicing",
+    "restore": "servicing",
+    "power": "transition",
+    "boot device": "transition",
+}
 
 
 class Case:
@@ -207,11 +226,21 @@ class Case:
 
     def shift(self, conn: sa.Connection, event: str) -> None:
         """Follow an event of the state table; anything the table does not have is our bug."""
+        if store.successor(conn, self.uuid) is not None:
+            return  # Given up for another verb, whose state the node is in already.
         node = store.get_node(conn, self.uuid)
         row = machine.following(node.provision_state, event)
         if row is None:
             raise RuntimeError(f"no way on from {node.provision_state!r} on {event!r}")
         enter(conn, self.uuid, row.next, row.target or node.target_provision_state, self.room.now())
+
+    def resume(self, conn: sa.Connection) -> None:
+        """Back from a waiting or held state to work, wherever in them the node is."""
+        kind = machine.STATES[store.get_node(conn, self.uuid).provision_state].kind
+        if kind == "held":
+            self.shift(conn, "unhold")
+        if kind in ("held", "waiting"):
+            self.shift(conn, "resume")
 
     def shifting(self, event: str) -> Callable[..., None]:
         """`shift` as a commit function of a step or wait. Fake hardware may already be past it."""
@@ -222,16 +251,17 @@ class Case:
         return change
 
     def note(self, conn: sa.Connection, text: str, severity: str = "INFO") -> None:
-        """An entry in the node's history."""
+        """An entry in the node's history, with the state that the node is in now."""
         store.add_history(
             conn,
             self.uuid,
             self.room.now(),
             text,
             severity=severity,
-            event_type=self.op.kind,
+            event_type=HISTORY_TYPES.get(self.op.kind, self.op.kind),
             conductor=self.room.host,
             user=self.op.requested_by or None,
+            project=self.op.project_id,
         )
 
     def finish(self, conn: sa.Connection, event: str) -> None:
@@ -299,62 +329,6 @@ def unplug(room: Room, conn: sa.Connection, node: Node) -> None:
     room.networks.unplug_provisioning(conn, node)
     for port in store.ports_of(conn, node.uuid):
         store.set_port_internal(conn, port.uuid, {"provisioning_vif_port_id": None})
-
-
-#: Kinds that leave the provisioning state, and what the machine runs, alone.
-_PASSING = frozenset({"power", "boot device"})
-
-
-def failing(room: Room) -> Callable[[sa.Connection, Op, Fault], None]:
-    """The bad end of all stories: the state's failure state, with the cause where people look for it."""
-
-    def on_failure(conn: sa.Connection, op: Op, fault: Fault) -> None:
-        case = Case(room, op)
-        node = store.find_node(conn, case.uuid)
-        if node is None:
-            return
-        state = node.provision_state if op.kind in _PASSING else give_up(room, conn, node)
-        text = explain(op, fault, state)
-        release(conn, node.uuid, last_error=text, target_power_state=None)
-        case.note(conn, text, "ERROR")
-        case.tell(conn, {"ok": False, "error": text, "kind": str(fault.kind)})
-
-    return on_failure
-
-
-def give_up(room: Room, conn: sa.Connection, node: Node) -> str:
-    """Put a node whose work is over into its state's failure state, and leave nothing behind."""
-    failure = machine.STATES[node.provision_state].failure
-    if failure:
-        enter(conn, node.uuid, failure, node.target_provision_state, room.now())
-    store.forget_agent(conn, room.vault, node.uuid)
-    store.write_secret(conn, room.vault, node.uuid, "rescue_password", None)
-    store.update_node(
-        conn, node.uuid, boot_intent=None, clean_step={}, deploy_step={}, service_step={}
-    )
-    unplug(room, conn, node)
-    return failure or node.provision_state
-
-
-#: What a controller's own words often leave unclear.
-_SORTS = frozenset({Kind.BAD_CREDENTIALS, Kind.UNREACHABLE, Kind.BUSY, Kind.UNSUPPORTED})
-
-
-def explain(op: Op, fault: Fault, state: str) -> str:
-    """One text for last_error: which step, why, and what to do next."""
-    step = fault.details.get("step")
-    where = f" at step '{step}'" if step and f"'{step}'" not in fault.text else ""
-    what = "was aborted" if fault.kind is Kind.ABORTED else "failed"
-    sort = f"{fault.kind}: " if fault.kind in _SORTS else ""
-    parts = [f"{op.kind.capitalize()} {what}{where}: {sort}{fault.sentence()}"]
-    broken = fault.details.get("undo_failed")
-    if isinstance(broken, list):
-        parts += [f"Besides, {text}" for text in broken]  # pyright: ignore[reportUnknownVariableType]
-        parts.append("The machine may still be on.")
-    verbs = machine.verbs_of(state)
-    if not fault.next_action and verbs:
-        parts.append(f"Possible now: {', '.join(verbs)}.")
-    return " ".join(parts)
 
 
 Story = Callable[[Case, Any], Awaitable[Any]]

@@ -98,8 +98,18 @@ async def with_agent(case: Case, work: Work) -> None:
                 raise
             case.op.check_aborted()
         await case.op.commit(
-            "the agent was lost: power-cycle and retry", lambda conn: _forget_agent(conn, case)
+            "the agent was lost: power-cycle and retry", lambda conn: _was_lost(conn, case)
         )
+
+
+def _was_lost(conn: sa.Connection, case: Case) -> None:
+    forget_agent(conn, case)
+    case.resume(conn)
+
+
+async def boot_agent_again(case: Case, key: str) -> None:
+    """Start the agent anew in the middle of its work, since a step has switched or rebooted the machine."""
+    await _boot_agent(case, "agent", key)
 
 
 async def boot_for_inspection(case: Case) -> Any:
@@ -199,14 +209,18 @@ async def _order_agent(case: Case, key: str, inspect: bool) -> None:
             extra=str(node.driver_info.get("kernel_append_params") or ""),
         )
         set_intent(conn, case, intent)
-        _forget_agent(conn, case)
-        facts = {"agent_ordered_at": case.room.now(), "boot_seen": None}
+        forget_agent(conn, case)
+        facts: dict[str, Any] = {"agent_ordered_at": case.room.now(), "boot_seen": None}
+        if case.op.kind == "service":
+            # Whoever gives the service up has to start the instance again.
+            facts["instance_stopped"] = True
         store.merge_internal_info(conn, case.uuid, facts)
 
     await case.op.commit("order the agent", order, key=key)
 
 
-def _forget_agent(conn: sa.Connection, case: Case) -> None:
+def forget_agent(conn: sa.Connection, case: Case) -> None:
+    """Inside a transaction: whatever agent the machine had is gone."""
     store.forget_agent(conn, case.room.vault, case.uuid)
 
 
@@ -221,7 +235,7 @@ async def _start_from_network(case: Case, key: str, signal: str) -> None:
     node = await case.node()
     await set_power(case, "power off", PowerTarget.OFF, key=key)
     # The machine is off. An agent of an earlier boot may have called until now: it does not count.
-    await case.op.commit("forget earlier agents", lambda conn: _forget_agent(conn, case), key=key)
+    await case.op.commit("forget earlier agents", lambda conn: forget_agent(conn, case), key=key)
     await case.op.forget(signal, name="forget earlier calls", key=key)
 
     async def choose(_ctx: StepContext) -> None:
