@@ -171,12 +171,16 @@ async def test_a_deletion_during_a_wait_follows_it(api: World) -> None:
     assert (await api.ask("PUT", path, {"target": "deleted"})).status == 202
     loop = FollowUps(api.baremetal.ctx)
     assert await loop.run() == 0
-    # The deploy ends as its workflow would end it.
-    await api.end_operations()
-    await api.force("n1", provision_state="deploy failed", reservation=None)
+    for _ in range(2):
+        # At once, and until the deploy has made way: never "deploy failed", never free for others.
+        shown = (await api.ask("GET", f"/v1/nodes/{node['uuid']}")).json
+        state = (shown["provision_state"], shown["target_provision_state"], shown["reservation"])
+        assert state == ("deleting", "available", "host-1")
+        for target in ("deleted", "active", "abort"):
+            assert (await api.ask("PUT", path, {"target": target})).status == 409
+        assert (await api.ask("DELETE", "/v1/nodes/n1")).status == 409
+        await api.end_operations()
     assert await loop.run() == 1
-    shown = (await api.ask("GET", f"/v1/nodes/{node['uuid']}")).json
-    assert (shown["provision_state"], shown["target_provision_state"]) == ("deleting", "available")
     operation = await live(api, "n1")
     assert operation is not None and operation.kind == "undeploy"
     assert await loop.run() == 0

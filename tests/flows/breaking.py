@@ -90,6 +90,15 @@ async def _boot_device(site: Site, uuid: str) -> None:
     await site.db.write(lambda conn: start(conn, "boot device", f"node:{uuid}", order))
 
 
+#: From outside, by ourselves, by the agent; a restart in between.
+_SERVICE = [
+    {"interface": "power", "step": "power_on"},
+    {"interface": "power", "step": "wait", "args": {"seconds": 5}},
+    {"interface": "deploy", "step": "burnin_cpu"},
+    {"interface": "power", "step": "reboot"},
+    {"interface": "deploy", "step": "burnin_cpu"},
+]
+
 STORIES: tuple[Story, ...] = (
     Story("verify", "enroll", "manageable", _verb("manage")),
     Story("inspect", "manageable", "manageable", _verb("inspect")),
@@ -99,6 +108,7 @@ STORIES: tuple[Story, ...] = (
     Story("adopt", "manageable", "active", _verb("adopt")),
     Story("rescue", "active", "rescue", _verb("rescue", rescue_password="let-me-in-7")),
     Story("unrescue", "rescue", "active", _verb("unrescue")),
+    Story("service", "active", "active", _verb("service", steps=_SERVICE)),
     Story("power", "active", "active", _reboot),
     Story("boot device", "active", "active", _boot_device),
 )
@@ -113,6 +123,7 @@ LEADS: dict[str, tuple[tuple[str, ...], str]] = {
     "adopt failed": (("adopt",), "active"),
     "rescue failed": (("unrescue",), "active"),
     "unrescue failed": (("unrescue",), "active"),
+    "service failed": (("abort",), "active"),
     "active": (("deleted",), "available"),
 }
 
@@ -246,7 +257,8 @@ async def _one(site: Site, breaker: Breaker, uuid: str, broken: Break, report: R
     await story.order(site, uuid)
     state = await site.rest(uuid, deadline=120)
     report.runs += 1
-    ended = (await site.db.read(lambda conn: operations(conn, f"node:{uuid}", limit=1)))[0]
+    told = await site.db.read(lambda conn: operations(conn, f"node:{uuid}", limit=9))
+    ended = next(one for one in told if one.id == broken.operation)
     if broken.what != "nothing" and not (broken.fired or broken.strikes):
         # A quick machine may call before the wait is parked; everything else must be reached.
         assert broken.point == "parked", f"the break was never reached: {await site.story(uuid)}"
@@ -298,8 +310,8 @@ async def _failed_well(site: Site, uuid: str, broken: Break, state: str) -> None
         ).all()
     )
     assert any(entry.severity == "ERROR" for entry in history), "nothing in the history"
-    if passing:
-        return
+    if passing or (broken.story.kind, state) == ("service", "active"):
+        return  # The instance runs, again after a service that was given up.
     assert row.boot_intent is None, f"a boot intent is left: {row.boot_intent}"
     agent = await site.db.read(lambda conn: store.get_agent(conn, site.room.vault, uuid))
     assert agent is None, "the agent is not forgotten"
@@ -313,6 +325,8 @@ async def _lead_on(site: Site, uuid: str, state: str) -> None:
     """What the failure state offers brings the node to a good state."""
     assert table.verbs_of(state), f"no verb leads on from {state}"
     verbs, goal = LEADS[state]
+    # A step that failed in the middle puts its node into maintenance.
+    await site.db.write(lambda conn: site.baremetal.set_maintenance(conn, uuid, False))
     for verb in verbs:
         if verb in ("active", "adopt"):
             await site.prepare(uuid)
