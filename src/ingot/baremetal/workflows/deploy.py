@@ -76,6 +76,7 @@ async def deploy(case: Case, order: DeployOrder) -> None:
         await runner.run(plan.inside, outside, again)
 
     await steps.with_agent(case, work)
+    runner.without_agent()
     await runner.run(plan.after, outside, part="last ")
 
 

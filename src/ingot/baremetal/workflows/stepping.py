@@ -177,6 +177,10 @@ class Steps:
                 await self._by_driver(step, key)
             self._done.add(name)
 
+    def without_agent(self) -> None:
+        """From now on nothing needs the agent; it may be up or not."""
+        self.agent = self._asleep = False
+
     async def show(self, step: Step, key: str, event: str = "") -> None:
         """Show the step at the node, entering the state that belongs to it."""
 
