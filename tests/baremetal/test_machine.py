@@ -63,4 +63,4 @@ def test_every_state_can_be_reached_and_leads_back_to_a_stable_one() -> None:
 
 def test_every_state_with_an_operation_has_a_workflow() -> None:
     for state in machine.STATES.values():
-        assert not state.operation or state.operation in orders.ORDERS, state.name
+        assert not state.operation or state.operation in ORDERS, state.name
