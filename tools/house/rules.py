@@ -30,7 +30,7 @@ CLOCKS = {
     "datetime.datetime.utcnow",
     "datetime.date.today",
 }
-SPEAKERS = ("app.py", "cli", "lab", "builders")
+SPEAKERS = ("app", "cli", "lab", "builders")
 
 
 @functools.cache
@@ -50,7 +50,7 @@ def _is_migration(path: Path) -> bool:
 
 
 def _room(path: Path) -> str:
-    """`network` of src/ingot/network/api.py, `app.py` of src/ingot/app.py."""
+    """`network` of src/ingot/network/api.py, `app` of src/ingot/app."""
     return path.parts[2]
 
 
@@ -162,7 +162,7 @@ def front_doors(files: list[Path]) -> Iterator[Finding]:
     the app, which constructs the rooms, and the migrations go in."""
     for path in _python(files, "src", "ingot"):
         room = _room(path)
-        if room in ("app.py", "migrations"):
+        if room in ("app", "migrations"):
             continue
         for node in ast.walk(tree(path)):
             names: list[str] = []

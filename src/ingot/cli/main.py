@@ -9,7 +9,7 @@ from typing import NoReturn
 
 #: name -> (module, function that adds arguments, function that runs, help)
 COMMANDS: dict[str, tuple[str, str, str, str]] = {
-    "serve": ("ingot.app", "configure", "run_serve", "run the cloud"),
+    "serve": ("ingot.app.serving", "configure", "run_serve", "run the cloud"),
     "watch": ("ingot.cli.watch", "configure_watch", "run_watch", "see steps live"),
     "events": ("ingot.cli.watch", "configure_events", "run_events", "list what happened"),
     "doctor": ("ingot.cli.doctor", "configure", "run", "check this host and say what to do"),

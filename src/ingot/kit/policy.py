@@ -11,7 +11,7 @@ Source: the oslo.policy documentation, "Policy rule expressions".
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -69,31 +69,60 @@ _ATTRIBUTES = frozenset(
     }
 )
 
+#: What may stand left of the colon, beside literals.
+_LEFT = _ATTRIBUTES | {"system_scope", "tenant", "is_admin_project", "is_public_api"}
+
 #: A request without token.
 ANONYMOUS = Caller()
+#: The rule that decides, where an operator has one, for names that are not there.
+DEFAULT = "default"
 
 
 class PolicyError(ValueError):
     """A rule that cannot be read: names the rule and the place."""
 
+    def __init__(self, rule: str, text: str, why: str) -> None:
+        super().__init__(f"policy rule {rule!r}: {text!r}: {why}")
+        self.rule, self.why = rule, why
+
 
 class Policy:
-    """A set of named rules; operators may override any of them.
+    """A set of named rules; operators may override any of them, also while it is in use.
 
-    rules: name -> expression. A rule that is asked for but not there denies.
+    rules: name -> expression. A rule that is asked for but not there denies (or `default` decides).
+    system_only: rules about what no project has; they need a token of scope system:all whatever they say.
     """
 
     def __init__(
-        self, rules: Mapping[str, str], overrides: Mapping[str, str] | None = None
+        self,
+        rules: Mapping[str, str],
+        overrides: Mapping[str, str] | None = None,
+        *,
+        system_only: Collection[str] = (),
     ) -> None:
-        self.rules = {**rules, **(overrides or {})}
+        self.defaults = dict(rules)
+        self.system_only = frozenset(system_only)
+        self.rules: dict[str, str] = {}
         self._checks: dict[str, Check] = {}
-        for name, text in self.rules.items():
-            self._checks[name] = _Parser(name, text, self).parse()
+        self.override(overrides or {})
+
+    def override(self, rules: Mapping[str, str]) -> None:
+        """Decide by these over the defaults from now on. PolicyError, and nothing changes, when one is bad."""
+        merged = {**self.defaults, **rules}
+        checks: dict[str, Check] = {}
+        references: dict[str, set[str]] = {}
+        for name, text in merged.items():
+            parser = _Parser(name, text, self)
+            checks[name] = parser.parse()
+            references[name] = parser.references
+        _check_references(merged, references)
+        self.rules, self._checks = merged, checks
 
     def allows(self, rule: str, caller: Caller, target: Target = _NOTHING) -> bool:
-        check = self._checks.get(rule)
-        return check is not None and check(caller, target)
+        check = self._checks.get(rule) or self._checks.get(DEFAULT)
+        if check is None or (rule in self.system_only and not caller.system):
+            return False
+        return check(caller, target)
 
     def require(self, rule: str, caller: Caller, target: Target = _NOTHING) -> None:
         """Raise Unauthenticated or Forbidden unless the rule allows it."""
@@ -107,6 +136,34 @@ class Policy:
         )
 
 
+def _check_references(rules: Mapping[str, str], references: Mapping[str, set[str]]) -> None:
+    """Rules that refer to nothing, or round in a circle, would deny or hang long after they were written."""
+    for name, others in references.items():
+        for other in sorted(others):
+            if other not in rules and DEFAULT not in rules:
+                raise PolicyError(name, rules[name], f"there is no rule {other!r}")
+    done: set[str] = set()
+    for name in references:
+        _walk(name, rules, references, [], done)
+
+
+def _walk(
+    name: str,
+    rules: Mapping[str, str],
+    references: Mapping[str, set[str]],
+    path: list[str],
+    done: set[str],
+) -> None:
+    if name in path:
+        circle = " -> ".join([*path[path.index(name) :], name])
+        raise PolicyError(name, rules[name], f"it refers to itself: {circle}")
+    if name in done:
+        return
+    for other in references.get(name, ()):
+        _walk(other, rules, references, [*path, name], done)
+    done.add(name)
+
+
 _TOKEN = re.compile(r"\s*(\(|\)|[^\s()]+(?:%\([^)]*\)s)?)")
 _REFERENCE = re.compile(r"%\(([^)]+)\)s")
 
@@ -118,6 +175,7 @@ class _Parser:
         self._name, self._text, self._policy = name, text, policy
         self._tokens = _split(text)
         self._at = 0
+        self.references: set[str] = set()
 
     def parse(self) -> Check:
         if not self._tokens:
@@ -170,10 +228,16 @@ class _Parser:
     def _check(self, left: str, right: str) -> Check:
         if left == "rule":
             policy = self._policy
+            self.references.add(right)
             return lambda caller, target: policy.allows(right, caller, target)
         if left == "role":
+            if right.startswith("%("):
+                named = _value(right)
+                return lambda caller, target: str(named(target)).lower() in caller.roles
             role = right.lower()
             return lambda caller, _target: role in caller.roles
+        if left in ("http", "https"):
+            raise self._error("questions to an outside policy server are not supported")
         if left == "service_role":
             return lambda caller, _target: right in caller.service_roles
         if left == "is_admin":
@@ -183,6 +247,8 @@ class _Parser:
         if left in ("True", "False", "None") or left[:1] in "'\"0123456789":
             literal = left.strip("'\"")
             return lambda _caller, target: str(value(target)) == literal
+        if left not in _LEFT:
+            raise self._error(f"a token has no {left!r}; there are {', '.join(sorted(_LEFT))}")
         if right == "None" and left in _ATTRIBUTES:
             return lambda caller, _target: caller.attribute(left) is None
 
@@ -205,7 +271,7 @@ class _Parser:
         return self._tokens[self._at - 1]
 
     def _error(self, why: str) -> PolicyError:
-        return PolicyError(f"policy rule {self._name!r}: {self._text!r}: {why}")
+        return PolicyError(self._name, self._text, why)
 
 
 def _split(text: str) -> list[str]:

@@ -1,26 +1,18 @@
 """The only place that constructs: settings, database, drivers, hosts, rooms, listeners, workers.
 
-`run_serve` is `ingot serve`. Everything else asks nobody for its collaborators; they are given here, in
-the order of the floors.
+Everything else asks nobody for its collaborators; they are given here, in the order of the floors.
+`serving` is `ingot serve` around it.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
-import fcntl
-import os
 import re
-import signal
-import socket
-import sys
-from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
 import prometheus_client
-import uvicorn
 
 from ingot.baremetal import Baremetal
 from ingot.baremetal import Settings as BaremetalSettings
@@ -45,7 +37,6 @@ from ingot.kit.clock import SystemClock
 from ingot.kit.db import Database
 from ingot.kit.events import EventHub
 from ingot.kit.faults import Fault
-from ingot.kit.namespace import enter_namespace
 from ingot.kit.policy import Policy
 from ingot.kit.vault import Vault
 from ingot.kit.web import Call, Operation, Reply, Service
@@ -384,178 +375,6 @@ async def database_command(args: argparse.Namespace) -> tuple[str, bool]:
         return f"schema {at or 'none'}, newest {newest}", at == newest
     finally:
         await db.close()
-
-
-# -- serving -------------------------------------------------------------------------------------
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Options of `ingot serve`; all others are in the settings file."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML)")
-    parser.add_argument("--state", metavar="DIR", help="folder of everything that is kept")
-    parser.add_argument("--listen", metavar="ADDRESS:PORT", help="where the API answers")
-    parser.add_argument("--database", metavar="URL", help="postgresql://… for a cluster")
-    parser.add_argument("--host", metavar="NAME", help="this process's name among its peers")
-    parser.add_argument("--group", metavar="NAME", help="conductor group")
-    parser.add_argument("--roles", help="api,conductor")
-    parser.add_argument("--netns", metavar="NAME", help="live in this network namespace")
-
-
-def run_serve(args: argparse.Namespace) -> int:
-    """`ingot serve`: the cloud, until it is told to stop."""
-    try:
-        settings = load(
-            args.config,
-            state=args.state,
-            listen=args.listen,
-            database=args.database,
-            host=args.host,
-            group=args.group,
-            netns=args.netns,
-            roles=args.roles.split(",") if args.roles else None,
-        )
-        log.configure(json=settings.log.json, level=settings.log.level)
-        claim = _claimed(settings)
-        # A socket belongs to the namespace in which it was made: the API stays where clients are.
-        api_socket = _bound(settings.listen) if "api" in settings.roles else None
-        if settings.netns:
-            enter_namespace(settings.netns)
-        boot_socket = _bound(settings.provisioning.listen) if settings.provisioning.listen else None
-    except Fault as fault:
-        print(f"ingot: {fault.sentence()}", file=sys.stderr)
-        return 2
-    with claim, asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(settings, api_socket, boot_socket))
-
-
-async def _serve(
-    settings: Settings, api_socket: socket.socket | None, boot_socket: socket.socket | None
-) -> int:
-    try:
-        app = App(settings)
-    except Fault as fault:
-        print(f"ingot: {fault.sentence()}", file=sys.stderr)
-        return 2
-    try:
-        await app.open()
-        servers: list[tuple[_QuietServer, socket.socket]] = []
-        if api_socket is not None:
-            servers.append((_server(app.api().asgi), api_socket))
-        if boot_socket is not None:
-            servers.append((_server(app.boot().asgi), boot_socket))
-        async with _signals() as stop:
-            tasks = [asyncio.ensure_future(s.serve(sockets=[sock])) for s, sock in servers]
-            ends = [asyncio.ensure_future(stop.wait()), *tasks]
-            answering = asyncio.gather(*(s.answering.wait() for s, _ in servers))
-            await asyncio.wait([answering, *ends], return_when=asyncio.FIRST_COMPLETED)
-            if answering.done():
-                _announce(settings)
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            await app.hub.close()  # live streams end; they would hold the servers otherwise
-            answering.cancel()
-            for server, _ in servers:
-                server.should_exit = True
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return 0
-    except Fault as fault:
-        print(f"ingot: {fault.sentence()}", file=sys.stderr)
-        return 1
-    finally:
-        await app.close()
-
-
-def _claimed(settings: Settings) -> contextlib.AbstractContextManager[object]:
-    """The state folder, made where missing; with SQLite in it, for this process alone until it ends."""
-    state = settings.state_dir
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-        lock = (state / "lock").open("a+")
-    except OSError as error:
-        raise Fault(
-            f"The state folder {state} cannot be used: {error.strerror}.",
-            next_action="Choose another folder with --state.",
-        ) from None
-    if settings.database:
-        return lock
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.seek(0)
-        raise Fault(
-            f"Another `ingot serve` (process {lock.read().strip() or '?'}) uses the state folder {state}.",
-            next_action="Stop it, or choose another folder with --state.",
-        ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
-
-
-def _announce(settings: Settings) -> None:
-    clouds = settings.state_dir / "clouds.yaml"
-    print(f"ingot is ready: http://{settings.listen}  clouds: {clouds}", flush=True)
-
-
-class _QuietServer(uvicorn.Server):
-    """Signals are ours: one process has several servers. `answering` is set once clients can connect."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.answering = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.answering.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-
-def _server(asgi: Any) -> _QuietServer:
-    return _QuietServer(
-        uvicorn.Config(
-            asgi,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=5,
-            http="httptools",
-        )
-    )
-
-
-@contextlib.asynccontextmanager
-async def _signals() -> AsyncGenerator[asyncio.Event]:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    yield stop
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
-def _bound(listen: str) -> socket.socket:
-    host, port = parse_listen(listen)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-    except OSError as error:
-        raise Fault(
-            f"Cannot listen on {listen}: {os.strerror(error.errno or 0)}.",
-            next_action="Choose another address with --listen, or stop what uses this one.",
-        ) from None
-    return sock
 
 
 def _private(folder: Path) -> Path:
