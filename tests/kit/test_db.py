@@ -1,0 +1,68 @@
+"""The database on PostgreSQL: connections that the server has dropped are not felt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import sqlalchemy as sa
+
+from ingot.kit.db import Database
+from tests import postgres
+
+pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
+
+WHO = sa.text("SELECT pg_backend_pid()")
+
+
+@pytest.fixture
+async def db() -> AsyncIterator[Database]:
+    if reason := postgres.missing():
+        pytest.skip(reason)
+    with postgres.server() as server:
+        made = Database(server.create())
+        yield made
+        await made.close()
+
+
+def pid(conn: sa.Connection) -> int:
+    return conn.execute(WHO).scalar_one()
+
+
+def end_others(conn: sa.Connection) -> None:
+    others = (
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    )
+    conn.execute(sa.text(others + " AND backend_type = 'client backend'"))
+
+
+async def drop_connections(db: Database) -> None:
+    """As a restart of the database does, seen from the connections."""
+    other = Database(db.url)
+    await other.read(end_others)
+    await other.close()
+
+
+async def test_a_read_after_dropped_connections_succeeds(db: Database) -> None:
+    first = await db.read(pid)
+    await drop_connections(db)
+    assert await db.read(pid) != first
+
+
+async def test_a_write_after_a_pause_finds_a_new_connection(db: Database) -> None:
+    first = await db.write(pid)
+    await drop_connections(db)
+    await asyncio.sleep(1.1)  # connections are asked only after a second of idleness
+    assert await db.write(pid) != first
+
+
+async def test_a_read_sees_what_was_committed_meanwhile(db: Database) -> None:
+    await db.write(lambda conn: conn.execute(sa.text("CREATE TABLE kept (word text)")))
+
+    async def put() -> None:
+        await db.write(lambda conn: conn.execute(sa.text("INSERT INTO kept VALUES ('x')")))
+
+    await asyncio.gather(*(put() for _ in range(30)))
+    count = await db.read(lambda conn: conn.execute(sa.text("SELECT count(*) FROM kept")).scalar())
+    assert count == 30
