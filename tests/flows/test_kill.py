@@ -83,15 +83,18 @@ async def _order(client: Client, uuid: str) -> None:
 
 def _judge(deaths: list[str], commands: Counter[str], acts: Counter[str]) -> None:
     powers = {name: count for name, count in commands.items() if name.startswith("power")}
-    # Once for the agent and once for the instance; the agent switches the machine off by itself, and the
-    # controller only when the process died in between.
-    assert powers.get("power on") == 2, commands
-    assert powers.get("power off", 0) <= 1, commands
+    # Once for each boot of the agent (a busy machine may need a second: each shows in the record) and once
+    # for the instance; the agent switches the machine off by itself, and the controller only when the
+    # process died in between or the agent was given up.
+    boots_of_agent = len({death for death in deaths if "done power on [" in death})
+    assert boots_of_agent <= 2, deaths
+    assert powers.get("power on") == boots_of_agent + 1, commands
+    assert powers.get("power off", 0) <= boots_of_agent, commands
     assert set(powers) <= {"power on", "power off"}, commands
     assert acts["write_image"] == 1, acts
     boots = sum(count for name, count in commands.items() if name.startswith("boot"))
     struck = sum("boot from" in death for death in deaths)
-    assert boots <= 4 + 2 * struck, commands
+    assert boots <= 4 + 2 * struck + 2 * (boots_of_agent - 1), commands
 
 
 @pytest.mark.timeout(300)
