@@ -130,6 +130,27 @@ def _locked(live: OperationRow) -> Locked:
     )
 
 
+# Built once, as all statements of the hot paths: building and keying them costs more than they do.
+_SIGNALLED = (
+    sa.select(operations.c.id, operations.c.owner, operations.c.waiting_for, operations.c.wake_at)
+    .where(
+        sa.or_(
+            operations.c.subject == sa.bindparam("target"),
+            operations.c.id == sa.bindparam("target"),
+        ),
+        _live,
+    )
+    .with_for_update()
+)
+_INSERT_SIGNAL = sa.insert(signals)
+_WAKE = (
+    sa.update(operations)
+    .where(operations.c.id == sa.bindparam("op"), _live)
+    .values(wake_at=AT_ONCE)
+)
+_LIVE_ONE = sa.select(operations).where(operations.c.subject == sa.bindparam("subject"), _live)
+
+
 def signal(
     conn: sa.Connection, target: str, name: str, payload: Any = None, *, latest: bool = False
 ) -> bool:
@@ -137,14 +158,7 @@ def signal(
 
     latest: replaces signals of the same name that were not consumed yet (heartbeats).
     """
-    query = (
-        sa.select(
-            operations.c.id, operations.c.owner, operations.c.waiting_for, operations.c.wake_at
-        )
-        .where(sa.or_(operations.c.subject == target, operations.c.id == target), _live)
-        .with_for_update()
-    )
-    found = conn.execute(query).first()
+    found = conn.execute(_SIGNALLED, {"target": target}).first()
     if found is None:
         return False
     if latest:
@@ -155,16 +169,14 @@ def signal(
         "payload": to_json(payload),
         "at": events.now(conn),
     }
-    conn.execute(sa.insert(signals).values(values))
+    conn.execute(_INSERT_SIGNAL, values)
     if found.owner is None and found.waiting_for == name and found.wake_at != AT_ONCE:
         _wake(conn, found.id)
     return True
 
 
 def _wake(conn: sa.Connection, op_id: str) -> None:
-    conn.execute(
-        sa.update(operations).where(operations.c.id == op_id, _live).values(wake_at=AT_ONCE)
-    )
+    conn.execute(_WAKE, {"op": op_id})
     kick_after_commit(conn, op_id)
 
 
@@ -197,11 +209,7 @@ def cancel(conn: sa.Connection, subject: str, reason: str, *, by: str = "") -> b
 
 
 def live_operation(conn: sa.Connection, subject: str) -> OperationRow | None:
-    found = (
-        conn.execute(sa.select(operations).where(operations.c.subject == subject, _live))
-        .mappings()
-        .first()
-    )
+    found = conn.execute(_LIVE_ONE, {"subject": subject}).mappings().first()
     return None if found is None else operation_from(dict(found))
 
 
