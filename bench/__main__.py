@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import platform
@@ -12,11 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench import api, deploys, footprint, lifecycle
-from bench.measure import Figure, markdown, rows, table
+from bench.ironic import Ironic
+from bench.measure import Figure, markdown, rows, side_by_side, table
 from bench.processes import Ground
 from bench.scale import QUICK, Scale
 
@@ -33,7 +36,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS)}")
     parser.add_argument("--quick", action="store_true", help="one short round of everything")
+    parser.add_argument(
+        "--ironic", action="store_true", help="measure Ironic too, in turn, and print ratios"
+    )
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL instead of SQLite")
+    parser.add_argument("--nodes", type=int, metavar="N", help="nodes in the inventory")
     parser.add_argument("--machines", type=int, metavar="N", help="simulated machines in `deploys`")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values here too")
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
@@ -64,18 +71,39 @@ def _machine(database: str) -> dict[str, Any]:
     }
 
 
-async def _run(ground: Ground, names: list[str], scale: Scale) -> tuple[list[Figure], list[str]]:
-    figures: list[Figure] = []
-    broken: list[str] = []
+#: What can be asked of the peer too.
+_SHARED = ("footprint", "api", "lifecycle")
+
+
+@dataclass
+class Outcome:
+    """What was measured. theirs: the peer's figures. broken: scenarios that stopped, and why."""
+
+    ours: list[Figure] = field(default_factory=list[Figure])
+    theirs: list[Figure] = field(default_factory=list[Figure])
+    broken: list[str] = field(default_factory=list[str])
+
+
+async def _run(ground: Ground, names: list[str], scale: Scale, peer: bool) -> Outcome:
+    outcome = Outcome()
     for name in names:
-        began = time.perf_counter()
-        try:
-            figures += await SCENARIOS[name](ground, scale)
-        except (RuntimeError, OSError, EOFError) as error:
-            # One broken scenario must not cost the others' figures.
-            broken.append(f"{name}: {error}")
-        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    return figures, broken
+        outcome.ours += await _one(name, ground, scale, outcome)
+        if peer and name in _SHARED:
+            other = dataclasses.replace(ground, kind=Ironic)
+            outcome.theirs += await _one(name, other, scale, outcome)
+    return outcome
+
+
+async def _one(name: str, ground: Ground, scale: Scale, outcome: Outcome) -> list[Figure]:
+    """A scenario's figures; one that breaks must not cost the others'."""
+    began, who = time.perf_counter(), "Ironic" if ground.kind is Ironic else "Ingot"
+    figures: list[Figure] = []
+    try:
+        figures = await SCENARIOS[name](ground, scale)
+    except (RuntimeError, OSError, EOFError) as error:
+        outcome.broken.append(f"{name} of {who}: {error}")
+    print(f"{name}, {who}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    return figures
 
 
 def main() -> int:
@@ -86,28 +114,38 @@ def main() -> int:
         print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
         return 2
     scale = QUICK if given.quick else Scale()
-    if given.machines:
-        scale = Scale(**{**vars(scale), "machines": given.machines})
+    for name in ("machines", "nodes"):
+        if getattr(given, name):
+            scale = dataclasses.replace(scale, **{name: getattr(given, name)})
     import uvloop
 
     with _ground(given.postgres) as ground:
         about = _machine(ground.database)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            figures, broken = runner.run(_run(ground, names, scale))
+            outcome = runner.run(_run(ground, names, scale, given.ironic))
         about["load_average_after"] = os.getloadavg()[0]
         # The peer did the whole work: a short run is not to be held against it.
-        told = rows(figures, "" if given.quick else ground.database)
+        told = rows(outcome.ours, "" if given.quick else ground.database)
+    show = markdown if given.markdown else table
     print(" ".join(f"{name}={value}" for name, value in about.items()))
-    print(markdown(told) if given.markdown else table(told))
-    for figure in figures:
-        if figure.failed:
-            print(f"{figure.name}: {figure.failed} failed, the first: {figure.note}")
-    for line in broken:
+    print(show(told))
+    if outcome.theirs:
+        print(show(side_by_side(outcome.ours, outcome.theirs)))
+    for who, figures in (("Ingot", outcome.ours), ("Ironic", outcome.theirs)):
+        for figure in figures:
+            if figure.failed:
+                print(f"{who}, {figure.name}: {figure.failed} failed, the first: {figure.note}")
+    for line in outcome.broken:
         print(f"broken: {line}")
     if given.json is not None:
-        document = {"about": about, "figures": [figure.document() for figure in figures]}
-        given.json.write_text(json.dumps({**document, "broken": broken}, indent=1))
-    return 1 if broken else 0
+        document = {
+            "about": about,
+            "figures": [figure.document() for figure in outcome.ours],
+            "ironic": [figure.document() for figure in outcome.theirs],
+            "broken": outcome.broken,
+        }
+        given.json.write_text(json.dumps(document, indent=1))
+    return 1 if outcome.broken else 0
 
 
 if __name__ == "__main__":

@@ -10,8 +10,6 @@ from bench.processes import Ground, Server
 from bench.scale import Scale
 from bench.wire import Ask, Line, Outcome, load, prepare, repeated, shared
 
-#: Agents are served while an operation works on their node: a fake deploy that takes its time.
-_LONG = {"fake_delay": "deploy.deploy=fixed:3000"}
 _AGENTS = 16
 
 Source = Callable[[], Callable[[int], Iterator[Ask]]]
@@ -112,7 +110,7 @@ class _Api:
 
     async def reads(self) -> None:
         ask, numbers = self.cloud.ask, range(self.scale.nodes)
-        nodes = "/baremetal/v1/nodes"
+        nodes = "/v1/nodes"
         await self._measure(
             "GET one node", [ask("GET", f"{nodes}/{node_uuid(n)}") for n in numbers], 1, 16, 64
         )
@@ -133,14 +131,14 @@ class _Api:
         """Twenty nodes get an instance, for which is asked then."""
         for number in range(20):
             change = [{"op": "add", "path": "/instance_uuid", "value": _instance(number)}]
-            path = f"/baremetal/v1/nodes/{node_uuid(number)}"
+            path = f"/v1/nodes/{node_uuid(number)}"
             await self.cloud.call("PATCH", path, change)
 
     def _patches(self, nodes: int) -> list[Ask]:
         asks: list[Ask] = []
         for number in range(nodes):
             change = [{"op": "add", "path": "/extra/note", "value": f"edit {number}"}]
-            asks.append(self.cloud.ask("PATCH", f"/baremetal/v1/nodes/{node_uuid(number)}", change))
+            asks.append(self.cloud.ask("PATCH", f"/v1/nodes/{node_uuid(number)}", change))
         return asks
 
     async def edits(self) -> None:
@@ -153,13 +151,14 @@ class _Api:
         first = self.scale.nodes
         numbers = range(first, first + _AGENTS)
         for number in numbers:
-            for ask in self.cloud.node_and_port(number, driver_info=_LONG):
+            for ask in self.cloud.node_and_port(number, driver_info=self.server.long_deploy):
                 await self.cloud.each([ask])
         for target, state in (("manage", "manageable"), ("provide", "available")):
             await self.cloud.each([self.cloud.verb(node_uuid(n), target) for n in numbers])
             await self.cloud.until(_AGENTS, state)
-        await self.cloud.each([self.cloud.verb(node_uuid(n), "active") for n in numbers])
-        await self.cloud.until(_AGENTS, "deploying")
+        if self.server.long_deploy:
+            await self.cloud.each([self.cloud.verb(node_uuid(n), "active") for n in numbers])
+            await self.cloud.until(_AGENTS, "deploying")
         headers = {VERSION_HEADER: "1.68"}
         lookups = [
             prepare("GET", f"/v1/lookup?node_uuid={node_uuid(n)}", None, headers) for n in numbers
@@ -190,8 +189,7 @@ class _Api:
         for _ in range(self.scale.rounds):
             numbers = [next(free) for _ in range(self.scale.nodes // 10)]
             asks = [
-                self.cloud.ask("DELETE", f"/baremetal/v1/nodes/{node_uuid(n)}", expect=204)
-                for n in numbers
+                self.cloud.ask("DELETE", f"/v1/nodes/{node_uuid(n)}", expect=204) for n in numbers
             ]
             await self._round(figure, WRITERS, shared(asks), timed=False)
 

@@ -25,6 +25,9 @@ class Cloud:
         self._line = Line(server.port)
 
     async def login(self) -> Cloud:
+        """A token, where the server asks for one."""
+        if not self.server.tokens:
+            return self
         user = {"name": "admin", "domain": {"id": "default"}, "password": PASSWORD}
         auth = {
             "identity": {"methods": ["password"], "password": {"user": user}},
@@ -35,14 +38,18 @@ class Cloud:
         return self
 
     def ask(self, method: str, path: str, body: Any = None, expect: int = 200) -> Ask:
-        return prepare(method, path, body, self.headers, expect)
+        return prepare(method, self._at(path), body, self.headers, expect)
+
+    def _at(self, path: str) -> str:
+        """Paths of version 1 are the Bare Metal API's."""
+        return self.server.api + path if path.startswith("/v1/") else path
 
     async def call(
         self, method: str, path: str, body: Any = None, expect: int = 200, **headers: str
     ) -> Answer:
         """One request that must succeed."""
         answer = await self._line.ask(
-            prepare(method, path, body, {**self.headers, **headers}, expect)
+            prepare(method, self._at(path), body, {**self.headers, **headers}, expect)
         )
         if answer.status != expect:
             raise RuntimeError(f"{method} {path}: {answer.status} {answer.body[:500]!r}")
@@ -73,18 +80,18 @@ class Cloud:
         mac = ":".join(f"{octet:02x}" for octet in (0x52, 0x54, *number.to_bytes(4, "big")))
         port = {"node_uuid": node_uuid(number), "address": mac}
         return (
-            self.ask("POST", "/baremetal/v1/nodes", node, 201),
-            self.ask("POST", "/baremetal/v1/ports", port, 201),
+            self.ask("POST", "/v1/nodes", node, 201),
+            self.ask("POST", "/v1/ports", port, 201),
         )
 
     def verb(self, node: str, target: str) -> Ask:
-        path = f"/baremetal/v1/nodes/{node}/states/provision"
+        path = f"/v1/nodes/{node}/states/provision"
         return self.ask("PUT", path, {"target": target}, 202)
 
     async def until(self, count: int, state: str, seconds: float = 300) -> None:
         """Wait until so many nodes are in a state; says what the others are at."""
         ends = time.perf_counter() + seconds
-        path = "/baremetal/v1/nodes?fields=uuid&provision_state=" + state.replace(" ", "%20")
+        path = "/v1/nodes?fields=uuid&provision_state=" + state.replace(" ", "%20")
         while True:
             found = len((await self.call("GET", path)).json["nodes"])
             if found >= count:
@@ -96,7 +103,7 @@ class Cloud:
             await asyncio.sleep(0.1)
 
     async def _others(self, state: str) -> list[str]:
-        path = "/baremetal/v1/nodes?fields=name,provision_state,last_error"
+        path = "/v1/nodes?fields=name,provision_state,last_error"
         nodes = (await self.call("GET", path)).json["nodes"]
         left = [node for node in nodes if node["provision_state"] != state]
         return [f"{n['name']} {n['provision_state']}: {n['last_error']}" for n in left[:5]]

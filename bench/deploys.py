@@ -60,10 +60,10 @@ async def _enrol(cloud: Cloud, entries: list[dict[str, Any]], image: str) -> lis
     for entry in entries:
         ports = entry.pop("ports")
         entry |= {"network_interface": "noop", "automated_clean": False}
-        made = (await cloud.call("POST", "/baremetal/v1/nodes", entry, 201)).json
+        made = (await cloud.call("POST", "/v1/nodes", entry, 201)).json
         for port in ports:
             body = {**port, "node_uuid": made["uuid"]}
-            await cloud.call("POST", "/baremetal/v1/ports", body, 201)
+            await cloud.call("POST", "/v1/ports", body, 201)
         names.append(entry["name"])
     await _go(cloud, names, "manage", "manageable")
     await _go(cloud, names, "provide", "available")
@@ -74,7 +74,7 @@ async def _enrol(cloud: Cloud, entries: list[dict[str, Any]], image: str) -> lis
 async def _order(cloud: Cloud, names: list[str], image: str) -> None:
     """Say what is to be on the disks: the way back forgets it."""
     change = [{"op": "add", "path": "/instance_info", "value": {"image_source": image}}]
-    await cloud.each([cloud.ask("PATCH", f"/baremetal/v1/nodes/{name}", change) for name in names])
+    await cloud.each([cloud.ask("PATCH", f"/v1/nodes/{name}", change) for name in names])
 
 
 async def _go(cloud: Cloud, names: list[str], verb: str, state: str) -> None:

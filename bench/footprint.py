@@ -60,7 +60,7 @@ async def _fill(server: Server, count: int) -> None:
 async def _use(server: Server) -> None:
     """Read all nodes in detail once, as a dashboard does."""
     cloud = await Cloud(server).login()
-    await cloud.call("GET", "/baremetal/v1/nodes/detail")
+    await cloud.call("GET", "/v1/nodes/detail")
     await asyncio.sleep(_SETTLE_SECONDS)
     cloud.close()
 

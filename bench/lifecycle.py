@@ -38,7 +38,7 @@ async def run(ground: Ground, scale: Scale) -> list[Figure]:
                 wall += figure.values[-1]
             whole.values.append(scale.fakes * 60 / wall)
             cpu.values.append((server.cpu() - spent) * 1000 / scale.fakes)
-            path = "/baremetal/v1/nodes/"
+            path = "/v1/nodes/"
             await cloud.each(
                 [cloud.ask("DELETE", path + node_uuid(n), expect=204) for n in numbers]
             )

@@ -67,6 +67,59 @@ def rows(figures: Sequence[Figure], database: str) -> list[tuple[str, ...]]:
     return told
 
 
+#: Units in which less is better.
+_LESS = frozenset({"s", "ms", "MiB", "CPU s"})
+
+
+def ratio(ours: Figure, theirs: Figure) -> float | None:
+    """How many times better we are, by the medians."""
+    if not (ours.values and theirs.values):
+        return None
+    mine, peers = statistics.median(ours.values), statistics.median(theirs.values)
+    above, below = (peers, mine) if ours.unit in _LESS else (mine, peers)
+    return above / below if below else None
+
+
+def side_by_side(ours: Sequence[Figure], theirs: Sequence[Figure]) -> list[tuple[str, ...]]:
+    """Cells of figures that were measured in turn in one run, their head first."""
+    head = (
+        "work",
+        "unit",
+        "ingot",
+        "range",
+        "ironic",
+        "range",
+        "times better",
+        "CPU ms each",
+    )
+    told = [(*head, "ironic's", "times less", "failed", "ironic's")]
+    others = {figure.name: figure for figure in theirs}
+    for mine in ours:
+        peers = others.get(mine.name)
+        if peers is None:
+            continue
+        better = ratio(mine, peers)
+        spent, spends = spread(mine.cpu_ms)[0], spread(peers.cpu_ms)[0]
+        less = None
+        if mine.cpu_ms and peers.cpu_ms and statistics.median(mine.cpu_ms) > 0:
+            less = statistics.median(peers.cpu_ms) / statistics.median(mine.cpu_ms)
+        told.append(
+            (
+                mine.name,
+                mine.unit,
+                *spread(mine.values),
+                *spread(peers.values),
+                f"{better:.1f}" if better else "",
+                spent if mine.cpu_ms else "",
+                spends if peers.cpu_ms else "",
+                f"{less:.1f}" if less else "",
+                str(mine.failed),
+                str(peers.failed),
+            )
+        )
+    return told
+
+
 def table(cells: Sequence[Sequence[str]]) -> str:
     """Columns of equal width; numbers to the right."""
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]

@@ -76,10 +76,11 @@ def end(process: subprocess.Popen[Any]) -> None:
 
 @dataclass
 class Ground:
-    """Where everything happens. postgres: the test server, None for SQLite."""
+    """Where everything happens. postgres: the test server, None for SQLite. kind: whom we measure."""
 
     folder: Path
     postgres: Any = None
+    kind: type[Server] = field(default_factory=lambda: Server)
     _count: int = 0
 
     @property
@@ -89,10 +90,10 @@ class Ground:
     def fresh(self) -> Server:
         """A server with a state of its own that is not started yet."""
         self._count += 1
-        state = self.folder / f"state{self._count}"
+        state = self.folder / f"{self.kind.__name__.lower()}{self._count}"
         state.mkdir(mode=0o700)
         url = self.postgres.create() if self.postgres is not None else ""
-        return Server(state, url, self._database_pid())
+        return self.kind(state, url, self._database_pid())
 
     def _database_pid(self) -> int:
         if self.postgres is None:
@@ -111,6 +112,14 @@ class Server:
     port: int = field(default_factory=free_port)
     boot_port: int = field(default_factory=free_port)
     started_in: float = 0.0
+    #: Where the Bare Metal API lies on the port.
+    api: str = "/baremetal"
+    tokens: bool = True
+    #: Agents are served while an operation works on their node: driver_info of a fake deploy that takes its
+    #: time. Empty: the server looks agents up in every state.
+    long_deploy: dict[str, Any] = field(
+        default_factory=lambda: {"fake_delay": "deploy.deploy=fixed:3000"}
+    )
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -149,16 +158,19 @@ level = "warning"
         path.write_text(text)
         return path
 
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", "ingot.cli.main", "serve", "--config", str(self._config())]
+
     def start(self) -> float:
         """Start it; seconds until its first answer."""
-        command = [sys.executable, "-m", "ingot.cli.main", "serve", "--config", self._config()]
+        command = self._command()
         log = (self.state / "server.log").open("ab")
         began = time.perf_counter()
         with log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         while not self._answers():
             if self._process.poll() is not None or time.perf_counter() - began > START_SECONDS:
-                raise RuntimeError(f"ingot serve does not answer: {self.said()}")
+                raise RuntimeError(f"{command[0]} does not answer: {self.said()}")
             time.sleep(0.005)
         self.started_in = time.perf_counter() - began
         return self.started_in
@@ -167,7 +179,7 @@ level = "warning"
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as sock:
                 sock.settimeout(START_SECONDS)
-                sock.sendall(b"GET /baremetal/v1 HTTP/1.1\r\nHost: bench\r\n\r\n")
+                sock.sendall(f"GET {self.api}/v1 HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
                 return sock.recv(64).startswith(b"HTTP/1.1 200")
         except OSError:
             return False
@@ -182,11 +194,14 @@ level = "warning"
 
     def cpu(self) -> float:
         """CPU seconds of the control plane so far; the database's too when it has processes."""
-        total = cpu_seconds(self.pid)
+        total = self._own_cpu()
         if self.database_pid:
             with contextlib.suppress(OSError):
                 total += sum(cpu_seconds(pid) for pid in family(self.database_pid))
         return total
+
+    def _own_cpu(self) -> float:
+        return cpu_seconds(self.pid)
 
     def programs(self) -> float:
         """Of it, CPU seconds of the programs that the server ran, such as ipmitool."""
