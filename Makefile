@@ -6,15 +6,16 @@ PY := .venv/bin/python
 DEMO ?= ingot.lab.demo
 BENCH ?= bench
 PYTEST_ARGS ?=
+SUITES ?=
 # Racks, network namespaces and raw sockets need root. uv is for the parts that fetch stock tools.
 ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -E) env PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin" \
 	UV="$(CURDIR)/.venv-bootstrap/bin/uv"
 
 .PHONY: help setup demo test check lint lint-style lint-format lint-imports lint-house lint-shell \
-	lint-types pytest bench docs clean
+	lint-types pytest conformance bench docs clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
 
 setup: ## prepare this machine for everything (Debian packages, uv, .venv)
 	@tools/setup.sh test
@@ -61,6 +62,10 @@ pytest: ## all tests (no set-up); PYTEST_ARGS="-k word" for some
 	@# Most tests wait for the world; three at a time, a file to a worker. Real machines come alone.
 	$(PYTEST) -n 3 --dist loadfile -m "not qemu" $(PYTEST_ARGS) </dev/null || $(call AGAIN,not qemu)
 	$(PYTEST) -m qemu $(PYTEST_ARGS) </dev/null || $(call AGAIN,qemu)
+
+conformance: ## the outside suites (tempest's plugin, the SDK's tests) against a real `ingot serve`
+	@tools/setup.sh test
+	$(PY) -m tools.conformance $(SUITES)
 
 bench: ## figures side by side, no pass or fail
 	@tools/setup.sh test

@@ -61,7 +61,8 @@ class BareMetal(Section):
     clean_whole_disks: automated cleaning erases whole disks, not only their metadata (hours).
     require_agent_tls: refuse agents that offer plain http. hardware_types: enabled ones, all when empty.
     interfaces: capability -> names in order of preference. public_ramdisk_api: lookup and heartbeat also on
-    the API listener (for a stock agent behind a router).
+    the API listener (for a stock agent behind a router). lock_wait_seconds: how long a request about a node
+    waits for a power change or the like to end before it is told 409.
     """
 
     clean_whole_disks: bool = False
@@ -70,6 +71,7 @@ class BareMetal(Section):
     interfaces: dict[str, list[str]] = {}
     public_ramdisk_api: bool = False
     power_sync_seconds: float = 60
+    lock_wait_seconds: float = 3
 
 
 class Deadlines(Section):

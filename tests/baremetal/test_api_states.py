@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,9 @@ import pytest
 from api_support import World, world
 
 from ingot import workflow
-from ingot.baremetal import Extras, machine, store
+from ingot.baremetal import Extras, Settings, machine, store
 from ingot.baremetal.loops import FollowUps
+from ingot.kit.clock import SystemClock
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Locked
 
 pytestmark = pytest.mark.anyio
@@ -396,3 +399,28 @@ async def test_a_failed_transaction_starts_nothing(api: World) -> None:
     with pytest.raises(Fault) as caught:
         await api.db.write(lambda conn: api.baremetal.provision(conn, "nobody", "manage"))
     assert caught.value.kind is Kind.MISSING
+
+
+# -- momentary locks -----------------------------------------------------------------------------
+
+
+async def test_a_momentary_lock_is_waited_for(tmp_path: Path) -> None:
+    async with world(tmp_path, SystemClock(), Settings(lock_wait=20)) as api:
+        await api.node(name="n1")
+        path = "/v1/nodes/n1/states/power"
+        assert (await api.ask("PUT", path, {"target": "power on"})).status == 202
+        second = asyncio.create_task(api.ask("PUT", path, {"target": "power off"}))
+        await asyncio.sleep(0.3)
+        assert not second.done()
+        await api.end_operations()
+        assert (await second).status == 202
+
+
+async def test_a_long_lock_is_told_at_once(tmp_path: Path) -> None:
+    async with world(tmp_path, SystemClock(), Settings(lock_wait=20)) as api:
+        await api.node(name="n1")
+        path = "/v1/nodes/n1/states"
+        assert (await api.ask("PUT", f"{path}/provision", {"target": "manage"})).status == 202
+        begun = time.monotonic()
+        assert (await api.ask("PUT", f"{path}/power", {"target": "power on"})).status == 409
+        assert time.monotonic() - begun < 10

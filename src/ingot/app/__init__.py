@@ -99,7 +99,10 @@ class App:
             self.registry,
             self.provisioning,
             settings.hostname,
-            BaremetalSettings(power_sync_interval=settings.baremetal.power_sync_seconds),
+            BaremetalSettings(
+                power_sync_interval=settings.baremetal.power_sync_seconds,
+                lock_wait=settings.baremetal.lock_wait_seconds,
+            ),
         )
         self.room = self._room()
         self.consoles = ConsoleKeeper(self.db, self.clock, self.baremetal, state / "consoles")
@@ -208,12 +211,15 @@ class App:
             self.identity.service(),
             self.images.service(who),
             self.networks.service(who),
-            self.baremetal.service(who),
+            self.baremetal.service(who, self._public_ramdisk()),
             self.compute.service(who),
             self.timeline.service(who),
             self._house(),
         ]
         return WebApp(services, _observe)
+
+    def _public_ramdisk(self) -> list[Operation]:
+        return self.ramdisk.agent_operations() if self.settings.baremetal.public_ramdisk_api else []
 
     def boot(self) -> WebApp:
         """What a booting machine may reach, and nothing else."""

@@ -62,6 +62,7 @@ class Settings:
 
     service_project: the project whose `service` role counts as the system's (rule service_role).
     conductor_timeout: a conductor without a beat for so long is shown as not alive.
+    lock_wait: how long a request waits for a power change or the like to end before it is told 409.
     """
 
     allow_deleting_available_nodes: bool = True
@@ -71,6 +72,7 @@ class Settings:
     default_conductor_group: str = ""
     service_project: str = "service"
     conductor_timeout: float = 60
+    lock_wait: float = 0
     max_limit: int = 1000
     power_sync_interval: float = 60
     power_sync_retries: int = 3

@@ -48,11 +48,20 @@ _UNKNOWN = "Lookup did not find a node that expects an agent."
 
 class HeartbeatBody(msgspec.Struct):
     callback_url: str
+    node_ident: str | None = None
     agent_token: str | None = None
     agent_version: str | None = None
     agent_verify_ca: str | None = None
     agent_status: str | None = None
     agent_status_message: str | None = None
+
+
+_HEARTBEAT_SINCE = {
+    "agent_version": 36,
+    "agent_verify_ca": 68,
+    "agent_status": 72,
+    "agent_status_message": 72,
+}
 
 
 class LookupQuery(msgspec.Struct):
@@ -99,14 +108,17 @@ class RamdiskApi:
         """The three that belong to the Bare Metal API itself."""
         return [
             Operation("GET", "/v1/lookup", self.lookup, rule=None, since=22, query=LookupQuery),
-            Operation(
-                "POST",
-                "/v1/heartbeat/{id}",
-                self.heartbeat,
-                rule=None,
-                since=22,
-                status=202,
-                body=HeartbeatBody,
+            *(
+                Operation(
+                    "POST",
+                    path,
+                    self.heartbeat,
+                    rule=None,
+                    since=22,
+                    status=202,
+                    body=HeartbeatBody,
+                )
+                for path in ("/v1/heartbeat", "/v1/heartbeat/{id}")
             ),
             Operation(
                 "POST",
@@ -253,12 +265,18 @@ class RamdiskApi:
 
     async def heartbeat(self, call: Call) -> Reply:
         body: HeartbeatBody = call.body
+        ident = call.params.get("id") or body.node_ident
+        if not ident:
+            raise Invalid("Missing mandatory parameter: node_ident")
+        for name, since in _HEARTBEAT_SINCE.items():
+            if getattr(body, name) and call.version.minor < since:
+                raise Invalid(f'Field "{name}" not recognised in this version.')
         _check_callback(body.callback_url, self._require_tls)
         if not body.agent_token:
             raise Invalid("Agent token is required.")
         if not body.agent_version and call.version >= Version(1, 36):
             raise Invalid("agent_version is required.")
-        await self._room.db.write(lambda conn: self._beat(conn, call.params["id"], body))
+        await self._room.db.write(lambda conn: self._beat(conn, ident, body))
         return Reply()
 
     def _beat(self, conn: sa.Connection, ident: str, body: HeartbeatBody) -> None:

@@ -27,7 +27,7 @@ from ingot.kit.faults import Fault
 from ingot.kit.vault import Vault
 
 if TYPE_CHECKING:
-    from ingot.kit.web import Authenticator, Service
+    from ingot.kit.web import Authenticator, Operation, Service
 
 
 class Baremetal:
@@ -50,11 +50,11 @@ class Baremetal:
             db, clock, vault, registry, networks or NoNetworks(), host, settings or Settings()
         )
 
-    def service(self, authenticator: Authenticator) -> Service:
-        """The Bare Metal API, to be mounted by the app."""
+    def service(self, authenticator: Authenticator, more: Sequence[Operation] = ()) -> Service:
+        """The Bare Metal API, to be mounted by the app. more: rows for agents, where they may call."""
         from ingot.baremetal.api import make_service
 
-        return make_service(self, authenticator)
+        return make_service(self, authenticator, more)
 
     # -- looking -----------------------------------------------------------------------------
 

@@ -47,8 +47,10 @@ def attach(
             raise Conflict(
                 f"Unable to attach VIF because VIF {vif} is already attached to Port {port.uuid}."
             )
-    wires = ctx.networks.physical_networks(conn, vif) if network.binds_ports else frozenset[str]()
     try:
+        wires = frozenset[str]()
+        if network.binds_ports:
+            wires = ctx.networks.physical_networks(conn, vif)
         chosen = network.choose_port(
             [_facts(port) for port in ports], VifFacts(vif, wires, port_uuid, portgroup_uuid)
         )

@@ -127,8 +127,9 @@ def check_members(conn: sa.Connection, ids: Sequence[str], visible: store.Where 
             raise missing("SecurityGroup", id)
 
 
-def delete_group(conn: sa.Connection, group: SecurityGroup) -> None:
-    if group.default_of is not None:
+def delete_group(conn: sa.Connection, group: SecurityGroup, *, by_admin: bool = False) -> None:
+    """A project's default group goes only with its project: administrators clear it away then."""
+    if group.default_of is not None and not by_admin:
         raise conflict(
             "SecurityGroupCannotRemoveDefault",
             "Insufficient rights for removing default security group.",

@@ -383,7 +383,7 @@ class GroupResource(Resource):
 
     def delete(self, conn: sa.Connection, call: Call, row: SecurityGroup) -> None:
         call.require("delete_security_group", self.target(conn, row))
-        groups.delete_group(conn, row)
+        groups.delete_group(conn, row, by_admin=call.allows("admin"))
 
 
 class RuleResource(Resource):

@@ -80,7 +80,6 @@ def envelope(fault: Fault, status: int) -> tuple[bytes, str]:
 def operations(baremetal: Baremetal) -> Sequence[Operation]:
     """All rows."""
     return (
-        *_discovery(Roots(baremetal)),
         *_nodes(Nodes(baremetal)),
         *_states(States(baremetal)),
         *_ports(Ports(baremetal)),
@@ -158,13 +157,22 @@ def _nodes(nodes: Nodes) -> tuple[Operation, ...]:
             "node:clear_maintenance",
             **kept,
         ),
-        _late("GET", f"{one}/traits", nodes.traits, "node:traits:list", since=37),
+        # Before there were traits these paths were odd spellings of others.
+        _late(
+            "GET",
+            f"{one}/traits",
+            nodes.traits,
+            "node:traits:list",
+            since=37,
+            hidden=Kind.VERSION,
+        ),
         _late(
             "PUT",
             f"{one}/traits",
             nodes.set_traits,
             "node:traits:set",
             since=37,
+            hidden=Kind.METHOD,
             body=schemas.TraitsBody,
             **gone,
         ),
@@ -177,6 +185,7 @@ def _nodes(nodes: Nodes) -> tuple[Operation, ...]:
             nodes.add_trait,
             "node:traits:set",
             since=37,
+            hidden=Kind.METHOD,
             stream=True,
             **gone,
         ),
@@ -234,6 +243,7 @@ def _states(states: States) -> tuple[Operation, ...]:
             body=schemas.VifBody,
             status=204,
         ),
+        _late("DELETE", f"{one}/vifs", states.detach_nothing, "node:vif:detach", since=28),
         _late(
             "DELETE",
             f"{one}/vifs/{{vif}}",
@@ -344,12 +354,32 @@ def _conductors(all: Conductors) -> tuple[Operation, ...]:
     )
 
 
-def make_service(baremetal: Baremetal, authenticator: Authenticator) -> Service:
-    """The service under /baremetal, with its default policy and the operator's own rules over it."""
+def _collections(rows: Sequence[Operation]) -> dict[str, int]:
+    """What GET /v1 links to: the first words of the paths, with the microversion that brought them."""
+    found: dict[str, int] = {}
+    for row in rows:
+        name = row.path.removeprefix("/v1/").partition("/")[0]
+        if row.path.startswith("/v1/"):
+            found[name] = min(row.since, found.get(name, row.since))
+    return {name: _LINKED_SINCE.get(name, since) for name, since in found.items()}
+
+
+#: Works at all versions, for agents that know no better, but is told of only from here on.
+_LINKED_SINCE = {"continue_inspection": 84}
+
+
+def make_service(
+    baremetal: Baremetal, authenticator: Authenticator, more: Sequence[Operation] = ()
+) -> Service:
+    """The service under /baremetal, with its default policy and the operator's own rules over it.
+
+    more: rows that others answer.
+    """
+    rows = (*operations(baremetal), *more)
     return Service(
         name="baremetal",
         prefix="/baremetal",
-        operations=operations(baremetal),
+        operations=(*_discovery(Roots(baremetal, _collections(rows))), *rows),
         envelope=envelope,
         policy=Policy(RULES, baremetal.ctx.settings.policy),
         authenticator=authenticator,

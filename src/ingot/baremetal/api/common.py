@@ -15,7 +15,7 @@ from ingot.baremetal.policies import Redaction, target
 from ingot.baremetal.tables import nodes
 from ingot.baremetal.types import Node
 from ingot.kit import ids
-from ingot.kit.faults import Fault, Forbidden, Invalid, Kind, Missing, Unauthenticated
+from ingot.kit.faults import Fault, Forbidden, Invalid, Kind, Locked, Missing, Unauthenticated
 from ingot.kit.paging import Page, page
 from ingot.kit.policy import Target
 from ingot.kit.web import Call, Reply
@@ -29,6 +29,9 @@ T = TypeVar("T")
 NAMES_SINCE = 5
 SUFFIX_UNTIL = 90
 SMALL_BODY = 64 << 10
+#: Kinds of operation that are over in a moment, and how often to look whether they are.
+_MOMENTARY = frozenset({"power", "boot device"})
+_LOOK_AGAIN = 0.1
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,17 @@ class Handlers:
         return await self.ctx.db.scan(query)
 
     async def write(self, change: Callable[[sa.Connection], T]) -> T:
-        return await self.ctx.db.write(change)
+        """A change. What is over in a moment is waited for, as upstream's conductors do: clients that
+        ask for the next thing as soon as they see the state they waited for are not told 409."""
+        clock = self.ctx.clock
+        deadline = clock.monotonic() + self.ctx.settings.lock_wait
+        while True:
+            try:
+                return await self.ctx.db.write(change)
+            except Locked as fault:
+                if fault.details.get("kind") not in _MOMENTARY or clock.monotonic() >= deadline:
+                    raise
+            await clock.sleep(_LOOK_AGAIN)
 
     # -- who and what ------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import sqlalchemy as sa
@@ -18,23 +19,14 @@ from ingot.kit.paging import next_link
 from ingot.kit.versions import Version
 from ingot.kit.web import Call, Reply
 
+if TYPE_CHECKING:
+    from ingot.baremetal.service import Baremetal
+
 MINIMUM, MAXIMUM = Version(1, 1), Version(1, 115)
 DYNAMIC_SINCE = 30
 DRIVER_FIELDS_SINCE = 77
 _DRIVER_INTERFACE_SINCE = {"storage": 33, "rescue": 38, "bios": 40, "firmware": 86}
 _CONDUCTOR_FIELDS = ("hostname", "conductor_group", "alive", "drivers", "created_at", "updated_at")
-
-
-#: Collections that GET /v1 names, with the first microversion that does.
-_RESOURCES = (
-    ("nodes", 1),
-    ("ports", 1),
-    ("drivers", 1),
-    ("conductors", 49),
-    ("allocations", 52),
-    ("deploy_templates", 55),
-    ("runbooks", 92),
-)
 
 
 class DriverQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,7 +41,14 @@ class ConductorQuery(PageQuery, kw_only=True):
 
 
 class Roots(Handlers):
-    """GET / and GET /v1: what there is, at which versions. Open to everybody."""
+    """GET / and GET /v1: what there is, at which versions. Open to everybody.
+
+    collections: what GET /v1 links to, with the minor version that brought it.
+    """
+
+    def __init__(self, baremetal: Baremetal, collections: Mapping[str, int] | None = None) -> None:
+        super().__init__(baremetal)
+        self._collections = collections or {}
 
     async def root(self, call: Call) -> Reply:
         version = _version_document(call)
@@ -79,7 +78,7 @@ class Roots(Handlers):
             },
             "version": _version_document(call),
         }
-        for name, since in _RESOURCES:
+        for name, since in self._collections.items():
             if call.version.minor >= since:
                 body[name] = listing.links(call.base_url, f"{name}/")
         return Reply(body)

@@ -165,6 +165,13 @@ class States(Handlers):
 
         return await self.write(change)
 
+    async def detach_nothing(self, call: Call) -> Reply:
+        """Detaching without a VIF's id is the client's mistake, not a missing route."""
+        await self.read(
+            lambda conn: self.find(conn, call, call.params["id"], "baremetal:node:vif:detach")
+        )
+        raise Invalid('Missing argument: "vif_id"')
+
     async def detach_vif(self, call: Call) -> Reply:
         def change(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], "baremetal:node:vif:detach")

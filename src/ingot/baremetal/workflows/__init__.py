@@ -77,8 +77,8 @@ def workflows(room: Room) -> list[Workflow]:
 
 
 def _ending(room: Room, ending: Ending) -> Callable[[sa.Connection, Op, Any], None]:
-    def on_success(conn: sa.Connection, op: Op, _result: Any) -> None:
-        ending(Case(room, op), conn)
+    def on_success(conn: sa.Connection, op: Op, result: Any) -> None:
+        ending(Case(room, op, result), conn)
 
     return on_success
 

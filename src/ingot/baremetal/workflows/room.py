@@ -135,9 +135,10 @@ HISTORY_TYPES = {
 
 
 class Case:
-    """One operation on one node."""
+    """One operation on one node. result: what its story gave, at its good end."""
 
-    def __init__(self, room: Room, op: Op) -> None:
+    def __init__(self, room: Room, op: Op, result: Any = None) -> None:
+        self.result = result
         self.room = room
         self.op = op
         self.uuid = op.subject.partition(":")[2]

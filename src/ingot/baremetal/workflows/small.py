@@ -167,16 +167,16 @@ async def _out_of_band(case: Case, verb: str) -> None:
 # -- power and boot device -----------------------------------------------------------------------
 
 
-async def power(case: Case, order: PowerOrder) -> None:
+async def power(case: Case, order: PowerOrder) -> str:
     """PUT states/power, with the soft targets' own time limit."""
     target = PowerTarget(order.target)
     if target in (PowerTarget.OFF, PowerTarget.REBOOT):
         await proofs.prove_controller(case)
-    await steps.set_power(case, str(target), target, timeout=order.timeout)
+    return await steps.set_power(case, str(target), target, timeout=order.timeout, last=True)
 
 
 def powered(case: Case, conn: sa.Connection) -> None:
-    release(conn, case.uuid, target_power_state=None, last_error=None)
+    release(conn, case.uuid, power_state=case.result, target_power_state=None, last_error=None)
     case.tell(conn, {"ok": True})
 
 

@@ -34,24 +34,28 @@ async def set_power(
     key: str | None = None,
     timeout: float | None = None,
     undo: Callable[[StepContext, Any], Awaitable[None]] | None = None,
-) -> None:
-    """Reach a power state; nothing is issued when the machine is there already."""
+    last: bool = False,
+) -> str:
+    """Reach a power state; nothing is issued when the machine is there already. Gives the state.
+
+    last: the operation ends with this step and shows the state itself, in the transaction that frees the
+    node: a client that waits for the state goes on at once.
+    """
 
     async def change(ctx: StepContext) -> str:
         return await switch(case, ctx, target, timeout)
 
-    await case.controller_step(
-        name,
-        change,
-        key=key,
-        more=timeout or 0,
-        commit=lambda conn, state: _switched(conn, case, state, target),
-        undo=undo,
+    def keep(conn: sa.Connection, state: str) -> None:
+        if not last:
+            store.update_node(conn, case.uuid, power_state=state, target_power_state=None)
+        _switched(conn, case, target)
+
+    return await case.controller_step(
+        name, change, key=key, more=timeout or 0, commit=keep, undo=undo
     )
 
 
-def _switched(conn: sa.Connection, case: Case, state: str, target: PowerTarget) -> None:
-    store.update_node(conn, case.uuid, power_state=state, target_power_state=None)
+def _switched(conn: sa.Connection, case: Case, target: PowerTarget) -> None:
     if target.final is PowerState.ON:
         # Whoever asks what to boot soon after this was started by us.
         store.merge_internal_info(conn, case.uuid, {"started_at": case.room.now()})
