@@ -24,12 +24,15 @@ from ingot.baremetal import Baremetal, Extras, Node
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.loops import FollowUps
+from ingot.baremetal.media_api import MediaApi
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.verbs import followers
 from ingot.baremetal.workflows import ImageFacts, Orphans, Room, Timing, workflows
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.context import DriverContext
 from ingot.drivers.hardware import build_registry
+from ingot.drivers.vmedia.iso import Loaders
+from ingot.drivers.vmedia.store import MediaStore
 from ingot.kit.asgi import WebApp, plain_envelope
 from ingot.kit.clock import Clock, SystemClock
 from ingot.kit.db import Database
@@ -52,6 +55,9 @@ class NoImages:
     """Images come by URL in these tests."""
 
     async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
+        raise Missing(f"No image {ident}.")
+
+    async def file_url(self, ident: str, ttl: float) -> str:
         raise Missing(f"No image {ident}.")
 
 
@@ -107,12 +113,12 @@ class Site:
         assert self._fleet is not None, "this process has no machines"
         return self._fleet
 
-    async def enrol(self, state: str = "enroll") -> list[str]:
-        """All machines of the fleet as nodes in a state; their uuids."""
+    async def enrol(self, state: str = "enroll", **fields: Any) -> list[str]:
+        """All machines of the fleet as nodes in a state, with these fields; their uuids."""
         uuids: list[str] = []
         for node in self.fleet.enrolment()["nodes"]:
             ports = node.pop("ports")
-            node["network_interface"] = "noop"
+            node.update({"network_interface": "noop", **fields})
             made = await self.db.write(
                 lambda conn, node=node: self.baremetal.create_node(
                     conn, node, provision_state=state
@@ -263,6 +269,7 @@ async def cloud(
         host=host,
         timing=timing
         or Timing(agent=60, inspection=60, write=90, power=40, agent_silence=15, poll=0.05),
+        media=MediaStore(base / "media", base / "kernel", base / "ramdisk", _loaders),
     )
     files = RamdiskFiles(
         {"kernel": base / "kernel", "ramdisk": base / "ramdisk", "image.raw": image}
@@ -273,6 +280,7 @@ async def cloud(
         Operation("GET", "/", roots.root, rule=None),
         Operation("GET", "/v1", roots.v1, rule=None),
         *RamdiskApi(room, files).operations(),
+        *MediaApi(room).operations(),
     ]
     service = Service("ramdisk", "", operations, plain_envelope, Policy({}), versions=VERSIONS)
     engine = Engine(db, time, workflows(room), host, beat=beat, dead=dead)
@@ -297,6 +305,11 @@ async def cloud(
             await registry.aclose()
             await agents.aclose()
     await db.close()
+
+
+def _loaders() -> Loaders:
+    """Simulated machines look only at the boot loader's configuration."""
+    return Loaders({"BOOTX64.EFI": b"MZ"}, bytes(4096))
 
 
 async def _operator(_header: Callable[[str], str | None]) -> Caller:

@@ -20,6 +20,7 @@ from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import OwnImages, OwnNetworks
 from ingot.baremetal.loops import FollowUps, PowerSync
+from ingot.baremetal.media_api import MediaApi
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.workflows import Orphans, Room, Timing
 from ingot.baremetal.workflows import workflows as baremetal_workflows
@@ -28,6 +29,7 @@ from ingot.compute import Settings as ComputeSettings
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.context import DriverContext
 from ingot.drivers.hardware import build_registry
+from ingot.drivers.vmedia.store import MediaStore
 from ingot.hostd.dnsmasq import Dnsmasq, find_loader
 from ingot.identity import CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
 from ingot.image import Images, ImageSettings
@@ -200,6 +202,11 @@ class App:
                 boots=deadlines.boots,
             ),
             clean_whole_disks=settings.baremetal.clean_whole_disks,
+            media=MediaStore(
+                settings.state_dir / "media",
+                _path(settings.ramdisk.kernel),
+                _path(settings.ramdisk.initramfs),
+            ),
         )
 
     # -- listeners ---------------------------------------------------------------------------
@@ -232,6 +239,7 @@ class App:
                 Operation("GET", "/", roots.root, rule=None),
                 Operation("GET", "/v1", roots.v1, rule=None),
                 *self.ramdisk.operations(),
+                *MediaApi(self.room).operations(),
                 *self.images.provisioning_operations(),
             ],
             envelope=api.envelope,
@@ -381,6 +389,10 @@ async def database_command(args: argparse.Namespace) -> tuple[str, bool]:
         return f"schema {at or 'none'}, newest {newest}", at == newest
     finally:
         await db.close()
+
+
+def _path(text: str) -> Path | None:
+    return Path(text) if text else None
 
 
 def _private(folder: Path) -> Path:

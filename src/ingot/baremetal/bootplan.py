@@ -20,7 +20,9 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
 
     boot: "agent", "disk", or "kernel" (an instance's own kernel and ramdisk).
     inspect: the agent shall send inspection data. request_id: put in all calls of the agent, so that its
-    log and ours can be read together. extra: an operator's kernel parameters.
+    log and ours can be read together. extra: an operator's kernel parameters. kernel, ramdisk: URLs or
+    image ids; of the agent "" is the configured one. iso: URL or image id of an ISO that is booted as it
+    is. media: the unguessable part of the URL of this boot's medium; "" for boots from the network.
     """
 
     boot: Literal["agent", "disk", "kernel"]
@@ -29,6 +31,8 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
     extra: str = ""
     kernel: str = ""
     ramdisk: str = ""
+    iso: str = ""
+    media: str = ""
 
 
 class BootUrls(msgspec.Struct, frozen=True):
@@ -70,17 +74,44 @@ def script(intent: Intent | None, mac: str, mode: str | None, urls: BootUrls) ->
     """The boot script of one machine. Without an intent it starts its own disk."""
     own = f"{urls.base}/boot/{mac}"
     chosen = intent or DISK
-    if chosen.boot == "disk":
+    # A machine that asks although it has a medium could not boot that; its next boot is ours again.
+    if chosen.boot == "disk" or chosen.media:
         return scripts.render_local(BootMode(mode or "uefi"))
+    if chosen.iso:
+        return scripts.render_iso(chosen.iso)
     if chosen.boot == "kernel":
         return scripts.render_instance_kernel(
             chosen.kernel, chosen.ramdisk, {}, chosen.extra, retry_url=own
         )
-    if not urls.kernel:
+    kernel, ramdisk = chosen.kernel or urls.kernel, chosen.ramdisk or urls.ramdisk
+    if not kernel:
         return scripts.render_wait("no agent ramdisk is configured", own)
-    return scripts.render_agent(
-        urls.kernel, urls.ramdisk, agent_params(chosen, urls), _extra(chosen, urls), retry_url=own
-    )
+    words = agent_params(chosen, urls), extra_params(chosen, urls)
+    return scripts.render_agent(kernel, ramdisk, *words, retry_url=own)
+
+
+def wait(text: str, mac: str, urls: BootUrls) -> str:
+    """The boot script of a machine whose order cannot be carried out now."""
+    return scripts.render_wait(text, f"{urls.base}/boot/{mac}")
+
+
+def media_words(
+    intent: Intent, urls: BootUrls, token: str = "", boot_mac: str = ""
+) -> tuple[str, ...]:
+    """The kernel's words on a boot medium. token: the agent's own, which only such media may carry."""
+    if intent.boot == "kernel":
+        return scripts.kernel_words({}, intent.extra)
+    params = {**agent_params(intent, urls), "boot_method": "vmedia"}
+    if token:
+        params["ipa-agent-token"] = token
+    if boot_mac:
+        params["BOOTIF"] = f"01-{boot_mac.replace(':', '-')}"
+    return scripts.kernel_words(params, extra_params(intent, urls))
+
+
+def media_url(node_uuid: str, intent: Intent, urls: BootUrls, name: str = "boot.iso") -> str:
+    """Where a controller or firmware finds the medium of this boot."""
+    return f"{urls.base}/media/{node_uuid}/{intent.media}/{name}"
 
 
 def agent_params(intent: Intent, urls: BootUrls) -> dict[str, str | bool]:
@@ -99,7 +130,7 @@ def agent_params(intent: Intent, urls: BootUrls) -> dict[str, str | bool]:
     return params
 
 
-def _extra(intent: Intent, urls: BootUrls) -> str:
+def extra_params(intent: Intent, urls: BootUrls) -> str:
     """An operator's parameters; `%default%` keeps the configured ones."""
     if not intent.extra:
         return urls.params

@@ -50,6 +50,15 @@ class OwnImages:
             sent=self.room.sent(url),
         )
 
+    async def file_url(self, ident: str, ttl: float) -> str:
+        image = await self.room.get(ident)
+        if image.status != "active":
+            raise Invalid(
+                f"Image {image.name or image.id} is {image.status}, so nothing can boot from it.",
+                next_action="Upload its content first.",
+            )
+        return self.room.deploy_url(image.id, ttl)
+
 
 @dataclass
 class OwnNetworks:

@@ -23,6 +23,7 @@ from ingot.baremetal import bootplan, machine, store
 from ingot.baremetal.inspection import facts_of
 from ingot.baremetal.tables import node_agents
 from ingot.baremetal.types import Agent, Node
+from ingot.baremetal.workflows import booting
 from ingot.baremetal.workflows.proofs import controller_host
 from ingot.baremetal.workflows.room import Room
 from ingot.baremetal.workflows.steps import boot_mode
@@ -147,14 +148,22 @@ class RamdiskApi:
         if node is None:
             raise Missing(f"No node has a port with the address {mac}.")
         intent = bootplan.intent_of(node.boot_intent)
-        for_agent = intent is not None and intent.boot == "agent"
+        for_agent = intent is not None and intent.boot == "agent" and not intent.media
         old = await self._room.db.write(lambda conn: self._seen(conn, node.uuid, mac, for_agent))
         if old is not None:
             # Before the answer: the new agent must not meet the old one's row.
             await self._forget_dead_agent(node, old)
-        text = bootplan.script(intent, mac, _mode_of(node), self._room.urls)
+        text = await self._script(intent, mac, _mode_of(node))
         _log.info("boot script", node=node.uuid, mac=mac, boots=intent.boot if intent else "disk")
         return Reply(text.encode(), content_type="text/plain")
+
+    async def _script(self, intent: bootplan.Intent | None, mac: str, mode: str | None) -> str:
+        try:
+            if intent is not None and not intent.media:
+                intent = await booting.located(self._room, intent)
+        except Fault as fault:
+            return bootplan.wait(fault.text, mac, self._room.urls)
+        return bootplan.script(intent, mac, mode, self._room.urls)
 
     def _seen(self, conn: sa.Connection, uuid: str, mac: str, for_agent: bool) -> Agent | None:
         """Write down that the machine starts, and whether anybody had started it; gives the agent it had.

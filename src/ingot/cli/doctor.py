@@ -56,6 +56,13 @@ class Package:
 _RUN = (
     Package("ipmitool", "speaks to IPMI BMCs", "ipmitool"),
     Package("qemu-utils", "reads and converts disk images", "qemu-img"),
+    Package(
+        "grub-efi-amd64-bin",
+        "GRUB for UEFI on boot media and networks",
+        "/usr/lib/grub/x86_64-efi/monolithic/gcdx64.efi",
+    ),
+    Package("grub-pc-bin", "GRUB for BIOS on boot media", "/usr/lib/grub/i386-pc/cdboot.img"),
+    Package("grub-common", "grub-mkimage puts that one together", "grub-mkimage"),
     Package("iproute2", "network namespaces, bridges and taps", "ip"),
 )
 _DEMO = (Package("openssh-client", "logs in to the new machine, as proof", "ssh"),)

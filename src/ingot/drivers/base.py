@@ -178,17 +178,29 @@ class Management(Protocol):
 class Boot(Protocol):
     """How a machine is brought into a ramdisk or into its disk.
 
-    needs_dhcp: the machine finds its boot script by DHCP and HTTP (iPXE) on a boot port.
-    needs_iso: `prepare_ramdisk` wants the URL of an ISO (virtual media).
+    needs_dhcp: the machine finds its way by DHCP on a boot port.
+    needs_iso: `prepare_ramdisk` wants the URL of an ISO.
+    loader: what DHCP names to the machine: "ipxe", "grub", or "" for machines that need none.
     """
 
     needs_dhcp: bool
     needs_iso: bool
+    loader: str
 
     async def prepare_ramdisk(
-        self, access: Access, mode: BootMode | None = None, iso_url: str | None = None
+        self,
+        access: Access,
+        mode: BootMode | None = None,
+        iso_url: str | None = None,
+        *,
+        drive_url: str | None = None,
+        persistent: bool = False,
     ) -> None:
-        """Arrange that the next start boots from the network or from `iso_url`."""
+        """Arrange that the next start boots from the network or from `iso_url`.
+
+        drive_url: a config drive's image for a second medium. persistent: every start, not only the
+        next. Raises Unsupported for what this way cannot bring to the machine.
+        """
         ...
 
     async def prepare_disk(self, access: Access, mode: BootMode | None = None) -> None:

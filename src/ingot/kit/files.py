@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from ingot.kit.faults import Fault, Kind, Missing
@@ -14,10 +14,21 @@ CHUNK = 1 << 20
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 
 
+#: Octets read and their offset in the file -> octets to send, as many.
+Patch = Callable[[bytes, int], bytes]
+
+
 async def send_file(
-    call: Call, path: Path, *, content_type: str = "application/octet-stream"
+    call: Call,
+    path: Path,
+    *,
+    content_type: str = "application/octet-stream",
+    patch: Patch | None = None,
 ) -> Reply:
-    """The file, or the one range that the client asked for (RFC 9110, section 14)."""
+    """The file, or the one range that the client asked for (RFC 9110, section 14).
+
+    patch: gives what is sent instead of what the file has.
+    """
     try:
         size = (await asyncio.to_thread(path.stat)).st_size
     except OSError:
@@ -26,12 +37,27 @@ async def send_file(
     return Reply(
         status=206 if partial else 200,
         headers=range_headers(first, last, size, partial),
-        stream=_chunks(path, first, last),
+        stream=_chunks(path, first, last, patch),
         content_type=content_type,
     )
 
 
-async def _chunks(path: Path, first: int, last: int) -> AsyncIterator[bytes]:
+def send_bytes(
+    call: Call, content: bytes, *, content_type: str = "application/octet-stream"
+) -> Reply:
+    """As `send_file`, for what is in memory."""
+    first, last, partial = byte_range(call.header("Range"), len(content))
+    return Reply(
+        content[first : last + 1],
+        status=206 if partial else 200,
+        headers=range_headers(first, last, len(content), partial),
+        content_type=content_type,
+    )
+
+
+async def _chunks(
+    path: Path, first: int, last: int, patch: Patch | None = None
+) -> AsyncIterator[bytes]:
     """The bytes from `first` to `last` inclusive."""
     file = await asyncio.to_thread(path.open, "rb")
     try:
@@ -41,8 +67,9 @@ async def _chunks(path: Path, first: int, last: int) -> AsyncIterator[bytes]:
             block = await asyncio.to_thread(file.read, min(CHUNK, left))
             if not block:
                 return
+            offset = last + 1 - left
             left -= len(block)
-            yield block
+            yield block if patch is None else patch(block, offset)
     finally:
         file.close()
 

@@ -19,6 +19,7 @@ from ingot.drivers.agent.client import AgentAddress, AgentClient
 from ingot.drivers.agent.commands import Agent as AgentHand
 from ingot.drivers.registry import Registry
 from ingot.drivers.types import Access
+from ingot.drivers.vmedia.store import MediaStore
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, timestamp
 from ingot.kit.faults import Fault, Kind
@@ -49,6 +50,10 @@ class Images(Protocol):
 
     async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
         """An active image, whole-disk, as raw bytes under an unguessable URL for `ttl` seconds."""
+        ...
+
+    async def file_url(self, ident: str, ttl: float) -> str:
+        """Where an active image (a kernel, a ramdisk, an ISO) can be fetched as it is for `ttl` seconds."""
         ...
 
 
@@ -93,7 +98,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Room:
-    """Collaborators of all stories. agents: the client that speaks to agents."""
+    """Collaborators of all stories. agents: the client that speaks to agents.
+
+    media: makes boot media; None where nothing serves them.
+    """
 
     db: Database
     clock: Clock
@@ -108,6 +116,7 @@ class Room:
     clean_whole_disks: bool = False
     #: Whether machines are cleaned when nothing is said at the node.
     automated_clean: bool = True
+    media: MediaStore | None = None
 
     def now(self) -> str:
         return timestamp(self.clock.now())

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ingot.baremetal import store
 from ingot.baremetal.bootplan import DISK, Intent
 from ingot.baremetal.types import Node
-from ingot.baremetal.workflows import proofs
+from ingot.baremetal.workflows import booting, proofs
 from ingot.baremetal.workflows.patience import is_lost
 from ingot.baremetal.workflows.room import Case, unplug
 from ingot.drivers.types import BootMode, PowerState, PowerTarget
@@ -206,13 +206,7 @@ async def _order_agent(case: Case, key: str, inspect: bool) -> None:
 
     def order(conn: sa.Connection) -> None:
         node = store.get_node(conn, case.uuid)
-        intent = Intent(
-            boot="agent",
-            inspect=inspect,
-            request_id=case.op.request_id or "",
-            extra=str(node.driver_info.get("kernel_append_params") or ""),
-        )
-        set_intent(conn, case, intent)
+        set_intent(conn, case, booting.agent_intent(case, node, inspect))
         forget_agent(conn, case)
         facts: dict[str, Any] = {"agent_ordered_at": case.room.now(), "boot_seen": None}
         if case.op.kind == "service":
@@ -239,20 +233,26 @@ async def _start_from_network(case: Case, key: str, signal: str) -> None:
     node = await case.node()
     await set_power(case, "power off", PowerTarget.OFF, key=key)
     # The machine is off. An agent of an earlier boot may have called until now: it does not count.
-    await case.op.commit("forget earlier agents", lambda conn: forget_agent(conn, case), key=key)
+    await case.op.commit("forget earlier agents", lambda conn: _ready(conn, case), key=key)
     await case.op.forget(signal, name="forget earlier calls", key=key)
 
     async def choose(_ctx: StepContext) -> None:
         fresh, access = await case.reach("management")
-        boot = case.room.registry.boot(fresh.driver, fresh.interfaces.get("boot"))
-        await boot.prepare_ramdisk(access, boot_mode(fresh))
+        await booting.prepare(case.room, fresh, access, boot_mode(fresh))
 
-    await case.controller_step("boot from the network next", choose, key=key)
+    # A new medium is made in seconds, and a controller may look at all of it.
+    more = 120 if booting.boot_of(case.room, node).needs_iso else 0
+    await case.controller_step("boot from the network next", choose, key=key, more=more)
     # Where switching off is not allowed the machine is still on, running whatever it ran.
     target = PowerTarget.REBOOT if node.disable_power_off else PowerTarget.ON
     await set_power(
         case, "power on", target, key=key, undo=lambda ctx, _result: _give_up_boot(case, ctx)
     )
+
+
+def _ready(conn: sa.Connection, case: Case) -> None:
+    forget_agent(conn, case)
+    booting.ready_medium(conn, case.room, store.get_node(conn, case.uuid))
 
 
 async def _give_up_boot(case: Case, ctx: StepContext) -> None:
@@ -269,6 +269,7 @@ async def _give_up_boot(case: Case, ctx: StepContext) -> None:
         return
     state = await switch(case, ctx, PowerTarget.OFF)
     await case.room.db.write(lambda conn: store.update_node(conn, case.uuid, power_state=state))
+    await booting.take_out(case)
 
 
 async def _silence(case: Case, fault: Fault, key: str, *, last: bool) -> Fault | None:
@@ -290,8 +291,13 @@ async def _silence(case: Case, fault: Fault, key: str, *, last: bool) -> Fault |
         return proofs.exchanged(node.label, [n for n in nodes if n is not None])
     if not last:
         return None
+    by_media = booting.boot_of(case.room, node).needs_iso
     hint = (
-        f"The machine asked for its boot script at {seen} and got the agent, but the agent never "
+        f"Its boot medium was fetched at {seen}, but the agent never called: look at its console log."
+        if seen and by_media
+        else f"Nobody fetched its boot medium: check that the controller reaches {case.room.urls.base}."
+        if by_media
+        else f"The machine asked for its boot script at {seen} and got the agent, but the agent never "
         "called: look at its console log."
         if seen
         else "The machine never asked for its boot script: it did not start from the network, or DHCP "
@@ -321,8 +327,11 @@ async def stop_agent(case: Case) -> None:
             await agent.power_off()
         except Fault as fault:
             ctx.log(f"the agent cannot be asked ({fault.text}); the controller switches off")
-            return await switch(case, ctx, PowerTarget.OFF)
-        return await _until_off(case, ctx)
+            state = await switch(case, ctx, PowerTarget.OFF)
+        else:
+            state = await _until_off(case, ctx)
+        await booting.take_out(case)
+        return state
 
     await case.controller_step(
         "stop the agent",

@@ -20,6 +20,10 @@ RAMDISK_OPTIONS = (
     Option("rescue_ramdisk", "URL or image of the rescue ramdisk"),
     Option("kernel_append_params", "Kernel parameters added for the ramdisk; %default% keeps ours"),
 )
+ISO_OPTIONS = (
+    Option("deploy_iso", "URL or image of an ISO with the agent, used as it is"),
+    Option("rescue_iso", "URL or image of an ISO for rescue, used as it is"),
+)
 AGENT_OPTIONS = (
     *RAMDISK_OPTIONS,
     Option("deploy_forces_oob_reboot", "Power-cycle by the controller after deploy", "bool", False),

@@ -153,9 +153,16 @@ class FakeBoot(Fake):
 
     needs_dhcp = False
     needs_iso = False
+    loader = ""
 
     async def prepare_ramdisk(
-        self, access: Access, mode: BootMode | None = None, iso_url: str | None = None
+        self,
+        access: Access,
+        mode: BootMode | None = None,
+        iso_url: str | None = None,
+        *,
+        drive_url: str | None = None,
+        persistent: bool = False,
     ) -> None:
         (await self.touch(access, "boot.prepare_ramdisk")).iso = iso_url or ""
 

@@ -20,21 +20,41 @@ PERSISTENT = Option(
 
 
 class IpxeBoot:
-    """needs_dhcp: the machine finds its script by DHCP and HTTP. `management` sets the device."""
+    """needs_dhcp: the machine finds its script by DHCP and HTTP. `management` sets the device.
+
+    loader: what DHCP names to it, "ipxe" or "grub".
+    """
 
     needs_dhcp = True
     needs_iso = False
 
-    def __init__(self, management: Management, device: BootDevice = BootDevice.PXE) -> None:
+    def __init__(
+        self,
+        management: Management,
+        device: BootDevice = BootDevice.PXE,
+        loader: str = "ipxe",
+    ) -> None:
         self._management = management
         self._device = device
+        self.loader = loader
 
     async def prepare_ramdisk(
-        self, access: Access, mode: BootMode | None = None, iso_url: str | None = None
+        self,
+        access: Access,
+        mode: BootMode | None = None,
+        iso_url: str | None = None,
+        *,
+        drive_url: str | None = None,
+        persistent: bool = False,
     ) -> None:
-        if iso_url is not None:
-            raise Unsupported("iPXE boots a script, not virtual media")
-        always = access.text("force_persistent_boot_device").lower() == "always"
+        if iso_url is not None or drive_url is not None:
+            raise Unsupported("a network boot takes a script, not virtual media")
+        if self._device is BootDevice.UEFIHTTP and mode is BootMode.BIOS:
+            raise Unsupported(
+                "HTTP boot is a part of UEFI; the machine is asked to boot by BIOS",
+                next_action="Set boot_mode:uefi in its capabilities, or choose ipxe.",
+            )
+        always = access.text("force_persistent_boot_device").lower() == "always" or persistent
         await self._management.set_boot_device(access, self._device, always, mode)
 
     async def prepare_disk(self, access: Access, mode: BootMode | None = None) -> None:

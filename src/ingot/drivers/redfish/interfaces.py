@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingot.drivers.agent.interfaces import RAMDISK_OPTIONS
+from ingot.drivers.agent.interfaces import ISO_OPTIONS, RAMDISK_OPTIONS
 from ingot.drivers.context import DriverContext
 from ingot.drivers.ipmi.interfaces import CONSOLE, SOCAT_CONSOLE
 from ingot.drivers.ipxe.boot import PERSISTENT, IpxeBoot
@@ -13,7 +13,7 @@ from ingot.drivers.redfish.power import RedfishPower
 from ingot.drivers.redfish.vendor import RedfishVendor
 from ingot.drivers.registry import InterfaceSpec
 from ingot.drivers.types import BootDevice
-from ingot.drivers.vmedia.boot import MediaBoot
+from ingot.drivers.vmedia.boot import HttpsBoot, MediaBoot
 
 PREFIXES = ("redfish_",)
 OPTIONS = (
@@ -38,12 +38,14 @@ def _http_boot(context: DriverContext) -> object:
 
 
 BOOT_OPTIONS = (*RAMDISK_OPTIONS, PERSISTENT)
+MEDIA_OPTIONS = (*RAMDISK_OPTIONS, *ISO_OPTIONS)
 POWER = InterfaceSpec("power", "redfish", RedfishPower, OPTIONS, PREFIXES)
 MANAGEMENT = InterfaceSpec("management", "redfish", RedfishManagement, OPTIONS, PREFIXES)
 IPXE_BOOT = InterfaceSpec("boot", "ipxe", _network_boot, BOOT_OPTIONS)
 PXE_BOOT = InterfaceSpec("boot", "pxe", _network_boot, BOOT_OPTIONS)
 HTTP_BOOT = InterfaceSpec("boot", "http-ipxe", _http_boot, BOOT_OPTIONS)
-MEDIA_BOOT = InterfaceSpec("boot", "redfish-virtual-media", MediaBoot, BOOT_OPTIONS)
+MEDIA_BOOT = InterfaceSpec("boot", "redfish-virtual-media", MediaBoot, MEDIA_OPTIONS)
+HTTPS_BOOT = InterfaceSpec("boot", "redfish-https", HttpsBoot, MEDIA_OPTIONS)
 INSPECT = InterfaceSpec("inspect", "redfish", RedfishInspect, OPTIONS, PREFIXES)
 VENDOR = InterfaceSpec("vendor", "redfish", RedfishVendor, OPTIONS, PREFIXES)
 CONSOLES = (CONSOLE, SOCAT_CONSOLE)

@@ -75,6 +75,27 @@ class RedfishManagement(PlainManagement):
         assert last is not None
         raise last
 
+    async def set_http_boot(self, access: Access, url: str, persistent: bool = False) -> None:
+        """UEFI HTTP boot of this URL. Unsupported where the service knows no such boot device."""
+        path, system, etag = await self._systems.read(access)
+        boot = child(system, "Boot")
+        _target(BootDevice.UEFIHTTP, boot)
+        enabled = "Continuous" if persistent else "Once"
+        wish: Json = {
+            "BootSourceOverrideTarget": "UefiHttp",
+            "BootSourceOverrideEnabled": enabled,
+            "BootSourceOverrideMode": MODES[BootMode.UEFI],
+            "HttpBootUri": url,
+        }
+        await self._write(access, path, system, etag, {"Boot": wish})
+        await self._verify(access, wish)
+
+    async def clear_http_boot(self, access: Access) -> None:
+        """Forget the URL of an earlier HTTP boot, if there is one."""
+        path, system, etag = await self._systems.read(access)
+        if text(child(system, "Boot"), "HttpBootUri"):
+            await self._write(access, path, system, etag, {"Boot": {"HttpBootUri": ""}})
+
     def supported_boot_modes(self, access: Access) -> tuple[BootMode, ...]:
         return (BootMode.BIOS, BootMode.UEFI)
 

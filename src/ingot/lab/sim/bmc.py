@@ -204,7 +204,7 @@ class Bmc:
         length = "once" if setting.once else "always"
         overrides = setting.once and setting.device is not BootDevice.NONE
         if overrides and self.faults.take("override_sticks"):
-            setting = BootSetting(setting.device, False, setting.mode)
+            setting = BootSetting(setting.device, False, setting.mode, setting.http_uri)
         self.record(caller, f"boot {setting.device} {length} {setting.mode}", "done")
         await self.backend.set_boot(setting)
 

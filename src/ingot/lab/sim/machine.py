@@ -17,6 +17,7 @@ from ingot.lab.sim.boot import BootServer, NoAnswer
 from ingot.lab.sim.bootscript import BootFailed, BootTarget
 from ingot.lab.sim.clock import Chance, Clock, SteppedClock
 from ingot.lab.sim.faults import Faults
+from ingot.lab.sim.media import boot_target
 from ingot.lab.sim.serial import SerialLine, SerialPort
 from ingot.lab.sim.types import (
     BootDevice,
@@ -77,7 +78,7 @@ class Machine:
         self.personality = "healthy"
         self.serial = SerialPort()
         self.running = "off"
-        """off, post, netboot, agent, instance, ramdisk, rescue, locked, no-os or setup."""
+        """off, post, netboot, mediaboot, agent, instance, ramdisk, rescue, locked, no-os or setup."""
         self.image: WrittenImage | None = None
         self.timeline: list[TimelineEntry] = []
         self.destructive_acts: list[DestructiveAct] = []
@@ -275,7 +276,7 @@ class Machine:
             await self.clock.sleep(self.chance.between("post", self.timings.post), "post")
         setting = self._boot
         if setting.once:
-            self._boot = BootSetting(mode=setting.mode)
+            self._boot = BootSetting(mode=setting.mode, http_uri=setting.http_uri)
         order = self._order(setting)
         self.note("boot order", ",".join(order))
         for device in order:
@@ -305,9 +306,10 @@ class Machine:
                 self._state("setup")
                 await asyncio.Event().wait()
             case BootDevice.CDROM:
-                # Reading a boot image off an ISO is left out: media can be inserted and seen,
-                # but a boot from it fails over to the next device.
-                self.serial.print(f"Cannot boot from media {self.media or '(empty)'}\n")
+                return await self._media_boot(self.media)
+            case BootDevice.HTTP:
+                uri = self._boot.http_uri
+                return await (self._media_boot(uri) if uri else self._network_boot())
             case BootDevice.NONE:
                 pass
         return False
@@ -339,6 +341,20 @@ class Machine:
                     continue
                 return await self._follow(target, nic.mac)
         return False
+
+    async def _media_boot(self, url: str | None) -> bool:
+        """Boot an ISO; the firmware goes on to its next device when that cannot be done."""
+        self._state("mediaboot")
+        if not url or self.boot_server is None:
+            self.serial.print("Virtual drive: no medium\n")
+            return False
+        try:
+            target = await boot_target(self.boot_server.session, url, self._boot.mode)
+        except BootFailed as problem:
+            self.note("media boot failed", str(problem))
+            self.serial.print(f"{problem}\n")
+            return False
+        return await self._follow(target, self._hardware.nics[0].mac)
 
     async def _follow(self, target: BootTarget, mac: str) -> bool:
         match target.kind:

@@ -288,7 +288,10 @@ class RedfishService:
         length: str = choice("BootSourceOverrideEnabled", lengths, "once" if now.once else "always")
         if length == "none":
             device = BootDevice.NONE
-        return BootSetting(device, length == "once", mode)
+        uri = boot.get("HttpBootUri", now.http_uri)
+        if not isinstance(uri, str):
+            raise _Fault(400, "PropertyValueTypeError", "HttpBootUri must be a string.")
+        return BootSetting(device, length == "once", mode, uri)
 
     async def _post(self, path: str, request: web.BaseRequest, caller: Caller) -> web.Response:
         body = await self._body(request)

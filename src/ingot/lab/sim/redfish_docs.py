@@ -24,8 +24,9 @@ TARGETS = {
     BootDevice.DISK: "Hdd",
     BootDevice.CDROM: "Cd",
     BootDevice.SETUP: "BiosSetup",
+    BootDevice.HTTP: "UefiHttp",
 }
-DEVICES = {target: device for device, target in TARGETS.items()} | {"UefiHttp": BootDevice.NETWORK}
+DEVICES = {target: device for device, target in TARGETS.items()}
 MODES = {BootMode.UEFI: "UEFI", BootMode.BIOS: "Legacy"}
 RESETS = {
     "On": "on",
@@ -104,9 +105,10 @@ def boot(setting: BootSetting) -> Doc:
         "BootSourceOverrideEnabled": enabled,
         "BootSourceOverrideEnabled@Redfish.AllowableValues": ["Disabled", "Once", "Continuous"],
         "BootSourceOverrideTarget": TARGETS[setting.device],
-        "BootSourceOverrideTarget@Redfish.AllowableValues": [*TARGETS.values(), "UefiHttp"],
+        "BootSourceOverrideTarget@Redfish.AllowableValues": list(TARGETS.values()),
         "BootSourceOverrideMode": MODES[setting.mode],
         "BootSourceOverrideMode@Redfish.AllowableValues": ["UEFI", "Legacy"],
+        "HttpBootUri": setting.http_uri,
     }
 
 

@@ -25,6 +25,7 @@ class BootDevice(StrEnum):
     NETWORK = "network"
     DISK = "disk"
     CDROM = "cdrom"
+    HTTP = "http"
     SETUP = "setup"
 
 
@@ -35,11 +36,15 @@ class BootMode(StrEnum):
 
 @dataclass(frozen=True)
 class BootSetting:
-    """A boot override as a BMC holds it. `once` is used up by the next boot."""
+    """A boot override as a BMC holds it. `once` is used up by the next boot.
+
+    `http_uri`: what UEFI's HTTP boot fetches; empty when DHCP shall say.
+    """
 
     device: BootDevice = BootDevice.NONE
     once: bool = False
     mode: BootMode = BootMode.UEFI
+    http_uri: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,141 @@
+"""What a machine is brought up with: the agent's files, its boot medium, and the URLs of both.
+
+Machines that boot from the network ask for their script; machines that boot from a medium get one by their
+controller (or firmware), whose URL holds a new secret for every boot. Such a medium carries the agent's token,
+so the agent needs no first answer, and nobody else can get one in its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ingot.baremetal import bootplan, store
+from ingot.baremetal.bootplan import Intent
+from ingot.baremetal.tables import node_agents
+from ingot.baremetal.types import Node
+from ingot.baremetal.workflows.room import Case, Room
+from ingot.drivers.base import Boot
+from ingot.drivers.types import Access, BootMode
+from ingot.drivers.vmedia.iso import Template
+from ingot.drivers.vmedia.store import Source
+from ingot.kit import ids
+from ingot.kit.faults import Fault, Invalid, Kind
+
+#: For as long as this a URL in a controller's memory must work: an instance may boot by it for years.
+FOR_EVER = 10 * 365 * 86400.0
+#: For one boot.
+FOR_NOW = 3600.0
+
+
+def boot_of(room: Room, node: Node) -> Boot:
+    return room.registry.boot(node.driver, node.interfaces.get("boot"))
+
+
+def agent_intent(case: Case, node: Node, inspect: bool) -> Intent:
+    """The order to boot the agent: configured, or the node's own."""
+    info, kind = node.driver_info, "rescue" if case.op.kind == "rescue" else "deploy"
+    return Intent(
+        boot="agent",
+        inspect=inspect,
+        request_id=case.op.request_id or "",
+        extra=str(info.get("kernel_append_params") or ""),
+        kernel=str(info.get(f"{kind}_kernel") or ""),
+        ramdisk=str(info.get(f"{kind}_ramdisk") or ""),
+        iso=str(info.get(f"{kind}_iso") or "") if boot_of(case.room, node).needs_iso else "",
+    )
+
+
+def ready_medium(conn: sa.Connection, room: Room, node: Node) -> None:
+    """In the commit after which the machine is started: a new URL, and the token that the agent will have.
+
+    A ready-made ISO has no room for a token; the agent in it asks for one.
+    """
+    intent = bootplan.intent_of(node.boot_intent)
+    if intent is None or not boot_of(room, node).needs_iso:
+        return
+    intent = msgspec.structs.replace(intent, media=ids.new_secret())
+    store.update_node(conn, node.uuid, boot_intent=msgspec.to_builtins(intent))
+    if intent.boot != "agent" or intent.iso:
+        return
+    token = ids.new_secret()
+    store.forget_agent(conn, room.vault, node.uuid)
+    conn.execute(
+        node_agents.insert().values(node_uuid=node.uuid, token_hash=store.token_hash(token))
+    )
+    store.write_secret(conn, room.vault, node.uuid, "agent", token)
+
+
+async def prepare(
+    room: Room, node: Node, access: Access, mode: BootMode | None, *, persistent: bool = False
+) -> None:
+    """Have the machine boot what its intent says: the network's script, or its medium."""
+    boot = boot_of(room, node)
+    intent = bootplan.intent_of(node.boot_intent)
+    if not boot.needs_iso or intent is None:
+        await boot.prepare_ramdisk(access, mode, persistent=persistent)
+        return
+    drive = None
+    if intent.boot == "kernel" and await _has_config_drive(room, node):
+        drive = bootplan.media_url(node.uuid, intent, room.urls, "config.iso")
+    url = bootplan.media_url(node.uuid, intent, room.urls)
+    if intent.iso:
+        url = await _located(room, intent.iso, FOR_EVER)
+    else:
+        await template(room, intent, refresh=True)
+    await boot.prepare_ramdisk(access, mode, url, drive_url=drive, persistent=persistent)
+
+
+async def take_out(case: Case) -> None:
+    """Take the boot medium out again; machines that boot from the network have none."""
+    node, access = await case.reach("management")
+    boot = boot_of(case.room, node)
+    if boot.needs_iso:
+        with contextlib.suppress(Fault):
+            await boot.clean_up(access)
+
+
+async def template(room: Room, intent: Intent, *, refresh: bool = False) -> Template:
+    """The medium of an intent, without this boot's words."""
+    if room.media is None or not room.urls.base:
+        raise Fault(
+            "There is no provisioning listener, so no controller could fetch a boot medium.",
+            kind=Kind.UNSUPPORTED,
+            next_action="Set provisioning.listen (and provisioning.url) in the settings.",
+        )
+    files = [await _source(room, ident) for ident in (intent.kernel, intent.ramdisk)]
+    return await room.media.template(*files, refresh=refresh)
+
+
+async def located(room: Room, intent: Intent) -> Intent:
+    """The intent with URLs instead of image ids, for a script that is used at once."""
+    found: dict[str, Any] = {}
+    for name in ("kernel", "ramdisk", "iso"):
+        if ident := getattr(intent, name):
+            found[name] = await _located(room, ident, FOR_NOW)
+    return msgspec.structs.replace(intent, **found) if found else intent
+
+
+async def _source(room: Room, ident: str) -> Source | None:
+    return Source(ident, await _located(room, ident, FOR_NOW)) if ident else None
+
+
+async def _located(room: Room, ident: str, ttl: float) -> str:
+    if ident.startswith(("http://", "https://")):
+        return ident
+    return await room.images.file_url(ident.removeprefix("glance://"), ttl)
+
+
+async def _has_config_drive(room: Room, node: Node) -> bool:
+    found = await room.db.read(
+        lambda conn: store.read_secret(conn, room.vault, node.uuid, "configdrive")
+    )
+    if isinstance(found, str) and found.startswith(("http://", "https://")):
+        raise Invalid(
+            "A config drive given by URL cannot be put on a boot medium.",
+            next_action="Give the config drive itself.",
+        )
+    return bool(found)

@@ -1,0 +1,153 @@
+"""The boot media of one process: templates on disk, made when first wanted, and the files they are of."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from ingot.drivers.vmedia.iso import Loaders, Template, build, installed_loaders
+from ingot.kit.faults import Failed, Fault, Invalid, Kind
+
+#: Raise it when templates of an older version must not be used any more.
+LAYOUT = 1
+#: Templates that are kept; the one used longest ago goes first.
+KEEP = 4
+LARGEST_DOWNLOAD = 4 << 30
+DOWNLOAD_SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to be had. key: names it for ever; url: where it is today."""
+
+    key: str
+    url: str
+
+
+class MediaStore:
+    """folder: of its own, private. kernel, ramdisk: the configured agent's, None where there is none."""
+
+    def __init__(
+        self,
+        folder: Path,
+        kernel: Path | None = None,
+        ramdisk: Path | None = None,
+        loaders: Callable[[], Loaders] = installed_loaders,
+    ) -> None:
+        self._folder = folder
+        self._own = (kernel, ramdisk)
+        self._loaders = loaders
+        self._lock = asyncio.Lock()
+        self._known: dict[str, Template] = {}
+
+    async def template(
+        self,
+        kernel: Source | None = None,
+        ramdisk: Source | None = None,
+        *,
+        refresh: bool = False,
+    ) -> Template:
+        """The medium with this kernel and ramdisk; None means the configured agent's.
+
+        refresh: ask the server whether a file that we have has changed. Raises Invalid without an
+        agent, Failed when a file cannot be had.
+        """
+        async with self._lock:
+            files = (
+                await self._file(kernel, self._own[0], refresh),
+                await self._file(ramdisk, self._own[1], refresh),
+            )
+            name = await asyncio.to_thread(_digest, files)
+            found = self._known.get(name)
+            if found is None or not await asyncio.to_thread(os.path.exists, found.path):
+                found = await asyncio.to_thread(self._made, name, *files)
+                self._known[name] = found
+            return found
+
+    def _made(self, name: str, kernel: Path, ramdisk: Path) -> Template:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target, notes = self._folder / f"{name}.iso", self._folder / f"{name}.json"
+        if target.exists() and notes.exists():
+            os.utime(target)
+            return msgspec.json.decode(notes.read_bytes(), type=Template)
+        made = build(target, kernel, ramdisk, self._loaders())
+        notes.write_bytes(msgspec.json.encode(made))
+        media = sorted(self._folder.glob("*.iso"), key=lambda path: path.stat().st_mtime)
+        for old in media[:-KEEP]:
+            old.unlink(missing_ok=True)
+            old.with_suffix(".json").unlink(missing_ok=True)
+        return made
+
+    async def _file(self, source: Source | None, own: Path | None, refresh: bool) -> Path:
+        if source is None:
+            if own is None:
+                raise Invalid(
+                    "No agent ramdisk is configured, so no boot medium can be made.",
+                    next_action="Build one (ingot ramdisk build) and name it in the settings, or set "
+                    "driver_info.deploy_kernel and deploy_ramdisk.",
+                )
+            return own
+        path = self._folder / "files" / hashlib.sha256(source.key.encode()).hexdigest()[:32]
+        if refresh or not await asyncio.to_thread(path.exists):
+            await _fetch(source.url, path)
+        return path
+
+
+async def _fetch(url: str, path: Path) -> None:
+    """Bring `path` up to date with `url`; what we have stays when the server says it is the same."""
+    tag = path.with_suffix(".etag")
+    known = await asyncio.to_thread(lambda: tag.read_text() if path.exists() else "")
+    timeout = aiohttp.ClientTimeout(total=DOWNLOAD_SECONDS, sock_connect=15, sock_read=60)
+    headers = {"If-None-Match": known} if known else {}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as http,
+            http.get(url, headers=headers) as reply,
+        ):
+            if reply.status == 304:
+                return
+            if reply.status != 200:
+                raise Failed(f"{url} cannot be had: HTTP {reply.status}.")
+            await _write(reply, path)
+            await asyncio.to_thread(tag.write_text, reply.headers.get("ETag", ""))
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise Fault(
+            f"{url} cannot be had: {error or type(error).__name__}",
+            kind=Kind.UNREACHABLE,
+            next_action="Check the URL and that this host reaches it.",
+        ) from None
+
+
+async def _write(reply: aiohttp.ClientResponse, path: Path) -> None:
+    draft = path.with_suffix(".new")
+    await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+    file = await asyncio.to_thread(draft.open, "wb")
+    try:
+        size = 0
+        async for block in reply.content.iter_chunked(1 << 20):
+            size += len(block)
+            if size > LARGEST_DOWNLOAD:
+                raise Invalid(f"{reply.url} is larger than {LARGEST_DOWNLOAD >> 30} GiB.")
+            await asyncio.to_thread(file.write, block)
+    finally:
+        file.close()
+    await asyncio.to_thread(os.replace, draft, path)
+
+
+def _digest(files: tuple[Path, Path]) -> str:
+    """Names the medium that these files, as they are now, make."""
+    told = [str(LAYOUT)]
+    for path in files:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise Failed(f"{path} cannot be read: {error.strerror}.") from None
+        told.append(f"{path} {stat.st_size} {stat.st_mtime_ns}")
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:32]

@@ -1,0 +1,117 @@
+"""Boot media read back by tools that we did not write: mtools, and pycdlib's own reader."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pycdlib
+import pytest
+
+from ingot.drivers.ipxe.scripts import BadParameter, kernel_words
+from ingot.drivers.vmedia import iso
+from ingot.drivers.vmedia.fat import fat_image
+from ingot.drivers.vmedia.store import MediaStore, Source
+from ingot.kit.faults import Failed, Invalid
+
+LOADERS = iso.Loaders({"BOOTX64.EFI": b"MZ" + bytes(70_000)}, bytes(4096))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> iso.Template:
+    (tmp_path / "k").write_bytes(b"kernel" * 1000)
+    (tmp_path / "r").write_bytes(b"ramdisk" * 5000)
+    return iso.build(tmp_path / "boot.iso", tmp_path / "k", tmp_path / "r", LOADERS)
+
+
+def whole(made: iso.Template, config: bytes, step: int) -> bytes:
+    """The filled image, read in pieces of `step` bytes."""
+    filled, content = made.filled(config), Path(made.path).read_bytes()
+    pieces = range(0, len(content), step)
+    return b"".join(filled.patch(content[at : at + step], at) for at in pieces)
+
+
+def read(image: bytes, path: str) -> bytes:
+    disc: Any = pycdlib.PyCdlib()
+    disc.open_fp(io.BytesIO(image))
+    out = io.BytesIO()
+    disc.get_file_from_iso_fp(out, rr_path=path)
+    disc.close()
+    return out.getvalue()
+
+
+@pytest.mark.skipif(not shutil.which("mtype"), reason="needs mtools")
+def test_the_partition_is_what_others_read(tmp_path: Path) -> None:
+    files = {"EFI/BOOT/BOOTX64.EFI": bytes(range(256)) * 9000, "EFI/BOOT/SMALL.TXT": b"x"}
+    (tmp_path / "esp").write_bytes(fat_image(files))
+    for path, content in files.items():
+        words = ["mtype", "-i", str(tmp_path / "esp"), f"::{path}"]
+        assert subprocess.run(words, capture_output=True, check=True).stdout == content
+    if shutil.which("fsck.fat"):
+        subprocess.run(["fsck.fat", "-n", str(tmp_path / "esp")], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["TOOLONGNAME.EFI", "A.LONG", "É.EFI"])
+def test_names_that_firmware_would_not_find(name: str) -> None:
+    with pytest.raises(ValueError, match=r"8\.3"):
+        fat_image({name: b""})
+
+
+@pytest.mark.parametrize("step", [1 << 20, 2048, 1000])
+def test_each_boot_has_its_own_words(made: iso.Template, step: int) -> None:
+    for words in (("a=1",), ("b=2", "ipa-agent-token=secret")):
+        image = whole(made, iso.config(words), step)
+        text = read(image, "/boot/grub/grub.cfg").decode()
+        assert f"linux /ingot/kernel {' '.join(repr(w) for w in words)}\n" in text
+        assert read(image, "/ingot/ramdisk") == b"ramdisk" * 5000
+        assert len(image) == made.size
+
+
+def test_both_firmwares_find_their_loader(made: iso.Template) -> None:
+    image = whole(made, b"", 1 << 20)
+    assert read(image, "/.disk/info")
+    (sector,) = struct.unpack_from("<I", image, 17 * 2048 + 71)
+    catalogue = image[sector * 2048 : sector * 2048 + 128]
+    assert catalogue[1] == 0 and catalogue[65] == 0xEF
+
+
+def test_words_that_would_run_commands_never_reach_a_medium() -> None:
+    for word in ("a'b", 'a"b', "a;b", "a\nb", "${x}", "a\\b"):
+        with pytest.raises(BadParameter):
+            iso.config(kernel_words({}, f"x={word}" if " " not in word else word))
+
+
+def test_too_many_words(made: iso.Template) -> None:
+    with pytest.raises(Failed, match="8192"):
+        made.filled(bytes(8193))
+
+
+@pytest.mark.anyio
+async def test_a_medium_is_made_once_and_again_when_its_files_change(tmp_path: Path) -> None:
+    kernel, ramdisk = tmp_path / "k", tmp_path / "r"
+    kernel.write_bytes(b"k" * 100)
+    ramdisk.write_bytes(b"r" * 100)
+    store = MediaStore(tmp_path / "media", kernel, ramdisk, lambda: LOADERS)
+    first = await store.template()
+    assert await store.template() == first
+    again = MediaStore(tmp_path / "media", kernel, ramdisk, lambda: LOADERS)
+    assert await again.template() == first
+    seen = {first.path}
+    for size in range(101, 107):
+        ramdisk.write_bytes(b"r" * size)
+        seen.add((await store.template()).path)
+    assert len(seen) == 7
+    assert len(list((tmp_path / "media").glob("*.iso"))) == 4
+
+
+@pytest.mark.anyio
+async def test_without_an_agent_the_fault_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="No agent ramdisk") as caught:
+        await MediaStore(tmp_path).template()
+    assert "ingot ramdisk build" in caught.value.next_action
+    with pytest.raises(Exception, match=r"127\.0\.0\.1:9"):
+        await MediaStore(tmp_path).template(Source("k", "http://127.0.0.1:9/k"))
