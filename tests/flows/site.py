@@ -234,6 +234,7 @@ async def cloud(
     host: str = "conductor-1",
     timing: Timing | None = None,
     clock: Clock | None = None,
+    networks: Callable[[Database, Clock], Any] = lambda *_: NoNetworks(),
     cluster: bool = False,
     work: bool = True,
     provisioning: str = "",
@@ -263,7 +264,7 @@ async def cloud(
         vault=vault,
         registry=registry,
         images=NoImages(),
-        networks=NoNetworks(),
+        networks=networks(db, time),
         agents=agents,
         urls=BootUrls(boots, f"{boots}/files/kernel", f"{boots}/files/ramdisk"),
         host=host,
@@ -325,6 +326,7 @@ async def site(
     speed: float = 1000,
     hurry: float = 1,
     probe: Probe | None = None,
+    networks: Callable[[Database, Clock], Any] = lambda *_: NoNetworks(),
     **fleet_options: Any,
 ) -> AsyncIterator[Site]:
     """A cloud with simulated machines; everything ends with the context.
@@ -333,7 +335,10 @@ async def site(
     """
     with tempfile.TemporaryDirectory() as folder:
         clock = HurriedClock(hurry) if hurry != 1 else None
-        made = cloud(Path(folder), database=database, timing=timing, clock=clock, probe=probe)
+        base = Path(folder)
+        made = cloud(
+            base, database=database, timing=timing, clock=clock, probe=probe, networks=networks
+        )
         async with made as here:
             options = FleetOptions(count=count, speed=speed, boot_url=here.url, **fleet_options)
             async with Fleet(options) as fleet:
