@@ -74,6 +74,42 @@ class BareMetal(Section):
     lock_wait_seconds: float = 3
 
 
+class PciAlias(Section):
+    """A PCI device by its ids; `name` is the capability that counts such devices."""
+
+    vendor_id: str
+    product_id: str
+    name: str
+
+
+class Inspection(Section):
+    """Inspections.
+
+    hooks: for what the agent posts; out_of_band_hooks: for what controllers tell; both in order, upstream's
+    names, the usual ones when empty. add_ports: pxe (the card that booted), all, active (with an address),
+    disabled. keep_ports: all, present (the card is there), added (what add_ports names).
+    update_pxe_enabled: mark ports by the card that booted. create_ports: a node without ports gets those
+    that its controller tells before the agent is booted. cpu_capabilities: CPU flag -> capability; the usual
+    ones when empty. pci_aliases: [{vendor_id, product_id, name}]. physical_networks: CIDR -> physical
+    network. extra_hardware_strict: refuse records of hardware-detect that are too short.
+    built_in_rules: YAML file of inspection rules. mask_secrets: always, sensitive (unless the rule is),
+    never: whether rules see passwords in the inspection data masked.
+    """
+
+    hooks: list[str] = []
+    out_of_band_hooks: list[str] = []
+    add_ports: str = "pxe"
+    keep_ports: str = "all"
+    update_pxe_enabled: bool = True
+    create_ports: bool = True
+    cpu_capabilities: dict[str, str] = {}
+    pci_aliases: list[PciAlias] = []
+    physical_networks: dict[str, str] = {}
+    extra_hardware_strict: bool = False
+    built_in_rules: str = ""
+    mask_secrets: str = "always"
+
+
 class Deadlines(Section):
     """Seconds, before there is history of a hardware model; then they are learned."""
 
@@ -122,6 +158,7 @@ class Settings(Section):
     provisioning: Provisioning = msgspec.field(default_factory=Provisioning)
     ramdisk: Ramdisk = msgspec.field(default_factory=Ramdisk)
     baremetal: BareMetal = msgspec.field(default_factory=BareMetal)
+    inspection: Inspection = msgspec.field(default_factory=Inspection)
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
     identity: IdentityOptions = msgspec.field(default_factory=IdentityOptions)
     log: Log = msgspec.field(default_factory=Log)
@@ -323,6 +360,23 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
     if settings.identity.token_seconds <= 0:
         yield ("identity", "token_seconds"), "it must be more than 0."
     yield from _network_mistakes(own)
+    yield from _inspection_mistakes(settings.inspection)
+
+
+def _inspection_mistakes(own: Inspection) -> Iterator[tuple[Keys, str]]:
+    choices = {
+        "add_ports": ("pxe", "all", "active", "disabled"),
+        "keep_ports": ("all", "present", "added"),
+        "mask_secrets": ("always", "sensitive", "never"),
+    }
+    for name, allowed in choices.items():
+        if getattr(own, name) not in allowed:
+            yield ("inspection", name), f"it is one of {', '.join(allowed)}."
+    for cidr in own.physical_networks:
+        try:
+            ipaddress.ip_network(cidr)
+        except ValueError:
+            yield ("inspection", "physical_networks"), f"{cidr!r} is no network."
 
 
 def _network_mistakes(own: Provisioning) -> Iterator[tuple[Keys, str]]:

@@ -169,6 +169,8 @@ BODIES: dict[str, Any] = {
     "POST /v1/runbooks": {"name": "CUSTOM_A", "steps": [STEP | {"order": 1}]},
     "PATCH /v1/runbooks/n1": [{"op": "add", "path": "/extra/a", "value": 1}],
     "PUT /v1/runbooks/n1/traits": {"traits": []},
+    "POST /v1/inspection_rules": {"actions": [{"op": "fail", "args": {"msg": "x"}}]},
+    "PATCH /v1/inspection_rules/n1": [],
     "POST /v1/ports": {"address": "52:54:00:00:00:01", "node_ident": "n1"},
 }
 

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import prometheus_client
 
 from ingot.baremetal import Baremetal
@@ -19,6 +20,7 @@ from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import OwnImages, OwnNetworks
+from ingot.baremetal.inspection import inspection_options
 from ingot.baremetal.loops import FollowUps, PowerSync
 from ingot.baremetal.media_api import MediaApi
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
@@ -207,6 +209,7 @@ class App:
                 _path(settings.ramdisk.kernel),
                 _path(settings.ramdisk.initramfs),
             ),
+            inspection=inspection_options(msgspec.to_builtins(settings.inspection)),
         )
 
     # -- listeners ---------------------------------------------------------------------------

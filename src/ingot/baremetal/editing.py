@@ -96,14 +96,35 @@ def patch_node(
     patched = patching.apply(before, changes)
     if "driver" not in patched:
         raise Invalid("'/driver' is a mandatory attribute and can not be removed")
-    after: dict[str, Any] = {name: _EMPTY.get(name) for name in schemas.PATCHABLE}
-    after.update(schemas.node_values(schemas.NodeEdit, patched))
     touched = {change.root for change in changes}
+    _rewrite(ctx, conn, node, row, patched, touched, reset_interfaces)
+    return node.uuid
+
+
+def rewrite_node(ctx: Context, conn: sa.Connection, node: Node, fields: Mapping[str, Any]) -> None:
+    """Write a node's document as an inspection has made it, checked as a patch would be."""
+    row = conn.execute(sa.select(nodes).where(nodes.c.uuid == node.uuid)).mappings().one()
+    before = document(row)
+    touched = {name for name, value in fields.items() if value != before[name]}
+    _rewrite(ctx, conn, node, row, fields, touched, False)
+
+
+def _rewrite(
+    ctx: Context,
+    conn: sa.Connection,
+    node: Node,
+    row: sa.RowMapping,
+    fields: Mapping[str, Any],
+    touched: set[str],
+    reset_interfaces: bool,
+) -> None:
+    before = document(row)
+    after: dict[str, Any] = {name: _EMPTY.get(name) for name in schemas.PATCHABLE}
+    after.update(schemas.node_values(schemas.NodeEdit, fields))
     _derive(ctx, conn, node, before, after, touched, reset_interfaces)
     unseen = {name: row[name] for name in ("console_enabled", "allocation_uuid")}
     guards.changed_fields(node, {**before, **unseen}, after)
     _write(ctx, conn, node, before, after)
-    return node.uuid
 
 
 def _derive(

@@ -1,28 +1,32 @@
-"""From the agent's inspection data to properties, capabilities and ports: pure.
+"""From inspection data to a finished draft of the node: pure.
 
-The data's shape is the agent's own (its documentation, "Inspection data"); what is derived follows the
-default hooks of the Bare Metal service: ramdisk-error, validate-interfaces, ports, architecture, and memory,
-cpus and disk size besides, since the scheduler wants true numbers.
+The data's shape is the agent's own (its documentation, "Inspection data"). `hooks` make properties,
+capabilities and ports of it, `rules` do what operators want done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ingot.baremetal.draft import Draft
+from ingot.baremetal.hooks import DEFAULT, HookOptions, mistakes, run_hooks
+from ingot.baremetal.hooks.options import CPU_CAPABILITIES
+from ingot.baremetal.rules import Applied, Rule, apply_rules
+from ingot.baremetal.rules.builtin import load_rules
+from ingot.drivers.shape import child, text
 from ingot.drivers.types import Identity
-from ingot.kit.faults import Failed, Invalid
+from ingot.kit.faults import Invalid
 from ingot.kit.ids import normal_mac
 
 #: Fields that are kept apart: they are large or binary, and no inventory.
-_NOT_PLUGIN_DATA = frozenset({"inventory", "logs", "error"})
-_GIB = 1 << 30
-#: The agent takes no smaller disk as root disk.
-_SMALLEST_ROOT = 4 * _GIB
+_NOT_PLUGIN_DATA = frozenset({"inventory", "logs"})
 
 
 class _Nic(msgspec.Struct):
@@ -98,25 +102,49 @@ class Facts(msgspec.Struct):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Nic:
-    """An interface that can become a port. booted: the agent was started through it."""
+@dataclass(frozen=True)
+class InspectionOptions:
+    """How inspections are done.
 
-    mac: str
-    name: str
-    booted: bool
+    hooks: by name, for what the agent posts; out_of_band_hooks: for what controllers tell. rules: built-in
+    ones, besides those of the API. mask_secrets: whether rules see secrets in the data ("always",
+    "sensitive", "never" masked). create_ports: a node without ports gets those that its controller tells,
+    before the agent is booted.
+    """
+
+    hooks: tuple[str, ...] = DEFAULT
+    out_of_band_hooks: tuple[str, ...] = DEFAULT
+    hook_options: HookOptions = field(default_factory=HookOptions)
+    rules: tuple[Rule, ...] = ()
+    mask_secrets: str = "always"
+    create_ports: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What an inspection found out."""
-
-    inventory: dict[str, Any]
-    plugin_data: dict[str, Any]
-    properties: dict[str, Any]
-    nics: tuple[Nic, ...]
-    identity: Identity
-    boot_mode: str | None
+def inspection_options(given: Mapping[str, Any]) -> InspectionOptions:
+    """Options as the settings have them (their names are theirs); Invalid says what cannot be."""
+    hooks: dict[str, tuple[str, ...]] = {}
+    for name in ("hooks", "out_of_band_hooks"):
+        hooks[name] = tuple(given[name]) or DEFAULT
+        if wrong := mistakes(hooks[name]):
+            raise Invalid(f"Settings: inspection.{name}: {'; '.join(wrong)}.")
+    return InspectionOptions(
+        **hooks,
+        hook_options=HookOptions(
+            add_ports=given["add_ports"],
+            keep_ports=given["keep_ports"],
+            update_pxe_enabled=given["update_pxe_enabled"],
+            cpu_capabilities=given["cpu_capabilities"] or CPU_CAPABILITIES,
+            pci_aliases={
+                (one["vendor_id"].lower(), one["product_id"].lower()): one["name"]
+                for one in given["pci_aliases"]
+            },
+            physical_networks=given["physical_networks"],
+            extra_hardware_strict=given["extra_hardware_strict"],
+        ),
+        rules=load_rules(Path(given["built_in_rules"])) if given["built_in_rules"] else (),
+        mask_secrets=given["mask_secrets"],
+        create_ports=given["create_ports"],
+    )
 
 
 def facts_of(data: Mapping[str, Any]) -> Facts:
@@ -127,92 +155,29 @@ def facts_of(data: Mapping[str, Any]) -> Facts:
         raise Invalid(f"The inspection data is malformed: {wrong}.") from None
 
 
-def findings(data: Mapping[str, Any]) -> Findings:
-    """Read inspection data. Failed when the agent reports an error; Invalid when it makes no sense."""
+def parted(data: Mapping[str, Any]) -> tuple[Facts, dict[str, Any], dict[str, Any]]:
+    """Inspection data as facts, inventory and plugin data. Invalid when it makes no sense."""
     facts = facts_of(data)
-    if facts.error:
-        raise Failed(
-            f"The agent reports: {facts.error}",
-            next_action="Look at the machine's console log, then inspect again.",
-        )
     if facts.inventory is None:
         raise Invalid("The inspection data has no inventory.")
-    nics = _nics(facts, facts.inventory)
-    if not nics:
-        raise Failed(
-            "The inspection found no network interface with a MAC address.",
-            next_action="Check the machine's network cards, then inspect again.",
-        )
-    mode = facts.inventory.boot.current_boot_mode if facts.inventory.boot else None
-    plugin = {k: v for k, v in data.items() if k not in _NOT_PLUGIN_DATA}
-    plugin["all_interfaces"] = {
-        nic.name: {"mac_address": nic.mac, "pxe_enabled": nic.booted} for nic in nics
-    }
-    return Findings(
-        inventory=dict(data["inventory"]),
-        plugin_data=plugin,
-        properties=_properties(facts, facts.inventory),
-        nics=nics,
-        identity=facts.identity(),
-        boot_mode=mode if mode in ("bios", "uefi") else None,
-    )
+    plugin_data = {name: value for name, value in data.items() if name not in _NOT_PLUGIN_DATA}
+    return facts, dict(data["inventory"]), copy.deepcopy(plugin_data)
 
 
-def merge_capabilities(old: object, new: Mapping[str, str]) -> str:
-    """`k:v,k:v` texts as properties.capabilities holds them."""
-    pairs: dict[str, str] = {}
-    for part in str(old or "").split(","):
-        name, colon, value = part.partition(":")
-        if colon and name.strip():
-            pairs[name.strip()] = value.strip()
-    pairs.update(new)
-    return ",".join(f"{name}:{value}" for name, value in pairs.items())
+def finish(
+    draft: Draft, options: InspectionOptions, names: Iterable[str], rules: Iterable[Rule]
+) -> list[Applied]:
+    """Hooks, then rules, on a draft; the rules that applied. Faults say which of them failed and why."""
+    run_hooks(draft, options.hook_options, names)
+    if maker := text(child(draft.inventory, "system_vendor"), "manufacturer"):
+        draft.properties["vendor"] = maker
+    draft.plugin_data.pop("error", None)
+    return apply_rules(draft, [*rules, *options.rules], options.mask_secrets)
 
 
-def _address(text: str | None) -> str | None:
-    plain = (text or "").split("/")[0]
+def _address(given: str | None) -> str | None:
+    plain = (given or "").split("/")[0]
     try:
         return plain if plain and not ip_address(plain).is_unspecified else None
     except ValueError:
         return None
-
-
-def _nics(facts: Facts, inventory: _Inventory) -> tuple[Nic, ...]:
-    booted = _boot_mac(facts, inventory)
-    nics: dict[str, Nic] = {}
-    for nic in inventory.interfaces:
-        mac = normal_mac(nic.mac_address or "")
-        if not mac or nic.name == "lo":
-            continue
-        # Without a word of the boot interface every connected card may boot.
-        boots = mac == booted if booted else nic.has_carrier is not False
-        nics[mac] = Nic(mac, nic.name or mac, boots)
-    return tuple(nics.values())
-
-
-def _boot_mac(facts: Facts, inventory: _Inventory) -> str | None:
-    """BOOTIF as PXE gives it carries the hardware type in front: 01-52-54-…"""
-    text = facts.boot_interface or (inventory.boot.pxe_interface if inventory.boot else None) or ""
-    plain = text.replace("-", ":").lower()
-    return normal_mac(plain[3:] if plain.count(":") == 6 else plain)
-
-
-def _properties(facts: Facts, inventory: _Inventory) -> dict[str, Any]:
-    cpu, memory = inventory.cpu or _Cpu(), inventory.memory or _Memory()
-    found: dict[str, Any] = {
-        "cpu_arch": cpu.architecture,
-        "cpus": cpu.count,
-        "memory_mb": memory.physical_mb,
-        "vendor": inventory.system_vendor.manufacturer if inventory.system_vendor else None,
-    }
-    if size := _root_disk_size(facts, inventory):
-        # One GiB less than the disk: room for tables and the config drive, as upstream does.
-        found["local_gb"] = max(1, size // _GIB - 1)
-    return {name: value for name, value in found.items() if value}
-
-
-def _root_disk_size(facts: Facts, inventory: _Inventory) -> int:
-    if facts.root_disk and facts.root_disk.size:
-        return facts.root_disk.size
-    large = [d.size for d in inventory.disks or [] if d.size and d.size >= _SMALLEST_ROOT]
-    return min(large, default=0)

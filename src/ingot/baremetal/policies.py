@@ -180,11 +180,6 @@ RULES: dict[str, str] = {
     "baremetal:runbook:update:public": _SYSTEM_MEMBER,
     "baremetal:runbook:update:owner": _SYSTEM_MEMBER,
     "baremetal:runbook:use": _RUNBOOK_USE,
-    "baremetal:inspection_rule:get": _SYSTEM_READER,
-    "baremetal:inspection_rule:list_all": _SYSTEM_READER,
-    "baremetal:inspection_rule:create": _SYSTEM_ADMIN,
-    "baremetal:inspection_rule:update": _SYSTEM_ADMIN,
-    "baremetal:inspection_rule:delete": _SYSTEM_ADMIN,
     "baremetal:events:post": _SYSTEM_ADMIN,
     "baremetal:driver:get": _SYSTEM_READER,
     "baremetal:driver:get_properties": _SYSTEM_READER,
@@ -193,6 +188,11 @@ RULES: dict[str, str] = {
     "baremetal:driver:ipa_lookup": "@",
     "baremetal:driver:ipa_continue_inspection": "@",
     "baremetal:conductor:get": _SYSTEM_READER,
+    "baremetal:inspection_rule:get": _SYSTEM_READER,
+    "baremetal:inspection_rule:list_all": _SYSTEM_READER,
+    "baremetal:inspection_rule:create": _SYSTEM_ADMIN,
+    "baremetal:inspection_rule:update": _SYSTEM_ADMIN,
+    "baremetal:inspection_rule:delete": _SYSTEM_ADMIN,
 }
 
 #: What a patch of an attribute needs; anything else needs node:update.

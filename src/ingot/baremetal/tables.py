@@ -374,3 +374,20 @@ node_followups = sa.Table(
     json_column("requested_by", nullable=False),
     sa.Column("created_at", sa.String(32), nullable=False),
 )
+
+inspection_rules = sa.Table(
+    "inspection_rules",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", sa.String(36), nullable=False, unique=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column("description", sa.String(255)),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("phase", sa.String(16), nullable=False, server_default="main"),
+    sa.Column("sensitive", sa.Boolean, nullable=False, server_default=sa.false()),
+    #: NULL in a sensitive rule: what it says is sealed.
+    json_column("conditions"),
+    json_column("actions"),
+    sa.Column("sealed", sa.Text),
+)

@@ -2,7 +2,7 @@
 
 A resource is a class of handlers and its rows here; routing, microversions, policy and checks of bodies
 and queries come from the rows. Resources that are not in the table are not there (404): port groups,
-chassis, volume connectors and targets, inspection rules, shards,
+chassis, volume connectors and targets, shards,
 events; of a node bios, firmware, console, raid, boot mode and secure boot changes, vendor passthru,
 indicators, NMI, virtual media.
 """
@@ -17,6 +17,7 @@ import msgspec
 from ingot.baremetal import schemas
 from ingot.baremetal.api.allocations import AllocationCreate, AllocationQuery, Allocations
 from ingot.baremetal.api.common import Handlers
+from ingot.baremetal.api.inspection_rules import InspectionRules, RuleListQuery
 from ingot.baremetal.api.nodes import (
     FieldsQuery,
     NodeListQuery,
@@ -41,6 +42,7 @@ from ingot.baremetal.api.states import HistoryQuery, States
 from ingot.baremetal.patching import Change
 from ingot.baremetal.plans import RunbookCreate, TemplateCreate
 from ingot.baremetal.policies import RULES
+from ingot.baremetal.rules.checking import RuleBody
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.policy import Policy
 from ingot.kit.versions import Microversions
@@ -88,6 +90,7 @@ def operations(baremetal: Baremetal) -> Sequence[Operation]:
         *_runbooks(Runbooks(baremetal)),
         *_drivers(Drivers(baremetal)),
         *_conductors(Conductors(baremetal)),
+        *_inspection_rules(InspectionRules(baremetal)),
     )
 
 
@@ -351,6 +354,25 @@ def _conductors(all: Conductors) -> tuple[Operation, ...]:
     return (
         _global("GET", path, all, all.list, rule, query=ConductorQuery, since=49),
         _global("GET", f"{path}/{{host}}", all, all.show, rule, query=FieldsQuery, since=49),
+    )
+
+
+def _inspection_rules(all: InspectionRules) -> tuple[Operation, ...]:
+    path, one, rule = (
+        "/v1/inspection_rules",
+        "/v1/inspection_rules/{id}",
+        "inspection_rule:{}".format,
+    )
+    read: dict[str, Any] = {"since": 96}
+    kept: dict[str, Any] = {"since": 96, "hidden": Kind.METHOD}
+    delete = rule("delete")
+    return (
+        _global("GET", path, all, all.list, rule("get"), query=RuleListQuery, **read),
+        _global("POST", path, all, all.create, rule("create"), body=RuleBody, status=201, **kept),
+        _global("DELETE", path, all, all.delete_all, delete, status=204, **kept),
+        _global("GET", one, all, all.show, rule("get"), query=FieldsQuery, **read),
+        _global("PATCH", one, all, all.patch, rule("update"), body=list[Change], **kept),
+        _global("DELETE", one, all, all.delete, delete, status=204, **kept),
     )
 
 

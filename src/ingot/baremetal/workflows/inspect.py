@@ -4,39 +4,58 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from ingot.baremetal import store
-from ingot.baremetal.inspection import Findings, findings, merge_capabilities
+from ingot.baremetal.hooks.storage import disk_serials
+from ingot.baremetal.rules.actions import ApiCall
+from ingot.baremetal.rules.calls import make
+from ingot.baremetal.rules.engine import Applied
 from ingot.baremetal.workflows import proofs, steps
+from ingot.baremetal.workflows.findings import write_findings
 from ingot.baremetal.workflows.orders import InspectOrder
 from ingot.baremetal.workflows.room import Case
-from ingot.drivers.identity import compare
 from ingot.drivers.types import Identity
+from ingot.kit.db import from_json, to_json
 from ingot.kit.faults import Failed
 from ingot.workflow import StepContext
+
+_Calls = list[tuple[str, ApiCall]]
 
 
 async def inspect(case: Case, _order: InspectOrder) -> None:
     """manageable -> inspecting -> inspect wait -> inspecting -> manageable."""
     node = await case.node()
     way = case.room.registry.inspect(node.driver, node.interfaces.get("inspect"))
-    await case.op.commit("note the start", lambda conn: _started(case, conn))
-    if not way.uses_agent:
+    before: list[str] = await case.op.commit("note the start", lambda conn: _started(case, conn))
+    if way.uses_agent:
+        calls = await _by_agent(case, before or [])
+    else:
+        calls = await _out_of_band(case, before or [])
+    await _call(case, calls)
 
-        async def ask(_ctx: StepContext) -> dict[str, Any]:
-            fresh, access = await case.reach("management")
-            hand = case.room.registry.inspect(fresh.driver, fresh.interfaces.get("inspect"))
-            return dict(await hand.inspect(access))
 
-        data = await case.op.step("read the inventory", ask, deadline=300)
-        await case.op.commit("write the findings", lambda conn: _write_told(case, conn, data))
-        return
+async def _by_agent(case: Case, before: list[str]) -> str | None:
+    await _first_ports(case)
     await steps.boot_for_inspection(case)
-    await case.op.commit("write the findings", lambda conn: _write(case, conn))
+    calls = await case.op.commit("write the findings", lambda conn: _write(case, conn, before))
     await steps.stop_agent(case)
     await case.op.commit(
         "detach the provisioning network", lambda conn: steps.unplug_provisioning(case, conn)
+    )
+    return calls
+
+
+async def _out_of_band(case: Case, before: list[str]) -> str | None:
+    async def ask(_ctx: StepContext) -> dict[str, Any]:
+        fresh, access = await case.reach("management")
+        hand = case.room.registry.inspect(fresh.driver, fresh.interfaces.get("inspect"))
+        return dict(await hand.inspect(access))
+
+    data = await case.op.step("read the inventory", ask, deadline=300)
+    return await case.op.commit(
+        "write the findings", lambda conn: _write_told(case, conn, data, before)
     )
 
 
@@ -47,60 +66,78 @@ def inspected(case: Case, conn: sa.Connection) -> None:
     case.finish(conn, "done")
 
 
-def _started(case: Case, conn: sa.Connection) -> None:
+def _started(case: Case, conn: sa.Connection) -> list[str]:
+    """Gives the disks that the inspection before this one found: what the agent posts replaces them."""
     store.update_node(
         conn, case.uuid, inspection_started_at=case.room.now(), inspection_finished_at=None
     )
+    stored = store.get_inventory(conn, case.uuid)
+    return list(disk_serials(stored[0])) if stored else []
 
 
-def _write(case: Case, conn: sa.Connection) -> None:
+async def _first_ports(case: Case) -> None:
+    """A node without ports gets those that its controller tells: without one it cannot boot the agent."""
+    if not case.room.inspection.create_ports or await case.ports():
+        return
+
+    async def ask(ctx: StepContext) -> list[str]:
+        node, access = await case.reach("management")
+        found = await proofs.controller_identity(case, node, access)
+        macs = list(found.macs) if found else []
+        ctx.log(f"the controller tells {', '.join(macs)}" if macs else "it tells no cards")
+        return macs
+
+    def add(conn: sa.Connection, macs: list[str]) -> None:
+        for mac in macs:
+            if store.port_by_address(conn, mac) is None:
+                store.add_port(
+                    conn, node_uuid=case.uuid, address=mac, now=case.room.now(), pxe_enabled=True
+                )
+
+    await case.controller_step("ask the controller for network cards", ask, commit=add)
+
+
+def _write(case: Case, conn: sa.Connection, before: list[str]) -> str | None:
     """The data lies in the inventory's row since the agent posted it (it may be megabytes)."""
     stored = store.get_inventory(conn, case.uuid)
     if stored is None:
         raise Failed("The inspection data is gone.", next_action="Inspect again.")
+    data = {**stored[1], "inventory": stored[0]}
     controller = proofs.known_identity(store.get_node(conn, case.uuid)) or Identity()
-    _apply(case, conn, findings({**stored[1], "inventory": stored[0]}), controller)
+    hooks = case.room.inspection.hooks
+    return _sealed(case, write_findings(case, conn, data, controller, hooks, before))
 
 
-def _write_told(case: Case, conn: sa.Connection, data: dict[str, Any]) -> None:
-    if data.get("inventory", {}).get("interfaces"):
-        _apply(case, conn, findings(data), Identity())
-    else:
+def _write_told(
+    case: Case, conn: sa.Connection, data: dict[str, Any], before: list[str]
+) -> str | None:
+    if not data.get("inventory", {}).get("interfaces"):
         store.save_inventory(conn, case.uuid, case.room.now(), data.get("inventory") or {}, data)
+        return None
+    hooks = case.room.inspection.out_of_band_hooks
+    return _sealed(case, write_findings(case, conn, data, Identity(), hooks, before))
 
 
-def _apply(case: Case, conn: sa.Connection, found: Findings, controller: Identity) -> None:
-    judged = compare(controller, found.identity)
-    if judged.verdict == "different":
-        raise proofs.wrong_machine("; ".join(judged.evidence))
-    node = store.get_node(conn, case.uuid)
-    store.save_inventory(conn, case.uuid, case.room.now(), found.inventory, found.plugin_data)
-    properties = {**node.properties, **found.properties}
-    values: dict[str, Any] = {}
-    if found.boot_mode:
-        properties["capabilities"] = merge_capabilities(
-            properties.get("capabilities"), {"boot_mode": found.boot_mode}
-        )
-        values["boot_mode"] = found.boot_mode
-    store.update_node(conn, case.uuid, properties=properties, **values)
-    _write_ports(case, conn, found)
+# -- calls that rules want made ---------------------------------------------------------------------
 
 
-def _write_ports(case: Case, conn: sa.Connection, found: Findings) -> None:
-    """New cards become ports; the one that booted is marked; nothing is ever removed."""
-    for nic in found.nics:
-        known = store.port_by_address(conn, nic.mac)
-        if known is not None and known.node_uuid != case.uuid:
-            raise Failed(
-                f"The card {nic.mac} belongs to another node ({known.node_uuid}).",
-                next_action="Remove the port from the other node, or check which machine this is.",
-            )
-        if known is None and nic.booted:
-            store.add_port(
-                conn,
-                node_uuid=case.uuid,
-                address=nic.mac,
-                now=case.room.now(),
-                pxe_enabled=True,
-                extra={"interface": nic.name},
-            )
+def _sealed(case: Case, applied: list[Applied]) -> str | None:
+    """The calls as a record of the step may keep them: headers may be secret."""
+    calls = [(one.rule.label, call) for one in applied for call in one.calls]
+    return case.room.vault.seal(to_json(msgspec.to_builtins(calls))) if calls else None
+
+
+async def _call(case: Case, sealed: str | None) -> None:
+    if sealed is None:
+        return
+    calls = msgspec.convert(from_json(case.room.vault.open(sealed)), _Calls)
+    for number, (rule, call) in enumerate(calls, 1):
+
+        async def ask(ctx: StepContext, rule: str = rule, call: ApiCall = call) -> None:
+            try:
+                ctx.log(f"rule {rule}: it answered {await make(call, ctx.clock)}")
+            except Failed as fault:
+                raise Failed(f"Inspection rule {rule} failed: {fault.text}") from None
+
+        longest = (call.timeout + call.backoff * 2**call.retries) * (call.retries + 1)
+        await case.op.step("call as a rule wants", ask, key=str(number), deadline=longest + 60)

@@ -14,6 +14,8 @@ import sqlalchemy as sa
 
 from ingot.baremetal import machine, store
 from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.context import Context, NoNetworks
+from ingot.baremetal.inspection import InspectionOptions
 from ingot.baremetal.types import Agent, Node, Port
 from ingot.drivers.agent.client import AgentAddress, AgentClient
 from ingot.drivers.agent.commands import Agent as AgentHand
@@ -117,6 +119,11 @@ class Room:
     #: Whether machines are cleaned when nothing is said at the node.
     automated_clean: bool = True
     media: MediaStore | None = None
+    inspection: InspectionOptions = field(default_factory=InspectionOptions)
+
+    def context(self) -> Context:
+        """What verbs of the room work with, for stories that edit nodes as a client would."""
+        return Context(self.db, self.clock, self.vault, self.registry, NoNetworks(), self.host)
 
     def now(self) -> str:
         return timestamp(self.clock.now())

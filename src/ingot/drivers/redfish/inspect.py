@@ -58,7 +58,7 @@ class RedfishInspect:
                 "mac_address": (
                     text(nic, "PermanentMACAddress") or text(nic, "MACAddress")
                 ).lower(),
-                "has_carrier": text(nic, "LinkStatus") == "LinkUp",
+                "has_carrier": _carrier(nic),
                 "speed_mbps": nic.get("SpeedMbps"),
             }
             for nic in nics
@@ -95,6 +95,12 @@ class RedfishInspect:
             return await self._systems.each(access, collection)
         except (Unsupported, Refused):
             return []
+
+
+def _carrier(nic: Json) -> bool | None:
+    """Many controllers do not say; that is not "no"."""
+    status = text(nic, "LinkStatus")
+    return status == "LinkUp" if status else None
 
 
 def _mode(system: Json) -> str:

@@ -1,0 +1,41 @@
+"""The GETs that rules want made (`api-call`): after everything is written, so that nothing waits for them."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from ingot.baremetal.rules.actions import ApiCall
+from ingot.kit.clock import Clock
+from ingot.kit.faults import Failed
+
+#: Answers after which trying again makes sense.
+_AGAIN = frozenset({429, 500, 502, 503, 504})
+
+
+async def make(call: ApiCall, clock: Clock) -> int:
+    """Make the call; the status of a good answer. Failed when there is none after all tries."""
+    wrong = ""
+    for number in range(call.retries + 1):
+        if number:
+            await clock.sleep(call.backoff * 2 ** (number - 1))
+        try:
+            status = await _once(call)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            wrong = str(error) or type(error).__name__
+            continue
+        if status < 400:
+            return status
+        wrong = f"it answered {status}"
+        if status not in _AGAIN:
+            break
+    raise Failed(f"Request to {call.url.partition('?')[0]} failed: {wrong}")
+
+
+async def _once(call: ApiCall) -> int:
+    proxy = call.proxies.get(call.url.partition(":")[0])
+    limit = aiohttp.ClientTimeout(total=call.timeout)
+    async with (
+        aiohttp.ClientSession(timeout=limit, headers=call.headers) as session,
+        session.get(call.url, proxy=proxy) as reply,
+    ):
+        return reply.status

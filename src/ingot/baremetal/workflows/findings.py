@@ -1,0 +1,148 @@
+"""What an inspection found, written into the node: hooks and rules on a draft, and the draft as rows.
+
+Everything is one transaction: inventory, properties, traits, ports, and what the timeline says of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal import editing, store
+from ingot.baremetal.draft import PORT_FIELDS, Draft, PortDraft, draft_ports
+from ingot.baremetal.inspection import Applied, finish, parted
+from ingot.baremetal.rules import MAIN
+from ingot.baremetal.rules import rows as rule_rows
+from ingot.baremetal.tables import nodes, ports
+from ingot.baremetal.workflows import proofs
+from ingot.baremetal.workflows.room import Case
+from ingot.drivers.identity import compare
+from ingot.drivers.types import Identity
+from ingot.kit import events
+from ingot.kit.db import from_json, to_json
+from ingot.kit.faults import Failed, Invalid
+
+_PORT_JSON = ("extra", "local_link_connection")
+
+
+def write_findings(
+    case: Case,
+    conn: sa.Connection,
+    data: dict[str, Any],
+    controller: Identity,
+    hooks: Iterable[str],
+    before: Iterable[str],
+) -> list[Applied]:
+    """Apply inspection data to the node; the rules that applied.
+
+    controller: who the machine must be. before: serial numbers of the disks that were there.
+    """
+    facts, inventory, plugin_data = parted(data)
+    judged = compare(controller, facts.identity())
+    if judged.verdict == "different":
+        raise proofs.wrong_machine("; ".join(judged.evidence))
+    draft = _draft(case, conn, inventory, plugin_data, tuple(before))
+    known = {port.uuid: dict(port.values) for port in draft.ports}
+    rules = rule_rows.rules_of_phase(conn, case.room.vault, MAIN)
+    applied = finish(draft, case.room.inspection, hooks, rules)
+    _write(case, conn, draft)
+    _write_ports(case, conn, draft, known)
+    _tell(case, conn, applied)
+    return applied
+
+
+def _draft(
+    case: Case,
+    conn: sa.Connection,
+    inventory: dict[str, Any],
+    plugin_data: dict[str, Any],
+    before: tuple[str, ...],
+) -> Draft:
+    node = store.get_node(conn, case.uuid)
+    row = conn.execute(sa.select(nodes).where(nodes.c.uuid == case.uuid)).mappings().one()
+    found = conn.execute(
+        sa.select(ports).where(ports.c.node_uuid == case.uuid).order_by(ports.c.id)
+    ).mappings()
+    return Draft(
+        node=node,
+        fields=editing.document(row),
+        ports=draft_ports({**one, **{n: from_json(one[n]) for n in _PORT_JSON}} for one in found),
+        inventory=inventory,
+        plugin_data=plugin_data,
+        before=before,
+        traits=set(node.traits),
+    )
+
+
+def _write(case: Case, conn: sa.Connection, draft: Draft) -> None:
+    now = case.room.now()
+    store.save_inventory(conn, case.uuid, now, draft.inventory, draft.plugin_data)
+    try:
+        editing.rewrite_node(case.room.context(), conn, draft.node, draft.fields)
+    except Invalid as fault:
+        # A rule may have set what does not go together.
+        raise Failed(
+            f"What the inspection made of the node cannot be: {fault.text}",
+            next_action="Look at the inspection rules: openstack baremetal inspection rule list.",
+        ) from None
+    if draft.traits != set(draft.node.traits):
+        store.set_traits(conn, case.uuid, draft.traits)
+    if draft.boot_mode:
+        store.update_node(conn, case.uuid, boot_mode=draft.boot_mode)
+
+
+def _write_ports(
+    case: Case, conn: sa.Connection, draft: Draft, known: dict[str | None, dict[str, Any]]
+) -> None:
+    kept = {port.uuid for port in draft.ports}
+    for uuid in known.keys() - kept:
+        conn.execute(sa.delete(ports).where(ports.c.uuid == uuid))
+    for port in draft.ports:
+        old = known.get(port.uuid) if port.uuid else None
+        if port.values != old:
+            _write_port(case, conn, port, old)
+
+
+def _write_port(
+    case: Case, conn: sa.Connection, port: PortDraft, old: dict[str, Any] | None
+) -> None:
+    other = store.port_by_address(conn, port.address)
+    if other is not None and other.node_uuid != case.uuid:
+        raise Failed(
+            f"The card {port.address} belongs to another node ({other.node_uuid}).",
+            next_action="Remove the port from the other node, or check which machine this is.",
+        )
+    if old is None:
+        values = {name: port.values[name] for name in PORT_FIELDS if name != "address"}
+        store.add_port(
+            conn, node_uuid=case.uuid, address=port.address, now=case.room.now(), **values
+        )
+        return
+    changed = {
+        name: to_json(value) if name in _PORT_JSON else value
+        for name, value in port.values.items()
+        if value != old[name]
+    }
+    change = sa.update(ports).where(ports.c.uuid == port.uuid)
+    conn.execute(change.values(**changed, updated_at=case.room.now()))
+
+
+def _tell(case: Case, conn: sa.Connection, applied: list[Applied]) -> None:
+    """On the timeline which rule did what; in the history that they were applied."""
+    for one in applied:
+        did = "; ".join(one.did) or (
+            "what it does is hidden" if one.rule.sensitive else "no change"
+        )
+        events.record(
+            conn,
+            case.op.subject,
+            "note",
+            f"Inspection rule {one.rule.label}: {did}"[:2000],
+            operation_id=case.op.id,
+            data={"rule": one.rule.uuid, "did": list(one.did)},
+            project_id=case.op.project_id,
+        )
+    if applied:
+        case.note(conn, "Inspection rules: " + ", ".join(one.rule.label for one in applied))
