@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from api_support import World, world
 
-from ingot.baremetal.loops import POWER_FAILURE, PowerSync
+from ingot.baremetal.powersync import POWER_FAILURE, PowerSync
 from ingot.drivers.types import PowerState
 from ingot.kit import events
 from ingot.kit.clock import SystemClock
@@ -113,3 +114,24 @@ async def test_many_nodes_are_read_side_by_side(api: World) -> None:
         await api.force(f"n{number}", provision_state="available")
     async with asyncio.timeout(4):
         assert (await PowerSync(api.baremetal.ctx).run()).read == 80
+
+
+async def test_dead_controllers_delay_no_other(api: World) -> None:
+    """Many that do not answer, few places, and a healthy one that is read in time all the same."""
+    settings = dataclasses.replace(
+        api.baremetal.ctx.settings, power_sync_interval=1, power_sync_workers=2
+    )
+    ctx = dataclasses.replace(api.baremetal.ctx, settings=settings)
+    for number in range(20):
+        info = {"fake_id": f"dead{number}", "fake_delay": "power.get=fixed:600"}
+        await api.node(name=f"dead{number}", driver_info=info)
+        await api.force(f"dead{number}", provision_state="available", power_state="power off")
+    await node(api, "well", power_state="power off")
+    sync = PowerSync(ctx)
+    async with asyncio.timeout(60):
+        while not sync.report.changed:
+            machine(api, "well").switch(PowerState.ON)
+            await sync.look()
+            await asyncio.sleep(0.02)
+    await sync.stop()
+    assert (await shown(api, "well"))["power_state"] == "power on"

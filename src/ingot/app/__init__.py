@@ -21,8 +21,9 @@ from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import OwnImages, OwnNetworks
 from ingot.baremetal.inspection import inspection_options
-from ingot.baremetal.loops import FollowUps, PowerSync
+from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.media_api import MediaApi
+from ingot.baremetal.powersync import LOOK_SECONDS, PowerSync
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.workflows import Orphans, Room, Timing
 from ingot.baremetal.workflows import workflows as baremetal_workflows
@@ -314,8 +315,10 @@ class App:
         sync = PowerSync(self.baremetal.ctx)
         follow_ups = FollowUps(self.baremetal.ctx)
         waiting = Loop("verbs that wait", 30, follow_ups.run, clock=self.clock)
-        seconds = self.settings.baremetal.power_sync_seconds
-        loops = [Loop("power sync", seconds, sync.run, clock=self.clock), waiting]
+        self._stack.push_async_callback(sync.stop)
+        loops = [waiting]
+        if self.settings.baremetal.power_sync_seconds > 0:
+            loops.append(Loop("power sync", LOOK_SECONDS, sync.look, clock=self.clock))
         orphans = Orphans(self.room)
         loops += [Loop("orphans", 60, orphans.run, clock=self.clock), *self.compute.loops()]
         for loop in loops:

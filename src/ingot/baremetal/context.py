@@ -77,6 +77,7 @@ class Settings:
     power_sync_interval: float = 60
     power_sync_retries: int = 3
     power_sync_workers: int = 64
+    power_sync_slow_workers: int = 200
     soft_power_timeout: int = 600
     policy: Mapping[str, str] = field(default_factory=dict[str, str])
 

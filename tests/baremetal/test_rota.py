@@ -1,0 +1,67 @@
+"""The rota of the power loop: everyone once a period, whatever the others do."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingot.baremetal.rota import SLOW_SECONDS, Rota
+
+PERIOD = 60.0
+
+
+@given(st.integers(1, 200), st.floats(0, 1e6), st.floats(0.1, 5))
+def test_everyone_once_a_period(count: int, start: float, step: float) -> None:
+    rota = Rota(PERIOD)
+    names = [f"node-{number}" for number in range(count)]
+    rota.keep(names, start)
+    asked: Counter[str] = Counter()
+    looks = int(3 * PERIOD / step)
+    for number in range(1, looks + 1):
+        now = start + number * step
+        for name, since in rota.due(now):
+            assert now - since <= step + 1e-6
+            asked[name] += 1
+            rota.ended(name, took=0.1, good=True)
+    assert set(asked) == set(names)
+    assert all(2 <= times <= 4 for times in asked.values())
+
+
+def test_they_are_spread() -> None:
+    rota = Rota(PERIOD)
+    rota.keep([f"node-{number}" for number in range(6000)], 0.0)
+    each = [len(rota.due(float(second))) for second in range(1, 61)]
+    assert min(each) > 50 and max(each) < 160
+
+
+def test_one_that_still_runs_misses_its_turn() -> None:
+    rota = Rota(PERIOD)
+    rota.keep(["a"], 0.0)
+    assert [name for name, _ in rota.due(PERIOD)] == ["a"]
+    assert rota.due(2 * PERIOD) == []
+    rota.ended("a", took=70, good=True)
+    assert rota.is_slow("a")
+    assert [name for name, _ in rota.due(3 * PERIOD)] == ["a"]
+    rota.ended("a", took=SLOW_SECONDS / 2, good=True)
+    assert not rota.is_slow("a")
+    rota.ended("a", took=0, good=False)
+    assert rota.is_slow("a")
+
+
+def test_after_a_long_pause_nobody_is_asked_twice() -> None:
+    rota = Rota(PERIOD)
+    rota.keep(["a"], 0.0)
+    assert len(rota.due(100 * PERIOD)) == 1
+    rota.ended("a", took=0.1, good=True)
+    assert len(rota.due(101 * PERIOD)) == 1
+
+
+def test_who_left_and_came_back_has_one_place() -> None:
+    rota = Rota(PERIOD)
+    rota.keep(["a", "b"], 0.0)
+    rota.keep(["b"], 1.0)
+    rota.keep(["a", "b"], 2.0)
+    assert len(rota) == 2
+    assert sorted(name for name, _ in rota.due(2 + PERIOD)) == ["a", "b"]
