@@ -60,9 +60,14 @@ class BareMetal(Section):
 
     clean_whole_disks: automated cleaning erases whole disks, not only their metadata (hours).
     require_agent_tls: refuse agents that offer plain http. hardware_types: enabled ones, all when empty.
-    interfaces: capability -> names in order of preference. public_ramdisk_api: lookup and heartbeat also on
-    the API listener (for a stock agent behind a router). lock_wait_seconds: how long a request about a node
-    waits for a power change or the like to end before it is told 409.
+    interfaces: capability -> names in order of preference. public_ramdisk_api: lookup, heartbeat and
+    continue_inspection also on the API listener (for a stock agent behind a router). lock_wait_seconds: how
+    long a request about a node waits for a power change or the like to end before it is told 409.
+    auth_strategy: who may use the Bare Metal API: keystone (tokens), http_basic (names and bcrypt passwords
+    of http_basic_auth_user_file, all with every right), noauth (everybody, with every right).
+    elevated_service_role: the role `service` in the project `service` counts as the system's.
+    project_admins_own_nodes: project admins may enrol and delete nodes that their project owns.
+    file_images: folders from which file:// images may be deployed. max_image_bytes: larger ones are refused.
     """
 
     clean_whole_disks: bool = False
@@ -70,6 +75,12 @@ class BareMetal(Section):
     hardware_types: list[str] = []
     interfaces: dict[str, list[str]] = {}
     public_ramdisk_api: bool = False
+    auth_strategy: str = "keystone"
+    http_basic_auth_user_file: str = ""
+    elevated_service_role: bool = False
+    project_admins_own_nodes: bool = True
+    file_images: list[str] = []
+    max_image_bytes: int = 1 << 40
     power_sync_seconds: float = 60
     lock_wait_seconds: float = 3
 
@@ -124,12 +135,40 @@ class Deadlines(Section):
 
 
 class IdentityOptions(Section):
-    """admin_password: of the first start; random when empty. token_seconds: how long tokens live."""
+    """Who asks. mode: own (this cloud has its users) or keystone (an outside Keystone has them).
 
+    Own: admin_password of the first start, random when empty; token_seconds: how long tokens live.
+    Keystone: auth_url (its root, without /v3), and the user that may validate tokens there: username,
+    password, project_name and their domains; ca_file: who signed its certificate, "" for the host's list;
+    cache_seconds: how long an answer about a token is kept, so a revoked one may work so much longer.
+    """
+
+    mode: str = "own"
     admin_password: str = ""
     token_seconds: int = 24 * 3600
     password_cost: int = 15
     region: str = "RegionOne"
+    auth_url: str = ""
+    username: str = "ironic"
+    password: str = ""
+    project_name: str = "service"
+    user_domain_name: str = "Default"
+    project_domain_name: str = "Default"
+    ca_file: str = ""
+    cache_seconds: float = 300
+
+
+class PolicyFiles(Section):
+    """Files with an operator's own policy rules for each service (oslo.policy's language, YAML or JSON).
+
+    Read at the start and again within seconds after a change; `ingot policy check` tries one before.
+    """
+
+    identity: str = ""
+    image: str = ""
+    network: str = ""
+    baremetal: str = ""
+    compute: str = ""
 
 
 class Log(Section):
@@ -144,7 +183,8 @@ class Settings(Section):
     live in, while the API stays where it was bound (virtual racks). database: "" for SQLite in `state`.
     host: this process's name among its peers. roles: api, conductor,
     console (holds the serial consoles of servers open: one process of a cluster only). group: conductor group.
-    public_url: as clients see us, when behind a proxy.
+    public_url: as clients see us, when behind a proxy. rooms: services that are offered; the others' routes
+    answer 404. ["baremetal"] alone is a Bare Metal service by itself.
     """
 
     state: str = "var"
@@ -155,12 +195,16 @@ class Settings(Section):
     roles: list[str] = msgspec.field(default_factory=lambda: ["api", "conductor", "console"])
     netns: str = ""
     public_url: str = ""
+    rooms: list[str] = msgspec.field(
+        default_factory=lambda: ["identity", "image", "network", "baremetal", "compute"]
+    )
     provisioning: Provisioning = msgspec.field(default_factory=Provisioning)
     ramdisk: Ramdisk = msgspec.field(default_factory=Ramdisk)
     baremetal: BareMetal = msgspec.field(default_factory=BareMetal)
     inspection: Inspection = msgspec.field(default_factory=Inspection)
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
     identity: IdentityOptions = msgspec.field(default_factory=IdentityOptions)
+    policy: PolicyFiles = msgspec.field(default_factory=PolicyFiles)
     log: Log = msgspec.field(default_factory=Log)
 
     @property
@@ -284,6 +328,8 @@ _HEADER = re.compile(r"\s*\[([\w.\"' -]+)\]")
 _KEY = re.compile(r"\s*([\w.\"-]+)\s*=")
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _ROLES = ("api", "conductor", "console")
+_ROOMS = ("identity", "image", "network", "baremetal", "compute")
+_STRATEGIES = ("keystone", "http_basic", "noauth")
 
 
 @dataclass(frozen=True)
@@ -361,6 +407,7 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
         yield ("identity", "token_seconds"), "it must be more than 0."
     yield from _network_mistakes(own)
     yield from _inspection_mistakes(settings.inspection)
+    yield from _access_mistakes(settings)
 
 
 def _inspection_mistakes(own: Inspection) -> Iterator[tuple[Keys, str]]:
@@ -377,6 +424,41 @@ def _inspection_mistakes(own: Inspection) -> Iterator[tuple[Keys, str]]:
             ipaddress.ip_network(cidr)
         except ValueError:
             yield ("inspection", "physical_networks"), f"{cidr!r} is no network."
+
+
+def _access_mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
+    """Who asks, and whom: the parts must fit together."""
+    unknown = sorted(set(settings.rooms) - set(_ROOMS))
+    if unknown or not settings.rooms:
+        yield ("rooms",), f"{', '.join(unknown) or 'empty'}; rooms are {', '.join(_ROOMS)}."
+    strategy, who = settings.baremetal.auth_strategy, settings.identity
+    if strategy not in _STRATEGIES:
+        yield (
+            ("baremetal", "auth_strategy"),
+            f"{strategy!r} is none of {', '.join(_STRATEGIES)}.",
+        )
+    if strategy == "http_basic" and not settings.baremetal.http_basic_auth_user_file:
+        yield ("baremetal", "http_basic_auth_user_file"), "http_basic needs it (see `htpasswd -B`)."
+    if who.mode not in ("own", "keystone"):
+        yield ("identity", "mode"), f"{who.mode!r} is none of own, keystone."
+    if who.mode == "keystone":
+        for name in ("auth_url", "username", "password"):
+            if not getattr(who, name):
+                yield ("identity", name), 'mode "keystone" needs it to validate tokens there.'
+    elif "identity" not in settings.rooms:
+        others = sorted(set(settings.rooms) - {"baremetal"})
+        if others:
+            yield ("rooms",), f'{", ".join(others)} need identity, or [identity] mode = "keystone".'
+        elif strategy == "keystone":
+            yield (
+                ("baremetal", "auth_strategy"),
+                'without the room identity it is http_basic or noauth, or [identity] mode = "keystone".',
+            )
+    for at, path in enumerate(settings.baremetal.file_images):
+        if not path.startswith("/"):
+            yield ("baremetal", "file_images"), f"entry {at + 1}, {path!r}, is no absolute path."
+    if settings.baremetal.max_image_bytes <= 0:
+        yield ("baremetal", "max_image_bytes"), "it must be more than 0."
 
 
 def _network_mistakes(own: Provisioning) -> Iterator[tuple[Keys, str]]:

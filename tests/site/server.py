@@ -132,7 +132,7 @@ class Site:
         return self.folder / "state"
 
     def settings(self, **sections: dict[str, Any]) -> Path:
-        """Write the settings file: fast deadlines, no DHCP; `sections` on top."""
+        """Write the settings file: fast deadlines, no DHCP; `sections` on top ("" is the file's head)."""
         tree: dict[str, dict[str, Any]] = {
             "provisioning": {"listen": f"127.0.0.1:{self.boot}", "dhcp": False},
             "ramdisk": {
@@ -151,11 +151,13 @@ class Site:
             },
             "identity": {"password_cost": 10, "admin_password": "site-secret"},
         }
+        head = sections.pop("", {})
         for name, values in sections.items():
             tree.setdefault(name, {}).update(values)
         for name in ("kernel", "ramdisk"):
             (self.folder / name).write_bytes(name.encode())
         lines = [f'state = "{self.state}"', f'listen = "127.0.0.1:{self.api}"']
+        lines += [f"{name} = {json.dumps(value)}" for name, value in head.items()]
         for name, values in tree.items():
             lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())]
         file = self.folder / "ingot.toml"
@@ -193,7 +195,7 @@ class Site:
     # -- raw requests --------------------------------------------------------------------------
 
     async def login(self, who: str = "admin", password: str = "") -> Answer:
-        secret = password or ("site-secret" if who == "admin" else self._demo_password())
+        secret = password or ("site-secret" if who == "admin" else self.demo_password())
         domain = {"id": "default"}
         user = {"name": who, "domain": domain, "password": secret}
         body = {
@@ -204,7 +206,7 @@ class Site:
         }
         return await self.ask("identity", "POST", "/v3/auth/tokens", body, who="")
 
-    def _demo_password(self) -> str:
+    def demo_password(self) -> str:
         import yaml
 
         clouds = yaml.safe_load((self.state / "clouds.yaml").read_text())["clouds"]
@@ -394,15 +396,14 @@ class Site:
         servers = await self.ask("compute", "GET", "/servers/detail?all_tenants=1", status=200)
         assert servers.body["servers"] == []
 
-    async def client(self, *words: str, cloud: str = "ingot") -> tuple[int, str]:
-        """The stock `openstack` command: exit code, and all that it says."""
+    async def client(self, *words: str, cloud: str = "ingot", **env: str) -> tuple[int, str]:
+        """The stock `openstack` command: exit code, and all that it says. env: instead of a cloud."""
+        file = str(self.state / "clouds.yaml")
         child = await asyncio.create_subprocess_exec(
             str(OPENSTACK),
             *words,
             cwd=self.folder,
-            env=clean_environment(
-                OS_CLOUD=cloud, OS_CLIENT_CONFIG_FILE=str(self.state / "clouds.yaml")
-            ),
+            env=clean_environment(**(env or {"OS_CLOUD": cloud, "OS_CLIENT_CONFIG_FILE": file})),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

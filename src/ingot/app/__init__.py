@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 import prometheus_client
 
+from ingot.app import access
 from ingot.baremetal import Baremetal
 from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.api.others import Roots
@@ -54,6 +56,8 @@ from ingot.workflow import Engine, LocalDispatcher, Loop
 from ingot.workflow.api import Timeline
 
 _log = log.get("app")
+#: Owner of the cloud's own addresses where it has no projects.
+OWN_PROJECT = "ingot"
 _CATALOG = (
     CatalogEntry("baremetal", "ironic", "/baremetal", "Bare Metal (Ingot)"),
     CatalogEntry("image", "glance", "/image", "Image (Ingot)"),
@@ -78,6 +82,15 @@ class App:
         self.vault = Vault.at(state / "vault.key")
         self.hub = EventHub(self.db, self.clock)
         self.identity = self._identity()
+        self.outside = access.outside_identity(settings, self.clock)
+        self.policies = access.PolicyFiles(settings)
+        self.policies.check()
+        self.tokens = (
+            access.Gate(self.outside.authenticate, self.outside.challenge)
+            if self.outside
+            else access.Gate(self.identity.authenticate)
+        )
+        self.gate = access.baremetal_gate(settings, self.tokens)
         self.images = Images(
             self.db,
             self.clock,
@@ -107,6 +120,8 @@ class App:
             BaremetalSettings(
                 power_sync_interval=settings.baremetal.power_sync_seconds,
                 lock_wait=settings.baremetal.lock_wait_seconds,
+                service_project="service" if settings.baremetal.elevated_service_role else "",
+                project_admin_can_manage_own_nodes=settings.baremetal.project_admins_own_nodes,
             ),
         )
         self.room = self._room()
@@ -216,25 +231,42 @@ class App:
     # -- listeners ---------------------------------------------------------------------------
 
     def api(self) -> WebApp:
-        """All services on one port under path prefixes."""
-        who = self.identity.authenticate
-        services = [
-            self.identity.service(),
-            self.images.service(who),
-            self.networks.service(who),
-            self.baremetal.service(who, self._public_ramdisk()),
-            self.compute.service(who),
-            self.timeline.service(who),
-            self._house(),
+        """All services that are offered, on one port under path prefixes."""
+        who = self.tokens.authenticator
+        services = {
+            "identity": None if self.outside else self.identity.service(),
+            "image": self.images.service(who),
+            "network": self.networks.service(who),
+            "baremetal": self._baremetal_service(),
+            "compute": self.compute.service(who),
+        }
+        offered = [service for name, service in services.items() if service and self.has_room(name)]
+        # Whoever may see the machines of a cloud that has nothing else may see what happens to them.
+        alone = not self.has_room("identity") and not self.outside
+        gate = self.gate if alone else self.tokens
+        offered.append(self.timeline.service(gate.authenticator))
+        offered = [
+            dataclasses.replace(service, challenge=service.challenge or gate.challenge)
+            for service in offered
         ]
-        return WebApp(services, _observe)
+        self.policies.lay_over(offered)
+        return WebApp([*offered, self._house()], _observe)
+
+    def has_room(self, name: str) -> bool:
+        """Whether this cloud offers a service."""
+        return name in self.settings.rooms
+
+    def _baremetal_service(self) -> Service:
+        """Also under the root, where clients look that know only an address and a port."""
+        service = self.baremetal.service(self.gate.authenticator, self._public_ramdisk())
+        return dataclasses.replace(service, aliases=("",), challenge=self.gate.challenge)
 
     def _public_ramdisk(self) -> list[Operation]:
         return self.ramdisk.agent_operations() if self.settings.baremetal.public_ramdisk_api else []
 
     def boot(self) -> WebApp:
         """What a booting machine may reach, and nothing else."""
-        api = self.baremetal.service(self.identity.authenticate)
+        api = self.baremetal.service(self.gate.authenticator)
         roots = Roots(self.baremetal)
         service = Service(
             name="provisioning",
@@ -283,6 +315,12 @@ class App:
         await self._bootstrap()
         await self.images.start()
         self._stack.push_async_callback(self.images.close)
+        if self.policies.any:
+            reread = Loop(
+                "policy files", access.REREAD_SECONDS, self.policies.reread, clock=self.clock
+            )
+            await reread.start()
+            self._stack.push_async_callback(reread.stop)
         if "conductor" in self.settings.roles:
             await self._start_loops()
         dispatcher = self._dispatcher()
@@ -320,13 +358,15 @@ class App:
         if self.settings.baremetal.power_sync_seconds > 0:
             loops.append(Loop("power sync", LOOK_SECONDS, sync.look, clock=self.clock))
         orphans = Orphans(self.room)
-        loops += [Loop("orphans", 60, orphans.run, clock=self.clock), *self.compute.loops()]
+        loops.append(Loop("orphans", 60, orphans.run, clock=self.clock))
+        if self.has_room("compute"):
+            loops += self.compute.loops()
         for loop in loops:
             await loop.start()
             self._stack.push_async_callback(loop.stop)
         told = await events.bind(self.db, self.clock)
         told.publishers.append(lambda event: waiting.kick() if follow_ups.concerns(event) else None)
-        if "console" in self.settings.roles:
+        if "console" in self.settings.roles and self.has_room("compute"):
             await self.consoles.start()
             self._stack.push_async_callback(self.consoles.stop)
         if not self._wires():
@@ -345,6 +385,30 @@ class App:
 
     async def _bootstrap(self) -> None:
         settings = self.settings
+        if self.has_room("identity") and not self.outside:
+            admin_project_id = await self._bootstrap_identity()
+        else:
+            # What the cloud itself has on its networks belongs to no project that callers could name.
+            admin_project_id = self.provisioning.project_id = OWN_PROJECT
+        own = settings.provisioning
+        if own.cidr:
+            first, _, last = own.pool.partition("-")
+            await self.db.write(
+                lambda conn: self.networks.ensure_flat_network(
+                    conn,
+                    own.network,
+                    own.physical_network,
+                    own.cidr,
+                    (first.strip(), last.strip()) if last else None,
+                    own.gateway or None,
+                    own.dns,
+                    project_id=admin_project_id,
+                )
+            )
+
+    async def _bootstrap_identity(self) -> str:
+        """Users and projects that are missing, and the clouds.yaml that opens them; the admin project's id."""
+        settings = self.settings
         clouds = settings.state_dir / "clouds.yaml"
         made = await self.identity.bootstrap(
             settings.identity.admin_password or None,
@@ -359,27 +423,15 @@ class App:
                 region=settings.identity.region,
             )
         self.provisioning.project_id = made.service_project_id
-        own = settings.provisioning
-        if own.cidr:
-            first, _, last = own.pool.partition("-")
-            await self.db.write(
-                lambda conn: self.networks.ensure_flat_network(
-                    conn,
-                    own.network,
-                    own.physical_network,
-                    own.cidr,
-                    (first.strip(), last.strip()) if last else None,
-                    own.gateway or None,
-                    own.dns,
-                    project_id=made.admin_project_id,
-                )
-            )
+        return made.admin_project_id
 
     async def close(self) -> None:
         await self._stack.aclose()
         await self.registry.aclose()
         await self.agents.aclose()
         await self.identity.close()
+        if self.outside is not None:
+            await self.outside.close()
         await self.db.close()
 
 

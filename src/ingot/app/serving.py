@@ -126,8 +126,9 @@ def _claimed(settings: Settings) -> contextlib.AbstractContextManager[object]:
 
 
 def _announce(settings: Settings) -> None:
-    clouds = settings.state_dir / "clouds.yaml"
-    print(f"ingot is ready: http://{settings.listen}  clouds: {clouds}", flush=True)
+    own = "identity" in settings.rooms and settings.identity.mode == "own"
+    clouds = f"  clouds: {settings.state_dir / 'clouds.yaml'}" if own else ""
+    print(f"ingot is ready: http://{settings.listen}{clouds}", flush=True)
 
 
 class _QuietServer(uvicorn.Server):

@@ -60,7 +60,7 @@ class NoNetworks:
 class Settings:
     """Options of the room. Seconds where time is meant.
 
-    service_project: the project whose `service` role counts as the system's (rule service_role).
+    service_project: the project whose `service` role counts as the system's (rule service_role); "": none.
     conductor_timeout: a conductor without a beat for so long is shown as not alive.
     lock_wait: how long a request waits for a power change or the like to end before it is told 409.
     """
@@ -70,7 +70,7 @@ class Settings:
     project_admin_can_manage_own_nodes: bool = True
     default_resource_class: str | None = None
     default_conductor_group: str = ""
-    service_project: str = "service"
+    service_project: str = ""
     conductor_timeout: float = 60
     lock_wait: float = 0
     max_limit: int = 1000

@@ -195,6 +195,14 @@ RULES: dict[str, str] = {
     "baremetal:inspection_rule:delete": _SYSTEM_ADMIN,
 }
 
+#: Rules about what belongs to no project: only tokens of scope system:all, whatever a file says.
+SYSTEM_ONLY = frozenset(
+    name
+    for name in RULES
+    if name.startswith(("baremetal:chassis:", "baremetal:driver:", "baremetal:events:"))
+    and ":ipa_" not in name
+) | {"baremetal:node:update_owner_provisioned"}
+
 #: What a patch of an attribute needs; anything else needs node:update.
 PATCH_RULES: dict[str, str] = {
     "instance_info": "baremetal:node:update_instance_info",
@@ -231,17 +239,17 @@ def patch_rule(root: str) -> str:
 
 
 def target(owner: str | None, lessee: str | None, service_project: str) -> Target:
-    """What the rules of one node are decided on."""
+    """What the rules of one node are decided on. service_project: "" when its role counts for nothing more."""
     return {
         "node.owner": owner,
         "node.lessee": lessee,
-        "config.service_project_name": service_project,
+        "config.service_project_name": service_project or None,
     }
 
 
 def owned(kind: str, owner: str | None, service_project: str) -> Target:
     """What the rules of one allocation or runbook are decided on."""
-    return {f"{kind}.owner": owner, "config.service_project_name": service_project}
+    return {f"{kind}.owner": owner, "config.service_project_name": service_project or None}
 
 
 #: Wire name -> rule and what is shown to those who may not see it.

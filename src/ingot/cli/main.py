@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "image": ("ingot.cli.build", "configure_image", "run_image", "build instance images"),
     "lab": ("ingot.cli.lab", "configure", "run", "the virtual rack"),
     "db": ("ingot.cli.operate", "configure_db", "run_db", "migrate or check the database"),
+    "policy": ("ingot.cli.operate", "configure_policy", "run_policy", "check or list policy rules"),
     "config": ("ingot.cli.operate", "configure_config", "run_config", "show all options"),
 }
 

@@ -1,4 +1,4 @@
-"""`ingot db` and `ingot config`: for whoever operates the cloud."""
+"""`ingot db`, `ingot config` and `ingot policy`: for whoever operates the cloud."""
 
 from __future__ import annotations
 
@@ -39,4 +39,29 @@ def run_config(_args: argparse.Namespace) -> int:
     """All options with their defaults, as a settings file to start from."""
     settings: Any = importlib.import_module("ingot.settings")
     print(settings.reference(), end="")
+    return 0
+
+
+def configure_policy(parser: argparse.ArgumentParser) -> None:
+    services = ("identity", "image", "network", "baremetal", "compute")
+    parser.add_argument("action", choices=("check", "list"))
+    parser.add_argument("service", nargs="?", choices=services, help="all where none is named")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings that name the files")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="rules to try for the service")
+
+
+def run_policy(args: argparse.Namespace) -> int:
+    """check: 0 when the policy files can be used, else file, line and cause. list: all rules that count."""
+    access: Any = importlib.import_module("ingot.app.access")
+    if args.file and not args.service:
+        print("ingot policy: --file needs the name of its service.", file=sys.stderr)
+        return 2
+    try:
+        print(access.policy_command(args))
+    except Exception as error:
+        said = getattr(error, "sentence", None)
+        if said is None:
+            raise
+        print(f"ingot: {said()}", file=sys.stderr)
+        return 1
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
@@ -60,7 +61,10 @@ class WebApp:
         self.asgi: Any = _Framework()
         self.asgi.req_options.strip_url_path_trailing_slash = True
         self.asgi.add_error_handler(Exception, self._unexpected)
-        for service in sorted(services, key=lambda item: len(item.prefix)):
+        mounts = list(services)
+        for service in services:
+            mounts += [dataclasses.replace(service, prefix=other) for other in service.aliases]
+        for service in sorted(mounts, key=lambda item: len(item.prefix)):
             self._mount(service)
 
     def _mount(self, service: Service) -> None:
@@ -168,9 +172,7 @@ class _Endpoint:
             if caller.anonymous:
                 raise Unauthenticated(
                     "The request you have made requires authentication.",
-                    next_action="The token is unknown, was revoked or has expired: log in again."
-                    if req.get_header("X-Auth-Token")
-                    else "Log in and send the token in the header X-Auth-Token.",
+                    next_action=self._how_to_log_in(req),
                 )
             if not operation.late:
                 service.policy.require(
@@ -206,6 +208,13 @@ class _Endpoint:
             reply.status = operation.status
         return reply
 
+    def _how_to_log_in(self, req: Any) -> str:
+        if self._service.challenge.startswith("Basic"):
+            return "Send a user name and password (HTTP Basic)."
+        if req.get_header("X-Auth-Token"):
+            return "The token is unknown, was revoked or has expired: log in again."
+        return "Log in and send the token in the header X-Auth-Token."
+
     @staticmethod
     def _send(resp: Any, reply: Reply) -> None:
         resp.status = reply.status
@@ -230,7 +239,8 @@ class _Endpoint:
         resp.content_type = content_type
         resp.data = body
         if status == 401:
-            resp.set_header("WWW-Authenticate", f'Keystone uri="{_origin(req)}/identity"')
+            own = f'Keystone uri="{_origin(req)}/identity"'
+            resp.set_header("WWW-Authenticate", self._service.challenge or own)
         if fault.retry_after is not None:
             resp.set_header("Retry-After", str(max(1, round(fault.retry_after))))
 

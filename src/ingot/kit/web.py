@@ -165,7 +165,9 @@ class Service:
     """One API: its rows, its versions, its policy and its way of telling faults.
 
     prefix: where it lives on a shared port, such as "/baremetal"; "" for the root.
+    aliases: further prefixes, such as "" for clients that know it as the only service of its address.
     status: exceptions from `STATUS`.
+    challenge: what a 401 asks for (WWW-Authenticate); "" names our own identity service.
     depth: the deepest nesting of JSON that is read.
     """
 
@@ -177,6 +179,8 @@ class Service:
     authenticator: Authenticator = nobody
     versions: Microversions | None = None
     status: Mapping[Kind, int] = field(default_factory=dict[Kind, int])
+    aliases: tuple[str, ...] = ()
+    challenge: str = ""
     depth: int = 25
     request_id_headers: tuple[str, ...] = ("x-openstack-request-id",)
 

@@ -41,7 +41,7 @@ from ingot.baremetal.api.records import RecordQuery
 from ingot.baremetal.api.states import HistoryQuery, States
 from ingot.baremetal.patching import Change
 from ingot.baremetal.plans import RunbookCreate, TemplateCreate
-from ingot.baremetal.policies import RULES
+from ingot.baremetal.policies import RULES, SYSTEM_ONLY
 from ingot.baremetal.rules.checking import RuleBody
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.policy import Policy
@@ -403,7 +403,7 @@ def make_service(
         prefix="/baremetal",
         operations=(*_discovery(Roots(baremetal, _collections(rows))), *rows),
         envelope=envelope,
-        policy=Policy(RULES, baremetal.ctx.settings.policy),
+        policy=Policy(RULES, baremetal.ctx.settings.policy, system_only=SYSTEM_ONLY),
         authenticator=authenticator,
         versions=VERSIONS,
         request_id_headers=("openstack-request-id", "x-openstack-request-id"),

@@ -1,0 +1,121 @@
+"""Callers of a service that stands alone, without an identity service: everybody, or the names of a file.
+
+Both have every right of the system, as upstream's Bare Metal service gives them in its modes `noauth` and
+`http_basic`; what its policy shows to nobody (passwords) stays hidden.
+
+The file is Apache's: a line `name:hash` for each user, hashes by bcrypt only (`htpasswd -B`). It is read
+again when it changes. A checked password is remembered (by a digest under a key of this process), since
+bcrypt takes 50 ms by design.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import bcrypt
+
+from ingot.kit import log
+from ingot.kit.faults import Invalid, Unauthenticated, Unavailable
+from ingot.kit.policy import ANONYMOUS, Caller
+
+_log = log.get("standalone")
+
+ROLES = frozenset({"admin", "manager", "member", "reader"})
+CHALLENGE = 'Basic realm="Baremetal API"'
+_BCRYPT = ("$2y$", "$2a$", "$2b$")
+_REMEMBERED = 256
+#: Checked when there is no such user, so that the time tells nothing about who there is.
+_NOBODY = bcrypt.hashpw(b"nobody", bcrypt.gensalt(10))
+
+
+async def everybody(header: Callable[[str], str | None]) -> Caller:
+    """The authenticator of the mode noauth. X-Auth-Token and the like mean nothing."""
+    return Caller(user_id="noauth", user_name="noauth", system=True, roles=ROLES)
+
+
+class BasicAuth:
+    """The authenticator of the mode http_basic. Invalid when the file cannot be used."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._key = secrets.token_bytes(32)
+        self._known: dict[bytes, bool] = {}
+        self._seen: tuple[int, int] = (0, 0)
+        self._users: dict[str, bytes] = {}
+        self._reread()
+
+    async def __call__(self, header: Callable[[str], str | None]) -> Caller:
+        given = header("Authorization")
+        if not given:
+            return ANONYMOUS
+        name, password = _credentials(given)
+        try:
+            self._reread()
+        except Invalid as fault:
+            _log.error("user file", fault=fault.text)
+            raise Unavailable(
+                "The file of users cannot be read.", next_action="Operators: see the log."
+            ) from None
+        if not await self._fits(self._users.get(name), password):
+            _log.info("refused", user=name)
+            raise Unauthenticated("Incorrect username or password")
+        return Caller(user_id=name, user_name=name, system=True, roles=ROLES)
+
+    async def _fits(self, hashed: bytes | None, password: bytes) -> bool:
+        digest = hmac.new(self._key, (hashed or b"") + b"\0" + password, hashlib.sha256).digest()
+        known = self._known.get(digest)
+        if known is None:
+            right = await asyncio.to_thread(bcrypt.checkpw, password[:72], hashed or _NOBODY)
+            known = right and hashed is not None
+            while len(self._known) >= _REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            self._known[digest] = known
+        return known
+
+    def _reread(self) -> None:
+        try:
+            state = self._file.stat()
+            if (state.st_mtime_ns, state.st_size) == self._seen:
+                return
+            text = self._file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Invalid(f"The file of users {self._file} cannot be read: {error}.") from None
+        self._users = dict(_entries(self._file, text))
+        self._seen = (state.st_mtime_ns, state.st_size)
+
+
+def _entries(file: Path, text: str) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        name, colon, hashed = line.strip().partition(":")
+        if not colon:
+            continue
+        if not hashed.startswith(_BCRYPT):
+            raise Invalid(
+                f"{file}, line {number}: only bcrypt digested passwords are supported for {name}.",
+                next_action="Make the line with `htpasswd -nB NAME`.",
+            )
+        found.append((name, hashed.encode()))
+    # The first line of a name counts, as upstream reads the file.
+    return found[::-1]
+
+
+def _credentials(given: str) -> tuple[str, bytes]:
+    kind, _, token = given.strip().partition(" ")
+    if kind.lower() != "basic":
+        raise Invalid(f'Unsupported authorization type "{kind}"')
+    try:
+        pair = base64.b64decode(token.strip(), validate=True)
+        name, colon, password = pair.partition(b":")
+        if not colon:
+            raise ValueError
+        return name.decode(), password
+    except (binascii.Error, ValueError):
+        raise Invalid("Could not decode authorization token") from None
