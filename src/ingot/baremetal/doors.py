@@ -117,11 +117,8 @@ class OwnNetworks:
                 self.room.delete_port(conn, port.id)
 
     def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
-        profile = (
-            {"local_link_information": [port.local_link_connection]}
-            if port.local_link_connection
-            else {}
-        )
+        links = list(port.links) or [port.local_link_connection]
+        profile = {"local_link_information": links} if any(links) else {}
         self.room.bind_port(conn, vif, host_id=node.uuid, mac=port.address, profile=profile)
 
     def unplug_vif(self, conn: sa.Connection, vif: str) -> None:

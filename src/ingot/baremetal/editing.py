@@ -7,7 +7,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import allocations, guards, machine, masking, patching, schemas, store
+from ingot.baremetal import (
+    allocations,
+    chassis,
+    guards,
+    machine,
+    masking,
+    patching,
+    schemas,
+    store,
+)
 from ingot.baremetal.context import NOBODY, By, Context
 from ingot.baremetal.patching import Change
 from ingot.baremetal.tables import INTERFACES, node_traits, nodes
@@ -15,8 +24,9 @@ from ingot.baremetal.types import Node
 from ingot.baremetal.verbs import free
 from ingot.kit import events, ids
 from ingot.kit.db import IntegrityError, from_json, to_json
-from ingot.kit.faults import Conflict, Fault, Invalid, Missing
+from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
 
+UNSET_CHASSIS_SINCE = 25
 _EMPTY: dict[str, Any] = {
     "automated_clean": None,
     "conductor_group": "",
@@ -36,7 +46,7 @@ def create_node(
     """A new node; its uuid. values: as `schemas.node_values` gives them; interfaces default by hardware type."""
     new = dict(values)
     uuid = new["uuid"] = new.get("uuid") or ids.new_uuid()
-    _unknown_chassis(new)
+    _known_chassis(conn, new)
     new.update(_interfaces(ctx, new["driver"], new))
     if not new.get("resource_class"):
         new["resource_class"] = ctx.settings.default_resource_class
@@ -122,6 +132,12 @@ def _rewrite(
     after: dict[str, Any] = {name: _EMPTY.get(name) for name in schemas.PATCHABLE}
     after.update(schemas.node_values(schemas.NodeEdit, fields))
     _derive(ctx, conn, node, before, after, touched, reset_interfaces)
+    if before["chassis_uuid"] and not after["chassis_uuid"] and minor < UNSET_CHASSIS_SINCE:
+        raise Fault(
+            "Request not acceptable: taking a node out of its chassis needs at least API version "
+            f"1.{UNSET_CHASSIS_SINCE}.",
+            kind=Kind.VERSION,
+        )
     unseen = {name: row[name] for name in ("console_enabled", "allocation_uuid")}
     guards.changed_fields(node, {**before, **unseen}, after)
     _write(ctx, conn, node, before, after)
@@ -149,7 +165,7 @@ def _derive(
     if "instance_info" in touched and not after["instance_name"]:
         after["instance_name"] = after["instance_info"].get("display_name") or None
     if "chassis_uuid" in touched:
-        _unknown_chassis(after)
+        _known_chassis(conn, after)
     if "parent_node" in touched and after["parent_node"]:
         parent = _parent(conn, after["parent_node"], after["owner"])
         after["parent_node"] = None if parent == node.uuid else parent
@@ -317,9 +333,10 @@ def _duplicate(error: IntegrityError) -> Conflict:
     )
 
 
-def _unknown_chassis(new: Mapping[str, Any]) -> None:
-    if new.get("chassis_uuid"):
-        raise Invalid(f"Chassis {new['chassis_uuid']} could not be found.")
+def _known_chassis(conn: sa.Connection, new: Mapping[str, Any]) -> None:
+    uuid = new.get("chassis_uuid")
+    if uuid and not chassis.exists(conn, uuid):
+        raise Invalid(f"Chassis {uuid} could not be found.")
 
 
 def _parent(conn: sa.Connection, ident: str, owner: str | None) -> str:

@@ -21,7 +21,7 @@ from ingot import workflow
 from ingot.baremetal import machine
 from ingot.baremetal.context import Context
 from ingot.baremetal.policies import Redaction
-from ingot.baremetal.tables import INTERFACES, node_history, node_traits, nodes, ports
+from ingot.baremetal.tables import INTERFACES, node_history, node_traits, nodes
 from ingot.kit.db import timestamp
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.kit.paging import Page
@@ -90,29 +90,6 @@ NODE_BRIEF = ("uuid", "name", "instance_uuid", "maintenance", "power_state", "pr
 #: Lists of links in a whole node: name -> first microversion.
 NODE_SUBS = {"ports": 1, "states": 14, "portgroups": 24, "volume": 32}
 
-PORT = FieldTable(
-    [
-        Field("uuid"),
-        Field("address"),
-        Field("node_uuid"),
-        Field("created_at"),
-        Field("updated_at"),
-        Field("extra"),
-        Field("internal_info", 18),
-        Field("local_link_connection", 19),
-        Field("pxe_enabled", 19),
-        Field("portgroup_uuid", 24),
-        Field("physical_network", 34),
-        Field("is_smartnic", 53),
-        Field("name", 88),
-        Field("description", 97),
-        Field("vendor", 100),
-        Field("category", 101),
-        Field("available_for_dynamic_portgroup", 111),
-    ]
-)
-PORT_BRIEF = ("uuid", "address")
-
 STATES = FieldTable(
     [
         Field("console_enabled"),
@@ -148,15 +125,13 @@ HISTORY = FieldTable(
 _JSON = frozenset(
     {"driver_info", "driver_internal_info", "extra", "instance_info", "properties"}
     | {"clean_step", "deploy_step", "service_step", "raid_config", "target_raid_config"}
-    | {"network_data", "internal_info", "local_link_connection"}
+    | {"network_data"}
 )
 NODE_UNSORTABLE = _JSON | {"traits", "conductor"}
 HELPERS = 4
 _EMPTY = msgspec.Raw(b"{}")
 _AVAILABLE_SINCE = 2
 _INSPECT_WAIT_SINCE = 39
-_VTEP = b"vtep-"
-_VTEP_SINCE, _VTEP_UNTIL = 90, 104
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +167,7 @@ def fields_wanted(
         raise Invalid("Can not specify ?detail=True and fields in the same request.")
     if fields is None:
         return None if detail else tuple(n for n in brief if n in table.names(version))
+    fields = [name.strip().lower() for name in fields]
     acceptable(fields, table, version)
     unknown = [name for name in fields if name not in table.by_name and name != "links"]
     if unknown:
@@ -238,19 +214,6 @@ def node_shape(wanted: tuple[str, ...] | None, version: Version) -> Shape:
             for at, name in enumerate(real)
             if isinstance(nodes.c[name].type, sa.Boolean)
         ),
-    )
-
-
-@cache
-def port_shape(wanted: tuple[str, ...] | None, version: Version) -> Shape:
-    names = PORT.names(version) if wanted is None else wanted
-    return Shape(
-        names=names,
-        json=tuple(name for name in names if name in _JSON),
-        query=sa.select(ports.c.uuid.label("_uuid"), *(ports.c[name] for name in names)),
-        extra=(),
-        whole=wanted is None,
-        minor=version.minor,
     )
 
 
@@ -440,10 +403,9 @@ def node_where(filters: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
         where.append(nodes.c.description.contains(text, autoescape=True))
     if project := filters.get("project"):
         where.append(sa.or_(nodes.c.owner == project, nodes.c.lessee == project))
-    if filters.get("parent_node") is not None:
-        where.append(nodes.c.parent_node == filters["parent_node"])
-    elif not filters.get("include_children"):
-        where.append(nodes.c.parent_node.is_(None))
+    if not filters.get("include_children"):
+        # NULL where no parent is named: only nodes that are nobody's children.
+        where.append(nodes.c.parent_node == filters.get("parent_node"))
     return where
 
 
@@ -463,33 +425,7 @@ _EQUAL = (
 )
 
 
-# -- ports and history ---------------------------------------------------------------------------
-
-
-def read_ports(
-    conn: sa.Connection,
-    shape: Shape,
-    where: Sequence[sa.ColumnElement[bool]],
-    page: Page | None,
-    base: str,
-) -> list[dict[str, Any]]:
-    """Ports in wire form."""
-    query = shape.query.where(*where)
-    if page is not None:
-        query = paged(conn, query, ports, page, "Port", ports.c.uuid)
-    made: list[dict[str, Any]] = []
-    hide_vtep = not _VTEP_SINCE <= shape.minor <= _VTEP_UNTIL
-    for row in conn.execute(query):
-        one: dict[str, Any] = dict(zip(shape.names, row[1:], strict=True))
-        for name in shape.json:
-            data = (one[name] or "{}").encode()
-            hidden = hide_vtep and name == "local_link_connection" and _VTEP in data
-            one[name] = _EMPTY if hidden else msgspec.Raw(data)
-        if one.get("available_for_dynamic_portgroup", False) is None:
-            one["available_for_dynamic_portgroup"] = False
-        one["links"] = links(base, f"ports/{row[0]}")
-        made.append(one)
-    return made
+# -- history -------------------------------------------------------------------------------------
 
 
 def read_history(

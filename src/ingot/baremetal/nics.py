@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import guards, machine, patching, schemas, store
-from ingot.baremetal.context import Context
+from ingot.baremetal import guards, machine, part_schemas, part_store, patching, store
+from ingot.baremetal.context import NOBODY, By, Context
+from ingot.baremetal.part_schemas import PortChange
+from ingot.baremetal.parts import PORT
 from ingot.baremetal.patching import Change
-from ingot.baremetal.tables import ports
-from ingot.baremetal.types import Node
+from ingot.baremetal.tables import portgroups
+from ingot.baremetal.types import Node, Portgroup
 from ingot.baremetal.verbs import free
-from ingot.kit.db import IntegrityError, from_json, to_json
-from ingot.kit.faults import Conflict, Invalid, Missing
+from ingot.kit import events
+from ingot.kit.faults import Conflict, Invalid
 
-_JSON = ("extra", "local_link_connection")
+PATCHABLE = tuple(PortChange.__struct_fields__)
+GROUPED_NETWORK_SINCE = 102
 _EMPTY: dict[str, Any] = {
     "extra": {},
     "local_link_connection": {},
@@ -30,22 +33,33 @@ _VIF_KEYS = tuple(
     for use in ("tenant", "provisioning", "cleaning", "rescuing", "inspection", "servicing")
 )
 
+#: Whether the caller may know of a node.
+Reachable = Callable[[Node], bool]
 
-def create_port(ctx: Context, conn: sa.Connection, node: Node, values: Mapping[str, Any]) -> str:
-    """A new port of a node; its uuid. values: as `schemas.port_values` gives them."""
-    new = {k: v for k, v in values.items() if k not in ("node_uuid", "node_ident", "address")}
-    _portgroup(new)
-    _unique(conn, values, but=None)
-    if new.get("uuid") is None:
-        new.pop("uuid", None)
-    try:
-        return store.add_port(
-            conn, node_uuid=node.uuid, address=values["address"], now=ctx.now(), **new
-        )
-    except IntegrityError as error:
-        raise Conflict(
-            "A port with this MAC address, name or UUID already exists.", internal=str(error.orig)
-        ) from error
+
+def everywhere(node: Node) -> bool:
+    return True
+
+
+def create_port(
+    ctx: Context, conn: sa.Connection, node: Node, values: Mapping[str, Any], by: By = NOBODY
+) -> str:
+    """A new port of a node; its uuid. values: as `part_schemas.values` gives them."""
+    new = {k: v for k, v in values.items() if k != "node_ident"}
+    new["node_uuid"] = node.uuid
+    part_schemas.smart_nic(new)
+    group = _group(conn, node, new.get("portgroup_uuid"))
+    if group is not None:
+        if new.get("pxe_enabled") and not group.standalone_ports_supported:
+            raise Conflict(
+                f"Port group {group.uuid} doesn't support standalone ports. This port cannot be "
+                "created as a member of that portgroup as the port's 'pxe_enabled' field was set "
+                "to True."
+            )
+        _same_network(conn, group, new.get("physical_network"), but=None)
+    uuid = part_store.insert(conn, PORT, new, ctx.now())
+    told(conn, node, "port created", f"Port {values['address']} was added", by)
+    return uuid
 
 
 def patch_port(
@@ -55,98 +69,148 @@ def patch_port(
     changes: Sequence[Change],
     *,
     minor: int = 115,
+    reachable: Reachable = everywhere,
 ) -> None:
     """Change a port, operation by operation; all or nothing."""
-    for change in changes:
-        if change.root not in schemas.PORT_PATCHABLE:
-            allowed = ", ".join(schemas.PORT_PATCHABLE)
-            raise Invalid(
-                f"Cannot patch {change.path}. Only the following can be updated: {allowed}"
-            )
-    row = conn.execute(sa.select(ports).where(ports.c.uuid == uuid)).mappings().first()
-    if row is None:
-        raise Missing(f"Port {uuid} could not be found.")
+    row = part_store.get(conn, PORT, uuid)
     node = store.get_node(conn, row["node_uuid"])
-    names = [name for name in schemas.PORT_PATCHABLE if name in row]
-    before = {name: from_json(row[name]) if name in _JSON else row[name] for name in names}
+    before = {name: row[name] for name in PATCHABLE if name in row}
     before["available_for_dynamic_portgroup"] = bool(before["available_for_dynamic_portgroup"])
-    patched = patching.apply({**before}, changes)
-    for name in ("address", "node_uuid"):
-        if name not in patched:
-            raise Invalid(f"'/{name}' is a mandatory attribute and can not be removed")
-    patched.pop("node_ident", None)
-    after = {name: _EMPTY.get(name) for name in names}
-    after.update(schemas.port_values(schemas.PortChange, patched))
+    patched = part_schemas.patched(before, changes, PATCHABLE)
+    if "node_ident" in patched:
+        raise Invalid("Adding a new attribute (/node_ident) to the root is not allowed")
+    if "address" not in patched:
+        raise Invalid("'/address' is a mandatory attribute and can not be removed")
+    owner = relinked(conn, node, changes, reachable)
+    patched["node_uuid"] = owner.uuid
+    after: dict[str, Any] = {name: _EMPTY.get(name) for name in before}
+    after.update(part_schemas.values(PortChange, "port", patched))
     delta = {name: value for name, value in after.items() if value != before[name]}
-    _check(conn, node, uuid, delta, minor)
-    if not delta:
-        return
-    stored = {name: to_json(v) if name in _JSON else v for name, v in delta.items()}
-    try:
-        conn.execute(
-            sa.update(ports).where(ports.c.uuid == uuid).values(**stored, updated_at=ctx.now())
-        )
-    except IntegrityError as error:
-        raise Conflict(
-            "A port with this MAC address or name already exists.", internal=str(error.orig)
-        ) from error
-
-
-def _check(
-    conn: sa.Connection, node: Node, uuid: str, delta: Mapping[str, Any], minor: int
-) -> None:
+    group = _group(conn, owner, after["portgroup_uuid"])
     if node.provision_state == machine.INSPECTING and minor >= guards.INSPECT_WAIT_SINCE:
         raise Conflict(
             f'Cannot update port "{uuid}" on "{node.uuid}" while it is in state '
             f'"{machine.INSPECTING}".'
         )
+    if minor >= GROUPED_NETWORK_SINCE and group and _names(changes, "physical_network"):
+        raise Invalid("physical_network cannot be changed while the port belongs to a portgroup.")
     guards.port_change(node, uuid, set(delta))
-    if "node_uuid" in delta:
-        other = store.find_node(conn, delta["node_uuid"])
-        if other is None or other.owner != node.owner:
-            raise Invalid(
-                f"Unable to apply the requested node_uuid '{delta['node_uuid']}'. Requested value "
-                "was invalid."
-            )
-    _portgroup(delta)
-    _unique(conn, delta, but=uuid)
     free(conn, node)
+    if group is not None:
+        _member(ctx, conn, owner, group, uuid, row, after, delta)
+    if delta:
+        part_store.update(conn, PORT, uuid, delta, ctx.now())
 
 
-def delete_port(ctx: Context, conn: sa.Connection, uuid: str) -> None:
-    row = conn.execute(sa.select(ports).where(ports.c.uuid == uuid)).first()
-    if row is None:
-        raise Missing(f"Port {uuid} could not be found.")
-    node = store.get_node(conn, row.node_uuid)
+def _member(
+    ctx: Context,
+    conn: sa.Connection,
+    node: Node,
+    group: Portgroup,
+    uuid: str,
+    row: Mapping[str, Any],
+    after: Mapping[str, Any],
+    delta: Mapping[str, Any],
+) -> None:
+    """Rules for a port that is, or is to be, in a port group."""
+    if {"portgroup_uuid", "physical_network"} & set(delta):
+        _same_network(conn, group, after["physical_network"], but=uuid)
+    vif = attached_vif(row["internal_info"])
+    if group.standalone_ports_supported or not binds_ports(ctx, node):
+        return
+    if not (vif or {"pxe_enabled", "portgroup_uuid"} & set(delta)):
+        return
+    reasons = ["'pxe_enabled' was set to True"] if after["pxe_enabled"] else []
+    if vif:
+        reasons.append(f"VIF {vif} is attached to the port")
+    if reasons:
+        raise Conflict(
+            f"Port group {group.uuid} doesn't support standalone ports. This port {uuid} cannot "
+            f"be a member of that port group because of: {', '.join(reasons)}"
+        )
+
+
+def delete_port(ctx: Context, conn: sa.Connection, uuid: str, by: By = NOBODY) -> None:
+    row = part_store.get(conn, PORT, uuid)
+    node = store.get_node(conn, row["node_uuid"])
     free(conn, node)
-    info = from_json(row.internal_info)
-    vif = next((info[key] for key in _VIF_KEYS if info.get(key)), None)
+    vif = attached_vif(row["internal_info"])
     if vif and not node.maintenance:
         raise Conflict(f"Cannot delete the port {uuid} as it is bound to VIF {vif} for use.")
-    conn.execute(sa.delete(ports).where(ports.c.uuid == uuid))
+    part_store.delete(conn, PORT, uuid)
+    told(conn, node, "port deleted", f"Port {row['address']} was removed", by)
 
 
-def _portgroup(values: Mapping[str, Any]) -> None:
-    if values.get("portgroup_uuid"):
-        raise Invalid(f"Portgroup {values['portgroup_uuid']} could not be found.")
+# -- shared with port groups and volumes ---------------------------------------------------------
 
 
-def _unique(conn: sa.Connection, new: Mapping[str, Any], but: str | None) -> None:
-    told = {
-        "address": "A port with MAC address {} already exists.",
-        "name": "A port with name {} already exists.",
-        "uuid": "A port with UUID {} already exists.",
-    }
-    for column, text in told.items():
-        value = new.get(column)
-        if value is None:
-            continue
-        query = sa.select(ports.c.uuid).where(ports.c[column] == value)
-        if but is not None:
-            query = query.where(ports.c.uuid != but)
-        if conn.execute(query).first() is not None:
-            raise Conflict(
-                text.format(value),
-                next_action="Correct the value, or delete the port that has it: "
-                "openstack baremetal port list.",
-            )
+def relinked(
+    conn: sa.Connection, node: Node, changes: Sequence[Change], reachable: Reachable
+) -> Node:
+    """The node that a patch moves something to, or the one that has it.
+
+    Only to a node of the same owner that the caller may know of; whether another one exists is not told.
+    """
+    wanted = next(patching.values(changes, "node_uuid"), None)
+    if wanted is None:
+        return node
+    other = store.find_node(conn, wanted) if isinstance(wanted, str) else None
+    if other is None or other.owner != node.owner or not reachable(other):
+        raise Invalid(
+            f"Unable to apply the requested node_uuid '{wanted}'. Requested value was invalid."
+        )
+    return other
+
+
+def told(conn: sa.Connection, node: Node, kind: str, title: str, by: By) -> None:
+    """One entry of the node's timeline."""
+    events.record(conn, node.subject, kind, title, project_id=by.project_id)
+
+
+def attached_vif(internal_info: Mapping[str, Any]) -> str | None:
+    """The network port that is bound here, for whatever use."""
+    return next((internal_info[key] for key in _VIF_KEYS if internal_info.get(key)), None)
+
+
+def binds_ports(ctx: Context, node: Node) -> bool:
+    """Whether the node's network interface does more with ports than to note them."""
+    network = ctx.registry.network(node.driver, node.interfaces.get("network"))
+    return network.binds_ports
+
+
+def _names(changes: Sequence[Change], name: str) -> bool:
+    return any(change.root == name for change in changes)
+
+
+def _group(conn: sa.Connection, node: Node, uuid: str | None) -> Portgroup | None:
+    if not uuid:
+        return None
+    group = part_store.portgroup(conn, uuid)
+    if group is None:
+        raise Invalid(f"Portgroup {uuid} could not be found.")
+    if group.node_uuid != node.uuid:
+        raise Invalid("Port can not be added to a portgroup belonging to a different node.")
+    return group
+
+
+def _same_network(
+    conn: sa.Connection, group: Portgroup, physical_network: str | None, but: str | None
+) -> None:
+    """All members are on one physical network; the first one's becomes the group's."""
+    others = {p.physical_network for p in part_store.members(conn, group.uuid) if p.uuid != but}
+    if not others:
+        if group.physical_network is None:
+            if physical_network is not None:
+                conn.execute(
+                    sa.update(portgroups)
+                    .where(portgroups.c.uuid == group.uuid)
+                    .values(physical_network=physical_network)
+                )
+            return
+        others = {group.physical_network}
+    if physical_network not in others:
+        networks = ", ".join(sorted(str(name) for name in others))
+        raise Conflict(
+            f"Port with physical network {physical_network} cannot become a member of port group "
+            f"{group.uuid} which has ports in physical network {networks}."
+        )

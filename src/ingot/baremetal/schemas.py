@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from ingot.baremetal import network_data
 from ingot.baremetal.patching import Change
 from ingot.kit import ids
 from ingot.kit.faults import Invalid
@@ -149,6 +150,8 @@ def struct_values(body: NodeChange) -> dict[str, Any]:
                 given[name] = False
         elif name in OBJECTS:
             given[name] = {} if value is None else value
+            if name == "network_data":
+                network_data.check(given[name])
         elif name == "conductor_group":
             given[name] = (value or "").lower()
         elif name in ("uuid", "instance_uuid", "chassis_uuid") and value is not None:
@@ -228,109 +231,3 @@ def steps(kind: str, given: list[Any]) -> list[dict[str, Any]]:
         {k: v for k, v in msgspec.structs.asdict(step).items() if v is not UNSET}
         for step in checked
     ]
-
-
-# -- ports ---------------------------------------------------------------------------------------
-
-
-class PortChange(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a client may set of a port."""
-
-    address: str | UnsetType = UNSET
-    node_uuid: str | UnsetType = UNSET
-    node_ident: str | UnsetType = UNSET
-    extra: Object = UNSET
-    is_smartnic: Flag = UNSET
-    local_link_connection: Object = UNSET
-    physical_network: Annotated[str, Meta(max_length=64)] | UnsetType | None = UNSET
-    portgroup_uuid: Text = UNSET
-    pxe_enabled: Flag = UNSET
-    name: Short = UNSET
-    description: Short = UNSET
-    vendor: Annotated[str, Meta(max_length=32)] | UnsetType | None = UNSET
-    category: Annotated[str, Meta(max_length=80)] | UnsetType | None = UNSET
-    available_for_dynamic_portgroup: bool | UnsetType = UNSET
-
-
-class PortCreate(PortChange, forbid_unknown_fields=True, kw_only=True):
-    """Body of POST /v1/ports."""
-
-    address: str  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
-    uuid: Text = UNSET
-
-
-PORT_PATCHABLE = tuple(PortChange.__struct_fields__)
-_LINK_KEYS = frozenset(
-    {"switch_id", "port_id", "switch_info", "hostname", "network_type"}
-    | {"vtep-logical-switch", "vtep-physical-switch"}
-)
-
-
-def port_values(shape: type[PortChange], document: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        body = msgspec.convert(document, shape)
-    except msgspec.ValidationError as wrong:
-        raise Invalid(f"Invalid input for port: {wrong}.") from None
-    return port_struct_values(body)
-
-
-def port_struct_values(body: PortChange) -> dict[str, Any]:
-    """Column values of what a client names of a port."""
-    given: dict[str, Any] = {
-        name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET
-    }
-    if "address" in given:
-        mac = ids.normal_mac(given["address"])
-        if mac is None:
-            raise Invalid(f"Expected a MAC address but received {given['address']}.")
-        given["address"] = mac
-    for name in ("is_smartnic", "pxe_enabled"):
-        if name in given:
-            given[name] = (
-                flag(name, given[name]) if given[name] is not None else name == "pxe_enabled"
-            )
-    for name in ("extra", "local_link_connection"):
-        if name in given:
-            given[name] = given[name] or {}
-    for name in ("uuid", "node_uuid", "portgroup_uuid"):
-        if given.get(name) is not None:
-            uuid(name, given[name])
-    if given.get("physical_network") == "":
-        raise Invalid("A non-empty value is required when setting physical_network.")
-    if "local_link_connection" in given:
-        given["local_link_connection"] = local_link(given["local_link_connection"])
-    if given.get("is_smartnic"):
-        link: dict[str, Any] = given.get("local_link_connection") or {}
-        if not {"port_id", "hostname"} <= set(link):
-            raise Invalid("Smart NIC port must have port_id and hostname in local_link_connection.")
-    return given
-
-
-def local_link(link: dict[str, Any]) -> dict[str, Any]:
-    """Where the other end of the cable is; switch_id as a MAC address in the usual form."""
-    if not link:
-        return {}
-    unknown = sorted(set(link) - _LINK_KEYS)
-    if unknown or not all(isinstance(value, str) for value in link.values()):
-        raise Invalid(
-            f"Invalid local_link_connection: {', '.join(unknown) or 'texts are expected'}."
-        )
-    unmanaged = link.get("network_type") == "unmanaged"
-    full = {"port_id", "switch_id"}, {"port_id", "hostname"}
-    vtep = {"port_id", "vtep-logical-switch", "vtep-physical-switch"}
-    if not unmanaged and not any(needed <= set(link) for needed in (*full, vtep)):
-        raise Invalid("Invalid local_link_connection: it needs port_id and switch_id.")
-    if "switch_id" in link:
-        switch = ids.normal_mac(link["switch_id"]) or _datapath(link["switch_id"])
-        if switch is None:
-            raise Invalid(
-                f"Expected a MAC address or OpenFlow datapath ID but received {link['switch_id']}."
-            )
-        return {**link, "switch_id": switch}
-    return link
-
-
-def _datapath(text: str) -> str | None:
-    plain = text.lower()
-    good = len(plain) == 18 and plain.startswith("0x")
-    return plain if good and all(c in "0123456789abcdef" for c in plain[2:]) else None

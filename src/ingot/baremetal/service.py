@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import editing, machine, nics, schemas, store, supply, verbs, vifs
+from ingot.baremetal import (
+    editing,
+    machine,
+    nics,
+    part_schemas,
+    schemas,
+    store,
+    supply,
+    verbs,
+    vifs,
+)
 from ingot.baremetal.context import NOBODY, By, Context, Networks, NoNetworks, Settings
 from ingot.baremetal.patching import Change
 from ingot.baremetal.supply import Candidate
@@ -156,7 +166,7 @@ class Baremetal:
     def create_port(self, conn: sa.Connection, values: Mapping[str, Any]) -> str:
         """A new port; its uuid. values: as in POST /v1/ports, node_uuid may be a node's name."""
         given = {k: v for k, v in values.items() if k not in ("node_uuid", "node_ident")}
-        checked = schemas.port_values(schemas.PortCreate, given)
+        checked = part_schemas.values(part_schemas.PortCreate, "port", given)
         node = store.get_node(conn, str(values.get("node_uuid") or values.get("node_ident")))
         return nics.create_port(self.ctx, conn, node, checked)
 

@@ -53,7 +53,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A network interface of a node."""
+    """A network interface of a node, or a port group that stands for several (`part_store.carriers`).
+
+    kind: "port" or "portgroup". links: where the cables of a port group's members go.
+    """
 
     uuid: str
     node_uuid: str
@@ -65,11 +68,27 @@ class Port:
     internal_info: dict[str, Any]
     extra: dict[str, Any]
     name: str | None = None
+    kind: str = "port"
+    links: tuple[dict[str, Any], ...] = ()
+    standalone_ports_supported: bool = True
 
     @property
     def vif(self) -> str | None:
         """The network port that is attached here, if any."""
         return self.internal_info.get("tenant_vif_port_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Portgroup:
+    """Several network interfaces of a node that work as one (a bond)."""
+
+    uuid: str
+    node_uuid: str
+    address: str | None
+    name: str | None
+    standalone_ports_supported: bool
+    physical_network: str | None
+    internal_info: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

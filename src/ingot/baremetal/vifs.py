@@ -1,6 +1,6 @@
-"""VIFs: which network port an instance has on which NIC of its machine.
+"""VIFs: which network port an instance has on which NIC (or bond of NICs) of its machine.
 
-Attaching remembers the choice in the NIC's internal_info; deploying binds it on the wire (at once where
+Attaching remembers the choice in the internal_info of the port or port group; deploying binds it on the wire (at once where
 the machine already runs its instance).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ingot.baremetal import machine, store
+from ingot.baremetal import machine, part_store, store
 from ingot.baremetal.context import Context
 from ingot.baremetal.types import Node, Port
 from ingot.baremetal.verbs import free
@@ -41,11 +41,12 @@ def attach(
             "takes no VIFs."
         )
     free(conn, node)
-    ports = store.ports_of(conn, node.uuid)
+    ports = part_store.carriers(conn, node.uuid)
     for port in ports:
         if port.vif == vif:
             raise Conflict(
-                f"Unable to attach VIF because VIF {vif} is already attached to Port {port.uuid}."
+                f"Unable to attach VIF because VIF {vif} is already attached to "
+                f"{port.kind.title()} {port.uuid}."
             )
     try:
         wires = frozenset[str]()
@@ -60,7 +61,7 @@ def attach(
             next_action=fault.next_action,
         ) from None
     taken = next(port for port in ports if port.uuid == chosen.id)
-    store.set_port_internal(conn, taken.uuid, {KEY: vif})
+    part_store.set_internal(conn, taken, {KEY: vif})
     if network.binds_ports and node.provision_state in RUNNING:
         ctx.networks.plug_vif(conn, node, taken, vif)
     return taken
@@ -76,7 +77,7 @@ def detach(ctx: Context, conn: sa.Connection, ident: str, vif: str) -> None:
         )
     free(conn, node)
     network = ctx.registry.network(node.driver, node.interfaces.get("network"))
-    store.set_port_internal(conn, port.uuid, {KEY: None})
+    part_store.set_internal(conn, port, {KEY: None})
     if network.binds_ports:
         try:
             ctx.networks.unplug_vif(conn, vif)
@@ -88,17 +89,19 @@ def detach(ctx: Context, conn: sa.Connection, ident: str, vif: str) -> None:
 
 def listed(conn: sa.Connection, node: Node) -> list[dict[str, str]]:
     """[{"id": vif}] as the API shows them."""
-    return [{"id": port.vif} for port in store.ports_of(conn, node.uuid) if port.vif]
+    return [{"id": port.vif} for port in part_store.carriers(conn, node.uuid) if port.vif]
 
 
 def _carrying(conn: sa.Connection, node: Node, vif: str) -> Port | None:
-    return next((p for p in store.ports_of(conn, node.uuid) if p.vif == vif), None)
+    return next((p for p in part_store.carriers(conn, node.uuid) if p.vif == vif), None)
 
 
 def _facts(port: Port) -> PortFacts:
     return PortFacts(
         port.uuid,
         port.address,
+        kind=port.kind,
+        standalone_ports_supported=port.standalone_ports_supported,
         physical_network=port.physical_network,
         pxe_enabled=port.pxe_enabled,
         portgroup_id=port.portgroup_uuid,

@@ -1,10 +1,8 @@
 """The Bare Metal API (v1, microversions 1.1 to 1.115) as a table of operations.
 
 A resource is a class of handlers and its rows here; routing, microversions, policy and checks of bodies
-and queries come from the rows. Resources that are not in the table are not there (404): port groups,
-chassis, volume connectors and targets, shards,
-events; of a node bios, firmware, console, raid, boot mode and secure boot changes, vendor passthru,
-indicators, NMI, virtual media.
+and queries come from the rows. What is not in the table is not there (404): of a node bios, firmware,
+console, raid, boot mode and secure boot changes, vendor passthru, indicators, NMI, virtual media.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ import msgspec
 
 from ingot.baremetal import schemas
 from ingot.baremetal.api.allocations import AllocationCreate, AllocationQuery, Allocations
-from ingot.baremetal.api.common import Handlers
 from ingot.baremetal.api.inspection_rules import InspectionRules, RuleListQuery
 from ingot.baremetal.api.nodes import (
     FieldsQuery,
@@ -35,9 +32,11 @@ from ingot.baremetal.api.others import (
     Drivers,
     Roots,
 )
+from ingot.baremetal.api.part_rows import part_operations
 from ingot.baremetal.api.plans import DeployTemplates, RunbookQuery, Runbooks
-from ingot.baremetal.api.ports import PortListQuery, PortQuery, Ports
 from ingot.baremetal.api.records import RecordQuery
+from ingot.baremetal.api.rows import late as _late
+from ingot.baremetal.api.rows import system_wide as _global
 from ingot.baremetal.api.states import HistoryQuery, States
 from ingot.baremetal.patching import Change
 from ingot.baremetal.plans import RunbookCreate, TemplateCreate
@@ -46,7 +45,7 @@ from ingot.baremetal.rules.checking import RuleBody
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.policy import Policy
 from ingot.kit.versions import Microversions
-from ingot.kit.web import Authenticator, Call, Operation, Service
+from ingot.kit.web import Authenticator, Operation, Service
 
 if TYPE_CHECKING:
     from ingot.baremetal.service import Baremetal
@@ -84,7 +83,7 @@ def operations(baremetal: Baremetal) -> Sequence[Operation]:
     return (
         *_nodes(Nodes(baremetal)),
         *_states(States(baremetal)),
-        *_ports(Ports(baremetal)),
+        *part_operations(baremetal),
         *_allocations(Allocations(baremetal)),
         *_deploy_templates(DeployTemplates(baremetal)),
         *_runbooks(Runbooks(baremetal)),
@@ -92,24 +91,6 @@ def operations(baremetal: Baremetal) -> Sequence[Operation]:
         *_conductors(Conductors(baremetal)),
         *_inspection_rules(InspectionRules(baremetal)),
     )
-
-
-def _late(method: str, path: str, handler: Any, rule: str, **more: Any) -> Operation:
-    """A row whose rule is decided on the owner and lessee of the node it is about."""
-    return Operation(method, path, handler, f"baremetal:{rule}", late=True, **more)
-
-
-def _global(
-    method: str, path: str, handlers: Handlers, handler: Any, rule: str, **more: Any
-) -> Operation:
-    """A row about nothing that belongs to a project."""
-    name = f"baremetal:{rule}"
-
-    async def checked(call: Call) -> Any:
-        call.require(name, handlers.target())
-        return await handler(call)
-
-    return Operation(method, path, checked, name, late=True, **more)
 
 
 def _discovery(roots: Roots) -> tuple[Operation, ...]:
@@ -267,22 +248,6 @@ def _states(states: States) -> tuple[Operation, ...]:
             "GET", f"{one}/history/{{event}}", states.history_entry, "node:history:get", since=78
         ),
         _late("GET", f"{one}/inventory", states.inventory, "node:inventory:get", since=81),
-    )
-
-
-def _ports(ports: Ports) -> tuple[Operation, ...]:
-    below, one = "/v1/nodes/{id}/ports", "/v1/ports/{id}"
-    return (
-        _late("GET", "/v1/ports", ports.list, "port:list", query=PortListQuery),
-        _late(
-            "POST", "/v1/ports", ports.create, "port:create", body=schemas.PortCreate, status=201
-        ),
-        _late("GET", "/v1/ports/detail", ports.list_whole, "port:list", query=PortQuery),
-        _late("GET", one, ports.show, "port:get", query=FieldsQuery),
-        _late("PATCH", one, ports.patch, "port:update", body=list[Change]),
-        _late("DELETE", one, ports.delete, "port:delete", status=204),
-        _late("GET", below, ports.list, "port:list", query=PortListQuery),
-        _late("GET", f"{below}/detail", ports.list_whole, "port:list", query=PortQuery),
     )
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from msgspec import UNSET
 
 from ingot.baremetal import (
+    chassis,
     editing,
     guards,
     listing,
@@ -30,6 +31,7 @@ from ingot.baremetal.api.common import (
     optional_body,
 )
 from ingot.baremetal.listing import NODE, NODE_BRIEF
+from ingot.baremetal.parts import CHASSIS
 from ingot.baremetal.patching import Change
 from ingot.kit import ids
 from ingot.kit.faults import Conflict, Fault, Forbidden, Invalid, Kind
@@ -138,6 +140,8 @@ class Nodes(Handlers):
         redaction = self.redaction(call)
 
         def find(conn: sa.Connection) -> Sequence[dict[str, Any]]:
+            if query.chassis_uuid and not chassis.exists(conn, query.chassis_uuid):
+                raise CHASSIS.missing(query.chassis_uuid)
             return listing.read_nodes(
                 self.ctx, conn, shape, where, page, redaction, call.base_url, query.conductor
             )

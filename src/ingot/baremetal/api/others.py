@@ -1,4 +1,4 @@
-"""Discovery documents, drivers and conductors."""
+"""Discovery documents, drivers, conductors and shards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ingot import workflow
 from ingot.baremetal import listing, schemas
 from ingot.baremetal.api.common import Handlers, PageQuery, needs
 from ingot.baremetal.api.nodes import DETAIL_SINCE, FieldsQuery
-from ingot.baremetal.tables import INTERFACES
+from ingot.baremetal.tables import INTERFACES, nodes
 from ingot.drivers.registry import UnknownDriver
 from ingot.kit.faults import Invalid, Missing
 from ingot.kit.paging import next_link
@@ -238,3 +238,15 @@ def _conductor_fields(fields: list[str] | None, detail: bool) -> tuple[str, ...]
 
 def _picked(one: dict[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name, value in one.items() if name in fields or name == "links"}
+
+
+class Shards(Handlers):
+    """GET /v1/shards: which shards there are and how many nodes each has."""
+
+    async def list(self, call: Call) -> Reply:
+        """The largest first. Nodes without a shard count as one named "None", as upstream tells them."""
+        counted = sa.func.count(nodes.c.id)
+        query = sa.select(nodes.c.shard, counted).group_by(nodes.c.shard)
+        ordered = query.order_by(counted.desc(), nodes.c.shard)
+        rows = await self.read(lambda conn: conn.execute(ordered).all())
+        return Reply({"shards": [{"name": str(name), "count": count} for name, count in rows]})

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from ingot.baremetal import allocations, configdrive, store
+from ingot.baremetal import allocations, configdrive, part_store, store
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import deployplan, proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps, install_boot_loader, write_image
@@ -182,10 +182,10 @@ async def undeploy(case: Case, _order: UndeployOrder) -> None:
 def _detach_instance(case: Case, conn: sa.Connection) -> None:
     """Networks, order, secrets and name of the instance go: the machine is nobody's while it is cleaned."""
     steps.unplug_provisioning(case, conn)
-    for port in store.ports_of(conn, case.uuid):
+    for port in part_store.carriers(conn, case.uuid):
         if port.vif:
             case.room.networks.unplug_vif(conn, port.vif)
-            store.set_port_internal(conn, port.uuid, {"tenant_vif_port_id": None})
+            part_store.set_internal(conn, port, {"tenant_vif_port_id": None})
     for name in ("instance_info", "configdrive", "rescue_password"):
         store.write_secret(conn, case.room.vault, case.uuid, name, None)
     allocations.end_with_instance(case.room.now(), conn, case.uuid)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from ingot.baremetal import store
+from ingot.baremetal import part_store, store
 from ingot.baremetal.bootplan import DISK, Intent
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import booting, proofs
@@ -389,7 +389,7 @@ async def attach_instance_networks(case: Case) -> None:
         node = store.get_node(conn, case.uuid)
         plugged: list[str] = []
         if _binds(case, node):
-            for port in store.ports_of(conn, case.uuid):
+            for port in part_store.carriers(conn, case.uuid):
                 if port.vif:
                     case.room.networks.plug_vif(conn, node, port, port.vif)
                     plugged.append(port.vif)

@@ -1,0 +1,60 @@
+"""Chassis: what several nodes are built into. Functions of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal import part_schemas, part_store
+from ingot.baremetal.context import NOBODY, By, Context
+from ingot.baremetal.part_schemas import ChassisBody
+from ingot.baremetal.parts import CHASSIS
+from ingot.baremetal.patching import Change
+from ingot.kit import events
+from ingot.kit.faults import Invalid
+
+PATCHABLE = tuple(ChassisBody.__struct_fields__)
+
+
+def create_chassis(
+    ctx: Context, conn: sa.Connection, values: Mapping[str, Any], by: By = NOBODY
+) -> str:
+    """A new chassis; its uuid. values: as `part_schemas.values` gives them."""
+    uuid = part_store.insert(conn, CHASSIS, values, ctx.now())
+    _told(conn, uuid, "chassis created", "Made known", by)
+    return uuid
+
+
+def patch_chassis(ctx: Context, conn: sa.Connection, uuid: str, changes: Sequence[Change]) -> None:
+    row = part_store.get(conn, CHASSIS, uuid)
+    before = {name: row[name] for name in PATCHABLE}
+    patched = part_schemas.patched(before, changes, PATCHABLE)
+    after: dict[str, Any] = {"uuid": None, "description": None, "extra": {}}
+    after.update(part_schemas.values(ChassisBody, "chassis", patched))
+    if after["uuid"] != uuid:
+        raise Invalid("Cannot overwrite UUID for an existing Chassis.")
+    delta = {name: value for name, value in after.items() if value != before[name]}
+    if delta:
+        part_store.update(conn, CHASSIS, uuid, delta, ctx.now())
+
+
+def delete_chassis(conn: sa.Connection, uuid: str, by: By = NOBODY) -> None:
+    part_store.get(conn, CHASSIS, uuid)
+    if not part_store.chassis_is_empty(conn, uuid):
+        raise Invalid(
+            f"Cannot complete the requested action because chassis {uuid} contains nodes.",
+            next_action="Take its nodes out of it first: openstack baremetal node unset --chassis.",
+        )
+    part_store.delete(conn, CHASSIS, uuid)
+    _told(conn, uuid, "chassis deleted", "Removed", by)
+
+
+def exists(conn: sa.Connection, uuid: str) -> bool:
+    table = CHASSIS.table
+    return conn.execute(sa.select(table.c.id).where(table.c.uuid == uuid)).first() is not None
+
+
+def _told(conn: sa.Connection, uuid: str, kind: str, title: str, by: By) -> None:
+    events.record(conn, f"chassis:{uuid}", kind, title, project_id=by.project_id)
