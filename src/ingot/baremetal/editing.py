@@ -106,6 +106,13 @@ def patch_node(
     patched = patching.apply(before, changes)
     if "driver" not in patched:
         raise Invalid("'/driver' is a mandatory attribute and can not be removed")
+    leaves = before["chassis_uuid"] and not patched.get("chassis_uuid")
+    if leaves and minor < UNSET_CHASSIS_SINCE:
+        raise Fault(
+            "Request not acceptable: taking a node out of its chassis needs at least API version "
+            f"1.{UNSET_CHASSIS_SINCE}.",
+            kind=Kind.VERSION,
+        )
     touched = {change.root for change in changes}
     _rewrite(ctx, conn, node, row, patched, touched, reset_interfaces)
     return node.uuid
@@ -132,12 +139,6 @@ def _rewrite(
     after: dict[str, Any] = {name: _EMPTY.get(name) for name in schemas.PATCHABLE}
     after.update(schemas.node_values(schemas.NodeEdit, fields))
     _derive(ctx, conn, node, before, after, touched, reset_interfaces)
-    if before["chassis_uuid"] and not after["chassis_uuid"] and minor < UNSET_CHASSIS_SINCE:
-        raise Fault(
-            "Request not acceptable: taking a node out of its chassis needs at least API version "
-            f"1.{UNSET_CHASSIS_SINCE}.",
-            kind=Kind.VERSION,
-        )
     unseen = {name: row[name] for name in ("console_enabled", "allocation_uuid")}
     guards.changed_fields(node, {**before, **unseen}, after)
     _write(ctx, conn, node, before, after)
