@@ -72,7 +72,7 @@ async def test_healthy_machines_conform(registry: Registry, fleet: Fleet, driver
         ("redfish", "busy-at-random"),
         ("ipmi", "power-on-ignored-once"),
         ("ipmi", "refuses-login-at-first"),
-        # busy-at-random over IPMI: each lost answer costs ipmitool seconds; too slow for here.
+        # busy-at-random over IPMI: each lost answer costs seconds of waiting; too slow for here.
     ],
 )
 async def test_passing_trouble_is_passed(

@@ -1,6 +1,7 @@
 """The ipmi drivers against OpenIPMI's simulator, by the real ipmitool."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from ingot.drivers.identity import compare
 from ingot.drivers.testing import Bench, check_all
 from ingot.drivers.types import BootDevice, Identity, PowerTarget
 from ingot.kit.clock import SystemClock
+from ingot.kit.faults import Fault
 
 sys.path.insert(0, str(Path(__file__).parent))
 import openipmi
@@ -71,7 +73,8 @@ async def test_password_is_not_in_any_argument_list(bench: Bench) -> None:
             await asyncio.sleep(0.002)
 
     watcher = asyncio.create_task(watch())
-    await bench.power.get(bench.access)
+    with contextlib.suppress(Fault):  # the simulator has no sensors
+        await bench.management.sensors(bench.access)
     watcher.cancel()
     assert seen, "the watcher saw no call"
     assert all(openipmi.PASSWORD not in line for line in seen)

@@ -1,7 +1,6 @@
 """Boot device, sensors, identity and health over IPMI.
 
-Boot flags are written and read raw (IPMI 2.0, table 28-14): ipmitool's `chassis bootdev` cannot say
-"UEFI, for good" on all its versions, and its text output differs.
+Boot flags are those of IPMI 2.0, table 28-14. Sensors come through ipmitool, which knows their many records.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ import io
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import DriverFault, Refused, Unsupported
 from ingot.drivers.identity import canonical_uuid
+from ingot.drivers.ipmi import fru
+from ingot.drivers.ipmi.lan import IpmiLan
 from ingot.drivers.ipmi.tool import IpmiTool
 from ingot.drivers.none import PlainManagement
 from ingot.drivers.types import Access, BootChoice, BootDevice, BootMode, Identity, Sensor
@@ -33,18 +34,21 @@ UNITS = {
     "watts": ("power", "W"),
     "percent": ("other", "%"),
 }
+#: Of chassis status (table 28-3): overload, main power fault; drive fault, cooling fault.
+_POWER_FAULTS, _OTHER_FAULTS = 0x02 | 0x08, 0x04 | 0x08
 HEALTH = {"ok": "ok", "nc": "warning", "cr": "critical", "nr": "critical"}
 
 
 class IpmiManagement(PlainManagement):
     def __init__(self, context: DriverContext) -> None:
+        self._lan = context.shared(IpmiLan, lambda: IpmiLan(context))
         self._tool = context.shared(IpmiTool, lambda: IpmiTool(context))
 
     def supported_boot_devices(self, access: Access) -> tuple[BootDevice, ...]:
         return tuple(DEVICES)
 
     async def get_boot_device(self, access: Access) -> BootChoice:
-        data = await self._tool.raw(access, 0x00, 0x09, 0x05, 0x00, 0x00)
+        data = await self._lan.ask(access, 0x00, 0x09, bytes([0x05, 0x00, 0x00]))
         if len(data) < 4:
             raise Refused(f"boot flags are {len(data)} bytes long: {data.hex()}")
         code = (data[3] >> 2) & 0x0F
@@ -66,11 +70,11 @@ class IpmiManagement(PlainManagement):
             raise Unsupported(f"IPMI has no boot device {device.value}")
         if access.flag("ipmi_disable_boot_timeout", True):
             # Else the flags lapse when the machine needs more than 60 s to look at them.
-            await self._tolerant_raw(access, 0x00, 0x08, 0x03, 0x08)
+            await self._tolerant(access, bytes([0x03, 0x08]))
         flags = VALID | (PERSISTENT if persistent else 0)
         flags |= EFI if mode is BootMode.UEFI else 0
         code = DEVICES[device] << 2
-        await self._tool.raw(access, 0x00, 0x08, 0x05, flags, code, 0x00, 0x00, 0x00)
+        await self._lan.ask(access, 0x00, 0x08, bytes([0x05, flags, code, 0x00, 0x00, 0x00]))
         await self._verify(access, device)
 
     def supported_boot_modes(self, access: Access) -> tuple[BootMode, ...]:
@@ -86,7 +90,7 @@ class IpmiManagement(PlainManagement):
         )
 
     async def inject_nmi(self, access: Access) -> None:
-        await self._tool.run(access, "chassis", "power", "diag")
+        await self._lan.ask(access, 0x00, 0x02, bytes([4]))
 
     async def sensors(self, access: Access) -> tuple[Sensor, ...]:
         text = await self._tool.run(access, "-c", "sdr", "list", "full", seconds=90.0)
@@ -95,27 +99,26 @@ class IpmiManagement(PlainManagement):
     async def identity(self, access: Access) -> Identity:
         uuid = ""
         try:
-            guid = await self._tool.raw(access, 0x06, 0x37)
+            guid = await self._lan.ask(access, 0x06, 0x37)
             # Shown as SMBIOS has it; `identity.compare` tolerates the other orders.
             uuid = canonical_uuid((guid[3::-1] + guid[5:3:-1] + guid[7:5:-1] + guid[8:]).hex())
         except (Unsupported, Refused):
             pass
         try:
-            fru = _fields(await self._tool.run(access, "fru", "print", "0"))
+            told = await self._lan.talk(access, fru.read)
         except (Unsupported, Refused):
-            fru = {}
+            told = {}
         return Identity(
             uuid=uuid,
-            serial=_first(fru, "Product Serial", "Chassis Serial", "Board Serial"),
-            manufacturer=_first(fru, "Product Manufacturer", "Board Mfg"),
-            model=_first(fru, "Product Name", "Board Product"),
+            serial=_first(told, "Product Serial", "Chassis Serial", "Board Serial"),
+            manufacturer=_first(told, "Product Manufacturer", "Board Mfg"),
+            model=_first(told, "Product Name", "Board Product"),
         )
 
     async def health(self, access: Access) -> str:
-        status = _fields(await self._tool.run(access, "chassis", "status"))
-        faults = ("Main Power Fault", "Power Overload", "Drive Fault", "Cooling/Fan Fault")
-        bad = any(status.get(name, "false").lower() == "true" for name in faults)
-        return "critical" if bad else "ok"
+        status = await self._lan.ask(access, 0x00, 0x01)
+        power, misc = status[0] if status else 0, status[2] if len(status) > 2 else 0
+        return "critical" if power & _POWER_FAULTS or misc & _OTHER_FAULTS else "ok"
 
     async def _verify(self, access: Access, device: BootDevice) -> None:
         """Some controllers accept a boot device and forget it; some can't be asked."""
@@ -130,21 +133,12 @@ class IpmiManagement(PlainManagement):
                 next_action="Reset the controller (bmc_reset) or update its firmware.",
             )
 
-    async def _tolerant_raw(self, access: Access, *data: int) -> None:
+    async def _tolerant(self, access: Access, data: bytes) -> None:
         try:
-            await self._tool.raw(access, *data)
+            await self._lan.ask(access, 0x00, 0x08, data)
         except (Unsupported, Refused) as fault:
             # Not every controller knows the timer; the boot flags still count.
             assert isinstance(fault, DriverFault)
-
-
-def _fields(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for line in text.splitlines():
-        name, colon, value = line.partition(":")
-        if colon and value.strip():
-            found.setdefault(name.strip(), value.strip())
-    return found
 
 
 def _first(fields: dict[str, str], *names: str) -> str:

@@ -160,7 +160,7 @@ class IpmiTool:
         self._gates = context.gates
         self._suites: dict[str, str] = {}
         self._clock = context.clock
-        self._refusals = Refusals(context.clock)
+        self.refusals = Refusals(context.clock)
         self._alive: dict[str, float] = {}
 
     async def run(self, access: Access, *command: str, seconds: float = CALL_SECONDS) -> str:
@@ -179,12 +179,17 @@ class IpmiTool:
         learned = self._suites.get(target.address)
         return target.cipher_suite or learned or CIPHER_SUITES[0]
 
+    def learn(self, target: Target, suite: str) -> None:
+        """This suite has opened a session: the controller lives and knows it."""
+        self._suites[target.address] = suite
+        self._alive[target.address] = self._clock.monotonic()
+
     async def _patiently(self, target: Target, command: Sequence[str], seconds: float) -> str:
         """Refused credentials are tried again, as some controllers refuse right ones at times.
 
         Then the refusal is remembered for a while: more tries might lock the account.
         """
-        self._refusals.check(target.key)
+        self.refusals.check(target.key)
         for _ in range(LOG_IN_TRIES - 1):
             try:
                 return await self._run(target, command, seconds)
@@ -193,7 +198,7 @@ class IpmiTool:
         try:
             return await self._run(target, command, seconds)
         except BadCredentials as fault:
-            self._refusals.note(target.key, fault)
+            self.refusals.note(target.key, fault)
             raise
 
     async def _run(self, target: Target, command: Sequence[str], seconds: float) -> str:
@@ -206,8 +211,7 @@ class IpmiTool:
             line = command_line(target, suite, command)
             code, output, errors = await execute(line, environment(target), seconds)
             if code == 0 or NO_SESSION not in errors.lower():
-                self._suites[target.address] = suite
-                self._alive[target.address] = self._clock.monotonic()
+                self.learn(target, suite)
             if code == 0:
                 return output
             words = errors.strip() or output.strip() or f"ipmitool ended with {code}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Refused, Unsupported
-from ingot.drivers.ipmi.tool import IpmiTool
+from ingot.drivers.ipmi.lan import IpmiLan
 from ingot.drivers.types import Access, VendorMethod
 
 BYTE = re.compile(r"(0x)?[0-9a-fA-F]{1,2}\Z")
@@ -15,7 +15,7 @@ BYTE = re.compile(r"(0x)?[0-9a-fA-F]{1,2}\Z")
 
 class IpmiVendor:
     def __init__(self, context: DriverContext) -> None:
-        self._tool = context.shared(IpmiTool, lambda: IpmiTool(context))
+        self._lan = context.shared(IpmiLan, lambda: IpmiLan(context))
 
     def methods(self) -> tuple[VendorMethod, ...]:
         return (
@@ -30,7 +30,7 @@ class IpmiVendor:
             return await self._send_raw(access, str(args.get("raw_bytes") or ""))
         if method == "bmc_reset":
             cold = str(args.get("warm", True)).lower() in ("false", "0", "no", "f")
-            await self._tool.run(access, "bmc", "reset", "cold" if cold else "warm")
+            await self._lan.ask(access, 0x06, 0x02 if cold else 0x03)
             return None
         raise Unsupported(f"there is no vendor method {method}")
 
@@ -41,4 +41,5 @@ class IpmiVendor:
                 "raw_bytes must be at least two bytes such as 0x00 0x01",
                 next_action="Correct raw_bytes.",
             )
-        await self._tool.raw(access, *(int(word, 16) for word in words))
+        netfn, command, *data = (int(word, 16) for word in words)
+        await self._lan.ask(access, netfn, command, bytes(data))

@@ -1,0 +1,158 @@
+"""IPMI sessions: packets that are not ours, log-ins that fail, inventory chips; on the wire where it has one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingot.drivers.faults import BadCredentials, Refused, Unreachable, Unsupported
+from ingot.drivers.ipmi import fru, packets
+from ingot.drivers.ipmi.session import Login, Session
+from ingot.lab.sim import Fleet, FleetOptions
+
+KEYS = packets.make_keys(packets.SUITES["17"], packets.padded(b"secret"), b"exchanged")
+
+
+@given(st.binary(max_size=200), st.integers(1, 2**32 - 1))
+def test_a_sealed_packet_opens_with_its_keys_only(payload: bytes, session: int) -> None:
+    data = packets.sealed(KEYS, session, 1, payload)
+    assert packets.opened(data, KEYS) == packets.Packet(0, session, payload)
+    other = packets.make_keys(packets.SUITES["17"], packets.padded(b"other"), b"exchanged")
+    for wrong in (other, None):
+        with pytest.raises(packets.BadPacket):
+            packets.opened(data, wrong)
+
+
+@given(st.binary(max_size=120), st.integers(0, 200))
+def test_noise_is_no_packet(noise: bytes, place: int) -> None:
+    good = packets.sealed(KEYS, 1, 1, b"x")
+    place %= len(good)
+    damaged = good[:place] + bytes([good[place] ^ 0x55]) + good[place + 1 :]
+    for data in (noise, packets.RMCP + noise, good[:place]):
+        with pytest.raises(packets.BadPacket):
+            packets.opened(data, KEYS)
+    if place > 3:  # what comes before is not signed
+        with pytest.raises(packets.BadPacket):
+            packets.opened(damaged, KEYS)
+
+
+@given(st.binary(max_size=80))
+def test_noise_is_no_answer(noise: bytes) -> None:
+    try:
+        packets.answer(noise)
+    except packets.BadPacket:
+        return
+    assert len(noise) >= 8
+
+
+# -- the inventory chip --------------------------------------------------------------------------
+
+
+def area(head: bytes, *texts: str) -> bytes:
+    body = b"".join(bytes([0xC0 | len(text)]) + text.encode() for text in texts) + b"\xc1"
+    length = -(-(len(head) + 2 + len(body) + 1) // 8)
+    data = bytes([1, length]) + head + body
+    data += bytes(length * 8 - len(data) - 1)
+    return data + bytes([-sum(data) & 0xFF])
+
+
+def chip(most: int) -> tuple[bytes, fru.Ask]:
+    """An inventory, and a controller that gives at most so many octets a read."""
+    board = area(b"\0\0\0\0", "Maker", "Board 1", "B-77")
+    product = area(b"\0", "Maker", "Machine", "P-1", "", "S-42")
+    header = bytes([1, 0, 0, 1, 1 + len(board) // 8, 0, 0])
+    data = header + bytes([-sum(header) & 0xFF]) + board + product
+
+    async def ask(_netfn: int, command: int, at: bytes) -> bytes:
+        if command == fru.INFO:
+            return len(data).to_bytes(2, "little") + b"\0"
+        offset, count = int.from_bytes(at[1:3], "little"), at[3]
+        if count > most:
+            raise Refused("completion code 0xca")
+        part = data[offset : offset + count]
+        return bytes([len(part)]) + part
+
+    return data, ask
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("most", [255, 16, 8])
+async def test_the_inventory_is_read_in_pieces_that_the_controller_bears(most: int) -> None:
+    found = await fru.read(chip(most)[1])
+    assert found["Product Serial"] == "S-42" and found["Board Product"] == "Board 1"
+    assert "Product Version" not in found
+
+
+@pytest.mark.anyio
+async def test_a_damaged_inventory_is_refused() -> None:
+    async def ask(_netfn: int, command: int, _at: bytes) -> bytes:
+        return b"\x40\0\0" if command == fru.INFO else b"\x08" + b"\x01" * 8
+
+    with pytest.raises(Refused, match="damaged"):
+        await fru.read(ask)
+
+
+@given(st.binary(max_size=100))
+def test_no_area_breaks_the_reader(data: bytes) -> None:
+    assert isinstance(fru.fields(data), list)
+
+
+# -- on the wire -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def fleet() -> AsyncIterator[Fleet]:
+    options = FleetOptions(count=1, seed=5, speed=50, protocols=("ipmi",))
+    async with Fleet(options) as running:
+        yield running
+
+
+def login(fleet: Fleet, suite: str = "17", **changes: object) -> Login:
+    info = fleet.enrolment("sim-0000")["nodes"][0]["driver_info"]
+    values = {
+        "host": info["ipmi_address"],
+        "port": int(info["ipmi_port"]),
+        "user": info["ipmi_username"],
+        "password": info["ipmi_password"],
+        "privilege": 4,
+        "kg": b"",
+        "suite": packets.SUITES[suite],
+    }
+    return Login(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("suite", ["3", "17"])
+async def test_both_suites(fleet: Fleet, suite: str) -> None:
+    session = await Session.log_in(login(fleet, suite))
+    assert [(await session.ask(0x00, 0x01))[0] & 1 for _ in range(70)] == [0] * 70
+    with pytest.raises(Unsupported, match="invalid command"):
+        await session.ask(0x2E, 0x77)
+    session.close()
+    assert not session.usable
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"password": "wrong"}, "does not fit the password"),
+        ({"user": "nobody"}, "unauthorized name"),
+        ({"kg": b"not its key"}, "Kg key"),
+    ],
+)
+async def test_refused_log_ins(fleet: Fleet, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(BadCredentials, match=words) as caught:
+        await Session.log_in(login(fleet, **changes))
+    assert str(changes.get("password", "simulated")) not in caught.value.text
+
+
+@pytest.mark.anyio
+async def test_nobody_there(fleet: Fleet) -> None:
+    async with asyncio.timeout(20):
+        with pytest.raises(Unreachable):
+            await Session.log_in(login(fleet, port=9))
