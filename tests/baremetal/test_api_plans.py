@@ -155,7 +155,7 @@ async def test_secrets_of_arguments_stay_inside(
         from ingot.baremetal import plans
 
         row = conn.execute(sa.select(tables.metadata.tables[path])).mappings().one()
-        return str(dict(row)), plans.whole_steps(api.baremetal.ctx, row)
+        return str(dict(row)), plans.whole_steps(api.baremetal.ctx.vault, row)
 
     text, whole = await api.db.read(look)
     assert "opensesame" not in text

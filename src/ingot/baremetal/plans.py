@@ -20,6 +20,7 @@ from ingot.baremetal.tables import deploy_templates, runbooks
 from ingot.kit import ids
 from ingot.kit.db import IntegrityError, from_json, to_json
 from ingot.kit.faults import Conflict, Invalid
+from ingot.kit.vault import Vault
 
 Steps = list[dict[str, Any]]
 
@@ -124,9 +125,9 @@ def _plain(step: TemplateStep | RunbookStep) -> dict[str, Any]:
 # -- rows ----------------------------------------------------------------------------------------
 
 
-def whole_steps(ctx: Context, row: sa.RowMapping) -> Steps:
+def whole_steps(vault: Vault, row: sa.RowMapping) -> Steps:
     """The steps of a row with their secrets, for work only."""
-    return from_json(ctx.vault.open(row["sealed"]) if row["sealed"] else row["steps"])
+    return from_json(vault.open(row["sealed"]) if row["sealed"] else row["steps"])
 
 
 def insert(ctx: Context, conn: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> str:
@@ -166,7 +167,7 @@ def templates_named(conn: sa.Connection, names: Iterable[str]) -> Sequence[sa.Ro
 def _row(ctx: Context, values: Mapping[str, Any], old: sa.RowMapping | None) -> dict[str, Any]:
     row = dict(values)
     if "steps" in row:
-        before = None if old is None else {"steps": whole_steps(ctx, old)}
+        before = None if old is None else {"steps": whole_steps(ctx.vault, old)}
         shown, sealed = masking.part({"steps": row["steps"]}, (), before)
         row["steps"] = to_json(shown["steps"])
         row["sealed"] = ctx.vault.seal(to_json(sealed["steps"])) if sealed else None

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import (
     editing,
+    knownsteps,
     machine,
     nics,
     part_schemas,
@@ -66,6 +67,12 @@ class Baremetal:
 
         return make_service(self, authenticator, more)
 
+    def machines_service(self, beside: Service) -> Service:
+        """Our own API (`/machines`) beside the Bare Metal API, to be mounted by the app with it."""
+        from ingot.baremetal.api.machines import make_service
+
+        return make_service(self, beside)
+
     # -- looking -----------------------------------------------------------------------------
 
     def find_node(self, conn: sa.Connection, ident: str) -> Node | None:
@@ -101,6 +108,7 @@ class Baremetal:
             if name == "deploy":
                 style = registry.deploy(node.driver, node.interfaces.get("deploy"))
                 problems += style.problems(store.instance_info(conn, ctx.vault, node))
+                problems += knownsteps.template_problems(conn, registry, ctx.vault, node)
             if chosen.startswith("no-"):
                 problems = [
                     f"Driver {node.driver} does not support {name} (disabled or not implemented)."

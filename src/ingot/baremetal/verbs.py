@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import guards, machine, store
+from ingot.baremetal import guards, knownsteps, machine, stepsecrets, store
 from ingot.baremetal.context import NOBODY, By, Context
 from ingot.baremetal.tables import node_followups
 from ingot.baremetal.types import Node
@@ -80,7 +80,7 @@ def provision(
         raise locked(node, live)
     if kind:
         _check(ctx, conn, node, kind, extras)
-    _keep_secrets(ctx, conn, node, event, extras)
+    extras = _keep_secrets(ctx, conn, node, event, extras)
     return _enter(ctx, conn, node, row, kind, _order(kind, event, extras), by)
 
 
@@ -255,6 +255,7 @@ def _supersede(
 
 def _check(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras) -> None:
     """What can be known to be wrong before anything is done."""
+    _check_steps(ctx, conn, node, kind, extras)
     if kind == "rescue" and not (extras.rescue_password or "").strip():
         raise Invalid(
             'A non-empty "rescue_password" is required when setting target provision state to rescue'
@@ -274,13 +275,29 @@ def _check(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Ext
         ctx.access(conn, node, "power")
 
 
+def _check_steps(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras) -> None:
+    if extras.steps:
+        no_ramdisk = extras.disable_ramdisk
+        knownsteps.check(conn, ctx.registry, node, kind, extras.steps, disable_ramdisk=no_ramdisk)
+    if kind == "deploy" and (
+        wrong := knownsteps.template_problems(conn, ctx.registry, ctx.vault, node)
+    ):
+        raise Invalid(
+            wrong[0], next_action="Correct the deploy templates, or instance_info.traits."
+        )
+
+
 def _keep_secrets(
     ctx: Context, conn: sa.Connection, node: Node, event: str, extras: Extras
-) -> None:
+) -> Extras:
+    """Seal what must not stand in an order; the extras without it."""
     if event in ("deploy", "rebuild") and extras.configdrive:
         store.write_secret(conn, ctx.vault, node.uuid, "configdrive", extras.configdrive)
     if event == "rescue":
         store.write_secret(conn, ctx.vault, node.uuid, "rescue_password", extras.rescue_password)
+    if not extras.steps:
+        return extras
+    return replace(extras, steps=stepsecrets.hide(conn, ctx.vault, node.uuid, extras.steps))
 
 
 def _order(kind: str, event: str, extras: Extras) -> orders.Order | None:

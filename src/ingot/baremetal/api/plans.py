@@ -83,7 +83,10 @@ class DeployTemplates(Records):
         def change(conn: sa.Connection) -> Reply:
             row = self.look_up(conn, call, call.params["id"])
             before = {name: row[name] for name in ("name", "description")}
-            before |= {"extra": from_json(row["extra"]), "steps": plans.whole_steps(self.ctx, row)}
+            before |= {
+                "extra": from_json(row["extra"]),
+                "steps": plans.whole_steps(self.ctx.vault, row),
+            }
             patched = patching.apply(before, changes)
             body = plans.read(patched, plans.Template, "deploy template")
             plans.update(self.ctx, conn, self.table, row, _template_values(body))
@@ -214,7 +217,10 @@ class Runbooks(Records):
             row = self._held(conn, call, *_patch_rules(changes))
             names = ("name", "description", "disable_ramdisk", "public", "owner")
             before = {name: row[name] for name in names}
-            before |= {"extra": from_json(row["extra"]), "steps": plans.whole_steps(self.ctx, row)}
+            before |= {
+                "extra": from_json(row["extra"]),
+                "steps": plans.whole_steps(self.ctx.vault, row),
+            }
             _owner_or_public(before, changes)
             body = plans.read(patching.apply(before, changes), plans.Runbook, "runbook")
             values = _runbook_values(call, body)
@@ -334,7 +340,7 @@ def with_runbook(
         )
     if body.clean_steps or body.service_steps:
         raise Invalid(f'Please provide either "{body.target}_steps" or a runbook, but not both.')
-    ordered = sorted(plans.whole_steps(runbooks.ctx, row), key=lambda step: step["order"])
+    ordered = sorted(plans.whole_steps(runbooks.ctx.vault, row), key=lambda step: step["order"])
     if row["owner"] is not None and not row["public"]:
         may_run(call, ordered, node)
     return msgspec.structs.replace(
