@@ -36,8 +36,8 @@ async def live(api: World, name: str) -> workflow.OperationRow | None:
 # -- verbs ---------------------------------------------------------------------------------------
 
 ARGS: dict[str, dict[str, Any]] = {
-    "clean": {"clean_steps": [{"interface": "deploy", "step": "erase_devices_metadata"}]},
-    "service": {"service_steps": [{"interface": "bios", "step": "x"}]},
+    "clean": {"clean_steps": [{"interface": "bios", "step": "factory_reset"}]},
+    "service": {"service_steps": [{"interface": "power", "step": "reboot"}]},
     "rescue": {"rescue_password": "pw"},
 }
 

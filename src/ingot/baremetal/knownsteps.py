@@ -146,14 +146,14 @@ def problems(
             continue
         name = ".".join(step_id(step))
         if step["step"] in RESERVED:
-            found += _arguments(kind, name, step, RESERVED[step["step"]])
+            found += wrong_arguments(kind, step, RESERVED[step["step"]])
             continue
         doer = known.get(step_id(step))
         if doer is None:
             if not may_come:
                 found.append(f"node does not support this {kind} step: {name}")
             continue
-        found += _arguments(kind, name, step, doer["argsinfo"])
+        found += wrong_arguments(kind, step, doer["argsinfo"])
         if disable_ramdisk and doer["requires_ramdisk"]:
             found.append(f"{kind} step {name} requires booting a ramdisk")
         if kind == "deploy" and step_id(step) == ("deploy", "deploy") and _runs(step):
@@ -166,7 +166,9 @@ def problems(
     return found
 
 
-def _arguments(kind: str, name: str, step: Step, argsinfo: Mapping[str, Any]) -> list[str]:
+def wrong_arguments(kind: str, step: Step, argsinfo: Mapping[str, Any]) -> list[str]:
+    """Arguments that the description of a step does not know, or that are missing."""
+    name = ".".join(step_id(step))
     given = cast("Mapping[str, Any]", step.get("args") or {})
     found: list[str] = []
     if unexpected := sorted(set(given) - set(argsinfo)):

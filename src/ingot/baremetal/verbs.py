@@ -244,6 +244,7 @@ def _supersede(
     The node is in the new verb's state at once: the old one's failure is nobody's concern any more.
     """
     _check(ctx, conn, node, machine.STATES[row.next].operation, extras)
+    extras = _keep_secrets(ctx, conn, node, verb, extras)
     asked_by = {"user": by.user, "project_id": by.project_id, "request_id": by.request_id}
     waiting = {"notify": extras.notify, "steps": extras.steps}
     waiting |= {"disable_ramdisk": extras.disable_ramdisk}

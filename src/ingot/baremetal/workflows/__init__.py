@@ -8,6 +8,7 @@ ending      failures: states, flags, causes
 steps       steps that several stories share
 stepping    the API's steps: who does each, hold, wait, power
 agentwork   what the agent does for us
+asked       a client's steps: templates, secrets, what agents offer
 deployplan  which deploy steps are run, and when
 deploy      deploy, rebuild, undeploy
 clean       automated and manual cleaning

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ingot.baremetal.types import Node
+from ingot.baremetal.workflows.asked import remember, whole
 from ingot.baremetal.workflows.patience import patiently
 from ingot.baremetal.workflows.room import Case, ImageFacts
 from ingot.baremetal.workflows.steps import boot_mode
@@ -71,7 +72,12 @@ async def agent_steps(case: Case, kind: str, key: str | None = None) -> list[dic
 
         return await patiently(case, ctx, get)
 
-    return await case.agent_step(f"ask for the {kind} steps", ask, key=key)
+    return await case.agent_step(
+        f"ask for the {kind} steps",
+        ask,
+        key=key,
+        commit=lambda conn, steps: remember(case, kind, conn, steps),
+    )
 
 
 async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) -> None:
@@ -79,11 +85,12 @@ async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) 
 
     async def run(ctx: StepContext) -> None:
         work = (f"{kind}.execute_{kind}_step", kind, str(step["step"]))
+        told = await whole(case, step)
         command = await _begin(
             case,
             ctx,
             work,
-            lambda agent: agent.execute_step(kind, step),
+            lambda agent: agent.execute_step(kind, told),
             # The same step may be asked for twice in a row: only a repeated attempt looks back.
             again=ctx.attempt > 1,
         )

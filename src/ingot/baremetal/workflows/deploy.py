@@ -16,6 +16,7 @@ from ingot.baremetal import allocations, configdrive, part_store, store
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import deployplan, proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps, install_boot_loader, write_image
+from ingot.baremetal.workflows.asked import deploy_steps
 from ingot.baremetal.workflows.orders import DeployOrder, UndeployOrder
 from ingot.baremetal.workflows.room import Case, ImageFacts
 from ingot.baremetal.workflows.stepping import Steps, needs_agent, offered_by_driver
@@ -32,7 +33,7 @@ async def deploy(case: Case, order: DeployOrder) -> None:
     node = await case.node()
     style = case.room.registry.deploy(node.driver, node.interfaces.get("deploy"))
     outside = offered_by_driver(case, node, "deploy")
-    asked = order.steps or []
+    asked = await deploy_steps(case, order)
     if not style.uses_agent:
         await _deploy_without_agent(case, node, asked)
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ingot.baremetal import store
+from ingot.baremetal.workflows.asked import whole as whole_step
 from ingot.baremetal.workflows.room import Case
 from ingot.baremetal.workflows.steps import set_power
 from ingot.drivers.base import StepRunner
@@ -95,7 +96,8 @@ async def _hand(case: Case, interface: str) -> tuple[StepRunner, Access]:
 
 
 async def _whole(case: Case, step: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
-    """The client's arguments and what the step takes from the node."""
+    """The client's arguments with their secrets, and what the step takes from the node."""
+    args = (await whole_step(case, step)).get("args") or args
     if (step["interface"], step["step"]) != ("raid", "create_configuration"):
         return args
     target = await case.room.db.read(lambda conn: store.target_raid_config(conn, case.uuid))

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import machine, store
+from ingot.baremetal import machine, stepsecrets, store
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows.room import Case, Room, enter, release, unplug
 from ingot.kit.faults import Fault, Kind
@@ -66,6 +66,7 @@ def _failed(case: Case, conn: sa.Connection, node: Node, fault: Fault) -> str:
     case.note(conn, text, "ERROR")
     flags = _flags(conn, op, node, fault, text)
     if not passing:
+        stepsecrets.forget(conn, room.vault, node.uuid)
         give_up(room, conn, node)
     if given_up:
         _back_to_the_instance(case, conn)

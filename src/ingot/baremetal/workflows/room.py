@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from ingot.baremetal import machine, store
+from ingot.baremetal import machine, stepsecrets, store
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.context import Context, NoNetworks
 from ingot.baremetal.inspection import InspectionOptions
@@ -188,10 +188,19 @@ class Case:
             commit=commit,
         )
 
-    async def agent_step(self, name: str, work: Work, *, key: str | None = None) -> Any:
+    async def agent_step(
+        self,
+        name: str,
+        work: Work,
+        *,
+        key: str | None = None,
+        commit: Callable[[sa.Connection, Any], None] | None = None,
+    ) -> Any:
         """A short step with the agent. Patience with a silent one ends first, so that the cause is told."""
         limit = self.room.timing.agent_silence + 120
-        return await self.op.step(name, work, key=key, deadline=limit, min_deadline=limit)
+        return await self.op.step(
+            name, work, key=key, deadline=limit, min_deadline=limit, commit=commit
+        )
 
     # -- facts -------------------------------------------------------------------------------
 
@@ -284,6 +293,7 @@ class Case:
     def finish(self, conn: sa.Connection, event: str) -> None:
         """The good end: follow `event`, release the node, tell who waits."""
         self.shift(conn, event)
+        stepsecrets.forget(conn, self.room.vault, self.uuid)
         release(conn, self.uuid, target_provision_state=None, last_error=None)
         self.tell(conn, {"ok": True})
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ingot.baremetal.knownsteps import wrong_arguments
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import steps
 from ingot.baremetal.workflows.agentwork import run_agent_step
@@ -125,6 +126,8 @@ def completed(
                 f"node does not support this {kind} step: {'.'.join(step_id(step))}.",
                 next_action=f"Offered are: {names}.",
             )
+        if wrong := wrong_arguments(kind, step, doer.get("argsinfo") or {}):
+            raise Invalid(f"{'; '.join(wrong)}.", next_action="Correct the step's arguments.")
         mine = {name: step[name] for name in ("priority", "order") if name in step}
         found.append({**doer, "args": step.get("args") or {}, **mine})
     return found
