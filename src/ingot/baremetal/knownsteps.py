@@ -100,7 +100,7 @@ def of_agent(conn: sa.Connection, node_uuid: str, kind: str) -> list[dict[str, A
             "step": step["step"],
             "priority": step.get("priority") or 0,
             "abortable": bool(step.get("abortable")),
-            "argsinfo": step.get("argsinfo") or {},
+            "argsinfo": step.get("argsinfo"),
             "requires_ramdisk": True,
             "source": "agent",
             "last_seen": row.seen_at if row else None,
@@ -115,9 +115,13 @@ def offered(conn: sa.Connection, registry: Registry, node: Node, kind: str) -> l
     seen = {step_id(step): step for step in agents}
     found: list[dict[str, Any]] = []
     for step in of_drivers(registry, node, kind):
-        # What the agent says of its own step is newer than what its interface says of agents.
         newer = seen.pop(step_id(step), None)
-        found.append(newer if newer is not None and step["source"] == "agent" else step)
+        if newer is None or step["source"] != "agent":
+            found.append(step)
+            continue
+        # What the agent says of its own step is newer than what its interface says of agents.
+        newer["argsinfo"] = newer["argsinfo"] or step["argsinfo"]
+        found.append(newer)
     return found + list(seen.values())
 
 
@@ -166,8 +170,13 @@ def problems(
     return found
 
 
-def wrong_arguments(kind: str, step: Step, argsinfo: Mapping[str, Any]) -> list[str]:
-    """Arguments that the description of a step does not know, or that are missing."""
+def wrong_arguments(kind: str, step: Step, argsinfo: Mapping[str, Any] | None) -> list[str]:
+    """Arguments that the description of a step does not know, or that are missing.
+
+    argsinfo: None where the step's doer does not say what it takes, as agents often do not.
+    """
+    if argsinfo is None:
+        return []
     name = ".".join(step_id(step))
     given = cast("Mapping[str, Any]", step.get("args") or {})
     found: list[str] = []

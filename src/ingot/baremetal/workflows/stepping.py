@@ -92,7 +92,7 @@ def _described(info: StepInfo) -> Step:
         "step": info.step,
         "priority": info.priority,
         "abortable": info.abortable,
-        "argsinfo": info.argsinfo,
+        "argsinfo": info.argsinfo or {},
         "requires_ramdisk": info.requires_ramdisk,
     }
 
@@ -126,7 +126,7 @@ def completed(
                 f"node does not support this {kind} step: {'.'.join(step_id(step))}.",
                 next_action=f"Offered are: {names}.",
             )
-        if wrong := wrong_arguments(kind, step, doer.get("argsinfo") or {}):
+        if wrong := wrong_arguments(kind, step, doer.get("argsinfo")):
             raise Invalid(f"{'; '.join(wrong)}.", next_action="Correct the step's arguments.")
         mine = {name: step[name] for name in ("priority", "order") if name in step}
         found.append({**doer, "args": step.get("args") or {}, **mine})

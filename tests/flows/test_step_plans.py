@@ -1,0 +1,97 @@
+"""Deploy templates and asked-for steps on a simulated machine: what runs, in what order, with what secrets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from ingot.baremetal import knownsteps, plans, store
+from ingot.baremetal.tables import deploy_templates, node_secrets
+from ingot.workflow import operations, steps
+from tests.flows.site import Site, site
+
+pytestmark = pytest.mark.anyio
+
+
+def step(name: str, priority: int, **args: Any) -> dict[str, Any]:
+    return {"interface": "deploy", "step": name, "args": args, "priority": priority}
+
+
+async def _told(here: Site, uuid: str) -> tuple[list[str], str]:
+    """Names of the deploy steps that were done, in their order; and everything that was recorded."""
+
+    def query(conn: sa.Connection) -> tuple[list[str], str]:
+        operation = operations(conn, f"node:{uuid}", limit=1)[0]
+        done = [one for one in steps(conn, operation.id) if one.state == "done"]
+        shown = [one.key for one in done if one.name == "show the deploy step"]
+        return [str(key).split()[-1] for key in shown], f"{operation} {done}"
+
+    return await here.db.read(query)
+
+
+async def test_templates_are_merged_by_priority_and_their_secrets_stay_inside() -> None:
+    async with site(1) as here:
+        (uuid,) = await here.enrol("available")
+        ctx = here.baremetal.ctx
+        asked = [
+            step("inject_files", 70, password="opensesame"),
+            step("erase_devices_metadata", 85),
+        ]
+        values = {"name": "CUSTOM_T", "steps": asked, "extra": {}}
+        await here.db.write(lambda conn: plans.insert(ctx, conn, deploy_templates, values))
+        info = {
+            "image_source": here.image_url,
+            "image_checksum": here.image_sum,
+            "image_disk_format": "raw",
+            "traits": ["CUSTOM_T", "CUSTOM_WITHOUT_TEMPLATE"],
+        }
+        await here.db.write(
+            lambda conn: here.baremetal.prepare_instance(conn, uuid, instance_info=info)
+        )
+        await here.verb(uuid, "active")
+        await here.until(uuid, "active")
+        names, recorded = await _told(here, uuid)
+        assert names == [
+            "deploy.erase_devices_metadata",
+            "deploy.write_image",
+            "deploy.inject_files",
+            "deploy.prepare_instance_boot",
+            "deploy.tear_down_agent",
+            "deploy.switch_to_tenant_network",
+            "deploy.boot_instance",
+        ]
+        assert "opensesame" not in recorded and "******" in recorded
+        (machine,) = here.fleet.machines.values()
+        acts = [act.act for act in machine.destructive_acts]
+        assert acts.index("erase_devices_metadata") < acts.index("write_image")
+
+        def left(conn: sa.Connection) -> tuple[list[str], dict[str, Any]]:
+            names = conn.execute(sa.select(node_secrets.c.name)).scalars().all()
+            node = store.get_node(conn, uuid)
+            known = knownsteps.offered(conn, ctx.registry, node, "deploy")
+            return list(names), {one["step"]: one for one in known}
+
+        secrets, known = await here.db.read(left)
+        assert "steps" not in secrets
+        # The agent has told what it offers; who asks now need not wait until it is up again.
+        assert known["inject_files"]["source"] == "agent" and known["inject_files"]["last_seen"]
+
+
+async def test_a_template_that_became_wrong_fails_the_deploy_with_its_name() -> None:
+    async with site(1) as here:
+        (uuid,) = await here.enrol("available")
+        ctx = here.baremetal.ctx
+        values = {"name": "CUSTOM_T", "steps": [step("no_such_step", 85)], "extra": {}}
+        await here.db.write(lambda conn: plans.insert(ctx, conn, deploy_templates, values))
+        await here.prepare(uuid)
+        traits = {"instance_info": (await here.node(uuid)).instance_info | {"traits": ["CUSTOM_T"]}}
+        await here.db.write(lambda conn: store.update_node(conn, uuid, **traits))
+        # Nobody knows yet what the agent will offer: the deploy begins, and ends when it has told.
+        await here.verb(uuid, "active")
+        assert await here.rest(uuid) == "deploy failed"
+        error = await here.db.read(lambda conn: here.baremetal.last_error(conn, uuid))
+        assert "node does not support this deploy step: deploy.no_such_step" in str(error)
+        (machine,) = here.fleet.machines.values()
+        assert machine.destructive_acts == []
