@@ -245,8 +245,7 @@ class App:
         alone = not self.has_room("identity") and not self.outside
         gate = self.gate if alone else self.tokens
         offered.append(self.timeline.service(gate.authenticator))
-        if self.has_room("baremetal"):
-            offered.append(self.baremetal.machines_service(services["baremetal"]))
+        offered += [self.baremetal.machines_service(s) for s in offered if s.name == "baremetal"]
         offered = [
             dataclasses.replace(service, challenge=service.challenge or gate.challenge)
             for service in offered
