@@ -217,7 +217,7 @@ async def test_redfish_rules() -> None:
         assert (await ask("PATCH", SYSTEM, wrong))[0].status == 400
         assert (await ask("POST", RESET, {"ResetType": "Explode"}))[0].status == 400
         assert (await ask("POST", RESET, {"ResetType": "ForceRestart"}))[0].status == 409
-        assert (await ask("GET", "/redfish/v1/EventService"))[0].status == 404
+        assert (await ask("GET", "/redfish/v1/CompositionService"))[0].status == 404
         assert (await ask("PUT", SYSTEM, {}))[0].status == 405
         [boot_command, reset] = fleet.bmc("sim-0000").commands
         assert (

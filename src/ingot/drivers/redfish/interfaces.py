@@ -7,9 +7,12 @@ from ingot.drivers.context import DriverContext
 from ingot.drivers.ipmi.interfaces import CONSOLE, SOCAT_CONSOLE
 from ingot.drivers.ipxe.boot import PERSISTENT, IpxeBoot
 from ingot.drivers.options import Option
+from ingot.drivers.redfish.bios import RedfishBios
+from ingot.drivers.redfish.firmware import RedfishFirmware
 from ingot.drivers.redfish.inspect import RedfishInspect
 from ingot.drivers.redfish.management import RedfishManagement
 from ingot.drivers.redfish.power import RedfishPower
+from ingot.drivers.redfish.raid import RedfishRaid
 from ingot.drivers.redfish.vendor import RedfishVendor
 from ingot.drivers.registry import InterfaceSpec
 from ingot.drivers.types import BootDevice
@@ -46,6 +49,9 @@ PXE_BOOT = InterfaceSpec("boot", "pxe", _network_boot, BOOT_OPTIONS)
 HTTP_BOOT = InterfaceSpec("boot", "http-ipxe", _http_boot, BOOT_OPTIONS)
 MEDIA_BOOT = InterfaceSpec("boot", "redfish-virtual-media", MediaBoot, MEDIA_OPTIONS)
 HTTPS_BOOT = InterfaceSpec("boot", "redfish-https", HttpsBoot, MEDIA_OPTIONS)
+RAID = InterfaceSpec("raid", "redfish", RedfishRaid, OPTIONS, PREFIXES)
+BIOS = InterfaceSpec("bios", "redfish", RedfishBios, OPTIONS, PREFIXES)
+FIRMWARE = InterfaceSpec("firmware", "redfish", RedfishFirmware, OPTIONS, PREFIXES)
 INSPECT = InterfaceSpec("inspect", "redfish", RedfishInspect, OPTIONS, PREFIXES)
 VENDOR = InterfaceSpec("vendor", "redfish", RedfishVendor, OPTIONS, PREFIXES)
 CONSOLES = (CONSOLE, SOCAT_CONSOLE)

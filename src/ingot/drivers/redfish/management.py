@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Busy, DriverFault, Refused, Unsupported
 from ingot.drivers.identity import canonical_uuid
-from ingot.drivers.none import PlainManagement
+from ingot.drivers.redfish.extras import RedfishExtras
 from ingot.drivers.redfish.sensors import read_sensors
-from ingot.drivers.redfish.system import Systems
 from ingot.drivers.shape import Json, child, link, strings, text
 from ingot.drivers.types import Access, BootChoice, BootDevice, BootMode, Identity, Sensor
 
@@ -29,10 +28,10 @@ MODES = {BootMode.UEFI: "UEFI", BootMode.BIOS: "Legacy"}
 READ_BACK_SECONDS = (0.5, 1.0, 2.0, 4.0)
 
 
-class RedfishManagement(PlainManagement):
+class RedfishManagement(RedfishExtras):
     def __init__(self, context: DriverContext) -> None:
+        super().__init__(context)
         self._clock = context.clock
-        self._systems = context.shared(Systems, lambda: Systems(context))
 
     def supported_boot_devices(self, access: Access) -> tuple[BootDevice, ...]:
         return tuple(TARGETS)

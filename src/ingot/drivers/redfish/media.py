@@ -7,7 +7,9 @@ Services differ in what InsertMedia wants; the quirks handled here, with where p
 - Inserted and WriteProtected are refused (Supermicro X11), TransferProtocolType or TransferMethod is
   demanded (Supermicro X12, Cisco), a user name is demanded although the URL needs none (NVIDIA DGX:
   launchpad 2071945), or the drive is changed by PATCH (Lenovo XCC);
-- an eject goes on for a while after its answer, and an insert in between fails (Dell: storyboard 2008504).
+- an eject goes on for a while after its answer, and an insert in between fails (Dell: storyboard 2008504,
+  dell/iDRAC-Redfish-Scripting#60);
+- an empty drive still says Inserted (Supermicro: ansible-collections/community.general#7470).
 """
 
 from __future__ import annotations
@@ -52,12 +54,12 @@ class RedfishMedia:
         """
         last: DriverFault | None = None
         async for drive in self._each(access, device):
-            if text(drive, "Image") == image_url and drive.get("Inserted") is True:
+            if text(drive, "Image") == image_url and _inserted(drive):
                 return
             if not _insertable(drive):
                 continue
             try:
-                if drive.get("Inserted") is True:
+                if _inserted(drive):
                     await self._eject(access, drive)
                 await self._insert_patiently(access, drive, image_url)
             except (Refused, Unsupported) as fault:
@@ -70,11 +72,11 @@ class RedfishMedia:
     async def eject(self, access: Access, devices: Sequence[str] = ("cdrom",)) -> bool:
         """Leave the drives of these kinds empty; whether any was not."""
         found = False
-        for device in devices:
-            async for drive in self._each(access, device):
-                if drive.get("Inserted") is not False or text(drive, "Image"):
-                    await self._eject(access, drive)
-                    found = True
+        for drive in await self.drives(access):
+            wanted = any(_is_kind(drive, device) for device in devices)
+            if wanted and (_inserted(drive) or text(drive, "Image")):
+                await self._eject(access, drive)
+                found = True
         return found
 
     async def has(self, access: Access, device: str) -> bool:
@@ -147,9 +149,20 @@ class RedfishMedia:
         for collection in filter(None, dict.fromkeys(collections)):
             for path in await self._systems.members(access, collection):
                 drive = (await self._systems.client.get(access, path)).body
-                kinds = strings(drive, "MediaTypes")
-                if not device or any(kind in kinds for kind in KINDS[device]):
+                if not device or _is_kind(drive, device):
                     yield {**drive, "@odata.id": path}
+
+
+def _is_kind(drive: Json, device: str) -> bool:
+    kinds = strings(drive, "MediaTypes")
+    return any(kind in kinds for kind in KINDS[device])
+
+
+def _inserted(drive: Json) -> bool:
+    """Whether something is in it; a drive that does not say counts as full."""
+    if text(drive, "ConnectedVia") == "NotConnected" and not text(drive, "Image"):
+        return False
+    return drive.get("Inserted") is not False
 
 
 def _insertable(drive: Json) -> bool:

@@ -36,6 +36,10 @@ class Systems:
             self._paths[service.base] = members[0]
         return self._paths[service.base]
 
+    def root(self, access: Access) -> str:
+        """Path of the service root."""
+        return service_of(access).root
+
     async def read(self, access: Access) -> tuple[str, Json, str]:
         """Path, body and ETag ("" if none) of the machine's System resource."""
         path = await self.path(access)

@@ -78,6 +78,10 @@ class Cell:
                     f"libvirtd does not answer after {_START:.0f} s: {process.log_tail(self._log)}"
                 )
             await asyncio.sleep(_POLL)
+        # sushy-tools puts the images of virtual drives into the pool of this name.
+        media = self._folder / "media"
+        media.mkdir(exist_ok=True)
+        await self.call("pool-create-as", "default", "dir", "--target", str(media))
 
     def _files(self) -> dict[str, str]:
         """Make the folders and files that the cell sees; from what to where to mount them."""

@@ -3,7 +3,8 @@
 One emulator process per BMC, each at an address of its own and allowed to see one domain. It and
 its libraries live in a cached environment, never among the project's dependencies. What
 sushy-tools 2.2.0 lacks: the system's SerialNumber, and boot overrides for one boot only ("Once" is
-kept like "Continuous", and reported so).
+kept like "Continuous", and reported so). Virtual drives work: the emulator fetches the image from
+inside the rack's namespace.
 """
 
 import fcntl

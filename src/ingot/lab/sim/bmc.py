@@ -13,6 +13,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from ingot.lab.sim.board import Board
 from ingot.lab.sim.clock import Chance, Clock
 from ingot.lab.sim.faults import Faults
 from ingot.lab.sim.types import (
@@ -68,6 +69,7 @@ class Bmc:
         self.commands: list[BmcCommand] = []
         self.requests = 0
         self.media: str | None = None
+        self.board = Board(backend, faults, clock)
         self._recent: deque[float] = deque(maxlen=64)
         self._silent_until = -1.0
         self._failures = 0

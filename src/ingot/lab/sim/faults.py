@@ -43,6 +43,24 @@ class Faults:
     """Failed log-ins in a row after which even the right password is refused for a while."""
     lockout_seconds: float = 300.0
     session_limit: int = 0
+    media_strict: int = 0
+    """ALWAYS: InsertMedia refuses Inserted and WriteProtected and demands TransferProtocolType."""
+    media_says_inserted: int = 0
+    """ALWAYS: an empty drive still says Inserted."""
+    eject_seconds: float = 0.0
+    """For so long after an eject an insert ends in an internal error."""
+    volume_apply_time: str = "OnReset"
+    """When volumes are made: Immediate, OnReset, "" (not told), or sync (done with the answer)."""
+    tasks_fail: int = 0
+    """Tasks that end badly."""
+    tasks_vanish: int = 0
+    """ALWAYS: tasks that have ended are not there any more."""
+    bios_not_applied: int = 0
+    """Starts at which ordered BIOS settings are lost."""
+    bios_needs_apply_time: int = 0
+    """ALWAYS: BIOS settings that come without an apply time stay pending for ever."""
+    firmware_done_before_start: int = 0
+    """ALWAYS: an update's task is complete although the new version runs only after a start."""
     # firmware
     double_post: int = 0
     """Power-ons after which the firmware restarts the machine once more by itself."""

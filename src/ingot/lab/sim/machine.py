@@ -82,7 +82,7 @@ class Machine:
         self.image: WrittenImage | None = None
         self.timeline: list[TimelineEntry] = []
         self.destructive_acts: list[DestructiveAct] = []
-        self.boots = 0
+        self._boots = 0
         self.media: str | None = None
         self.agent: Ramdisk | None = None
         self.changed = asyncio.Event()
@@ -101,6 +101,10 @@ class Machine:
     @property
     def hardware(self) -> Hardware:
         return self._hardware
+
+    @property
+    def boots(self) -> int:
+        return self._boots
 
     @property
     def power(self) -> PowerState:
@@ -246,7 +250,7 @@ class Machine:
         self._start_life()
 
     def _start_life(self) -> None:
-        self.boots += 1
+        self._boots += 1
         self._state("post")
         self._life = asyncio.create_task(self._live())
 

@@ -152,6 +152,41 @@ _ALL = (
         lambda rng: {"session_limit": rng.randint(2, 4)},
     ),
     Personality(
+        "strict-media",
+        "Virtual media refuse optional properties and demand the transfer protocol.",
+        "ansible-collections/community.general#4839 (Supermicro: Inserted is refused)",
+        RECOVERS,
+        _fixed(media_strict=ALWAYS),
+    ),
+    Personality(
+        "media-says-inserted",
+        "An empty virtual drive still says that something is inserted.",
+        "ansible-collections/community.general#7470 (Supermicro: NotConnected, yet Inserted)",
+        RECOVERS,
+        _fixed(media_says_inserted=ALWAYS),
+    ),
+    Personality(
+        "slow-eject",
+        "An insert soon after an eject ends in an internal error.",
+        "dell/iDRAC-Redfish-Scripting#60 (SYS446 at InsertMedia)",
+        RECOVERS,
+        lambda rng: {"eject_seconds": rng.uniform(1, 5)},
+    ),
+    Personality(
+        "settings-stay-pending",
+        "BIOS settings that come without an apply time stay pending for ever.",
+        "dell/iDRAC-Redfish-Scripting#84; dell/terraform-provider-redfish#231",
+        RECOVERS,
+        _fixed(bios_needs_apply_time=ALWAYS),
+    ),
+    Personality(
+        "done-before-start",
+        "A firmware task is complete although the new version needs one more start.",
+        "dell/iDRAC-Redfish-Scripting#266 (job completed, server reboot pending)",
+        RECOVERS,
+        _fixed(firmware_done_before_start=ALWAYS),
+    ),
+    Personality(
         "wrong-mac",
         "The enrolled port is a NIC that this machine does not have.",
         "metal3-io/baremetal-operator#3193 (no port matches the agent's MACs); "

@@ -16,16 +16,41 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
 from ingot.lab.sim import redfish_docs as docs
 from ingot.lab.sim.bmc import Bmc, BmcBusy, BmcRefused, BmcSilent, Caller
+from ingot.lab.sim.bootscript import BootFailed
 from ingot.lab.sim.jsonshape import as_object, read_object
 from ingot.lab.sim.listeners import HttpListener, tcp_listener
+from ingot.lab.sim.media import first_bytes
+from ingot.lab.sim.redfish_board import (
+    BIOS,
+    EVENTS,
+    REGISTRIES,
+    SECURE_BOOT,
+    STORAGE,
+    UPDATES,
+    Answer,
+    BoardService,
+    Refusal,
+    root_links,
+    system_links,
+)
 from ingot.lab.sim.types import BootDevice, BootMode, BootSetting
 
 MAX_BODY = 1024 * 1024
 MANAGER_RESET_SECONDS = 60.0
+BOARD_PATHS = (
+    BIOS,
+    SECURE_BOOT,
+    STORAGE,
+    REGISTRIES,
+    UPDATES,
+    EVENTS,
+    f"{docs.ROOT}/TaskService",
+)
 
 
 class _Fault(Exception):
@@ -78,6 +103,9 @@ class RedfishService:
         server = web.Server(self._handle, access_log=None, keepalive_timeout=30)
         self._http = HttpListener(server)
         self._sessions: dict[str, _Session] = {}
+        self._http_session: aiohttp.ClientSession | None = None
+        self.board = bmc.board
+        self._board = BoardService(self.board)
         self._gets: dict[str, Callable[[], Awaitable[docs.Doc]]] = self._routes()
 
     async def open(self, address: str, port: int, context: ssl.SSLContext | None = None) -> None:
@@ -87,6 +115,8 @@ class RedfishService:
 
     async def close(self) -> None:
         await self._http.close()
+        if self._http_session is not None:
+            await self._http_session.close()
 
     def _routes(self) -> dict[str, Callable[[], Awaitable[docs.Doc]]]:
         bmc = self.bmc
@@ -101,12 +131,13 @@ class RedfishService:
             routes[path] = plain(lambda: docs.collection(path, kind, paths))
 
         routes: dict[str, Callable[[], Awaitable[docs.Doc]]] = {
-            docs.SYSTEM: lambda: docs.system(bmc),
+            docs.SYSTEM: self._system,
             docs.CHASSIS: lambda: docs.chassis(bmc),
             f"{docs.CHASSIS}/Power": lambda: docs.power_document(bmc),
             f"{docs.CHASSIS}/Thermal": lambda: docs.thermal_document(bmc),
             docs.MANAGER: plain(lambda: docs.manager(bmc)),
             docs.MEDIA: plain(lambda: docs.virtual_media(bmc)),
+            docs.STICK: plain(lambda: docs.virtual_stick(self.board.drive)),
             f"{docs.ROOT}/SessionService": plain(docs.session_service),
             docs.SESSIONS: plain(self._session_list),
             f"{docs.SYSTEM}/EthernetInterfaces": plain(self._nic_list),
@@ -115,9 +146,13 @@ class RedfishService:
         members(f"{docs.ROOT}/Systems", "ComputerSystem", [docs.SYSTEM])
         members(f"{docs.ROOT}/Managers", "Manager", [docs.MANAGER])
         members(f"{docs.ROOT}/Chassis", "Chassis", [docs.CHASSIS])
-        members(f"{docs.MANAGER}/VirtualMedia", "VirtualMedia", [docs.MEDIA])
+        members(f"{docs.MANAGER}/VirtualMedia", "VirtualMedia", [docs.STICK, docs.MEDIA])
         members(f"{docs.SYSTEM}/SimpleStorage", "SimpleStorage", [f"{docs.SYSTEM}/SimpleStorage/1"])
         return routes
+
+    async def _system(self) -> docs.Doc:
+        self.board.settle()
+        return {**await docs.system(self.bmc), **system_links(self.board)}
 
     def _session_list(self) -> docs.Doc:
         paths = [f"{docs.SESSIONS}/{one.ident}" for one in self._sessions.values()]
@@ -153,7 +188,7 @@ class RedfishService:
         if path == "/redfish":
             return self._json({"v1": f"{docs.ROOT}/"})
         if path == docs.ROOT and request.method in ("GET", "HEAD"):
-            return self._json(docs.service_root(self.bmc))
+            return self._json({**docs.service_root(self.bmc), **root_links()})
         if path == docs.SESSIONS and request.method == "POST":
             return await self._log_in(request)
         caller = self._authenticate(request)
@@ -162,6 +197,8 @@ class RedfishService:
                 return await self._get(path)
             case "PATCH" if path == docs.SYSTEM:
                 return await self._patch_system(request, caller)
+            case "PATCH" | "DELETE" if path.startswith(BOARD_PATHS):
+                return await self._change_board(path, request, caller)
             case "POST":
                 return await self._post(path, request, caller)
             case "DELETE" if path.startswith(f"{docs.SESSIONS}/"):
@@ -184,7 +221,39 @@ class RedfishService:
                 404, "ResourceMissingAtURI", f"The resource at the URI {path} was not found."
             )
 
+    async def _change_board(
+        self, path: str, request: web.BaseRequest, caller: Caller
+    ) -> web.Response:
+        body = await self._body(request)
+        try:
+            if request.method == "PATCH":
+                answer = self._board.patch(path, body)
+            elif request.method == "DELETE":
+                answer = self._board.delete(path)
+            else:
+                answer = self._board.post(path, body)
+        except Refusal as refused:
+            raise _Fault(refused.status, refused.key, str(refused)) from refused
+        if answer is None:
+            self._known(path)
+            text = f"{request.method} is not allowed here."
+            raise _Fault(405, "OperationNotAllowed", text)
+        self.bmc.record(caller, f"{request.method} {path}", "done")
+        return self._answered(answer)
+
+    def _answered(self, answer: Answer) -> web.Response:
+        headers = {"OData-Version": "4.0", **answer.headers}
+        if answer.body is None:
+            return web.Response(status=answer.status, headers=headers)
+        reply = self._json(answer.body, answer.status)
+        reply.headers.update(headers)
+        return reply
+
     async def _get(self, path: str) -> web.Response:
+        if path.startswith(BOARD_PATHS):
+            answer = self._board.get(path)
+            if answer is not None:
+                return self._answered(answer)
         for nic in self.bmc.backend.hardware.nics:
             if path == f"{docs.SYSTEM}/EthernetInterfaces/{nic.name}":
                 return self._json(docs.ethernet_interface(nic))
@@ -266,9 +335,13 @@ class RedfishService:
         wanted = request.headers.get("If-Match")
         if wanted not in (None, "*", await self._etag()):
             raise _Fault(412, "PreconditionFailed", "The ETag does not match.")
-        boot = as_object((await self._body(request)).get("Boot"))
+        body = await self._body(request)
+        boot = as_object(body.get("Boot"))
+        if isinstance(body.get("IndicatorLED"), str):
+            self.board.light = body["IndicatorLED"]
+            boot = boot or {}
         if boot is None:
-            raise _Fault(400, "PropertyUnknown", "Only Boot can be changed.")
+            raise _Fault(400, "PropertyUnknown", "Only Boot and IndicatorLED can be changed.")
         await self.bmc.set_boot(self._merged(await self.bmc.backend.boot_setting(), boot), caller)
         return web.Response(status=204, headers={"OData-Version": "4.0"})
 
@@ -294,6 +367,8 @@ class RedfishService:
         return BootSetting(device, length == "once", mode, uri)
 
     async def _post(self, path: str, request: web.BaseRequest, caller: Caller) -> web.Response:
+        if path.startswith(BOARD_PATHS):
+            return await self._change_board(path, request, caller)
         body = await self._body(request)
         if path == f"{docs.SYSTEM}/Actions/ComputerSystem.Reset":
             kind = body.get("ResetType")
@@ -304,15 +379,43 @@ class RedfishService:
             image = body.get("Image")
             if not isinstance(image, str) or not image:
                 raise _Fault(400, "ActionParameterMissing", "Image is required.")
+            await self._insert(image, body)
             await self.bmc.set_media(image, caller)
         elif path == f"{docs.MEDIA}/Actions/VirtualMedia.EjectMedia":
             await self.bmc.set_media(None, caller)
+            self.board.ejected()
+        elif path == f"{docs.STICK}/Actions/VirtualMedia.InsertMedia":
+            await self._insert(str(body.get("Image")), body)
+            self.board.drive = str(body.get("Image"))
+        elif path == f"{docs.STICK}/Actions/VirtualMedia.EjectMedia":
+            self.board.drive = None
         elif path == f"{docs.MANAGER}/Actions/Manager.Reset":
             self.bmc.restart(caller, MANAGER_RESET_SECONDS)
         else:
             self._known(path)
             raise _Fault(405, "OperationNotAllowed", "POST is not allowed here.")
         return web.Response(status=204, headers={"OData-Version": "4.0"})
+
+    async def _insert(self, image: str, body: dict[str, Any]) -> None:
+        """What is wrong with an order to insert; fetches the image's first bytes, as controllers do."""
+        faults = self.bmc.faults
+        if self.board.eject_goes_on:
+            raise _Fault(500, "InternalError", "The request failed due to an internal error.")
+        if faults.media_strict:
+            for name in ("Inserted", "WriteProtected"):
+                if name in body:
+                    text = f"The property {name} is not in the list of valid properties."
+                    raise _Fault(400, "PropertyUnknown", text)
+            if "TransferProtocolType" not in body:
+                text = "The action requires the parameter TransferProtocolType to be present."
+                raise _Fault(400, "ActionParameterMissing", text)
+        if self._http_session is None:
+            self._http_session = aiohttp.ClientSession()
+        try:
+            await first_bytes(self._http_session, image)
+        except BootFailed as problem:
+            text = f"The image cannot be fetched: {problem}"
+            raise _Fault(400, "ResourceAtUriUnauthorized", text) from problem
 
     async def _reset(self, kind: str, caller: Caller) -> None:
         await self.bmc.power(docs.RESETS[kind], caller)

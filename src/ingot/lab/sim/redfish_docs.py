@@ -1,7 +1,7 @@
 """The Redfish resources of one simulated BMC, as JSON documents.
 
-Only what is really there is linked: no EventService, TaskService, UpdateService, Bios or
-SecureBoot. Sensors move a little with the seeded chance and with power.
+Only what is really there is linked; Bios, Storage, UpdateService and the like are
+`redfish_board`'s. Sensors move a little with the seeded chance and with power.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ SYSTEM = f"{ROOT}/Systems/1"
 MANAGER = f"{ROOT}/Managers/1"
 CHASSIS = f"{ROOT}/Chassis/1"
 MEDIA = f"{MANAGER}/VirtualMedia/Cd"
+STICK = f"{MANAGER}/VirtualMedia/Removable"
 SESSIONS = f"{ROOT}/SessionService/Sessions"
 
 TARGETS = {
@@ -219,11 +220,30 @@ def virtual_media(bmc: Bmc) -> Doc:
         MediaTypes=["CD", "DVD"],
         Image=url,
         ImageName=url.rpartition("/")[2] if url else None,
-        Inserted=url is not None,
+        Inserted=url is not None or bool(bmc.faults.media_says_inserted),
         WriteProtected=True,
         ConnectedVia="URI" if url else "NotConnected",
         Actions={
             f"#VirtualMedia.{verb}Media": {"target": f"{MEDIA}/Actions/VirtualMedia.{verb}Media"}
+            for verb in ("Insert", "Eject")
+        },
+    )
+
+
+def virtual_stick(url: str | None) -> Doc:
+    """The second drive: a stick, for a config drive beside the CD."""
+    return _doc(
+        STICK,
+        "VirtualMedia.v1_6_1.VirtualMedia",
+        "Removable",
+        "Virtual stick",
+        MediaTypes=["USBStick"],
+        Image=url,
+        Inserted=url is not None,
+        WriteProtected=True,
+        ConnectedVia="URI" if url else "NotConnected",
+        Actions={
+            f"#VirtualMedia.{verb}Media": {"target": f"{STICK}/Actions/VirtualMedia.{verb}Media"}
             for verb in ("Insert", "Eject")
         },
     )

@@ -1,0 +1,185 @@
+"""The rarer things of management: secure boot, NMI, lights, virtual drives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ingot.drivers.context import DriverContext
+from ingot.drivers.faults import DriverFault, Refused, Unsupported
+from ingot.drivers.redfish.media import KINDS, RedfishMedia
+from ingot.drivers.redfish.system import Systems
+from ingot.drivers.shape import Json, child, items, link, strings, text
+from ingot.drivers.types import (
+    DONE,
+    Access,
+    Component,
+    Indicator,
+    IndicatorState,
+    MediaDevice,
+    MediaSlot,
+    StepInfo,
+    StepOutcome,
+)
+
+RESET = "#ComputerSystem.Reset"
+RESET_KEYS = "#SecureBoot.ResetKeys"
+KEYS = {
+    "reset_secure_boot_keys_to_default": "ResetAllKeysToDefault",
+    "clear_secure_boot_keys": "DeleteAllKeys",
+}
+LIGHTS = {
+    "Off": IndicatorState.OFF,
+    "Lit": IndicatorState.ON,
+    "Blinking": IndicatorState.BLINKING,
+}
+WORDS = {state: word for word, state in LIGHTS.items()}
+STATES = tuple(LIGHTS.values())
+
+
+class RedfishExtras:
+    """Mixed into `RedfishManagement`."""
+
+    def __init__(self, context: DriverContext) -> None:
+        self._systems = context.shared(Systems, lambda: Systems(context))
+        self._media = RedfishMedia(context)
+
+    # -- steps -------------------------------------------------------------------------------
+
+    def steps(self) -> tuple[StepInfo, ...]:
+        return tuple(StepInfo("management", name, kinds=("clean", "deploy")) for name in KEYS)
+
+    async def run(self, access: Access, step: str, args: Mapping[str, object]) -> StepOutcome:
+        if step not in KEYS:
+            raise Unsupported(f"there is no management step {step}")
+        _, body = await self._secure_boot(access)
+        target = text(child(body, "Actions", RESET_KEYS), "target")
+        if not target:
+            raise Unsupported("the service cannot change the keys of secure boot")
+        order: Json = {"ResetKeysType": KEYS[step]}
+        await self._systems.client.post(access, target, order)
+        return DONE
+
+    async def resume(
+        self, access: Access, step: str, args: Mapping[str, object], memo: Mapping[str, object]
+    ) -> StepOutcome:
+        return DONE
+
+    # -- secure boot and NMI -----------------------------------------------------------------
+
+    async def get_secure_boot(self, access: Access) -> bool | None:
+        try:
+            _, body = await self._secure_boot(access)
+        except Unsupported:
+            return None
+        enabled = body.get("SecureBootEnable")
+        return enabled if isinstance(enabled, bool) else None
+
+    async def set_secure_boot(self, access: Access, on: bool) -> None:
+        path, body = await self._secure_boot(access)
+        if body.get("SecureBootEnable") is on:
+            return
+        etag = text(body, "@odata.etag")
+        await self._systems.client.patch(access, path, {"SecureBootEnable": on}, etag)
+
+    async def _secure_boot(self, access: Access) -> tuple[str, Json]:
+        _, system, _ = await self._systems.read(access)
+        path = link(system, "SecureBoot")
+        if not path:
+            raise Unsupported("the service tells nothing of secure boot")
+        return path, (await self._systems.client.get(access, path)).body
+
+    async def inject_nmi(self, access: Access) -> None:
+        path, system, _ = await self._systems.read(access)
+        action = child(system, "Actions", RESET)
+        allowed = strings(action, "ResetType@Redfish.AllowableValues")
+        if allowed and "Nmi" not in allowed:
+            raise Unsupported("the service cannot inject an NMI")
+        target = text(action, "target") or f"{path}/Actions/ComputerSystem.Reset"
+        await self._systems.client.post(access, target, {"ResetType": "Nmi"})
+
+    # -- lights ------------------------------------------------------------------------------
+
+    async def indicators(self, access: Access) -> Mapping[Component, Sequence[Indicator]]:
+        found: dict[Component, list[Indicator]] = {}
+        for component, name, _, _ in await self._lights(access):
+            found.setdefault(component, []).append(Indicator(name, False, STATES))
+        return found
+
+    async def get_indicator(
+        self, access: Access, component: Component, name: str
+    ) -> IndicatorState:
+        _, body = await self._light(access, component, name)
+        if isinstance(body.get("LocationIndicatorActive"), bool) and "IndicatorLED" not in body:
+            return IndicatorState.ON if body["LocationIndicatorActive"] else IndicatorState.OFF
+        return LIGHTS.get(text(body, "IndicatorLED"), IndicatorState.UNKNOWN)
+
+    async def set_indicator(
+        self, access: Access, component: Component, name: str, state: IndicatorState
+    ) -> None:
+        path, body = await self._light(access, component, name)
+        if "IndicatorLED" in body and state in WORDS:
+            change: Json = {"IndicatorLED": WORDS[state]}
+        elif state is IndicatorState.BLINKING or state not in WORDS:
+            raise Unsupported(f"this light cannot be {state.value}")
+        else:
+            change = {"LocationIndicatorActive": state is IndicatorState.ON}
+        await self._systems.client.patch(access, path, change, text(body, "@odata.etag"))
+
+    async def _light(self, access: Access, component: Component, name: str) -> tuple[str, Json]:
+        for kind, ident, path, body in await self._lights(access):
+            if (kind, ident) == (component, name):
+                return path, body
+        raise Refused(f"there is no indicator {name} of {component.value}")
+
+    async def _lights(self, access: Access) -> list[tuple[Component, str, str, Json]]:
+        """Component, name, path and body of all that has a light: system, chassis, drives."""
+        path, system, _ = await self._systems.read(access)
+        found = [(Component.SYSTEM, path, system)]
+        for item in items(child(system, "Links"), "Chassis"):
+            place = text(item, "@odata.id")
+            body = (await self._systems.client.get(access, place)).body
+            found.append((Component.CHASSIS, place, body))
+        found += [
+            (Component.DISK, place, body) for place, body in await self._disks(access, system)
+        ]
+        return [
+            (component, text(body, "UUID") or text(body, "Id"), place, body)
+            for component, place, body in found
+            if "IndicatorLED" in body or "LocationIndicatorActive" in body
+        ]
+
+    async def _disks(self, access: Access, system: Json) -> list[tuple[str, Json]]:
+        collection = link(system, "Storage")
+        if not collection:
+            return []
+        try:
+            storages = await self._systems.each(access, collection)
+            paths = [text(item, "@odata.id") for body in storages for item in items(body, "Drives")]
+            return [(path, (await self._systems.client.get(access, path)).body) for path in paths]
+        except DriverFault:
+            return []
+
+    # -- virtual drives ----------------------------------------------------------------------
+
+    async def media(self, access: Access) -> tuple[MediaSlot, ...]:
+        return tuple(_slot(drive) for drive in await self._media.drives(access))
+
+    async def attach_media(self, access: Access, device: MediaDevice, image_url: str) -> None:
+        await self._media.insert(access, image_url, device.value)
+
+    async def detach_media(self, access: Access, devices: Sequence[MediaDevice] = ()) -> None:
+        await self._media.eject(access, [device.value for device in devices] or list(KINDS))
+
+
+def _slot(drive: Json) -> MediaSlot:
+    kinds = strings(drive, "MediaTypes")
+    device = next((name for name, known in KINDS.items() if set(known) & set(kinds)), "")
+    protected = drive.get("WriteProtected")
+    return MediaSlot(
+        device=device or text(drive, "Id"),
+        inserted=drive.get("Inserted") is True,
+        image=text(drive, "Image"),
+        media_types=tuple(kinds),
+        write_protected=protected if isinstance(protected, bool) else None,
+        transfer=text(drive, "TransferProtocolType"),
+    )
