@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 
 from ingot.app import App
+from ingot.app.wire import HttpProtocol
 from ingot.kit import log
 from ingot.kit.faults import Fault
 from ingot.kit.namespace import enter_namespace
@@ -156,7 +157,7 @@ def _server(asgi: Any) -> _QuietServer:
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=5,
-            http="httptools",
+            http=HttpProtocol,
         )
     )
 
