@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -69,3 +70,26 @@ def test_same_answer_as_oslo_policy(
 def test_a_broken_rule_is_named(rule: str) -> None:
     with pytest.raises(PolicyError, match="mine"):
         Policy({"mine": rule})
+
+
+def test_a_decision_is_not_taken_over_by_a_changed_caller_or_rule() -> None:
+    policy = Policy({"do": "role:admin or service_role:helper"})
+    plain = Caller(user_id="u", roles=frozenset({"reader"}))
+    assert not policy.allows("do", plain)
+    assert policy.allows("do", dataclasses.replace(plain, service_roles=frozenset({"helper"})))
+    assert policy.allows("do", dataclasses.replace(plain, roles=frozenset({"admin"})))
+    policy.override({"do": "@"})
+    assert policy.allows("do", plain)
+    assert not Policy({"do": "!"}).allows("do", plain)
+
+
+def test_a_decision_belongs_to_its_target() -> None:
+    policy = Policy({"do": "project_id:%(owner)s"})
+    caller = Caller(user_id="u", project_id="p1")
+    assert policy.allows("do", caller, {"owner": "p1"})
+    assert not policy.allows("do", caller, {"owner": "p2"})
+    assert not policy.allows("do", caller, {"lessee": "p1"})
+    assert not policy.allows("do", caller, {"owner": ["p1"]})  # cannot be a key
+    for number in range(3000):
+        assert not policy.allows("do", caller, {"owner": f"x{number}"})
+    assert len(caller.decisions) <= 1000

@@ -10,6 +10,7 @@ Source: the oslo.policy documentation, "Policy rule expressions".
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,10 @@ class Caller:
     token: str | None = field(default=None, repr=False)
     #: Facts about the token itself that only the identity room understands.
     extra: Mapping[str, object] = field(default_factory=dict[str, object], repr=False)
+    #: What policies have decided for this caller; never taken over by `dataclasses.replace`.
+    decisions: dict[object, bool] = field(
+        default_factory=dict[object, bool], init=False, repr=False, compare=False
+    )
 
     @property
     def anonymous(self) -> bool:
@@ -71,6 +76,11 @@ _ATTRIBUTES = frozenset(
 
 #: What may stand left of the colon, beside literals.
 _LEFT = _ATTRIBUTES | {"system_scope", "tenant", "is_admin_project", "is_public_api"}
+
+#: Each set of rules that is in force gets a number of its own.
+_sets = itertools.count()
+#: Decisions kept for one caller.
+_REMEMBERED = 1000
 
 #: A request without token.
 ANONYMOUS = Caller()
@@ -117,8 +127,22 @@ class Policy:
             references[name] = parser.references
         _check_references(merged, references)
         self.rules, self._checks = merged, checks
+        self._set = next(_sets)
 
     def allows(self, rule: str, caller: Caller, target: Target = _NOTHING) -> bool:
+        """Whether the rule lets the caller do it to the target. Decided once for each caller and target."""
+        key = (self._set, rule, *target.items())
+        try:
+            known = caller.decisions.get(key)
+        except TypeError:  # a target that cannot be a key
+            return self._decide(rule, caller, target)
+        if known is None:
+            if len(caller.decisions) >= _REMEMBERED:
+                caller.decisions.clear()
+            known = caller.decisions[key] = self._decide(rule, caller, target)
+        return known
+
+    def _decide(self, rule: str, caller: Caller, target: Target) -> bool:
         check = self._checks.get(rule) or self._checks.get(DEFAULT)
         if check is None or (rule in self.system_only and not caller.system):
             return False
