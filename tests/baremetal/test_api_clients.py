@@ -202,3 +202,62 @@ async def test_the_stock_library(cloud: Cloud) -> None:
         "listed": ["n1"],
         "gone": None,
     }, json.dumps(seen, default=str)
+
+
+async def test_the_stock_command_line_on_what_hangs_on_nodes(cloud: Cloud) -> None:
+    chassis, node, group, connector, target = (
+        f"4dba6db3-96d7-4cf1-bc8b-d77df346154{number}" for number in range(5)
+    )
+    output = await cloud.shell(
+        f"chassis create --uuid {chassis} --description row-4 --extra a=b",
+        f"chassis set {chassis} --description row-5 --extra c=d",
+        f"chassis unset {chassis} --extra a",
+        f"chassis show {chassis}",
+        "chassis list --long",
+        f"node create --driver fake-hardware --name n1 --uuid {node} --chassis-uuid {chassis}"
+        " --shard s1",
+        f"node list --chassis {chassis} -f json",
+        "shard list",
+        f"port group create --node {node} --uuid {group} --name bond0 --mode 802.3ad"
+        " --address 52:54:00:00:00:09 --property miimon=100 --support-standalone-ports",
+        "port group set bond0 --extra a=b --unsupport-standalone-ports",
+        "port group unset bond0 --extra a",
+        "port group show bond0",
+        "port group list --node n1 --detail",
+        f"port create --node {node} 52:54:00:00:00:01 --port-group {group} --pxe-enabled false",
+        "port list --port-group bond0",
+        "node vif attach n1 v1",
+        "node vif list n1",
+        f"volume connector create --node {node} --uuid {connector} --type iqn --connector-id iqn.x",
+        f"volume target create --node {node} --uuid {target} --type iscsi --boot-index 0"
+        " --volume-id v --property auth_password=s3same",
+        "node power off n1 --power-timeout 60",
+        f"volume connector set {connector} --extra a=b",
+        f"volume connector unset {connector} --extra a",
+        f"volume target set {target} --boot-index 1",
+        f"volume target unset {target} --property auth_password",
+        "volume connector list --node n1 --long",
+        "volume target list --detail",
+        f"volume target show {target}",
+    )
+    for wrong in ("HTTP 4", "HTTP 5", "Could not decode", "Traceback", "Unknown", "s3same"):
+        assert wrong not in output, output
+    shown = await cloud.show(f"/v1/chassis/{chassis}")
+    assert (shown["description"], shown["extra"]) == ("row-5", {"c": "d"}), output
+    bond = await cloud.show("/v1/portgroups/bond0")
+    assert (bond["mode"], bond["properties"], bond["extra"]) == ("802.3ad", {"miimon": 100}, {})
+    assert bond["standalone_ports_supported"] is False
+    assert bond["internal_info"] == {"tenant_vif_port_id": "v1"}, output
+    assert (await cloud.show(f"/v1/volume/targets/{target}"))["boot_index"] == 1
+    assert '"n1"' in output and "s1" in output
+    output = await cloud.shell(
+        "node vif detach n1 v1",
+        f"volume connector delete {connector}",
+        f"volume target delete {target}",
+        "port group delete bond0",
+        "node delete n1",
+        f"chassis delete {chassis}",
+        "chassis list",
+    )
+    assert output.count("HTTP 4") == 1 and "contains ports" in output, output
+    assert (await cloud.show("/v1/chassis"))["chassis"] == [], output

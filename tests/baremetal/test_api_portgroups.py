@@ -215,6 +215,23 @@ async def test_lists(api: World) -> None:
     assert (await api.ask("POST", "/v1/nodes/n1/portgroups", {})).status == 400
 
 
+async def test_the_old_suffix(api: World) -> None:
+    await api.node(name="n1")
+    made = await group(api, "n1", name="bond0")
+    await group(api, "n1", name="bond1.json")
+    for ident in ("bond0", "bond1.json", made["uuid"]):
+        path = f"/v1/portgroups/{ident}.json"
+        for version, status in (("1.90", 200), ("1.91", 404)):
+            assert (await api.ask("GET", path, version=version)).status == status
+            patch = put("/extra/a", version)
+            assert (await api.ask("PATCH", path, patch, version=version)).status == status
+    reply = await api.ask("GET", "/v1/portgroups/bond1.json", version="1.90")
+    assert reply.json["name"] == "bond1.json"
+    path = f"/v1/portgroups/{made['uuid']}.json"
+    assert (await api.ask("DELETE", path, version="1.91")).status == 404
+    assert (await api.ask("DELETE", path, version="1.90")).status == 204
+
+
 async def test_ports_of_a_group(api: World) -> None:
     await api.node(name="n1")
     made = await group(api, "n1", name="bond0")

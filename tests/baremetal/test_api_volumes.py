@@ -135,11 +135,12 @@ async def test_only_machines_that_are_off(api: World, kind: str) -> None:
     assert reply.status == 400 and "power on" in reply.error
     await api.force("n1", provision_state="available")
     assert (await api.ask("PATCH", path, put("/extra/a", 1))).status == 400
+    assert (await api.ask("DELETE", path)).status == 400
     await api.force("n1", power_state="power off", provision_state="active")
     assert (await api.ask("PATCH", path, put("/extra/a", 1))).status == 200
     assert (await api.ask("DELETE", path)).status == 204
     made = await create(api, kind)
-    # Where a node may be deleted, so may this, on or off.
+    # Where nothing runs on the machine that belongs to anybody, it may go, on or off.
     await api.force("n1", power_state="power on", provision_state="manageable")
     assert (await api.ask("DELETE", f"/v1/volume/{kind}/{made['uuid']}")).status == 204
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from api_support import World, world
+from api_support import World, project, world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from ingot.baremetal import masking
+from ingot.baremetal import chassis, masking, nics, parts, portgroups, volumes
 
 
 @pytest.fixture
@@ -50,6 +50,67 @@ async def test_no_query_for_each_row(api: World, path: str) -> None:
     assert counts[1] <= counts[0] <= 2
     brief = path == "/v1/nodes"
     assert all("driver_info" not in text for text in seen) or not brief
+
+
+async def hang(api: World, uuid: str, first: int, count: int) -> None:
+    """Ports, port groups, connectors and targets on a node, and chassis, `count` of each."""
+    ctx = api.baremetal.ctx
+
+    def change(conn: sa.Connection) -> None:
+        node = api.baremetal.get_node(conn, uuid)
+        for number in range(first, first + count):
+            tail = f"{number // 256:02x}:{number % 256:02x}"
+            group = portgroups.create_portgroup(ctx, conn, node, {})
+            port = {"address": f"52:54:00:00:{tail}", "portgroup_uuid": group}
+            nics.create_port(ctx, conn, node, port)
+            connector = {"type": "ip", "connector_id": str(number)}
+            volumes.create(ctx, conn, parts.CONNECTOR, node, connector)
+            target = {"volume_type": "x", "volume_id": "x", "boot_index": number}
+            volumes.create(ctx, conn, parts.TARGET, node, target)
+            chassis.create_chassis(ctx, conn, {})
+
+    await api.db.write(change)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("/v1/ports", 1),
+        ("/v1/ports/detail", 1),
+        ("/v1/portgroups", 1),
+        ("/v1/portgroups/detail", 1),
+        ("/v1/volume/connectors?detail=true", 1),
+        ("/v1/volume/targets?detail=true", 1),
+        ("/v1/chassis/detail", 1),
+        # With the look-up of the node, whose owner decides.
+        ("/v1/nodes/n0/ports/detail", 2),
+        ("/v1/nodes/n0/portgroups?sort_key=name", 2),
+        ("/v1/nodes/n0/volume/targets", 2),
+    ],
+)
+async def test_no_query_for_each_part(api: World, path: str, most: int) -> None:
+    node = await api.node(name="n0", owner="p1")
+    engine = await api.db.read(lambda conn: conn.engine)
+    first = 0
+    for more in (1, 50):
+        await hang(api, node["uuid"], first, more)
+        first += more
+        seen: list[str] = []
+        note = lambda *args, seen=seen: seen.append(args[2])  # noqa: E731
+        event.listen(engine, "before_cursor_execute", note)
+        reply = await api.ask("GET", path)
+        event.remove(engine, "before_cursor_execute", note)
+        assert len(next(iter(reply.json.values()))) == first
+        assert len(seen) == most, seen
+    # Nor for those who see only their project's.
+    if "chassis" not in path:
+        api.become(project("reader"))
+        seen.clear()
+        event.listen(engine, "before_cursor_execute", note)
+        assert len(next(iter((await api.ask("GET", path)).json.values()))) == first
+        event.remove(engine, "before_cursor_execute", note)
+        assert len(seen) == most
 
 
 @pytest.mark.anyio

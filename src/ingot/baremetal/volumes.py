@@ -26,6 +26,8 @@ from ingot.kit.vault import Vault
 
 _SHAPES: dict[Resource, type[msgspec.Struct]] = {CONNECTOR: ConnectorChange, TARGET: TargetChange}
 _OFF = "power off"
+#: Nothing that belongs to anybody runs on a machine in these states.
+_AT_REST = machine.DELETABLE - {machine.AVAILABLE}
 
 
 def create(
@@ -90,7 +92,7 @@ def delete(
     row = part_store.get(conn, resource, uuid)
     node = store.get_node(conn, row["node_uuid"])
     free(conn, node)
-    if node.provision_state not in machine.DELETABLE and node.power_state != _OFF:
+    if node.provision_state not in _AT_REST and node.power_state != _OFF:
         raise _running(node, f"{resource.noun.lower()} deletion")
     part_store.delete(conn, resource, uuid)
     noun = resource.noun

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from ingot.baremetal import chassis, part_schemas, parts, patching, schemas
-from ingot.baremetal.api.common import PageQuery, by
+from ingot.baremetal.api.common import PageQuery, by, spelt
 from ingot.baremetal.api.nodes import Nodes
 from ingot.baremetal.api.parts import Listed
 from ingot.baremetal.patching import Change
@@ -30,7 +30,7 @@ class Chassis(Listed):
     rule = "chassis"
 
     def _uuid(self, call: Call) -> str:
-        return schemas.uuid("chassis_uuid", call.params["id"])
+        return schemas.uuid("chassis_uuid", spelt(call.params["id"], call.version.minor)[0])
 
     async def show(self, call: Call) -> Reply:
         uuid = self._uuid(call)

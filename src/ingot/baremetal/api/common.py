@@ -111,7 +111,7 @@ class Handlers:
     def spellings(self, call: Call, ident: str) -> list[tuple[str, str]]:
         """(column, value) by which a node is looked up; names only where they are known."""
         minor = call.version.minor
-        texts = _spellings(ident, minor)
+        texts = spelt(ident, minor)
         return [
             ("uuid" if ids.is_uuid(text) else "name", text)
             for text in texts
@@ -146,7 +146,7 @@ class Handlers:
         )
 
 
-def _spellings(ident: str, minor: int) -> tuple[str, ...]:
+def spelt(ident: str, minor: int) -> tuple[str, ...]:
     """Older microversions cut a suffix `.json`; a name may really end so."""
     if minor <= SUFFIX_UNTIL and ident.endswith(".json"):
         return ident.removesuffix(".json"), ident

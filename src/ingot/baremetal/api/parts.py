@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.baremetal import guards, listing, parts, patching, schemas, store, tables
-from ingot.baremetal.api.common import Handlers, PageQuery, by, location, needs
+from ingot.baremetal.api.common import Handlers, PageQuery, by, location, needs, spelt
 from ingot.baremetal.api.nodes import DETAIL_SINCE, FIELDS_SINCE
 from ingot.baremetal.context import By
 from ingot.baremetal.nics import Reachable
@@ -182,7 +182,9 @@ class Parts(Listed):
         query = sa.select(table.c.uuid, nodes.c.owner, nodes.c.lessee).join(
             nodes, nodes.c.uuid == table.c.node_uuid
         )
-        row = conn.execute(query.where(table.c[self.column(ident)] == ident)).first()
+        row = None
+        for text in spelt(ident, call.version.minor):
+            row = row or conn.execute(query.where(table.c[self.column(text)] == text)).first()
         if row is None:
             raise self.resource.missing(ident)
         place = self.target(row.owner, row.lessee)
