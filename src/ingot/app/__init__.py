@@ -225,6 +225,7 @@ class App:
                 _path(settings.ramdisk.kernel),
                 _path(settings.ramdisk.initramfs),
             ),
+            install_boot_loaders=settings.baremetal.install_boot_loaders,
             inspection=inspection_options(msgspec.to_builtins(settings.inspection)),
         )
 

@@ -244,7 +244,7 @@ class RamdiskApi:
             lambda conn: self._look_up(conn, known, query.node_uuid)
         )
         _log.info("lookup", node=node.uuid, first=token != "******")
-        return Reply(_lookup_reply(node, token, call.base_url))
+        return Reply(_lookup_reply(node, token, call.base_url, self._room.install_boot_loaders))
 
     def _look_up(
         self, conn: sa.Connection, macs: list[str], node_uuid: str | None
@@ -383,7 +383,9 @@ def _check_callback(url: str, require_tls: bool) -> None:
         raise Invalid("The agent must offer its callback over https.")
 
 
-def _lookup_reply(node: Node, token: str, base_url: str) -> dict[str, Any]:
+def _lookup_reply(
+    node: Node, token: str, base_url: str, install_boot_loaders: bool
+) -> dict[str, Any]:
     """The node as the agent needs it, and how it shall behave."""
     instance_info = {k: v for k, v in node.instance_info.items() if not log.is_secret(k)}
     return {
@@ -410,5 +412,6 @@ def _lookup_reply(node: Node, token: str, base_url: str) -> dict[str, Any]:
             "disable_deep_image_inspection": False,
             "permitted_image_formats": ["raw", "qcow2", "gpt"],
             "agent_skip_bmc_detect": False,
+            "enable_bios_bootloader_install": install_boot_loaders,
         },
     }

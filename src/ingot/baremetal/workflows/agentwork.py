@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import sqlalchemy as sa
+
 from ingot.baremetal.types import Node
+from ingot.baremetal.workflows import raidfacts
 from ingot.baremetal.workflows.asked import remember, whole
+from ingot.baremetal.workflows.partitions import partitions_of
 from ingot.baremetal.workflows.patience import patiently
 from ingot.baremetal.workflows.room import Case, ImageFacts
 from ingot.baremetal.workflows.steps import boot_mode
 from ingot.drivers.agent.client import AgentCommand
 from ingot.drivers.agent.commands import Agent, PartitionIds
-from ingot.drivers.agent.image import DeployImage
+from ingot.drivers.agent.image import DeployImage, Partitions
 from ingot.drivers.types import BootMode
 from ingot.kit.faults import Fault, Kind
 from ingot.workflow import StepContext
@@ -27,7 +31,11 @@ Work = tuple[str, str, str]
 
 
 async def write_image(
-    case: Case, ctx: StepContext, facts: ImageFacts, drive: str | None
+    case: Case,
+    ctx: StepContext,
+    facts: ImageFacts,
+    drive: str | None,
+    partitions: Partitions | None = None,
 ) -> dict[str, Any]:
     """Write the image to the root disk, and the config drive behind it. Minutes long."""
     node = await case.node()
@@ -40,6 +48,7 @@ async def write_image(
         container_format=facts.container_format,
         boot_mode=str(_mode(node)),
         node_id=node.uuid,
+        partitions=partitions,
     )
     work = ("deploy.execute_deploy_step", "deploy", "write_image")
     command = await _begin(case, ctx, work, lambda agent: agent.write_image(image, drive))
@@ -48,15 +57,27 @@ async def write_image(
 
 
 async def install_boot_loader(case: Case, key: str | None = None) -> None:
-    """UEFI: a boot entry for what was written. BIOS whole-disk images carry their own loader."""
+    """UEFI: a boot entry for what was written. BIOS whole-disk images carry their own loader.
+
+    The image of a file system has none yet: the agent installs the image's own, in the image.
+    """
     node = await case.node()
-    if _mode(node) is not BootMode.UEFI:
+    in_partition = partitions_of(node) is not None
+    mode = _mode(node)
+    if mode is not BootMode.UEFI and not in_partition:
         return
 
     async def install(ctx: StepContext) -> None:
+        ids = PartitionIds()
+        if in_partition:
+
+            async def ask() -> PartitionIds:
+                return await (await case.agent()).partition_ids()
+
+            ids = await patiently(case, ctx, ask)
         work = ("image.install_bootloader", "", "")
         command = await _begin(
-            case, ctx, work, lambda agent: agent.install_bootloader(PartitionIds(), "uefi")
+            case, ctx, work, lambda agent: agent.install_bootloader(ids, str(mode))
         )
         await _follow(case, ctx, command, None)
 
@@ -83,7 +104,7 @@ async def agent_steps(case: Case, kind: str, key: str | None = None) -> list[dic
 async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) -> None:
     """One in-band step, followed to its end; the node is in the waiting state meanwhile."""
 
-    async def run(ctx: StepContext) -> None:
+    async def run(ctx: StepContext) -> Any:
         work = (f"{kind}.execute_{kind}_step", kind, str(step["step"]))
         told = await whole(case, step)
         command = await _begin(
@@ -94,7 +115,13 @@ async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) 
             # The same step may be asked for twice in a row: only a repeated attempt looks back.
             again=ctx.attempt > 1,
         )
-        await _follow(case, ctx, command, None)
+        ended = await _follow(case, ctx, command, None)
+        # What it gives may be long; only what RAID steps made is kept.
+        return ended.get(f"{kind}_result") if step["interface"] == "raid" else None
+
+    def over(conn: sa.Connection, result: Any) -> None:
+        case.shift(conn, "resume")
+        raidfacts.keep(case, conn, str(step["step"]), result)
 
     await case.op.step(
         f"{kind} step",
@@ -102,7 +129,7 @@ async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) 
         key=key,
         deadline=case.room.timing.clean_step,
         abortable=bool(step.get("abortable")),
-        commit=lambda conn, _result: case.shift(conn, "resume"),
+        commit=over,
     )
 
 
@@ -131,8 +158,8 @@ async def _begin(
 
 async def _follow(
     case: Case, ctx: StepContext, command: AgentCommand, facts: ImageFacts | None
-) -> None:
-    """Poll until the command ends, telling progress. An agent that falls silent for long is lost."""
+) -> dict[str, Any]:
+    """Poll until the command ends, telling progress; its result. An agent that falls silent is lost."""
 
     async def look() -> AgentCommand:
         try:
@@ -151,7 +178,7 @@ async def _follow(
     if sent is not None and facts is not None and facts.size:
         await ctx.progress(facts.size, facts.size)
     try:
-        command.value()
+        return dict(command.value())
     except Fault as fault:
         raise Fault(
             f"The agent says: {fault.text}",

@@ -18,6 +18,7 @@ from ingot.baremetal.workflows import deployplan, proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps, install_boot_loader, write_image
 from ingot.baremetal.workflows.asked import deploy_steps
 from ingot.baremetal.workflows.orders import DeployOrder, UndeployOrder
+from ingot.baremetal.workflows.partitions import partitions_of
 from ingot.baremetal.workflows.room import Case, ImageFacts
 from ingot.baremetal.workflows.stepping import Steps, needs_agent, offered_by_driver
 from ingot.drivers.types import PowerTarget
@@ -92,6 +93,18 @@ def deployed(case: Case, conn: sa.Connection) -> None:
 async def check_image(case: Case) -> dict[str, Any]:
     """The image must exist and carry a checksum before the machine is touched."""
     facts = await image_facts(case)
+    parts = partitions_of(await case.node())
+    if parts is not None and not case.room.install_boot_loaders:
+        raise Invalid(
+            "The image is that of a file system, which has no boot loader of its own.",
+            next_action="Deploy the image of a whole disk, or set baremetal.install_boot_loaders: the "
+            "agent then runs the image's own installer as root.",
+        )
+    if parts is not None and facts.size is not None and facts.size > parts.root << 20:
+        raise Invalid(
+            f"The image has {facts.size >> 20} MiB, more than the root partition's {parts.root}.",
+            next_action="Set a larger instance_info.root_gb.",
+        )
     return {"id": facts.id, "format": facts.disk_format, "size": facts.size}
 
 
@@ -137,7 +150,8 @@ def _image_at_url(source: str, info: dict[str, Any]) -> ImageFacts:
 async def _write(case: Case, key: str | None) -> None:
     async def write(ctx: StepContext) -> dict[str, Any]:
         facts = await image_facts(case)
-        return await write_image(case, ctx, facts, await _config_drive(case))
+        parts = partitions_of(await case.node())
+        return await write_image(case, ctx, facts, await _config_drive(case), parts)
 
     await case.op.commit("wait for the image", lambda conn: case.shift(conn, "wait"), key=key)
     await case.op.step(

@@ -120,6 +120,8 @@ class Room:
     automated_clean: bool = True
     media: MediaStore | None = None
     inspection: InspectionOptions = field(default_factory=InspectionOptions)
+    #: Whether the agent may run the boot loader's installer of images of file systems, in the image.
+    install_boot_loaders: bool = False
 
     def context(self) -> Context:
         """What verbs of the room work with, for stories that edit nodes as a client would."""
@@ -229,19 +231,23 @@ class Case:
     async def agent(self) -> AgentHand:
         """The agent that has called from this machine; a fault when none has."""
 
-        def query(conn: sa.Connection) -> tuple[Node, Agent | None, tuple[Port, ...]]:
+        def query(conn: sa.Connection) -> tuple[Node, Agent | None, tuple[Port, ...], Any]:
             return (
                 store.get_node(conn, self.uuid),
                 store.get_agent(conn, self.room.vault, self.uuid),
                 store.ports_of(conn, self.uuid),
+                store.target_raid_config(conn, self.uuid),
             )
 
-        node, agent, ports = await self.room.db.read(query)
+        node, agent, ports, raid = await self.room.db.read(query)
         if agent is None or not agent.url or not agent.token:
             raise Fault("No agent has called from this machine.", kind=Kind.UNREACHABLE)
         address = AgentAddress(agent.url, agent.token, agent.verify_ca)
         return AgentHand(
-            self.room.agents, address, for_agent(node), [port_for_agent(port) for port in ports]
+            self.room.agents,
+            address,
+            for_agent(node, raid),
+            [port_for_agent(port) for port in ports],
         )
 
     # -- state -------------------------------------------------------------------------------
@@ -303,18 +309,19 @@ class Case:
             signal(conn, self.op.input.notify, f"{self.op.kind} ended", message)
 
 
-def for_agent(node: Node) -> dict[str, Any]:
-    """The node as the agent's hardware managers expect it; no secrets."""
+def for_agent(node: Node, target_raid_config: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The node as the agent's hardware managers expect it; no secrets (driver_info is as it is shown)."""
     return {
         "uuid": node.uuid,
         "name": node.name,
         "driver": node.driver,
         "properties": node.properties,
+        "driver_info": node.driver_info,
         "instance_info": node.instance_info,
         "driver_internal_info": {"deploy_boot_mode": node.boot_mode},
         "extra": node.extra,
         "raid_config": {},
-        "target_raid_config": {},
+        "target_raid_config": target_raid_config or {},
     }
 
 

@@ -156,7 +156,7 @@ class Agent:
         refuses to install a BIOS loader by default.
         """
         params: Json = {
-            "root_uuid": ids.root or None if boot_mode == "uefi" else None,
+            "root_uuid": ids.root or None,
             "efi_system_part_uuid": ids.efi or None,
             "prep_boot_part_uuid": ids.prep or None,
             "target_boot_mode": boot_mode,

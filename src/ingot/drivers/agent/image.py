@@ -13,13 +13,39 @@ DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
 @dataclass(frozen=True)
+class Partitions:
+    """How the disk is divided for the image of a file system; sizes in MiB, 0 for none.
+
+    root: where the image goes; at least as large as it. ephemeral_format: "ext4" …; preserve_ephemeral: the
+    partitions are there already and the ephemeral one is kept.
+    """
+
+    root: int
+    swap: int = 0
+    ephemeral: int = 0
+    ephemeral_format: str | None = None
+    preserve_ephemeral: bool = False
+
+    def info(self) -> dict[str, object]:
+        return {
+            "image_type": "partition",
+            "root_mb": self.root,
+            "swap_mb": self.swap,
+            "ephemeral_mb": self.ephemeral,
+            "ephemeral_format": self.ephemeral_format or "ext4",
+            "preserve_ephemeral": self.preserve_ephemeral,
+        }
+
+
+@dataclass(frozen=True)
 class DeployImage:
     """An image for the agent to fetch.
 
     id: also the name of its file in the agent's memory. urls: tried in turn. disk_format: "raw" or
     "qcow2". os_hash_algo: "sha256", "sha384" or "sha512". stream_raw: write a raw image to the
     disk while it is fetched instead of keeping it in memory first (only for disk_format raw).
-    boot_mode: "uefi" or "bios". node_id: names the config drive's partition.
+    boot_mode: "uefi" or "bios". node_id: names the config drive's partition. partitions: for the image of
+    a file system; None for that of a whole disk.
     """
 
     id: str
@@ -33,6 +59,7 @@ class DeployImage:
     node_id: str = "local"
     proxies: tuple[tuple[str, str], ...] = ()
     no_proxy: str = ""
+    partitions: Partitions | None = None
 
     def info(self) -> dict[str, object]:
         """The value of `image_info`. Raises Invalid for an image that the agent would refuse."""
@@ -50,6 +77,8 @@ class DeployImage:
             "boot_option": "local",
             "node_uuid": self.node_id,
         }
+        if self.partitions is not None:
+            info.update(self.partitions.info())
         if self.proxies:
             info["proxies"] = dict(self.proxies)
             info["no_proxy"] = self.no_proxy

@@ -76,6 +76,8 @@ class DirectDeploy(_AgentSteps):
         source = instance_info.get("image_source")
         if not source:
             return ("instance_info.image_source is missing",)
+        if instance_info.get("image_type") == "partition" and not instance_info.get("root_gb"):
+            return ("instance_info.root_gb is missing: the image is that of a file system",)
         text = str(source)
         if not text.startswith(("http://", "https://", "file://")):
             return ()
