@@ -60,7 +60,6 @@ class BareMetal(Section):
 
     clean_whole_disks: automated cleaning erases whole disks, not only their metadata (hours).
     require_agent_tls: refuse agents that offer plain http. hardware_types: enabled ones, all when empty.
-<<<<<<< HEAD
     interfaces: capability -> names in order of preference. public_ramdisk_api: lookup, heartbeat and
     continue_inspection also on the API listener (for a stock agent behind a router). lock_wait_seconds: how
     long a request about a node waits for a power change or the like to end before it is told 409.
@@ -69,13 +68,11 @@ class BareMetal(Section):
     elevated_service_role: the role `service` in the project `service` counts as the system's.
     project_admins_own_nodes: project admins may enrol and delete nodes that their project owns.
     file_images: folders from which file:// images may be deployed. max_image_bytes: larger ones are refused.
-=======
     interfaces: capability -> names in order of preference. public_ramdisk_api: lookup and heartbeat also on
     the API listener (for a stock agent behind a router). lock_wait_seconds: how long a request about a node
     waits for a power change or the like to end before it is told 409.
     install_boot_loaders: let the agent install the boot loader of images of file systems (image_type
     partition), by running the image's own installer as root in the ramdisk.
->>>>>>> 170106c (Deploy images of file systems, keep what RAID steps made, burn in: the stock agent on real machines)
     """
 
     clean_whole_disks: bool = False
@@ -83,16 +80,13 @@ class BareMetal(Section):
     hardware_types: list[str] = []
     interfaces: dict[str, list[str]] = {}
     public_ramdisk_api: bool = False
-<<<<<<< HEAD
     auth_strategy: str = "keystone"
     http_basic_auth_user_file: str = ""
     elevated_service_role: bool = False
     project_admins_own_nodes: bool = True
     file_images: list[str] = []
     max_image_bytes: int = 1 << 40
-=======
     install_boot_loaders: bool = False
->>>>>>> 170106c (Deploy images of file systems, keep what RAID steps made, burn in: the stock agent on real machines)
     power_sync_seconds: float = 60
     lock_wait_seconds: float = 3
 

@@ -249,6 +249,46 @@ async def test_inventory(registry: Registry, service: Service) -> None:
     assert inventory["interfaces"][0]["mac_address"] == "52:54:00:aa:bb:01"
 
 
+async def test_inventory_of_a_talkative_controller(registry: Registry, service: Service) -> None:
+    system, at = service.system, "/redfish/v1/Systems/1"
+
+    def add(path: str, *members: Any) -> dict[str, str]:
+        for number, member in enumerate(members):
+            service.resources[f"{path}/{number}"] = member
+        links = [{"@odata.id": f"{path}/{number}"} for number in range(len(members))]
+        service.resources[path] = {"Members": links}
+        return {"@odata.id": path}
+
+    chip = {"InstructionSet": "ARM-A64", "Model": "Neoverse", "MaxSpeedMHz": 3000}
+    system["Processors"] = add(f"{at}/Processors", {"ProcessorType": "GPU"}, chip)
+    function = {"VendorId": "0x10de", "DeviceId": "0x1eb8", "DeviceClass": "DisplayController"}
+    service.resources["/d"] = {"PCIeFunctions": add("/d/f", function, {})}
+    system["PCIeDevices"] = [{"@odata.id": "/d"}, {"@odata.id": "/missing"}]
+    heard = {"ChassisId": "11:22:33:44:55:66", "PortId": "Ethernet1/7", "SystemName": "leaf-1"}
+    port = {"Id": "NIC.1", "Ethernet": {"LLDPReceive": heard}}
+    adapters = add("/c/a", {"Ports": add("/c/a/p", port, {"Id": "NIC.2"})})
+    service.resources["/c"] = {"NetworkAdapters": adapters}
+    system["Links"] = {**system.get("Links", {}), "Chassis": [{"@odata.id": "/c"}]}
+
+    bench = bench_of(registry, service)
+    data: Any = await registry.inspect("redfish", "redfish").inspect(bench.access)
+    inventory = data["inventory"]
+    assert inventory["cpu"]["architecture"] == "aarch64"
+    assert (inventory["cpu"]["model_name"], inventory["cpu"]["frequency"]) == ("Neoverse", 3000)
+    assert inventory["pci_devices"] == [
+        {"class": "DisplayController", "product_id": "0x1eb8", "vendor_id": "0x10de"}
+    ]
+    assert data["parsed_lldp"] == {
+        "NIC.1": {
+            "switch_chassis_id": "11:22:33:44:55:66",
+            "switch_port_id": "Ethernet1/7",
+            "switch_system_name": "leaf-1",
+        }
+    }
+    (controller,) = inventory["storage_controllers"]
+    assert controller["drives"][0]["size"] == inventory["disks"][0]["size"]
+
+
 async def test_certificates(registry: Registry, tmp_path: Path) -> None:
     pem = make_certificate(tmp_path)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

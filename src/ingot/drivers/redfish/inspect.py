@@ -7,10 +7,29 @@ from collections.abc import Mapping
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Refused, Unsupported
 from ingot.drivers.redfish.system import Systems
-from ingot.drivers.shape import Json, child, items, link, text
+from ingot.drivers.shape import Json, child, items, link, strings, text
 from ingot.drivers.types import Access
 
 GIB = 1 << 30
+#: Each is two questions and more; a controller has other things to do.
+MOST_DEVICES = 32
+#: Redfish's InstructionSet -> the agent's names.
+_ARCHITECTURES = {
+    "x86": "i686",
+    "x86-64": "x86_64",
+    "IA-64": "ia64",
+    "ARM-A32": "arm",
+    "ARM-A64": "aarch64",
+    "MIPS32": "mips",
+    "MIPS64": "mips64",
+}
+_LLDP = {
+    "ChassisId": "switch_chassis_id",
+    "PortId": "switch_port_id",
+    "SystemName": "switch_system_name",
+    "SystemDescription": "switch_system_description",
+    "ManagementVlanId": "switch_vlan_id",
+}
 
 
 class RedfishInspect:
@@ -20,35 +39,58 @@ class RedfishInspect:
         self._systems = context.shared(Systems, lambda: Systems(context))
 
     async def inspect(self, access: Access) -> Mapping[str, object]:
-        """{"inventory": {interfaces, cpu, memory, disks, system_vendor, boot}}; unknowns left out.
+        """{"inventory": {interfaces, cpu, memory, disks, system_vendor, boot, pci_devices,
+        storage_controllers}, "parsed_lldp": {port: names and values}}; unknowns left out.
 
         Disk and NIC names of the operating system are not known from outside: the service's own
-        names stand in their place.
+        names stand in their place. Parts that a service does not have are no fault.
         """
         _, system, _ = await self._systems.read(access)
-        memory = child(system, "MemorySummary").get("TotalSystemMemoryGiB")
-        processors = child(system, "ProcessorSummary")
+        storages = await self._each(access, link(system, "Storage"))
+        drives = [await self._drives(access, storage) for storage in storages]
         inventory: Json = {
             "interfaces": await self._interfaces(access, system),
-            "cpu": {
-                "model_name": text(processors, "Model"),
-                "count": processors.get("LogicalProcessorCount") or processors.get("Count"),
-                "socket_count": processors.get("Count"),
-                "architecture": "x86_64",
-            },
-            "disks": await self._disks(access, system),
+            "cpu": await self._cpu(access, system),
+            "disks": [_disk(drive) for found in drives for drive in found]
+            or await self._simple_disks(access, system),
             "system_vendor": {
                 "manufacturer": text(system, "Manufacturer"),
                 "product_name": text(system, "Model"),
                 "serial_number": text(system, "SerialNumber"),
+                "system_uuid": text(system, "UUID"),
             },
             "boot": {"current_boot_mode": _mode(system)},
             "hostname": text(system, "HostName"),
         }
+        memory = child(system, "MemorySummary").get("TotalSystemMemoryGiB")
         if isinstance(memory, int | float):
             size = int(memory * GIB)
             inventory["memory"] = {"total": size, "physical_mb": size >> 20}
-        return {"inventory": inventory}
+        if devices := await self._pci(access, system):
+            inventory["pci_devices"] = devices
+        if storages:
+            inventory["storage_controllers"] = [
+                _controller(storage, found) for storage, found in zip(storages, drives, strict=True)
+            ]
+        data: Json = {"inventory": inventory}
+        if neighbours := await self._neighbours(access, system):
+            data["parsed_lldp"] = neighbours
+        return data
+
+    async def _cpu(self, access: Access, system: Json) -> Json:
+        summary = child(system, "ProcessorSummary")
+        chips = await self._each(access, link(system, "Processors"))
+        own = [one for one in chips if text(one, "ProcessorType") in ("", "CPU")]
+        first = own[0] if own else Json()
+        cpu: Json = {
+            "model_name": text(first, "Model") or text(summary, "Model"),
+            "count": summary.get("LogicalProcessorCount") or summary.get("Count") or 0,
+            "socket_count": summary.get("Count"),
+            "architecture": _ARCHITECTURES.get(text(first, "InstructionSet"), ""),
+        }
+        if speed := first.get("MaxSpeedMHz"):
+            cpu["frequency"] = speed
+        return cpu
 
     async def _interfaces(self, access: Access, system: Json) -> list[Json]:
         nics = await self._each(access, link(system, "EthernetInterfaces"))
@@ -65,28 +107,48 @@ class RedfishInspect:
             if text(nic, "MACAddress") or text(nic, "PermanentMACAddress")
         ]
 
-    async def _disks(self, access: Access, system: Json) -> list[Json]:
-        disks: list[Json] = []
-        for storage in await self._each(access, link(system, "Storage")):
-            for item in items(storage, "Drives"):
-                drive = (await self._systems.client.get(access, text(item, "@odata.id"))).body
-                disks.append(
-                    {
-                        "name": text(drive, "Name") or text(drive, "Id"),
-                        "model": text(drive, "Model"),
-                        "serial": text(drive, "SerialNumber"),
-                        "size": drive.get("CapacityBytes"),
-                        "rotational": text(drive, "MediaType") == "HDD",
-                    }
-                )
-        if disks:
-            return disks
-        for simple in await self._each(access, link(system, "SimpleStorage")):
-            disks += [
-                {"name": text(d, "Name"), "model": text(d, "Model"), "size": d.get("CapacityBytes")}
-                for d in items(simple, "Devices")
-            ]
-        return disks
+    async def _drives(self, access: Access, storage: Json) -> list[Json]:
+        paths = [text(item, "@odata.id") for item in items(storage, "Drives")]
+        return [(await self._systems.client.get(access, path)).body for path in paths if path]
+
+    async def _simple_disks(self, access: Access, system: Json) -> list[Json]:
+        return [
+            {"name": text(d, "Name"), "model": text(d, "Model"), "size": d.get("CapacityBytes")}
+            for simple in await self._each(access, link(system, "SimpleStorage"))
+            for d in items(simple, "Devices")
+        ]
+
+    async def _pci(self, access: Access, system: Json) -> list[Json]:
+        """PCI functions with the agent's names; where they are plugged in is not told."""
+        found: list[Json] = []
+        paths = [text(item, "@odata.id") for item in items(system, "PCIeDevices")]
+        for path in paths[:MOST_DEVICES]:
+            device = await self._get(access, path)
+            functions = link(device, "PCIeFunctions")
+            found += [_function(one) for one in await self._each(access, functions)]
+        return [one for one in found if one]
+
+    async def _neighbours(self, access: Access, system: Json) -> Json:
+        """What switches said to the network ports (LLDP), with the names of the parse-lldp hook."""
+        found: Json = {}
+        for chassis in items(child(system, "Links"), "Chassis"):
+            body = await self._get(access, text(chassis, "@odata.id"))
+            for adapter in await self._each(access, link(body, "NetworkAdapters")):
+                for port in await self._each(access, link(adapter, "Ports")):
+                    heard = child(port, "Ethernet", "LLDPReceive")
+                    told = {name: heard[key] for key, name in _LLDP.items() if heard.get(key)}
+                    if told and text(port, "Id"):
+                        found[text(port, "Id")] = told
+        return found
+
+    async def _get(self, access: Access, path: str) -> Json:
+        """A resource that may be missing."""
+        if not path:
+            return {}
+        try:
+            return (await self._systems.client.get(access, path)).body
+        except (Unsupported, Refused):
+            return {}
 
     async def _each(self, access: Access, collection: str) -> list[Json]:
         if not collection:
@@ -101,6 +163,64 @@ def _carrier(nic: Json) -> bool | None:
     """Many controllers do not say; that is not "no"."""
     status = text(nic, "LinkStatus")
     return status == "LinkUp" if status else None
+
+
+def _disk(drive: Json) -> Json:
+    return {
+        "name": text(drive, "Name") or text(drive, "Id"),
+        "model": text(drive, "Model"),
+        "vendor": text(drive, "Manufacturer"),
+        "serial": text(drive, "SerialNumber"),
+        "size": drive.get("CapacityBytes"),
+        "rotational": text(drive, "MediaType") == "HDD",
+    }
+
+
+def _controller(storage: Json, drives: list[Json]) -> Json:
+    """A storage resource with its controllers and drives, as upstream's inventory has them."""
+    return {
+        "id": text(storage, "Id"),
+        "name": text(storage, "Name"),
+        "storage_controllers": [
+            {
+                "member_id": text(one, "MemberId"),
+                "name": text(one, "Name"),
+                "raid_types": strings(one, "SupportedRAIDTypes"),
+                "speed_gbps": one.get("SpeedGbps"),
+                "controller_protocols": strings(one, "SupportedControllerProtocols"),
+                "device_protocols": strings(one, "SupportedDeviceProtocols"),
+            }
+            for one in items(storage, "StorageControllers")
+        ],
+        "drives": [
+            {
+                "id": text(drive, "Id"),
+                "name": text(drive, "Name"),
+                "size": drive.get("CapacityBytes"),
+                "media_type": text(drive, "MediaType"),
+                "serial_number": text(drive, "SerialNumber"),
+                "manufacturer": text(drive, "Manufacturer"),
+                "model": text(drive, "Model"),
+                "revision": text(drive, "Revision"),
+                "protocol": text(drive, "Protocol"),
+            }
+            for drive in drives
+        ],
+    }
+
+
+def _function(function: Json) -> Json:
+    names = {
+        "class": "DeviceClass",
+        "product_id": "DeviceId",
+        "vendor_id": "VendorId",
+        "subsystem_id": "SubsystemId",
+        "subsystem_vendor_id": "SubsystemVendorId",
+        "revision": "RevisionId",
+    }
+    return {
+        ours: text(function, theirs) for ours, theirs in names.items() if text(function, theirs)
+    }
 
 
 def _mode(system: Json) -> str:

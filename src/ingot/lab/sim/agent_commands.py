@@ -233,7 +233,8 @@ class CommandTable:
                 if key not in ("step", "node", "ports", f"{kind}_version")
             }
             extra.update(step.get("args") or {})
-            node = str((as_object(params.get("node")) or {}).get("uuid", ""))
+            whole = as_object(params.get("node")) or {}
+            node = str(whole.get("uuid", ""))
             try:
                 result = await self._step(kind, str(step["step"]), node, extra, source)
             except LocalError as error:
@@ -242,6 +243,9 @@ class CommandTable:
                     f"Unexpected exception performing {kind} step {step['step']}. "
                     f"{error.kind}: {error}",
                 ) from None
+            if step["step"] == "create_configuration":
+                # The agent gives back what it made: software RAID as it was asked for.
+                result = whole.get("target_raid_config") or {}
             return {f"{kind}_result": result, f"{kind}_step": step}
 
         return execute
