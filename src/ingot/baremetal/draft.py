@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingot.baremetal import guards, schemas
+from ingot.baremetal import guards, part_schemas, schemas
 from ingot.baremetal.types import Node
 from ingot.kit.faults import Invalid
 
@@ -48,7 +48,7 @@ class PortDraft:
         if value is None:
             self.values[name] = copy.deepcopy(PORT_FIELDS[name])
             return
-        self.values.update(schemas.port_values(schemas.PortChange, {name: value}))
+        self.values.update(part_schemas.values(part_schemas.PortChange, "port", {name: value}))
 
 
 @dataclass
