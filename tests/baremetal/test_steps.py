@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 from api_support import World, project, system, world
 
-from ingot.baremetal import knownsteps, stepsecrets, store
+from ingot.baremetal import Settings, knownsteps, stepsecrets, store
+from ingot.baremetal.steprules import StepRules
 from ingot.baremetal.tables import node_secrets
 from ingot.kit.asgi import WebApp
 from ingot.kit.db import from_json
@@ -246,3 +248,29 @@ async def test_steps_that_only_their_secrets_tell_apart(api: World) -> None:
         await api.db.write(lambda conn: stepsecrets.hide(conn, vault, uuid, steps))
     same = [steps[0], steps[0]]
     await api.db.write(lambda conn: stepsecrets.hide(conn, vault, uuid, same))
+
+
+# -- what operators say --------------------------------------------------------------------------
+
+
+async def test_forbidden_steps_are_refused(tmp_path: Path) -> None:
+    rules = StepRules(forbidden={"clean": frozenset({"bios.factory_reset"})})
+    async with world(tmp_path, settings=Settings(steps=rules)) as api:
+        await agents_node(api)
+        reply = await verb(api, "clean", [{"interface": "bios", "step": "factory_reset"}])
+        assert reply.status == 400
+        assert "clean step 'bios.factory_reset' is not allowed" in reply.error
+        assert (await verb(api, "clean", [BIOS])).status == 202
+
+
+def test_which_runbook_cleans() -> None:
+    none = StepRules(cleaning_runbook="site")
+    assert none.runbook_for("gold", {}) == ""
+    some = StepRules(
+        cleaning_source="hybrid", cleaning_runbook="site", by_resource_class={"gold": "for-gold"}
+    )
+    own = {"cleaning_runbook": "mine"}
+    assert (some.runbook_for("gold", own), some.runbook_for(None, own)) == ("for-gold", "site")
+    assert replace(some, from_node=True).runbook_for("gold", own) == "mine"
+    with pytest.raises(Invalid):
+        StepRules(cleaning_source="elsewhere")

@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from ingot.baremetal import knownsteps, plans, store
-from ingot.baremetal.tables import deploy_templates, node_secrets
+from ingot.baremetal.steprules import StepRules
+from ingot.baremetal.tables import deploy_templates, node_secrets, runbooks
 from ingot.workflow import operations, steps
 from tests.flows.site import Site, site
 
@@ -19,13 +20,13 @@ def step(name: str, priority: int, **args: Any) -> dict[str, Any]:
     return {"interface": "deploy", "step": name, "args": args, "priority": priority}
 
 
-async def _told(here: Site, uuid: str) -> tuple[list[str], str]:
+async def _told(here: Site, uuid: str, kind: str = "deploy") -> tuple[list[str], str]:
     """Names of the deploy steps that were done, in their order; and everything that was recorded."""
 
     def query(conn: sa.Connection) -> tuple[list[str], str]:
         operation = operations(conn, f"node:{uuid}", limit=1)[0]
         done = [one for one in steps(conn, operation.id) if one.state == "done"]
-        shown = [one.key for one in done if one.name == "show the deploy step"]
+        shown = [one.key for one in done if one.name == f"show the {kind} step"]
         return [str(key).split()[-1] for key in shown], f"{operation} {done}"
 
     return await here.db.read(query)
@@ -95,3 +96,32 @@ async def test_a_template_that_became_wrong_fails_the_deploy_with_its_name() -> 
         assert "node does not support this deploy step: deploy.no_such_step" in str(error)
         (machine,) = here.fleet.machines.values()
         assert machine.destructive_acts == []
+
+
+async def test_a_runbook_cleans_where_operators_say_so() -> None:
+    """Its steps and no others, on machines that share a trait with it; the others fail with the reason."""
+    async with site(2) as here:
+        fit, other = await here.enrol("manageable")
+        rules = StepRules(
+            cleaning_source="runbook",
+            cleaning_runbook="our-cleaning",
+            forbidden={"clean": frozenset({"deploy.erase_pstore"})},
+        )
+        object.__setattr__(here.room, "step_rules", rules)
+        names = ("erase_pstore", "burnin_cpu", "erase_devices_express")
+        asked = [
+            {"interface": "deploy", "step": name, "args": {}, "order": 3 - number}
+            for number, name in enumerate(names)
+        ]
+        values = {"name": "our-cleaning", "steps": asked, "extra": {}, "traits": ["CUSTOM_A"]}
+        ctx = here.baremetal.ctx
+        await here.db.write(lambda conn: plans.insert(ctx, conn, runbooks, values))
+        await here.db.write(lambda conn: here.baremetal.add_trait(conn, fit, "CUSTOM_A"))
+        for uuid in (fit, other):
+            await here.verb(uuid, "provide")
+        assert await here.rest(fit) == "available"
+        assert await here.rest(other) == "clean failed"
+        told, _recorded = await _told(here, fit, "clean")
+        assert told == ["deploy.erase_devices_express", "deploy.burnin_cpu"]
+        error = await here.db.read(lambda conn: here.baremetal.last_error(conn, other))
+        assert "None of the runbook's traits ['CUSTOM_A'] match a node trait" in str(error)

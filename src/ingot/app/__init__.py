@@ -27,6 +27,7 @@ from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.media_api import MediaApi
 from ingot.baremetal.powersync import LOOK_SECONDS, PowerSync
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
+from ingot.baremetal.steprules import StepRules
 from ingot.baremetal.workflows import Orphans, Room, Timing
 from ingot.baremetal.workflows import workflows as baremetal_workflows
 from ingot.compute import Compute, ConsoleKeeper
@@ -51,7 +52,7 @@ from ingot.migrations import migrate, revisions
 from ingot.network import Networks, ProvisioningWire
 from ingot.network import Settings as NetworkSettings
 from ingot.network.loops import DhcpLoop
-from ingot.settings import Settings, load, parse_listen
+from ingot.settings import Settings, StepOptions, load, parse_listen
 from ingot.workflow import Engine, LocalDispatcher, Loop
 from ingot.workflow.api import Timeline
 
@@ -67,6 +68,22 @@ _CATALOG = (
 _REQUESTS = prometheus_client.Histogram(
     "ingot_request_seconds", "Time per request.", ("service", "path", "method", "status")
 )
+
+
+def step_rules(own: StepOptions) -> StepRules:
+    """What operators say of steps, as the bare-metal room knows it."""
+    return StepRules(
+        forbidden={
+            kind: frozenset(getattr(own, f"forbidden_{kind}"))
+            for kind in ("clean", "deploy", "service")
+        },
+        clean_priorities=own.clean_priorities,
+        cleaning_source=own.cleaning_source,
+        cleaning_runbook=own.cleaning_runbook,
+        by_resource_class=own.cleaning_runbooks,
+        from_node=own.cleaning_runbook_from_node,
+        validate_traits=own.cleaning_runbook_validate_traits,
+    )
 
 
 class App:
@@ -120,6 +137,7 @@ class App:
             BaremetalSettings(
                 power_sync_interval=settings.baremetal.power_sync_seconds,
                 lock_wait=settings.baremetal.lock_wait_seconds,
+                steps=step_rules(settings.steps),
                 service_project="service" if settings.baremetal.elevated_service_role else "",
                 project_admin_can_manage_own_nodes=settings.baremetal.project_admins_own_nodes,
             ),
@@ -220,6 +238,7 @@ class App:
                 boots=deadlines.boots,
             ),
             clean_whole_disks=settings.baremetal.clean_whole_disks,
+            step_rules=self.baremetal.ctx.settings.steps,
             media=MediaStore(
                 settings.state_dir / "media",
                 _path(settings.ramdisk.kernel),

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from ingot.baremetal import store
+from ingot.baremetal.steprules import StepRules
 from ingot.baremetal.types import Node, Port
 from ingot.drivers.registry import Registry
 from ingot.drivers.types import Access
@@ -79,6 +80,7 @@ class Settings:
     power_sync_workers: int = 64
     power_sync_slow_workers: int = 200
     soft_power_timeout: int = 600
+    steps: StepRules = field(default_factory=StepRules)
     policy: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

@@ -164,6 +164,12 @@ def templates_named(conn: sa.Connection, names: Iterable[str]) -> Sequence[sa.Ro
     return conn.execute(query.order_by(deploy_templates.c.id)).mappings().all()
 
 
+def find_runbook(conn: sa.Connection, ident: str) -> sa.RowMapping | None:
+    """By uuid or name."""
+    column = runbooks.c.uuid if ids.is_uuid(ident) else runbooks.c.name
+    return conn.execute(sa.select(runbooks).where(column == ident)).mappings().first()
+
+
 def _row(ctx: Context, values: Mapping[str, Any], old: sa.RowMapping | None) -> dict[str, Any]:
     row = dict(values)
     if "steps" in row:

@@ -278,6 +278,7 @@ def _check(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Ext
 
 def _check_steps(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras) -> None:
     if extras.steps:
+        ctx.settings.steps.refuse(kind, extras.steps)
         no_ramdisk = extras.disable_ramdisk
         knownsteps.check(conn, ctx.registry, node, kind, extras.steps, disable_ramdisk=no_ramdisk)
     if kind == "deploy" and (

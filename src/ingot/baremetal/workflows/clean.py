@@ -15,6 +15,7 @@ from ingot.baremetal import store
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps
+from ingot.baremetal.workflows.asked import cleaning_runbook
 from ingot.baremetal.workflows.orders import CleanOrder
 from ingot.baremetal.workflows.room import Case
 from ingot.baremetal.workflows.stepping import (
@@ -52,20 +53,23 @@ async def clean_automatically(case: Case) -> None:
     if not wanted:
         await proofs.prove_controller(case)
         return
+    runbook = await cleaning_runbook(case, node)
+    if runbook is not None:
+        await _clean_manually(case, runbook["steps"], runbook["disable_ramdisk"])
+        return
     outside = [
         step for step in offered_by_driver(case, node, "clean") if step["interface"] != "deploy"
     ]
     if not _uses_agent(case, node):
         await proofs.prove_controller(case)
-        chosen = ordered([step for step in outside if _wanted(case, step)])
+        chosen = ordered(_wanted(case, outside))
         await Steps(case, "clean", agent=False).run(chosen, outside)
         return
     runner = Steps(case, "clean", agent=True)
 
     async def work(again: str | None) -> None:
         offered = await agent_steps(case, "clean", again)
-        chosen = [step for step in (*offered, *outside) if _wanted(case, step)]
-        await runner.run(ordered(chosen), outside, again)
+        await runner.run(ordered(_wanted(case, [*offered, *outside])), outside, again)
 
     await steps.with_agent(case, work)
     await _leave(case)
@@ -90,11 +94,16 @@ async def _clean_manually(case: Case, wanted: Sequence[Step], no_ramdisk: bool) 
     await _leave(case)
 
 
-def _wanted(case: Case, step: Step) -> bool:
-    """Whether automated cleaning runs a step that is offered."""
-    if step["step"] == "erase_devices":
-        return case.room.clean_whole_disks
-    return int(step.get("priority") or 0) > 0
+def _wanted(case: Case, offered: Sequence[Step]) -> list[Step]:
+    """What automated cleaning runs of the steps that are offered."""
+    rules = case.room.step_rules
+
+    def runs(step: Step) -> bool:
+        if step["step"] == "erase_devices" and rules.ranked(step) is step:
+            return case.room.clean_whole_disks
+        return int(rules.ranked(step).get("priority") or 0) > 0
+
+    return [rules.ranked(step) for step in rules.allowed("clean", list(offered)) if runs(step)]
 
 
 async def _leave(case: Case) -> None:

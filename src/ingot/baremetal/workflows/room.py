@@ -16,6 +16,7 @@ from ingot.baremetal import machine, stepsecrets, store
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.context import Context, NoNetworks
 from ingot.baremetal.inspection import InspectionOptions
+from ingot.baremetal.steprules import StepRules
 from ingot.baremetal.types import Agent, Node, Port
 from ingot.drivers.agent.client import AgentAddress, AgentClient
 from ingot.drivers.agent.commands import Agent as AgentHand
@@ -116,6 +117,7 @@ class Room:
     host: str
     timing: Timing = field(default_factory=Timing)
     clean_whole_disks: bool = False
+    step_rules: StepRules = field(default_factory=StepRules)
     #: Whether machines are cleaned when nothing is said at the node.
     automated_clean: bool = True
     media: MediaStore | None = None
