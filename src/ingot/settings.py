@@ -58,7 +58,9 @@ class Ramdisk(Section):
 class BareMetal(Section):
     """Bare-metal life-cycle.
 
+    automated_clean: machines are cleaned on their way to available, where their node says nothing else.
     clean_whole_disks: automated cleaning erases whole disks, not only their metadata (hours).
+    allow_provisioning_in_maintenance: nodes in maintenance may be provided.
     require_agent_tls: refuse agents that offer plain http. hardware_types: enabled ones, all when empty.
     interfaces: capability -> names in order of preference. public_ramdisk_api: lookup, heartbeat and
     continue_inspection also on the API listener (for a stock agent behind a router). lock_wait_seconds: how
@@ -75,7 +77,9 @@ class BareMetal(Section):
     partition), by running the image's own installer as root in the ramdisk.
     """
 
+    automated_clean: bool = True
     clean_whole_disks: bool = False
+    allow_provisioning_in_maintenance: bool = True
     require_agent_tls: bool = True
     hardware_types: list[str] = []
     interfaces: dict[str, list[str]] = {}

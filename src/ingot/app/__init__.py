@@ -140,6 +140,7 @@ class App:
                 steps=step_rules(settings.steps),
                 service_project="service" if settings.baremetal.elevated_service_role else "",
                 project_admin_can_manage_own_nodes=settings.baremetal.project_admins_own_nodes,
+                allow_provisioning_in_maintenance=settings.baremetal.allow_provisioning_in_maintenance,
             ),
         )
         self.room = self._room()
@@ -239,6 +240,7 @@ class App:
             ),
             clean_whole_disks=settings.baremetal.clean_whole_disks,
             step_rules=self.baremetal.ctx.settings.steps,
+            automated_clean=settings.baremetal.automated_clean,
             media=MediaStore(
                 settings.state_dir / "media",
                 _path(settings.ramdisk.kernel),
