@@ -441,6 +441,15 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
     yield from _inspection_mistakes(settings.inspection)
     yield from _step_mistakes(settings.steps)
     yield from _access_mistakes(settings)
+    if "conductor" in settings.roles:
+        yield from _ramdisk_mistakes(settings.ramdisk)
+
+
+def _ramdisk_mistakes(own: Ramdisk) -> Iterator[tuple[Keys, str]]:
+    """Machines that are told to boot a missing file only show it on their consoles, minutes later."""
+    for name, text in (("kernel", own.kernel), ("initramfs", own.initramfs)):
+        if text and not Path(text).is_file():
+            yield ("ramdisk", name), f"there is no file {text}; `ingot ramdisk build` makes one."
 
 
 def _step_mistakes(own: StepOptions) -> Iterator[tuple[Keys, str]]:

@@ -36,6 +36,8 @@ async def test_discovery_and_versions(tmp_path: Path) -> None:
         assert status == 200 and body == {"flavors": []}
         assert headers["OpenStack-API-Version"] == "compute 2.50"
         assert headers["X-OpenStack-Nova-API-Version"] == "2.50"
+        await here.call("GET", "/flavors?nope=1", version="2.74", status=200)
+        await here.call("GET", "/flavors?nope=1", version="2.75", status=400)
         _, body, _ = await here.call("GET", "/flavors", version="2.999", status=406)
         assert body["computeFault"]["code"] == 406
         await here.call("GET", "/flavors", version="2.x", status=400)

@@ -65,6 +65,10 @@ async def test_without_a_cloud(tmp_path: Path, command: str) -> None:
         ('listen = "nowhere"\n', "line 1: listen: 'nowhere' is not address:port"),
         ('[provisioning]\ncidr = "x"\n', "line 2: provisioning.cidr: 'x' is no network"),
         ('[baremetal]\nhardware_types = ["warp"]\n', "hardware type warp does not exist"),
+        (
+            '[ramdisk]\nkernel = "/no/vmlinuz"\n',
+            "line 2: ramdisk.kernel: there is no file /no/vmlinuz",
+        ),
         ('database = "mysql://x"\n', "line 1: database: it is postgresql://"),
     ],
 )

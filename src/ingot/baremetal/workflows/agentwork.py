@@ -171,7 +171,8 @@ async def _follow(
 
     sent = facts.sent if facts is not None else None
     while not command.done:
-        if sent is not None and facts is not None:
+        # Followed after a restart, bytes go by the URL of an earlier attempt: better nothing than "0 %".
+        if sent is not None and facts is not None and (sent() or ctx.attempt == 1):
             await ctx.progress(sent(), facts.size)
         await ctx.clock.sleep(case.room.timing.poll)
         command = await patiently(case, ctx, look)

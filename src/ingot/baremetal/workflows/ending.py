@@ -42,7 +42,9 @@ def failing(room: Room) -> Callable[[sa.Connection, Op, Fault], None]:
             text = f"{op.kind.capitalize()} was given up: {fault.text}"
         else:
             text = _failed(case, conn, node, fault)
-        case.tell(conn, {"ok": False, "error": text, "kind": str(fault.kind)})
+        # A cause that lasted until the deadline tells more than the deadline.
+        kind = str(fault.details.get("last_kind") or fault.kind)
+        case.tell(conn, {"ok": False, "error": text, "kind": kind})
 
     return on_failure
 

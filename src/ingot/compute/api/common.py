@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -127,6 +127,20 @@ def mapping(value: object, name: str) -> Body:
     if not isinstance(value, dict):
         raise Invalid(f"Invalid input for field/attribute {name}. Value: {value}. It is no object.")
     return cast("Body", value)
+
+
+#: From 2.75 on unknown parameters of a list are refused; before, they were ignored.
+STRICT_QUERY_SINCE = 75
+
+
+def strict_query(call: Call, known: Collection[str]) -> None:
+    """400 for parameters that a list does not know, where the microversion is that strict."""
+    unknown = sorted({name for name, _ in call.args} - set(known))
+    if unknown and call.version.minor >= STRICT_QUERY_SINCE:
+        raise Invalid(
+            "Invalid input for query parameters: Additional properties are not allowed "
+            f"({', '.join(map(repr, unknown))} {'was' if len(unknown) == 1 else 'were'} unexpected)."
+        )
 
 
 def number(call: Call, name: str) -> int | None:

@@ -21,6 +21,7 @@ from ingot.compute.api.common import (
     part,
     read,
     since,
+    strict_query,
 )
 from ingot.compute.types import Flavor
 from ingot.kit import ids
@@ -32,6 +33,8 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.
 Least1 = Annotated[int, msgspec.Meta(ge=1, le=0x7FFFFFFF)]
 Least0 = Annotated[int, msgspec.Meta(ge=0, le=0x7FFFFFFF)]
 _SPEC = re.compile(r"^[a-zA-Z0-9-_:. ]{1,255}$")
+#: What GET /flavors may be asked; all that come are 2.96 at most, which knows no filter by name.
+_QUERY = frozenset({"limit", "marker", "is_public", "minRam", "minDisk", "sort_key", "sort_dir"})
 _ID = re.compile(r"^(?! )[a-zA-Z0-9. _-]+(?<! )$")
 
 
@@ -76,6 +79,7 @@ class Flavors(Handlers):
 
     async def _list(self, call: Call, *, brief: bool) -> Reply:
         args = dict(call.args)
+        strict_query(call, _QUERY)
         where = [self._filter(call, args)]
         for name in ("minRam", "minDisk"):
             if name in args:

@@ -11,6 +11,9 @@ from ingot.compute.workflows import machines
 from ingot.compute.workflows.room import Case
 from ingot.kit.faults import Conflict, Fault, Kind
 
+#: Causes that lie with the controller itself, whatever it is asked.
+_NO_CONTROLLER = frozenset({Kind.UNREACHABLE, Kind.BAD_CREDENTIALS, Kind.WRONG_MACHINE})
+
 # -- power ---------------------------------------------------------------------------------------
 
 
@@ -34,7 +37,8 @@ async def _softly(case: Case, soft: str, hard: str) -> None:
     try:
         await _power(case, soft, timeout=case.compute.settings.soft_seconds)
     except Fault as fault:
-        if fault.kind is Kind.ABORTED:
+        if fault.kind is Kind.ABORTED or fault.details.get("machine") in _NO_CONTROLLER:
+            # Whoever does not answer, or does not know us, will not switch it off by force either.
             raise
         await _power(case, hard)
 
