@@ -311,7 +311,7 @@ def _wrong(conn: sa.Connection, row: Any) -> list[str]:
 
 
 @functools.cache
-def _template() -> Path:
+def empty_database() -> Path:
     """An empty database, made once a process."""
     path = Path(tempfile.mkdtemp(prefix="life-template-")) / "life.db"
     engine = sa.create_engine(f"sqlite:///{path}")
@@ -333,7 +333,7 @@ async def life(kinds: tuple[str, ...] = ("fake", "direct")) -> AsyncIterator[Lif
     """A world with one node of each kind of deploy interface, enrolled."""
     with _folder() as name:
         folder = Path(name)
-        shutil.copy(_template(), folder / "life.db")
+        shutil.copy(empty_database(), folder / "life.db")
         db, clock, world = Database.at(folder / "life.db"), VirtualClock(), Controllers()
         vault = Vault.at(folder / "key")
         registry = build_registry(DriverContext(clock, run_dir=folder, world=world))
@@ -389,4 +389,4 @@ async def _enrol(made: Life, kind: str) -> str:
     return await made.db.write(make)
 
 
-__all__ = ["Life", "Unreachable", "life"]
+__all__ = ["Life", "Unreachable", "empty_database", "life"]
