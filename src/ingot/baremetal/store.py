@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -123,14 +124,28 @@ def update_node(conn: sa.Connection, uuid: str, **values: Any) -> None:
         name: to_json(value) if name in _JSON and value is not None else value
         for name, value in values.items()
     }
-    conn.execute(sa.update(nodes).where(nodes.c.uuid == uuid).values(**stored))
+    conn.execute(_update_of(tuple(stored)), {**stored, "ident": uuid})
+
+
+@functools.cache
+def _update_of(names: tuple[str, ...]) -> sa.Update:
+    """The statement that sets these columns of a node; there are some dozens of combinations."""
+    values: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in names}
+    return sa.update(nodes).where(nodes.c.uuid == sa.bindparam("ident")).values(values)
+
+
+_INTERNAL_INFO = (
+    sa.select(nodes.c.driver_internal_info)
+    .where(nodes.c.uuid == sa.bindparam("ident"))
+    .with_for_update()
+)
 
 
 def merge_internal_info(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) -> None:
     """Add facts to driver_internal_info; a fact None is removed."""
     # Locked while it is changed: heartbeats, boots and the operation all add facts.
-    query = sa.select(nodes.c.driver_internal_info).where(nodes.c.uuid == uuid)
-    info = {**from_json(conn.execute(query.with_for_update()).scalar_one()), **facts}
+    known = conn.execute(_INTERNAL_INFO, {"ident": uuid}).scalar_one()
+    info = {**from_json(known), **facts}
     update_node(conn, uuid, driver_internal_info={k: v for k, v in info.items() if v is not None})
 
 
@@ -155,27 +170,26 @@ def set_traits(conn: sa.Connection, uuid: str, traits: set[str]) -> None:
 # -- secrets -------------------------------------------------------------------------------------
 
 
+_ONE_SECRET = sa.and_(
+    node_secrets.c.node_uuid == sa.bindparam("ident"), node_secrets.c.name == sa.bindparam("named")
+)
+_SEALED = sa.select(node_secrets.c.sealed).where(_ONE_SECRET)
+_FORGET_SECRET = sa.delete(node_secrets).where(_ONE_SECRET)
+_KEEP_SECRET = node_secrets.insert()
+
+
 def read_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str) -> Any:
     """A secret document of a node; None when there is none."""
-    sealed = conn.execute(
-        sa.select(node_secrets.c.sealed).where(
-            node_secrets.c.node_uuid == uuid, node_secrets.c.name == name
-        )
-    ).scalar()
+    sealed = conn.execute(_SEALED, {"ident": uuid, "named": name}).scalar()
     return None if sealed is None else from_json(vault.open(sealed))
 
 
 def write_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str, value: Any) -> None:
     """Replace a secret document; None removes it."""
-    conn.execute(
-        sa.delete(node_secrets).where(node_secrets.c.node_uuid == uuid, node_secrets.c.name == name)
-    )
+    conn.execute(_FORGET_SECRET, {"ident": uuid, "named": name})
     if value is not None and value != {}:
-        conn.execute(
-            node_secrets.insert().values(
-                node_uuid=uuid, name=name, sealed=vault.seal(to_json(value))
-            )
-        )
+        sealed = vault.seal(to_json(value))
+        conn.execute(_KEEP_SECRET, {"node_uuid": uuid, "name": name, "sealed": sealed})
 
 
 def driver_info(conn: sa.Connection, vault: Vault, node: Node) -> dict[str, Any]:
@@ -206,13 +220,17 @@ def _port(row: sa.Row[Any]) -> Port:
     )
 
 
+_PORTS_OF = sa.select(ports).where(ports.c.node_uuid == sa.bindparam("ident")).order_by(ports.c.id)
+_PORT_BY_ADDRESS = sa.select(ports).where(ports.c.address == sa.bindparam("address"))
+
+
 def ports_of(conn: sa.Connection, node_uuid: str) -> tuple[Port, ...]:
-    rows = conn.execute(sa.select(ports).where(ports.c.node_uuid == node_uuid).order_by(ports.c.id))
+    rows = conn.execute(_PORTS_OF, {"ident": node_uuid})
     return tuple(_port(row) for row in rows)
 
 
 def port_by_address(conn: sa.Connection, address: str) -> Port | None:
-    row = conn.execute(sa.select(ports).where(ports.c.address == address)).first()
+    row = conn.execute(_PORT_BY_ADDRESS, {"address": address}).first()
     return None if row is None else _port(row)
 
 
@@ -256,8 +274,12 @@ def set_port_internal(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) 
 # -- agents --------------------------------------------------------------------------------------
 
 
+_AGENT_OF = sa.select(node_agents).where(node_agents.c.node_uuid == sa.bindparam("ident"))
+_FORGET_AGENT = sa.delete(node_agents).where(node_agents.c.node_uuid == sa.bindparam("ident"))
+
+
 def get_agent(conn: sa.Connection, vault: Vault, node_uuid: str) -> Agent | None:
-    row = conn.execute(sa.select(node_agents).where(node_agents.c.node_uuid == node_uuid)).first()
+    row = conn.execute(_AGENT_OF, {"ident": node_uuid}).first()
     if row is None:
         return None
     return Agent(
@@ -287,13 +309,16 @@ def forget_this_agent(conn: sa.Connection, vault: Vault, node_uuid: str, token: 
 
 def forget_agent(conn: sa.Connection, vault: Vault, node_uuid: str) -> None:
     """The machine is about to be restarted: whatever agent it had is gone, and its token with it."""
-    conn.execute(sa.delete(node_agents).where(node_agents.c.node_uuid == node_uuid))
+    conn.execute(_FORGET_AGENT, {"ident": node_uuid})
     write_secret(conn, vault, node_uuid, "agent", None)
+
+
+_LOCK = sa.select(nodes.c.id).where(nodes.c.uuid == sa.bindparam("ident")).with_for_update()
 
 
 def lock_node(conn: sa.Connection, uuid: str) -> Node | None:
     """The node, with its row locked until the transaction ends."""
-    conn.execute(sa.select(nodes.c.id).where(nodes.c.uuid == uuid).with_for_update())
+    conn.execute(_LOCK, {"ident": uuid})
     return find_node(conn, uuid)
 
 
@@ -307,10 +332,14 @@ def nodes_in(conn: sa.Connection, states: Sequence[str]) -> tuple[str, ...]:
     return tuple(conn.execute(sa.select(nodes.c.uuid).where(wanted)).scalars())
 
 
+_SUCCESSOR = sa.select(node_followups.c.verb).where(
+    node_followups.c.node_uuid == sa.bindparam("ident")
+)
+
+
 def successor(conn: sa.Connection, node_uuid: str) -> str | None:
     """The verb that waits for the present operation's end, and in whose state the node is already."""
-    query = sa.select(node_followups.c.verb).where(node_followups.c.node_uuid == node_uuid)
-    return conn.execute(query).scalar()
+    return conn.execute(_SUCCESSOR, {"ident": node_uuid}).scalar()
 
 
 def add_successor(
@@ -370,6 +399,23 @@ def get_inventory(conn: sa.Connection, node_uuid: str) -> tuple[Any, Any] | None
     return None if row is None else (from_json(row.inventory), from_json(row.plugin_data))
 
 
+_PRESENT = sa.select(
+    nodes.c.provision_state, nodes.c.target_provision_state, nodes.c.provision_updated_at
+).where(nodes.c.uuid == sa.bindparam("ident"))
+_ADD_ENTRY = node_history.insert()
+_OLDEST_KEPT = (
+    sa.select(node_history.c.id)
+    .where(node_history.c.node_uuid == sa.bindparam("ident"))
+    .order_by(node_history.c.id.desc())
+    .offset(HISTORY_LIMIT - 1)
+    .limit(1)
+    .scalar_subquery()
+)
+_FORGET_ENTRIES = sa.delete(node_history).where(
+    node_history.c.node_uuid == sa.bindparam("ident"), node_history.c.id < _OLDEST_KEPT
+)
+
+
 def add_history(
     conn: sa.Connection,
     node_uuid: str,
@@ -383,39 +429,21 @@ def add_history(
     project: str | None = None,
 ) -> None:
     """One entry of a node's history, with the state it is in; the oldest beyond the limit go."""
-    columns = (
-        nodes.c.provision_state,
-        nodes.c.target_provision_state,
-        nodes.c.provision_updated_at,
-    )
-    state, target, since = conn.execute(sa.select(*columns).where(nodes.c.uuid == node_uuid)).one()
+    state, target, since = conn.execute(_PRESENT, {"ident": node_uuid}).one()
     began, moment = when(since), when(now)
-    conn.execute(
-        node_history.insert().values(
-            uuid=ids.new_uuid(),
-            node_uuid=node_uuid,
-            created_at=now,
-            conductor=conductor,
-            event_type=event_type,
-            severity=severity,
-            event=event,
-            user=user,
-            project=project,
-            state=state,
-            target_provision_state=target,
-            duration_seconds=int((moment - began).total_seconds()) if began and moment else None,
-        )
-    )
-    oldest_kept = (
-        sa.select(node_history.c.id)
-        .where(node_history.c.node_uuid == node_uuid)
-        .order_by(node_history.c.id.desc())
-        .offset(HISTORY_LIMIT - 1)
-        .limit(1)
-        .scalar_subquery()
-    )
-    conn.execute(
-        sa.delete(node_history).where(
-            node_history.c.node_uuid == node_uuid, node_history.c.id < oldest_kept
-        )
-    )
+    entry = {
+        "uuid": ids.new_uuid(),
+        "node_uuid": node_uuid,
+        "created_at": now,
+        "conductor": conductor,
+        "event_type": event_type,
+        "severity": severity,
+        "event": event,
+        "user": user,
+        "project": project,
+        "state": state,
+        "target_provision_state": target,
+        "duration_seconds": int((moment - began).total_seconds()) if began and moment else None,
+    }
+    conn.execute(_ADD_ENTRY, entry)
+    conn.execute(_FORGET_ENTRIES, {"ident": node_uuid})

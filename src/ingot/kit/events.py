@@ -159,6 +159,9 @@ def record(
     return record_all(conn, [event])[0]
 
 
+_INSERT = sa.insert(events).returning(events.c.id, sort_by_parameter_order=True)
+
+
 def record_all(
     conn: sa.Connection, new: Sequence[Event], already_pushed: Iterable[int] = ()
 ) -> list[Event]:
@@ -182,8 +185,7 @@ def record_all(
         }
         for event in new
     ]
-    statement = sa.insert(events).returning(events.c.id, sort_by_parameter_order=True)
-    numbers = conn.execute(statement, rows).scalars().all()
+    numbers = conn.execute(_INSERT, rows).scalars().all()
     stored = [
         msgspec.structs.replace(event, id=number)
         for event, number in zip(new, numbers, strict=True)
