@@ -81,6 +81,27 @@ class RamdiskFiles:
     paths: dict[str, Path]
 
 
+#: What an agent is told instead of a token that has been given out.
+_MASKED = "******"
+
+_TOKEN_OF = sa.select(node_agents.c.token_hash).where(
+    node_agents.c.node_uuid == sa.bindparam("ident")
+)
+_BEATING = sa.select(node_agents.c.token_hash, node_agents.c.url).where(
+    node_agents.c.node_uuid == sa.bindparam("ident")
+)
+_BEAT = (
+    sa.update(node_agents)
+    .where(node_agents.c.node_uuid == sa.bindparam("ident"))
+    .values(
+        url=sa.bindparam("url"),
+        version=sa.bindparam("version"),
+        verify_ca=sa.bindparam("verify_ca"),
+        last_heartbeat=sa.bindparam("last_heartbeat"),
+    )
+)
+
+
 class RamdiskApi:
     """The operations of the provisioning listener."""
 
@@ -240,35 +261,44 @@ class RamdiskApi:
         known = [mac for mac in addresses if mac]
         if not known and not query.node_uuid:
             raise Invalid("Lookup needs valid MAC addresses or a node_uuid.")
-        node, token = await self._room.db.write(
+        # Agents ask again and again; only the first question after a boot changes anything.
+        node, has_token = await self._room.db.read(
             lambda conn: self._look_up(conn, known, query.node_uuid)
         )
-        _log.info("lookup", node=node.uuid, first=token != "******")
+        token = _MASKED
+        if not has_token:
+            node, token = await self._room.db.write(
+                lambda conn: self._first(conn, known, query.node_uuid)
+            )
+        _log.info("lookup", node=node.uuid, first=token != _MASKED)
         return Reply(_lookup_reply(node, token, call.base_url, self._room.install_boot_loaders))
 
     def _look_up(
         self, conn: sa.Connection, macs: list[str], node_uuid: str | None
-    ) -> tuple[Node, str]:
+    ) -> tuple[Node, bool]:
+        """The node, and whether an agent of this boot has its token already."""
         found = store.nodes_by_addresses(conn, macs) if macs else ()
         ident = node_uuid or (found[0] if len(found) == 1 else None)
         node = store.find_node(conn, ident) if ident else None
         if node is None or node.provision_state not in machine.AGENT_STATES:
             # One answer for all reasons: an unauthenticated caller learns nothing of the inventory.
             raise Missing(_UNKNOWN)
-        return node, self._token(conn, node)
+        return node, bool(conn.execute(_TOKEN_OF, {"ident": node.uuid}).scalar())
 
-    def _token(self, conn: sa.Connection, node: Node) -> str:
+    def _first(
+        self, conn: sa.Connection, macs: list[str], node_uuid: str | None
+    ) -> tuple[Node, str]:
         """A new token at the first lookup after a boot; masked ever after."""
-        agent = store.get_agent(conn, self._room.vault, node.uuid)
-        if agent is not None and agent.token:
-            return "******"
+        node, has_token = self._look_up(conn, macs, node_uuid)
+        if has_token:
+            return node, _MASKED
         token = ids.new_secret()
         store.forget_agent(conn, self._room.vault, node.uuid)
         conn.execute(
             node_agents.insert().values(node_uuid=node.uuid, token_hash=store.token_hash(token))
         )
         store.write_secret(conn, self._room.vault, node.uuid, "agent", token)
-        return token
+        return node, token
 
     # -- heartbeat ---------------------------------------------------------------------------
 
@@ -290,29 +320,24 @@ class RamdiskApi:
 
     def _beat(self, conn: sa.Connection, ident: str, body: HeartbeatBody) -> None:
         """One row and a wake-up."""
-        node = store.get_node(conn, ident)
-        row = conn.execute(
-            sa.select(node_agents.c.token_hash, node_agents.c.url).where(
-                node_agents.c.node_uuid == node.uuid
-            )
-        ).first()
+        uuid = ident if ids.is_uuid(ident) else store.get_node(conn, ident).uuid
+        row = conn.execute(_BEATING, {"ident": uuid}).first()
+        if row is None:
+            store.get_node(conn, uuid)  # 404 where there is none
         told = store.token_hash(body.agent_token or "")
         if row is None or not hmac.compare_digest(row.token_hash or "", told):
             raise Invalid("The agent token is not this node's.")
         if row.url and row.url != body.callback_url:
             raise Invalid("The callback URL differs from the one that the agent gave before.")
-        conn.execute(
-            sa.update(node_agents)
-            .where(node_agents.c.node_uuid == node.uuid)
-            .values(
-                url=body.callback_url,
-                version=body.agent_version,
-                verify_ca=body.agent_verify_ca,
-                last_heartbeat=self._room.now(),
-            )
-        )
+        facts = {
+            "url": body.callback_url,
+            "version": body.agent_version,
+            "verify_ca": body.agent_verify_ca,
+            "last_heartbeat": self._room.now(),
+        }
+        conn.execute(_BEAT, {**facts, "ident": uuid})
         # Only the newest call counts: heartbeats of hours must not pile up.
-        signal(conn, node.subject, "agent", {"version": body.agent_version}, latest=True)
+        signal(conn, f"node:{uuid}", "agent", {"version": body.agent_version}, latest=True)
 
     # -- inspection --------------------------------------------------------------------------
 
