@@ -25,6 +25,7 @@ from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.media_api import MediaApi
+from ingot.baremetal.patching import Change
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.verbs import followers
 from ingot.baremetal.workflows import ImageFacts, Orphans, Room, Timing, workflows
@@ -55,6 +56,9 @@ class NoImages:
     """Images come by URL in these tests."""
 
     async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
+        raise Missing(f"No image {ident}.")
+
+    async def properties(self, ident: str) -> dict[str, str]:
         raise Missing(f"No image {ident}.")
 
     async def file_url(self, ident: str, ttl: float) -> str:
@@ -161,6 +165,18 @@ class Site:
                 conn, uuid, instance_info=info, configdrive=None
             )
         )
+
+    async def order_instance(self, uuid: str, info: dict[str, Any]) -> None:
+        """Write what the machine is to become."""
+        await self.db.write(
+            lambda conn: self.baremetal.prepare_instance(
+                conn, uuid, instance_info=info, configdrive=None
+            )
+        )
+
+    async def edit(self, uuid: str, field: str, value: Any) -> None:
+        change = Change("replace", f"/{field}", value)
+        await self.db.write(lambda conn: self.baremetal.patch(conn, uuid, [change]))
 
     async def until(self, uuid: str, *states: str, deadline: float = 120) -> str:
         """Wait for the node to rest in one of the states; says why when it does not."""

@@ -138,6 +138,7 @@ class App:
                 power_sync_interval=settings.baremetal.power_sync_seconds,
                 lock_wait=settings.baremetal.lock_wait_seconds,
                 steps=step_rules(settings.steps),
+                agent_ramdisk=bool(settings.ramdisk.kernel and settings.ramdisk.initramfs),
                 service_project="service" if settings.baremetal.elevated_service_role else "",
                 project_admin_can_manage_own_nodes=settings.baremetal.project_admins_own_nodes,
                 allow_provisioning_in_maintenance=settings.baremetal.allow_provisioning_in_maintenance,

@@ -61,6 +61,8 @@ class NoNetworks:
 class Settings:
     """Options of the room. Seconds where time is meant.
 
+    agent_ramdisk: whether an agent's kernel and ramdisk are configured, for nodes that name none.
+
     service_project: the project whose `service` role counts as the system's (rule service_role); "": none.
     conductor_timeout: a conductor without a beat for so long is shown as not alive.
     lock_wait: how long a request waits for a power change or the like to end before it is told 409.
@@ -81,6 +83,7 @@ class Settings:
     power_sync_slow_workers: int = 200
     soft_power_timeout: int = 600
     steps: StepRules = field(default_factory=StepRules)
+    agent_ramdisk: bool = True
     policy: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

@@ -50,6 +50,9 @@ class OwnImages:
             sent=self.room.sent(url),
         )
 
+    async def properties(self, ident: str) -> dict[str, str]:
+        return dict((await self.room.get(ident)).properties)
+
     async def file_url(self, ident: str, ttl: float) -> str:
         image = await self.room.get(ident)
         if image.status != "active":

@@ -21,6 +21,7 @@ from ingot.baremetal import (
     schemas,
     store,
     supply,
+    validation,
     verbs,
     vifs,
 )
@@ -39,6 +40,14 @@ from ingot.kit.vault import Vault
 
 if TYPE_CHECKING:
     from ingot.kit.web import Authenticator, Operation, Service
+
+
+#: What `validate` looks at beyond the options of each interface.
+_CHECKS = {
+    "boot": validation.boot_problems,
+    "deploy": validation.deploy_problems,
+    "storage": validation.storage_problems,
+}
 
 
 class Baremetal:
@@ -105,9 +114,9 @@ class Baremetal:
         for name in CAPABILITIES:
             problems = [problem.text for problem in found[name]]
             chosen = registry.spec(node.driver, name, node.interfaces.get(name)).name
+            if name in _CHECKS:
+                problems += _CHECKS[name](ctx, conn, node)
             if name == "deploy":
-                style = registry.deploy(node.driver, node.interfaces.get("deploy"))
-                problems += style.problems(store.instance_info(conn, ctx.vault, node))
                 problems += knownsteps.template_problems(conn, registry, ctx.vault, node)
             if chosen.startswith("no-"):
                 problems = [

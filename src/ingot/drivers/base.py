@@ -216,11 +216,13 @@ class Boot(Protocol):
 class Deploy(StepRunner, Protocol):
     """Which deploy style it is; the work itself is the workflow's, with `agent.AgentClient`.
 
-    uses_agent: needs the agent in the machine. writes_disk: puts an image on its disk.
+    uses_agent: needs the agent in the machine. writes_disk: puts an image on its disk. boots_ramdisk:
+    the instance is a kernel and ramdisk or an ISO that the machine boots at every start.
     """
 
     uses_agent: bool
     writes_disk: bool
+    boots_ramdisk: bool
 
     def problems(self, instance_info: Mapping[str, object]) -> tuple[str, ...]:
         """What `instance_info` lacks for this style; empty when it is complete."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ingot.drivers.context import DriverContext
-from ingot.drivers.registry import HardwareType, InterfaceSpec, Registry
+from ingot.drivers.registry import Factory, HardwareType, InterfaceSpec, Registry
 
 if TYPE_CHECKING:
     from ingot.drivers.options import Option
@@ -49,13 +49,7 @@ def _redfish() -> HardwareType:
             **_generic(),
             "power": (redfish.POWER,),
             "management": (redfish.MANAGEMENT, _noop_management()),
-            "boot": (
-                redfish.IPXE_BOOT,
-                redfish.PXE_BOOT,
-                redfish.HTTP_BOOT,
-                redfish.MEDIA_BOOT,
-                redfish.HTTPS_BOOT,
-            ),
+            "boot": (*redfish.BOOTS, redfish.MEDIA_BOOT, redfish.HTTPS_BOOT),
             "console": (_no("console"), *redfish.CONSOLES),
             "raid": (redfish.RAID, _no("raid"), _agent("raid")),
             "bios": (redfish.BIOS, _no("bios")),
@@ -76,7 +70,7 @@ def _ipmi() -> HardwareType:
             **_generic(),
             "power": (ipmi.POWER,),
             "management": (ipmi.MANAGEMENT, _noop_management()),
-            "boot": (ipmi.IPXE_BOOT, ipmi.PXE_BOOT),
+            "boot": ipmi.BOOTS,
             "console": (ipmi.CONSOLE, ipmi.SOCAT_CONSOLE, _no("console")),
             "vendor": (ipmi.VENDOR, _no("vendor")),
         },
@@ -84,8 +78,6 @@ def _ipmi() -> HardwareType:
 
 
 def _manual() -> HardwareType:
-    boot = InterfaceSpec("boot", "ipxe", _manual_boot, _ramdisk_options())
-    pxe = InterfaceSpec("boot", "pxe", _manual_boot, _ramdisk_options())
     return HardwareType(
         "manual-management",
         "Machines without a usable controller; a human switches them.",
@@ -93,7 +85,7 @@ def _manual() -> HardwareType:
             **_generic(),
             "power": (InterfaceSpec("power", "manual", _manual_power), _fake_spec("power")),
             "management": (_noop_management(), _fake_spec("management")),
-            "boot": (boot, pxe),
+            "boot": _network_boots(_manual_boot),
             "deploy": (*_deploys(), _no("deploy", "noop")),
         },
     )
@@ -104,9 +96,7 @@ def _fake() -> HardwareType:
     table: dict[str, Row] = {name: (_fake_spec(name), *generic[name]) for name in generic}
     table["power"] = (_fake_spec("power"),)
     table["management"] = (_fake_spec("management"), _noop_management())
-    boot = InterfaceSpec("boot", "ipxe", _fake_ipxe_boot, _ramdisk_options())
-    pxe = InterfaceSpec("boot", "pxe", _fake_ipxe_boot, _ramdisk_options())
-    table["boot"] = (_fake_spec("boot"), boot, pxe)
+    table["boot"] = (_fake_spec("boot"), *_network_boots(_fake_ipxe_boot))
     table["network"] = (*generic["network"][1:], *generic["network"][:1], _fake_spec("network"))
     table["vendor"] = (_fake_spec("vendor"), _no("vendor"))
     table["storage"] = (*generic["storage"], _fake_spec("storage"))
@@ -123,7 +113,10 @@ def _generic() -> dict[str, Row]:
             InterfaceSpec("network", "flat", _flat_network),
             InterfaceSpec("network", "noop", _noop_network),
         ),
-        "storage": (_no("storage", "noop"),),
+        "storage": (
+            _no("storage", "noop"),
+            InterfaceSpec("storage", "external", _external_storage),
+        ),
         "console": (_no("console"),),
         "raid": (_no("raid"), _agent("raid")),
         "bios": (_no("bios"),),
@@ -139,7 +132,14 @@ def _deploys() -> Row:
     return (
         InterfaceSpec("deploy", "direct", _direct_deploy, AGENT_OPTIONS),
         InterfaceSpec("deploy", "ramdisk", _ramdisk_deploy, _ramdisk_options()),
+        InterfaceSpec("deploy", "custom-agent", _custom_deploy, AGENT_OPTIONS),
     )
+
+
+def _network_boots(make: Factory) -> Row:
+    """The ways over the network, for types whose management interface sets the boot device."""
+    names = ("ipxe", "pxe", "http-ipxe", "http")
+    return tuple(InterfaceSpec("boot", name, make, _ramdisk_options()) for name in names)
 
 
 def _ramdisk_options() -> tuple[Option, ...]:
@@ -158,6 +158,18 @@ def _ramdisk_deploy(context: DriverContext) -> object:
     from ingot.drivers.agent.interfaces import RamdiskDeploy
 
     return RamdiskDeploy()
+
+
+def _custom_deploy(context: DriverContext) -> object:
+    from ingot.drivers.agent.interfaces import CustomAgentDeploy
+
+    return CustomAgentDeploy()
+
+
+def _external_storage(context: DriverContext) -> object:
+    from ingot.drivers.none import ExternalStorage
+
+    return ExternalStorage()
 
 
 def _agent(capability: str) -> InterfaceSpec:

@@ -107,6 +107,7 @@ class NoDeploy(NoSteps):
     _what = "deploy"
     uses_agent = False
     writes_disk = False
+    boots_ramdisk = False
 
     def problems(self, instance_info: Mapping[str, object]) -> tuple[str, ...]:
         return ()
@@ -154,6 +155,12 @@ class NoRescue:
 
     async def unrescue(self, access: Access) -> None:
         raise _no("rescue")
+
+
+class ExternalStorage:
+    """storage_interface external: somebody else attaches the volumes that the node's targets name."""
+
+    attaches_volumes = True
 
 
 class NoStorage:

@@ -98,6 +98,13 @@ async def take_out(case: Case) -> None:
             await boot.clean_up(access)
 
 
+async def take_out_instance(case: Case) -> None:
+    """The instance goes: what it booted from is taken out of the controller's drives."""
+    node = await case.node()
+    if boot_of(case.room, node).needs_iso:
+        await case.controller_step("take the boot medium out", lambda _ctx: take_out(case))
+
+
 async def template(room: Room, intent: Intent, *, refresh: bool = False) -> Template:
     """The medium of an intent, without this boot's words."""
     if room.media is None or not room.urls.base:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import allocations, configdrive, part_store, store
 from ingot.baremetal.types import Node
-from ingot.baremetal.workflows import deployplan, proofs, steps
+from ingot.baremetal.workflows import booting, deployplan, netboot, proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps, install_boot_loader, write_image
 from ingot.baremetal.workflows.asked import deploy_steps
 from ingot.baremetal.workflows.orders import DeployOrder, UndeployOrder
@@ -39,7 +39,12 @@ async def deploy(case: Case, order: DeployOrder) -> None:
         await _deploy_without_agent(case, node, asked)
         return
 
-    await case.op.step("check the image", lambda _ctx: check_image(case), deadline=300)
+    writes = style.writes_disk
+    if writes:
+        await case.op.step("check the image", lambda _ctx: check_image(case), deadline=300)
+    # Without an image of ours the boot loader is the business of whoever wrote the disk.
+    ours = (deployplan.WRITE, deployplan.LOADER)
+    core = [step for step in deployplan.CORE if writes or step["step"] not in ours]
 
     async def write(again: str | None) -> None:
         await _write(case, again)
@@ -73,7 +78,7 @@ async def deploy(case: Case, order: DeployOrder) -> None:
     async def work(again: str | None) -> None:
         nonlocal plan
         offered = await agent_steps(case, "deploy", again)
-        merged = deployplan.merge(deployplan.CORE, offered, outside, asked)
+        merged = deployplan.merge(core, offered, outside, asked)
         plan = deployplan.split(merged, outside)
         await runner.run(plan.inside, outside, again)
 
@@ -178,8 +183,13 @@ async def _deploy_without_agent(case: Case, node: Node, asked: Sequence[dict[str
     """Styles that do their steps themselves, such as fake hardware."""
     outside = offered_by_driver(case, node, "deploy")
     merged = deployplan.merge((), (), outside, asked)
-    await Steps(case, "deploy", agent=False).run(merged, outside)
-    await steps.prepare_disk_boot(case)
+
+    async def stop(_again: str | None) -> None:
+        await steps.set_power(case, "power off", PowerTarget.OFF)
+
+    own = {"deploy": stop} if netboot.is_ramdisk(case, node) else None
+    await Steps(case, "deploy", agent=False, own=own).run(merged, outside)
+    await netboot.prepare_boot(case)
     await steps.attach_instance_networks(case)
     await steps.set_power(case, "start the instance", PowerTarget.ON)
 
@@ -190,6 +200,7 @@ async def undeploy(case: Case, _order: UndeployOrder) -> None:
 
     await proofs.prove_controller(case, "prove whom to stop")
     await steps.set_power(case, "stop the instance", PowerTarget.OFF)
+    await booting.take_out_instance(case)
     await case.op.commit("detach the instance", lambda conn: _detach_instance(case, conn))
     await clean_automatically(case)
 

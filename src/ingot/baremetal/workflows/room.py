@@ -55,6 +55,10 @@ class Images(Protocol):
         """An active image, whole-disk, as raw bytes under an unguessable URL for `ttl` seconds."""
         ...
 
+    async def properties(self, ident: str) -> dict[str, str]:
+        """An active image's own properties, such as kernel_id."""
+        ...
+
     async def file_url(self, ident: str, ttl: float) -> str:
         """Where an active image (a kernel, a ramdisk, an ISO) can be fetched as it is for `ttl` seconds."""
         ...

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import store
 from ingot.baremetal.types import Node
-from ingot.baremetal.workflows import proofs, steps
+from ingot.baremetal.workflows import netboot, proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps
 from ingot.baremetal.workflows.orders import RestoreOrder, ServiceOrder
 from ingot.baremetal.workflows.room import Case, release
@@ -40,7 +40,7 @@ async def service(case: Case, order: ServiceOrder) -> None:
 
 
 async def _start_instance(case: Case) -> None:
-    await steps.prepare_disk_boot(case)
+    await netboot.prepare_boot(case)
     await steps.attach_instance_networks(case)
     await steps.set_power(case, "start the instance", PowerTarget.ON)
 

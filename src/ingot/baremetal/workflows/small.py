@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from oslo_utils import secretutils
 
 from ingot.baremetal import store
-from ingot.baremetal.workflows import proofs, steps
+from ingot.baremetal.workflows import netboot, proofs, steps
 from ingot.baremetal.workflows.orders import (
     AdoptOrder,
     BootDeviceOrder,
@@ -66,7 +66,7 @@ async def adopt(case: Case, _order: AdoptOrder) -> None:
             next_action="Set instance_info.image_source, then adopt again.",
         )
     await proofs.prove_controller(case)
-    await steps.prepare_disk_boot(case)
+    await netboot.prepare_boot(case)
     await steps.attach_instance_networks(case)
 
     async def read(_ctx: StepContext) -> str:
@@ -140,7 +140,7 @@ async def unrescue(case: Case, _order: UnrescueOrder) -> None:
     await proofs.prove_controller(case)
     await steps.set_power(case, "power off", PowerTarget.OFF)
     await case.op.commit("forget the agent", lambda conn: _forget(case, conn))
-    await steps.prepare_disk_boot(case)
+    await netboot.prepare_boot(case)
     await steps.attach_instance_networks(case)
     await steps.set_power(case, "start the instance", PowerTarget.ON)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ingot.drivers import raid
+from ingot.drivers.agent import imagespec
 from ingot.drivers.faults import Unsupported
 from ingot.drivers.options import Option
 from ingot.drivers.types import Access, StepInfo, StepOutcome
@@ -61,6 +62,7 @@ class DirectDeploy(_AgentSteps):
 
     uses_agent = True
     writes_disk = True
+    boots_ramdisk = False
 
     def steps(self) -> tuple[StepInfo, ...]:
         return (
@@ -73,24 +75,21 @@ class DirectDeploy(_AgentSteps):
         )
 
     def problems(self, instance_info: Mapping[str, object]) -> tuple[str, ...]:
-        source = instance_info.get("image_source")
-        if not source:
-            return ("instance_info.image_source is missing",)
-        if instance_info.get("image_type") == "partition" and not instance_info.get("root_gb"):
-            return ("instance_info.root_gb is missing: the image is that of a file system",)
-        text = str(source)
-        if not text.startswith(("http://", "https://", "file://")):
-            return ()
-        algo, value = (
-            instance_info.get("image_os_hash_algo"),
-            instance_info.get("image_os_hash_value"),
-        )
-        if instance_info.get("image_checksum") or (algo and value):
-            return ()
-        return (
-            "an image given by URL needs image_checksum, or image_os_hash_algo with "
-            "image_os_hash_value, in instance_info",
-        )
+        return imagespec.problems(instance_info)
+
+
+class CustomAgentDeploy(_AgentSteps):
+    """The agent runs, and what is done with it is in the steps that are asked for; no image is needed."""
+
+    uses_agent = True
+    writes_disk = False
+    boots_ramdisk = False
+
+    def steps(self) -> tuple[StepInfo, ...]:
+        return tuple(step for step in DirectDeploy().steps() if step.step != "write_image")
+
+    def problems(self, instance_info: Mapping[str, object]) -> tuple[str, ...]:
+        return ()
 
 
 class RamdiskDeploy(_AgentSteps):
@@ -98,13 +97,21 @@ class RamdiskDeploy(_AgentSteps):
 
     uses_agent = False
     writes_disk = False
+    boots_ramdisk = True
 
     def steps(self) -> tuple[StepInfo, ...]:
-        return (_built_in("deploy", 100),)
+        return (StepInfo("deploy", "deploy", 100, kinds=("deploy",), in_band=True),)
 
     def problems(self, instance_info: Mapping[str, object]) -> tuple[str, ...]:
         if instance_info.get("boot_iso"):
+            if instance_info.get("image_source"):
+                return (
+                    "An 'image_source' and 'boot_iso' parameter may not be specified at the same "
+                    "time.",
+                )
             return ()
+        if instance_info.get("image_source") and not instance_info.get("kernel"):
+            return ()  # its properties name kernel and ramdisk
         return tuple(
             f"instance_info.{key} is missing (or give boot_iso)"
             for key in ("kernel", "ramdisk")

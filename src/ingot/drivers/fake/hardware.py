@@ -23,6 +23,7 @@ class FakeDeploy(FakeSteps):
 
     uses_agent = False
     writes_disk = False
+    boots_ramdisk = False
     _capability = "deploy"
     _restarts = False
     _steps = (StepInfo("deploy", "deploy", 100, kinds=("deploy",)),)

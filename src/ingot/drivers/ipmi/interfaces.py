@@ -35,8 +35,11 @@ def _boot(context: DriverContext) -> object:
 
 POWER = InterfaceSpec("power", "ipmitool", IpmiPower, OPTIONS, PREFIXES)
 MANAGEMENT = InterfaceSpec("management", "ipmitool", IpmiManagement, OPTIONS, PREFIXES)
-IPXE_BOOT = InterfaceSpec("boot", "ipxe", _boot, (*RAMDISK_OPTIONS, PERSISTENT))
-PXE_BOOT = InterfaceSpec("boot", "pxe", _boot, (*RAMDISK_OPTIONS, PERSISTENT))
 CONSOLE = InterfaceSpec("console", "ipmitool-sol", IpmiConsole, OPTIONS, PREFIXES)
 SOCAT_CONSOLE = InterfaceSpec("console", "ipmitool-socat", IpmiConsole, OPTIONS, PREFIXES)
 VENDOR = InterfaceSpec("vendor", "ipmitool", IpmiVendor, OPTIONS, PREFIXES)
+#: IPMI knows one device for the network; whether that is PXE or HTTP, the firmware's own order decides.
+BOOTS = tuple(
+    InterfaceSpec("boot", name, _boot, (*RAMDISK_OPTIONS, PERSISTENT))
+    for name in ("ipxe", "pxe", "http-ipxe", "http")
+)
