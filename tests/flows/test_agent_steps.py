@@ -19,8 +19,8 @@ DISKS = [
 ]
 
 
-async def clean(here: Site, uuid: str, *steps: str) -> None:
-    chosen = [{"interface": "raid", "step": step} for step in steps]
+async def clean(here: Site, uuid: str, *steps: str, **args: bool) -> None:
+    chosen = [{"interface": "raid", "step": step, "args": args} for step in steps]
     await here.verb(uuid, "clean", steps=chosen)
     await here.until(uuid, "manageable")
 
@@ -35,7 +35,8 @@ async def test_raid_steps_are_told_of_the_target_and_their_work_is_kept() -> Non
     async with site(1) as here:
         (uuid,) = await here.enrol("manageable")
         target = {"logical_disks": DISKS}
-        await here.db.write(lambda conn: store.update_node(conn, uuid, target_raid_config=target))
+        values = {"target_raid_config": target, "raid_interface": "agent"}
+        await here.db.write(lambda conn: store.update_node(conn, uuid, **values))
         await clean(here, uuid, "delete_configuration", "create_configuration")
         assert (await raid_config(here, uuid))["logical_disks"] == DISKS
         properties = (await here.node(uuid)).properties
@@ -43,6 +44,8 @@ async def test_raid_steps_are_told_of_the_target_and_their_work_is_kept() -> Non
         assert "raid_level:1" in properties["capabilities"]
         await clean(here, uuid, "delete_configuration")
         assert await raid_config(here, uuid) == {}
+        await clean(here, uuid, "create_configuration", create_root_volume=False)
+        assert (await raid_config(here, uuid))["logical_disks"] == DISKS[1:]
 
 
 async def test_images_of_file_systems_need_leave_for_their_boot_loader() -> None:

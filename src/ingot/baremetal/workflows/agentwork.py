@@ -106,12 +106,12 @@ async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) 
 
     async def run(ctx: StepContext) -> Any:
         work = (f"{kind}.execute_{kind}_step", kind, str(step["step"]))
-        told = await whole(case, step)
+        told, facts = await raidfacts.asked(case, await whole(case, step))
         command = await _begin(
             case,
             ctx,
             work,
-            lambda agent: agent.execute_step(kind, told),
+            lambda agent: agent.execute_step(kind, told, facts=facts),
             # The same step may be asked for twice in a row: only a repeated attempt looks back.
             again=ctx.attempt > 1,
         )

@@ -109,14 +109,18 @@ class Agent:
         kind: str,
         step: Mapping[str, object],
         versions: Mapping[str, object] | None = None,
+        facts: Mapping[str, object] | None = None,
     ) -> AgentCommand:
         """Start a step {"interface", "step", "args"…}; follow the returned command.
+
+        facts: of the node, for this step alone, such as the target_raid_config that it is to make.
 
         Its result is {"<kind>_result": …, "<kind>_step": …}. VersionMismatch (at `value()`) when
         `versions` are not the agent's: read the steps again.
         """
         self._check(kind)
-        params: Json = {"step": dict(step), "node": self._node, "ports": self._ports}
+        node = {**self._node, **(facts or {})}
+        params: Json = {"step": dict(step), "node": node, "ports": self._ports}
         if versions is not None:
             params[f"{kind}_version"] = dict(versions)
         return await self._client.start(self.address, f"{kind}.execute_{kind}_step", params)
