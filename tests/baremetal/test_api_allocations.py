@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from api_support import World, project, system, world
 
+from ingot.kit import ids
 from tests import postgres
 
 pytestmark = pytest.mark.anyio
@@ -180,8 +181,8 @@ async def test_no_machine_twice_and_none_lost(both: World, seed: int) -> None:
     """Allocations, deletions, changes of the nodes, all at once: the books balance afterwards."""
     api, chance = both, random.Random(seed)
     names = [f"n{number}" for number in range(8)]
+    uuids = [await free_node(api, name) for name in names]
     for number, name in enumerate(names):
-        await free_node(api, name)
         if number % 2:
             await api.ask("PUT", f"/v1/nodes/{name}/traits", {"traits": ["CUSTOM_A"]})
     made: list[str] = []
@@ -203,8 +204,14 @@ async def test_no_machine_twice_and_none_lost(both: World, seed: int) -> None:
         reply = await api.ask("PATCH", f"/v1/nodes/{chance.choice(names)}", extra)
         assert reply.status == 200
 
+    async def rival() -> None:
+        """What a Compute service does: takes a machine for a server, and gives it back."""
+        server, node = ids.new_uuid(), chance.choice(uuids)
+        if await api.db.write(lambda conn: api.baremetal.claim(conn, node, server)):
+            await api.db.write(lambda conn: api.baremetal.release(conn, node, server))
+
     for _ in range(4):
-        work = [take] * 6 + [give] * 3 + [touch] * 3
+        work = [take] * 6 + [give] * 3 + [touch] * 3 + [rival] * 3
         chance.shuffle(work)
         await asyncio.gather(*(one() for one in work))
     # More than there are machines want one now; afterwards every machine has one.
