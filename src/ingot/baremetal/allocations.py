@@ -19,7 +19,7 @@ from ingot.baremetal import guards, machine, store
 from ingot.baremetal.context import NOBODY, By, Context
 from ingot.baremetal.tables import allocations, node_traits, nodes
 from ingot.baremetal.types import Node
-from ingot.kit import events
+from ingot.kit import events, ids
 from ingot.kit.db import IntegrityError, from_json, to_json
 from ingot.kit.faults import Conflict, Invalid
 
@@ -45,12 +45,12 @@ class Wish:
 def create(ctx: Context, conn: sa.Connection, wish: Wish, by: By = NOBODY) -> None:
     """A new allocation, decided at once: active with its node, or in error with the reason."""
     _unique(conn, uuid=wish.uuid, name=wish.name)
-    node_uuid, reason = _choose(conn, wish)
+    node, reason = _choose(conn, wish)
     if reason:
         reason = f"Failed to process allocation {wish.uuid}: {reason}."
-    _insert(ctx, conn, wish, node_uuid, reason)
-    if node_uuid is not None:
-        _claim(ctx, conn, node_uuid, wish, by)
+    _insert(ctx, conn, wish, None if node is None else node.uuid, reason)
+    if node is not None:
+        _claim(ctx, conn, node.uuid, from_json(node.instance_info), wish, by)
 
 
 def backfill(
@@ -69,7 +69,7 @@ def backfill(
             f"{node.uuid}: {'; '.join(problems)}."
         )
     _insert(ctx, conn, wish, node.uuid, None)
-    _claim(ctx, conn, node.uuid, wish, by)
+    _claim(ctx, conn, node.uuid, node.instance_info, wish, by)
 
 
 def _unfit(node: Node, wish: Wish) -> list[str]:
@@ -96,21 +96,13 @@ def _unfit(node: Node, wish: Wish) -> list[str]:
     return problems
 
 
-def _choose(conn: sa.Connection, wish: Wish) -> tuple[str | None, str]:
-    """A free machine, its row locked; or why there is none."""
-    taken = sa.select(nodes.c.uuid).where(nodes.c.instance_uuid == wish.uuid)
-    if (holder := conn.execute(taken).scalar()) is not None:
+def _choose(conn: sa.Connection, wish: Wish) -> tuple[sa.Row[Any] | None, str]:
+    """A free machine (uuid, instance_info), its row locked; or why there is none."""
+    holder = conn.execute(_HOLDER, {"instance": wish.uuid}).scalar()
+    if holder is not None:
         return None, f"instance {wish.uuid} is already associated with node {holder}"
     free = _free(wish)
-    fitting = sa.select(nodes.c.uuid).where(*free, *(_has(trait) for trait in wish.traits)).limit(1)
-    # At random, so that requests at one moment do not all look at the same row; by name first.
-    spread: list[sa.ColumnElement[Any]] = [sa.func.random()]
-    if wish.name:
-        spread.insert(0, sa.case((nodes.c.name == wish.name, 0), else_=1))
-    found = conn.execute(fitting.order_by(*spread).with_for_update(skip_locked=True)).scalar()
-    if found is None:
-        # All that fit may be locked for a moment: wait for them, in one order, so nobody waits round.
-        found = conn.execute(fitting.order_by(nodes.c.id).with_for_update()).scalar()
+    found = _find(conn, free, wish)
     if found is not None:
         return found, ""
     if wish.traits and conn.execute(sa.select(sa.exists().where(*free))).scalar():
@@ -123,11 +115,36 @@ def _choose(conn: sa.Connection, wish: Wish) -> tuple[str | None, str]:
     return None, f"no available nodes match the resource class {wish.resource_class}"
 
 
+_HOLDER = sa.select(nodes.c.uuid).where(nodes.c.instance_uuid == sa.bindparam("instance"))
+
+
+def _find(
+    conn: sa.Connection, free: Sequence[sa.ColumnElement[bool]], wish: Wish
+) -> sa.Row[Any] | None:
+    fitting = (
+        sa.select(nodes.c.uuid, nodes.c.instance_info)
+        .where(*free, *(_has(trait) for trait in wish.traits))
+        .limit(1)
+    )
+    # From anywhere on, so that requests at one moment do not all look at the same row; by name first.
+    start = ids.new_uuid()
+    places = [nodes.c.uuid >= start, nodes.c.uuid < start]
+    if wish.name:
+        places.insert(0, nodes.c.name == wish.name)
+    for place in places:
+        query = fitting.where(place).order_by(nodes.c.uuid).with_for_update(skip_locked=True)
+        if (found := conn.execute(query).first()) is not None:
+            return found
+    # All that fit may be locked for a moment: wait for them, in one order, so nobody waits round.
+    return conn.execute(fitting.order_by(nodes.c.uuid).with_for_update()).first()
+
+
 def _free(wish: Wish) -> list[sa.ColumnElement[bool]]:
     """Machines without an instance that the wish would take, whatever their traits."""
     where = [
         nodes.c.resource_class == wish.resource_class,
-        nodes.c.provision_state == machine.AVAILABLE,
+        # Written out, since only then the databases use the index of free machines.
+        nodes.c.provision_state == sa.literal(machine.AVAILABLE, literal_execute=True),
         nodes.c.target_provision_state.is_(None),
         nodes.c.instance_uuid.is_(None),
         nodes.c.maintenance.is_(sa.false()),
@@ -172,10 +189,15 @@ def _insert(
         ) from error
 
 
-def _claim(ctx: Context, conn: sa.Connection, node_uuid: str, wish: Wish, by: By) -> None:
-    """Bind a machine whose row is locked."""
-    held = sa.select(nodes.c.instance_info).where(nodes.c.uuid == node_uuid)
-    info: dict[str, Any] = from_json(conn.execute(held).scalar_one())
+def _claim(
+    ctx: Context,
+    conn: sa.Connection,
+    node_uuid: str,
+    info: Mapping[str, Any],
+    wish: Wish,
+    by: By,
+) -> None:
+    """Bind a machine whose row is locked; info: its instance_info."""
     try:
         store.update_node(
             conn,

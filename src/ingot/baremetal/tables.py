@@ -26,6 +26,8 @@ INTERFACES = (
     "vendor",
 )
 
+_FREE = "provision_state = 'available' AND instance_uuid IS NULL"
+
 nodes = sa.Table(
     "nodes",
     metadata,
@@ -87,6 +89,14 @@ nodes = sa.Table(
     sa.Index("ix_nodes_resource_class", "resource_class"),
     sa.Index("ix_nodes_owner", "owner"),
     sa.Index("ix_nodes_lessee", "lessee"),
+    #: Machines that an allocation may choose from.
+    sa.Index(
+        "ix_nodes_free",
+        "resource_class",
+        "uuid",
+        sqlite_where=sa.text(_FREE),
+        postgresql_where=sa.text(_FREE),
+    ),
 )
 
 node_secrets = sa.Table(
