@@ -70,9 +70,6 @@ class BareMetal(Section):
     elevated_service_role: the role `service` in the project `service` counts as the system's.
     project_admins_own_nodes: project admins may enrol and delete nodes that their project owns.
     file_images: folders from which file:// images may be deployed. max_image_bytes: larger ones are refused.
-    interfaces: capability -> names in order of preference. public_ramdisk_api: lookup and heartbeat also on
-    the API listener (for a stock agent behind a router). lock_wait_seconds: how long a request about a node
-    waits for a power change or the like to end before it is told 409.
     install_boot_loaders: let the agent install the boot loader of images of file systems (image_type
     partition), by running the image's own installer as root in the ramdisk.
     """

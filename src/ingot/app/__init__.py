@@ -334,6 +334,7 @@ class App:
         """Migrate, bootstrap, start loops and the dispatcher."""
         await self._reach_database()
         await migrate(self.db)
+        await self.db.read(self.baremetal.prove_key)
         await self.hub.open()
         self._stack.push_async_callback(self.hub.close)
         await self._bootstrap()

@@ -84,6 +84,10 @@ class Baremetal:
 
     # -- looking -----------------------------------------------------------------------------
 
+    def prove_key(self, conn: sa.Connection) -> None:
+        """The key file must be that of this database: asked at the start, before a secret is needed."""
+        store.open_any_secret(conn, self.ctx.vault)
+
     def find_node(self, conn: sa.Connection, ident: str) -> Node | None:
         """By uuid or name."""
         return store.find_node(conn, ident)

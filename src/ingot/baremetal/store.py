@@ -184,6 +184,13 @@ def read_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str) -> Any:
     return None if sealed is None else from_json(vault.open(sealed))
 
 
+def open_any_secret(conn: sa.Connection, vault: Vault) -> None:
+    """Raises the vault's fault when what is stored was sealed with another key."""
+    sealed = conn.execute(sa.select(node_secrets.c.sealed).limit(1)).scalar()
+    if sealed is not None:
+        vault.open(sealed)
+
+
 def write_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str, value: Any) -> None:
     """Replace a secret document; None removes it."""
     conn.execute(_FORGET_SECRET, {"ident": uuid, "named": name})

@@ -38,6 +38,6 @@ class Vault:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken:
             raise Fault(
-                "A stored secret cannot be decrypted.",
-                next_action="Restore the key file that belongs to this database.",
+                "A stored secret cannot be decrypted: the key file is not that of this database.",
+                next_action="Put back the vault.key that belongs to it; all processes of a cluster share one.",
             ) from None
