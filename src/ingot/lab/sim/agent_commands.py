@@ -245,7 +245,7 @@ class CommandTable:
                 ) from None
             if step["step"] == "create_configuration":
                 # The agent gives back what it made: software RAID as it was asked for.
-                result = whole.get("target_raid_config") or {}
+                result = as_object(whole.get("target_raid_config")) or {}
             return {f"{kind}_result": result, f"{kind}_step": step}
 
         return execute
