@@ -64,7 +64,7 @@ class DeployTemplates(Records):
         call.require("baremetal:deploy_template:create", self.target())
         body: plans.TemplateCreate = call.body
         values = _template_values(body)
-        if body.uuid:
+        if body.uuid is not None:
             values["uuid"] = schemas.uuid("uuid", body.uuid)
 
         def change(conn: sa.Connection) -> Reply:
@@ -184,7 +184,7 @@ class Runbooks(Records):
         may_run(call, values["steps"], None)
         if not call.caller.system:
             values["owner"] = self._owner(call, body)
-        if body.uuid:
+        if body.uuid is not None:
             values["uuid"] = schemas.uuid("uuid", body.uuid)
 
         def change(conn: sa.Connection) -> Reply:
