@@ -70,6 +70,7 @@ class Operation:
     query: a struct for the query string; unknown parameters are refused when the struct says so
         (forbid_unknown_fields). None: the handler reads `call.args`.
     status: the success code when the reply names none.
+    also: other success codes that the handler may name.
     reply: the type of the reply, for documents.
     """
 
@@ -84,6 +85,7 @@ class Operation:
     body: Any = None
     query: type[msgspec.Struct] | None = None
     status: int = 200
+    also: tuple[int, ...] = ()
     reply: Any = None
     stream: bool = False
     max_body: int = 1 << 20
