@@ -153,4 +153,6 @@ async def furnish(api: World) -> Made:
             assert reply.status in (201, 204), (path, reply.status, reply.json)
             if reply.json:
                 made[path] = reply.json["uuid"]
+            if path == "/v1/nodes":
+                await api.force(made[path], power_state="power off")  # volumes want it so
     return made

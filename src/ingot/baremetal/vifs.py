@@ -87,6 +87,11 @@ def detach(ctx: Context, conn: sa.Connection, ident: str, vif: str) -> None:
                 raise
 
 
+def are_words(conn: sa.Connection, ident: str) -> bool:
+    """Whether the node's network interface does nothing (`noop`): clients may say of VIFs what they like."""
+    return store.get_node(conn, ident).interfaces.get("network") == "noop"
+
+
 def listed(conn: sa.Connection, node: Node) -> list[dict[str, str]]:
     """[{"id": vif}] as the API shows them."""
     return [{"id": port.vif} for port in part_store.carriers(conn, node.uuid) if port.vif]

@@ -72,9 +72,10 @@ class WebApp:
         for operation in service.operations:
             by_path.setdefault(operation.path, []).append(operation)
         for path, operations in by_path.items():
-            self.asgi.add_route(
-                (service.prefix + path) or "/", _Endpoint(service, operations, self._observe)
-            )
+            endpoint = _Endpoint(service, operations, self._observe)
+            self.asgi.add_route((service.prefix + path) or "/", endpoint)
+            if service.implied and path.startswith(f"{service.implied}/"):
+                self.asgi.add_route(service.prefix + path.removeprefix(service.implied), endpoint)
         sink = _Endpoint(service, (), self._observe)
         self.asgi.add_sink(sink.absent, prefix=f"{service.prefix}(/|$)" if service.prefix else "/")
 

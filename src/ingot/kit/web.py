@@ -167,6 +167,7 @@ class Service:
     """One API: its rows, its versions, its policy and its way of telling faults.
 
     prefix: where it lives on a shared port, such as "/baremetal"; "" for the root.
+    implied: the first part of paths that clients may leave out, such as "/v1"; "" for none.
     aliases: further prefixes, such as "" for clients that know it as the only service of its address.
     status: exceptions from `STATUS`.
     challenge: what a 401 asks for (WWW-Authenticate); "" names our own identity service.
@@ -184,6 +185,7 @@ class Service:
     aliases: tuple[str, ...] = ()
     challenge: str = ""
     depth: int = 25
+    implied: str = ""
     request_id_headers: tuple[str, ...] = ("x-openstack-request-id",)
 
     def status_of(self, fault: Fault) -> int:

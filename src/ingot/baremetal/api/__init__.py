@@ -371,5 +371,6 @@ def make_service(
         policy=Policy(RULES, baremetal.ctx.settings.policy, system_only=SYSTEM_ONLY),
         authenticator=authenticator,
         versions=VERSIONS,
+        implied="/v1",
         request_id_headers=("openstack-request-id", "x-openstack-request-id"),
     )

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ingot.baremetal import allocations, guards, patching, schemas, store, tables
 from ingot.baremetal.allocations import Wish
-from ingot.baremetal.api.common import PageQuery, by, location, needs
+from ingot.baremetal.api.common import Found, PageQuery, by, location, needs
 from ingot.baremetal.api.nodes import FieldsQuery
 from ingot.baremetal.api.records import Records, given, patchable
 from ingot.baremetal.patching import Change
@@ -129,7 +129,8 @@ class Allocations(Records):
         names = self.wanted(call, query.fields, None)
 
         def find(conn: sa.Connection) -> Reply:
-            row = self._of_node(conn, call, "baremetal:allocation:get")
+            node = self._seen_node(conn, call, call.params["id"])
+            row = self._of_node(conn, call, node, "baremetal:allocation:get")
             return Reply(self.wire(call, row, names))
 
         return await self.read(find)
@@ -144,13 +145,13 @@ class Allocations(Records):
         call.require(rule, place)
         return row
 
-    def _of_node(self, conn: sa.Connection, call: Call, rule: str) -> sa.RowMapping:
-        ident = call.params["id"]
-        node = self.find(conn, call, ident)
+    def _of_node(
+        self, conn: sa.Connection, call: Call, node: Node | Found, rule: str
+    ) -> sa.RowMapping:
         query = sa.select(self.table).where(self.table.c.node_uuid == node.uuid)
         row = conn.execute(query).mappings().first()
         if row is None:
-            raise Missing(f"Allocation for node {ident} was not found.")
+            raise Missing(f"Allocation for node {call.params['id']} was not found.")
         call.require(rule, self.owned_by(row["owner"]))
         return row
 
@@ -276,7 +277,8 @@ class Allocations(Records):
 
     async def delete_of_node(self, call: Call) -> Reply:
         def change(conn: sa.Connection) -> Reply:
-            row = self._of_node(conn, call, "baremetal:allocation:delete")
+            node = self.find(conn, call, call.params["id"])
+            row = self._of_node(conn, call, node, "baremetal:allocation:delete")
             allocations.delete(self.ctx, conn, row["uuid"], by(call))
             return Reply()
 

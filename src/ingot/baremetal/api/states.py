@@ -154,13 +154,17 @@ class States(Handlers):
 
         def change(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], "baremetal:node:vif:attach")
-            self.bm.attach_vif(
-                conn,
-                found.uuid,
-                body.id,
-                port_uuid=body.port_uuid if chosen else None,
-                portgroup_uuid=body.portgroup_uuid if chosen else None,
-            )
+            try:
+                self.bm.attach_vif(
+                    conn,
+                    found.uuid,
+                    body.id,
+                    port_uuid=body.port_uuid if chosen else None,
+                    portgroup_uuid=body.portgroup_uuid if chosen else None,
+                )
+            except Invalid:
+                if not vifs.are_words(conn, found.uuid):
+                    raise
             return Reply()
 
         return await self.write(change)
@@ -175,7 +179,11 @@ class States(Handlers):
     async def detach_vif(self, call: Call) -> Reply:
         def change(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], "baremetal:node:vif:detach")
-            self.bm.detach_vif(conn, found.uuid, call.params["vif"])
+            try:
+                self.bm.detach_vif(conn, found.uuid, call.params["vif"])
+            except Invalid:
+                if not vifs.are_words(conn, found.uuid):
+                    raise
             return Reply()
 
         return await self.write(change)
