@@ -326,7 +326,7 @@ async def test_guards_of_states(api: World) -> None:
 
 
 async def test_a_vif_on_a_group(api: World) -> None:
-    await api.node(name="n1")
+    await api.node(name="n1", network_interface="fake")
     made = await group(api, "n1", name="bond0", standalone_ports_supported=False)
     await port(api, "n1", 1, portgroup_uuid=made["uuid"], pxe_enabled=False)
     # The group is the only free place: its member may not stand alone.

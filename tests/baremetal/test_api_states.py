@@ -261,7 +261,7 @@ async def test_a_fault_of_the_machine_is_told(api: World) -> None:
 
 
 async def test_vifs(api: World) -> None:
-    node = await api.node(name="n1")
+    node = await api.node(name="n1", network_interface="fake")
     path = "/v1/nodes/n1/vifs"
     assert (await api.ask("POST", path, {"id": "v1"})).status == 400
     for number in (1, 2):
@@ -278,6 +278,14 @@ async def test_vifs(api: World) -> None:
     assert (await api.ask("DELETE", f"{path}/v1")).status == 400
     assert (await api.ask("POST", path, {})).status == 400
     assert (await api.ask("GET", path, version="1.27")).status == 404
+
+
+async def test_vifs_are_only_words_where_the_network_is_noop(api: World) -> None:
+    await api.node(name="n1", network_interface="noop")
+    path = "/v1/nodes/n1/vifs"
+    assert (await api.ask("POST", path, {"id": "v1"})).status == 204
+    assert (await api.ask("GET", path)).json == {"vifs": []}
+    assert (await api.ask("DELETE", f"{path}/v1")).status == 204
 
 
 async def test_history_and_inventory(api: World) -> None:

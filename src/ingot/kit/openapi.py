@@ -8,8 +8,8 @@ in its own envelope. The shape of a successful reply is told where the row names
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import msgspec
 
@@ -118,11 +118,11 @@ def _faults(service: Service) -> dict[str, Any]:
 def _shape(value: object) -> dict[str, Any]:
     """The schema of documents like this one."""
     if isinstance(value, dict):
-        members: Mapping[str, object] = value
+        members = cast("dict[str, object]", value)
         shapes = {name: _shape(member) for name, member in members.items()}
         return {"type": "object", "properties": shapes, "required": list(shapes)}
     if isinstance(value, list):
-        items: Sequence[object] = value
+        items = cast("list[object]", value)
         return {"type": "array", "items": _shape(items[0]) if items else {}}
     if isinstance(value, bool):
         return {"type": "boolean"}

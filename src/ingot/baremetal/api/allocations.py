@@ -129,7 +129,7 @@ class Allocations(Records):
         names = self.wanted(call, query.fields, None)
 
         def find(conn: sa.Connection) -> Reply:
-            node = self._seen_node(conn, call, call.params["id"])
+            node = self._node_of_path(conn, call)
             row = self._of_node(conn, call, node, "baremetal:allocation:get")
             return Reply(self.wire(call, row, names))
 
@@ -144,6 +144,13 @@ class Allocations(Records):
             raise self.missing(ident)
         call.require(rule, place)
         return row
+
+    def _node_of_path(self, conn: sa.Connection, call: Call) -> Found:
+        """As upstream 400 for a node that is not there; but not told to those who see only their own."""
+        try:
+            return self.find(conn, call, call.params["id"])
+        except Missing as fault:
+            raise Invalid(fault.text) if call.caller.system else fault from None
 
     def _of_node(
         self, conn: sa.Connection, call: Call, node: Node | Found, rule: str

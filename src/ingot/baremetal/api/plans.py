@@ -223,7 +223,9 @@ class Runbooks(Records):
             }
             _owner_or_public(before, changes)
             body = plans.read(patching.apply(before, changes), plans.Runbook, "runbook")
-            values = {"description": None, **_runbook_values(call, body)}  # None: it was removed
+            values = _runbook_values(call, body)
+            if body.description is UNSET:
+                values["description"] = None  # it was removed
             if any(one.root == "steps" for one in changes):
                 may_run(call, values["steps"], None)
             plans.update(self.ctx, conn, self.table, row, values)
