@@ -175,3 +175,121 @@ async def test_guards(api: World) -> None:
     assert (await api.ask("PATCH", path, remove)).status == 400
     assert (await api.ask("DELETE", path)).status == 204
     assert (await api.ask("GET", f"/v1/nodes/{node['uuid']}/vifs")).json == {"vifs": []}
+
+
+async def test_a_working_node_is_held_a_waiting_one_is_not(api: World) -> None:
+    await api.node(name="n1")
+    made = await port(api, 1, node_ident="n1")
+    path = f"/v1/ports/{made['uuid']}"
+    await api.force("n1", provision_state="manageable")
+    reply = await api.ask("PUT", "/v1/nodes/n1/states/provision", {"target": "inspect"})
+    assert reply.status == 202
+    extra = [{"op": "add", "path": "/extra/a", "value": 1}]
+    wiring = [{"op": "replace", "path": "/pxe_enabled", "value": False}]
+    for state, noted, rewired in (
+        ("cleaning", 409, 409),
+        ("clean wait", 200, 409),
+        ("inspecting", 409, 409),
+        ("inspect wait", 200, 200),
+    ):
+        await api.force("n1", provision_state=state)
+        assert (await api.ask("PATCH", path, extra)).status == noted, state
+        assert (await api.ask("PATCH", path, wiring)).status == rewired, state
+        trait = await api.ask("PUT", "/v1/nodes/n1/traits/CUSTOM_A")
+        assert trait.status == (204 if noted == 200 else 409)
+
+
+async def test_old_microversions_name_what_is_too_new(api: World) -> None:
+    """Creation refuses all that is newer, a patch only what upstream's does."""
+    await api.node(name="n1")
+    uuid = (await api.ask("GET", "/v1/nodes/n1")).json["uuid"]
+    number = 0
+    for name, value, since, patched in (
+        ("pxe_enabled", True, 19, 406),
+        ("local_link_connection", LINK, 19, 406),
+        ("portgroup_uuid", None, 24, 406),
+        ("physical_network", "p", 34, 406),
+        ("is_smartnic", False, 53, 406),
+        ("name", "x", 88, 200),
+        ("description", "x", 97, 200),
+        ("vendor", "x", 100, 200),
+        ("category", "x", 101, 200),
+        ("available_for_dynamic_portgroup", True, 111, 200),
+    ):
+        number += 1
+        body = {"address": f"52:54:00:00:01:{number:02x}", "node_uuid": uuid, name: value}
+        old, new = f"1.{since - 1}", f"1.{since}"
+        assert (await api.ask("POST", "/v1/ports", body, old)).status == 406, name
+        reply = await api.ask("POST", "/v1/ports", body, new)
+        assert reply.status == 201, name
+        path = f"/v1/ports/{reply.json['uuid']}"
+        patch = [{"op": "add", "path": f"/{name}", "value": value}]
+        assert (await api.ask("PATCH", path, patch, old)).status == patched, name
+        assert (await api.ask("PATCH", path, patch, new)).status == 200, name
+    body = {"address": "52:54:00:00:02:01", "node_uuid": uuid}
+    link = {**LINK, "network_type": "managed"}
+    vtep = {"port_id": "x", "vtep-logical-switch": "l", "vtep-physical-switch": "p"}
+    for given, minor, status in (
+        (link, 63, 406),
+        (link, 64, 201),
+        (vtep, 89, 406),
+        (vtep, 90, 201),
+        (vtep, 105, 406),
+        ({"network_type": "unmanaged"}, 64, 201),
+        ({"network_type": "wild", **LINK}, 64, 400),
+        ({"port_id": "x", "vtep-logical-switch": "l"}, 90, 400),
+    ):
+        number += 1
+        body |= {"address": f"52:54:00:00:01:{number:02x}", "local_link_connection": given}
+        assert (await api.ask("POST", "/v1/ports", body, f"1.{minor}")).status == status, given
+    whole = (await api.ask("GET", "/v1/ports/detail?limit=1000", version="1.104")).json["ports"]
+    assert vtep in [one["local_link_connection"] for one in whole]
+    whole = (await api.ask("GET", "/v1/ports/detail?limit=1000", version="1.105")).json["ports"]
+    assert vtep not in [one["local_link_connection"] for one in whole]
+
+
+async def test_more_filters(api: World) -> None:
+    for name, shard, group in (("n1", "s1", "g1"), ("n2", "s2", "")):
+        await api.node(name=name, shard=shard, conductor_group=group)
+    await port(api, 1, node_ident="n1", description="left 100%")
+    await port(api, 2, node_ident="n2", description="right")
+    for query, count in {
+        "shard=s1": 1,
+        "shard=s1,s2": 2,
+        "shard=s3": 0,
+        "conductor_groups=g1": 1,
+        "conductor_groups=g2": 0,
+        "description_contains=t": 2,
+        "description_contains=100%25": 1,
+        "description_contains=_eft": 0,
+        "node=n1&description_contains=right": 0,
+        "fields=UUID,extra&shard=s1": 1,
+    }.items():
+        for path in ("/v1/ports", "/v1/ports/detail"):
+            if "fields" in query and path.endswith("detail"):
+                continue
+            found = (await api.ask("GET", f"{path}?{query}")).json["ports"]
+            assert len(found) == count, query
+    for query, minor, status in (
+        ("shard=s1", 81, 406),
+        ("portgroup=x", 23, 406),
+        ("node=n1", 4, 406),
+        ("detail=true", 42, 400),
+        ("fields=uuid", 7, 406),
+        ("sort_key=pxe_enabled", 18, 406),
+        ("node_uuid=n1", 115, 400),
+        ("conductor_groups=g1&address=52:54:00:00:00:01", 115, 400),
+        ("conductor_groups=g1&node=n1", 115, 400),
+    ):
+        reply = await api.ask("GET", f"/v1/ports?{query}", version=f"1.{minor}")
+        assert reply.status == status, query
+    uuid = (await api.ask("GET", "/v1/ports")).json["ports"][0]["uuid"]
+    for method, path in (
+        ("GET", f"/v1/nodes/n1/ports/{uuid}"),
+        ("DELETE", f"/v1/nodes/n1/ports/{uuid}"),
+        ("POST", "/v1/nodes/n1/ports"),
+    ):
+        reply = await api.ask(method, path)
+        assert (reply.status, "Malformed" in reply.error) == (400, True)
+    assert (await api.ask("GET", "/v1/ports/no%20name")).status == 400
+    assert (await api.ask("GET", "/v1/ports/nobody", version="1.1")).status == 404

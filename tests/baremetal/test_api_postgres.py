@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from api_support import World, project, world
 
+from ingot.baremetal import parts
 from tests import postgres
 
 pytestmark = pytest.mark.anyio
@@ -76,3 +77,76 @@ async def test_races_end_in_one_winner(api: World) -> None:
     path = "/v1/nodes/race/states/provision"
     replies = await asyncio.gather(*(api.ask("PUT", path, verb) for _ in range(6)))
     assert sorted(reply.status for reply in replies) == [202] + [409] * 5
+
+
+async def test_what_hangs_on_nodes(api: World) -> None:
+    """Every sort key and the filters, on columns that SQLite takes more lightly; races for places."""
+    chassis = (await api.ask("POST", "/v1/chassis", {"description": "row"})).json["uuid"]
+    node = await api.node(name="parts", chassis_uuid=chassis, shard="s1")
+    uuid = node["uuid"]
+    await api.force("parts", power_state="power off")
+    bond = {"node_uuid": uuid, "name": "bond0", "properties": {"miimon": 100}}
+    group = (await api.ask("POST", "/v1/portgroups", bond)).json["uuid"]
+    bodies: dict[str, list[dict[str, Any]]] = {
+        "/v1/portgroups": [
+            {"node_uuid": uuid},
+            {"node_uuid": uuid, "address": "52:54:00:00:00:0a"},
+        ],
+        "/v1/ports": [
+            {"node_uuid": uuid, "address": f"52:54:00:00:00:0{n}", "portgroup_uuid": group}
+            for n in range(3)
+        ],
+        "/v1/volume/connectors": [
+            {"node_uuid": uuid, "type": "ip", "connector_id": str(n)} for n in range(3)
+        ],
+        "/v1/volume/targets": [
+            {
+                "node_uuid": uuid,
+                "volume_type": "iscsi",
+                "volume_id": "x",
+                "boot_index": n,
+                "properties": {"auth_password": "x"},
+            }
+            for n in (0, 5_000_000_000, -1)
+        ],
+        "/v1/chassis": [{}, {}],
+    }
+    keys = {
+        "/v1/portgroups": parts.PORTGROUP,
+        "/v1/ports": parts.PORT,
+        "/v1/volume/connectors": parts.CONNECTOR,
+        "/v1/volume/targets": parts.TARGET,
+        "/v1/chassis": parts.CHASSIS,
+    }
+    for path, many in bodies.items():
+        for body in many:
+            reply = await api.ask("POST", path, body)
+            assert reply.status == 201, reply.json
+        for key in keys[path].sortable:
+            seen: list[str] = []
+            following: str | None = f"{path}?limit=2&sort_key={key}&sort_dir=desc"
+            while following:
+                reply = await api.ask("GET", following)
+                assert reply.status == 200, (following, reply.json)
+                seen += [one["uuid"] for one in next(iter(reply.json.values()))]
+                following = reply.json.get("next")
+                following = following.split("/baremetal", 1)[1] if following else None
+            assert len(seen) == len(set(seen)) == 3, (path, key)
+    for path, count in {
+        "/v1/portgroups/bond0/ports": 3,
+        "/v1/ports?shard=s1": 3,
+        "/v1/portgroups?shard=s1": 3,
+        "/v1/nodes/parts/volume/targets": 3,
+        f"/v1/chassis/{chassis}/nodes": 1,
+    }.items():
+        assert len(next(iter((await api.ask("GET", path)).json.values()))) == count, path
+    assert {"name": "s1", "count": 1} in (await api.ask("GET", "/v1/shards")).json["shards"]
+    patch = [{"op": "add", "path": "/extra/a", "value": 1}]
+    assert (await api.ask("PATCH", "/v1/portgroups/bond0", patch)).json["extra"] == {"a": 1}
+    for path, body in (
+        ("/v1/volume/connectors", {"node_uuid": uuid, "type": "ip", "connector_id": "race"}),
+        ("/v1/volume/targets", {**bodies["/v1/volume/targets"][0], "boot_index": 9}),
+        ("/v1/portgroups", {"node_uuid": uuid, "name": "race"}),
+    ):
+        replies = await asyncio.gather(*(api.ask("POST", path, body) for _ in range(5)))
+        assert sorted(reply.status for reply in replies) == [201] + [409] * 4, path

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from ingot.baremetal import chassis, masking, nics, parts, portgroups, volumes
+from ingot.baremetal.api import nodes
 
 
 @pytest.fixture
@@ -50,6 +51,23 @@ async def test_no_query_for_each_row(api: World, path: str) -> None:
     assert counts[1] <= counts[0] <= 2
     brief = path == "/v1/nodes"
     assert all("driver_info" not in text for text in seen) or not brief
+
+
+@pytest.mark.anyio
+async def test_pages_by_every_sort_key(api: World) -> None:
+    await fill(api, 3)
+    await api.ask("PUT", "/v1/nodes/n1-3/maintenance")
+    for key in sorted(nodes._SORTABLE):
+        for direction in ("asc", "desc"):
+            path: str | None = f"/v1/nodes?limit=1&sort_key={key}&sort_dir={direction}"
+            seen: list[str] = []
+            while path:
+                reply = await api.ask("GET", path)
+                assert reply.status == 200, (path, reply.json)
+                seen += [node["uuid"] for node in reply.json["nodes"]]
+                path = reply.json.get("next")
+                path = path.split("/baremetal", 1)[1] if path else None
+            assert len(set(seen)) == len(seen) == 3, (key, direction)
 
 
 async def hang(api: World, uuid: str, first: int, count: int) -> None:

@@ -21,7 +21,7 @@ from ingot.baremetal.context import NOBODY, By, Context
 from ingot.baremetal.patching import Change
 from ingot.baremetal.tables import INTERFACES, node_traits, nodes
 from ingot.baremetal.types import Node
-from ingot.baremetal.verbs import free
+from ingot.baremetal.verbs import free, unheld
 from ingot.kit import events, ids
 from ingot.kit.db import IntegrityError, from_json, to_json
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
@@ -254,7 +254,7 @@ def set_traits(ctx: Context, conn: sa.Connection, ident: str, traits: Iterable[s
     node = store.get_node(conn, ident)
     wanted = set(traits)
     guards.traits(wanted)
-    free(conn, node)
+    unheld(conn, node)
     store.set_traits(conn, node.uuid, wanted)
     store.update_node(conn, node.uuid, updated_at=ctx.now())
 
@@ -267,7 +267,7 @@ def add_trait(ctx: Context, conn: sa.Connection, ident: str, trait: str) -> None
 
 def remove_trait(ctx: Context, conn: sa.Connection, ident: str, trait: str) -> None:
     node = store.get_node(conn, ident)
-    free(conn, node)
+    unheld(conn, node)
     gone = conn.execute(
         sa.delete(node_traits).where(
             node_traits.c.node_uuid == node.uuid, node_traits.c.trait == trait

@@ -481,10 +481,10 @@ def paged(
 
 def _sort_expression(table: sa.Table, name: str) -> sa.ColumnElement[Any]:
     column = table.c[name]
-    if not column.nullable:
-        return column
-    empty: Any = sa.false() if isinstance(column.type, sa.Boolean) else ""
-    return sa.func.coalesce(column, empty)
+    if isinstance(column.type, sa.Boolean):
+        # As a number: SQL has no order of truth values that one could page by.
+        return sa.func.coalesce(sa.cast(column, sa.Integer), 0)
+    return sa.func.coalesce(column, "") if column.nullable else column
 
 
 def _after(

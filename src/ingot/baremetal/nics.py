@@ -14,7 +14,7 @@ from ingot.baremetal.parts import PORT
 from ingot.baremetal.patching import Change
 from ingot.baremetal.tables import portgroups
 from ingot.baremetal.types import Node, Portgroup
-from ingot.baremetal.verbs import free
+from ingot.baremetal.verbs import unheld
 from ingot.kit import events
 from ingot.kit.faults import Conflict, Invalid
 
@@ -95,7 +95,7 @@ def patch_port(
     if minor >= GROUPED_NETWORK_SINCE and group and _names(changes, "physical_network"):
         raise Invalid("physical_network cannot be changed while the port belongs to a portgroup.")
     guards.port_change(node, uuid, set(delta))
-    free(conn, node)
+    unheld(conn, node)
     if group is not None:
         _member(ctx, conn, owner, group, uuid, row, after, delta)
     if delta:
@@ -133,7 +133,7 @@ def _member(
 def delete_port(ctx: Context, conn: sa.Connection, uuid: str, by: By = NOBODY) -> None:
     row = part_store.get(conn, PORT, uuid)
     node = store.get_node(conn, row["node_uuid"])
-    free(conn, node)
+    unheld(conn, node)
     vif = attached_vif(row["internal_info"])
     if vif and not node.maintenance:
         raise Conflict(f"Cannot delete the port {uuid} as it is bound to VIF {vif} for use.")

@@ -15,7 +15,7 @@ from ingot.baremetal.parts import PORTGROUP
 from ingot.baremetal.patching import Change
 from ingot.baremetal.tables import ports
 from ingot.baremetal.types import Node
-from ingot.baremetal.verbs import free
+from ingot.baremetal.verbs import unheld
 from ingot.kit.faults import Conflict, Invalid
 
 #: In the words of Linux's bonding driver.
@@ -64,7 +64,7 @@ def patch_portgroup(
             f'"{machine.INSPECTING}".'
         )
     for held in {node.uuid: node, owner.uuid: owner}.values():
-        free(conn, held)
+        unheld(conn, held)
     if "node_uuid" in delta:
         _movable(conn, owner, uuid)
     if delta.get("standalone_ports_supported") is False and binds_ports(ctx, owner):
@@ -110,7 +110,7 @@ def _no_member_stands_alone(conn: sa.Connection, uuid: str) -> None:
 def delete_portgroup(ctx: Context, conn: sa.Connection, uuid: str, by: By = NOBODY) -> None:
     row = part_store.get(conn, PORTGROUP, uuid)
     node = store.get_node(conn, row["node_uuid"])
-    free(conn, node)
+    unheld(conn, node)
     if part_store.members(conn, uuid):
         raise Invalid(
             f"Cannot complete the requested action because portgroup {uuid} contains ports.",

@@ -104,6 +104,15 @@ def free(conn: sa.Connection, node: Node) -> None:
         raise locked(node, live)
 
 
+def unheld(conn: sa.Connection, node: Node) -> None:
+    """As `free`, but what waits for the machine, or for a person, holds nothing meanwhile.
+
+    For changes of ports, traits and the like, which upstream takes while the agent boots.
+    """
+    if machine.STATES[node.provision_state].kind not in ("waiting", "held"):
+        free(conn, node)
+
+
 def power(
     ctx: Context,
     conn: sa.Connection,

@@ -19,7 +19,7 @@ from ingot.baremetal.part_schemas import ConnectorChange, TargetChange
 from ingot.baremetal.parts import CONNECTOR, TARGET, Resource
 from ingot.baremetal.patching import Change
 from ingot.baremetal.types import Node
-from ingot.baremetal.verbs import free
+from ingot.baremetal.verbs import unheld
 from ingot.kit.db import from_json, to_json
 from ingot.kit.faults import Conflict, Invalid
 from ingot.kit.vault import Vault
@@ -74,7 +74,7 @@ def patch(
     after.update(part_schemas.values(shape, resource.noun.lower(), patched))
     delta = {name: after[name] for name in before if after[name] != before[name]}
     for held in {node.uuid: node, owner.uuid: owner}.values():
-        free(conn, held)
+        unheld(conn, held)
     if owner.power_state != _OFF:
         raise _running(owner, f"{resource.noun.lower()} update")
     _unique(conn, resource, after, uuid)
@@ -91,7 +91,7 @@ def delete(
 ) -> None:
     row = part_store.get(conn, resource, uuid)
     node = store.get_node(conn, row["node_uuid"])
-    free(conn, node)
+    unheld(conn, node)
     if node.provision_state not in _AT_REST and node.power_state != _OFF:
         raise _running(node, f"{resource.noun.lower()} deletion")
     part_store.delete(conn, resource, uuid)
