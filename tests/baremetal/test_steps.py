@@ -21,6 +21,7 @@ from ingot.kit.faults import Invalid
 from ingot.workflow.tables import operations
 
 pytestmark = pytest.mark.anyio
+UNKNOWN = "4dba6db3-96d7-4cf1-bc8b-d77df3461545"
 BIOS = {"interface": "bios", "step": "apply_configuration", "args": {"settings": []}}
 ERASE = {"interface": "deploy", "step": "erase_devices", "args": {}}
 AGENTS = [
@@ -167,6 +168,11 @@ async def test_where_no_agent_comes_nothing_is_left_open(api: World) -> None:
     assert "node does not support this clean step: deploy.erase_devices" in reply.error
     assert "/machines/v1/nodes/" in reply.error
     child = ERASE | {"execute_on_child_nodes": True}
+    assert "cannot be done on child nodes" in (await verb(api, "clean", [child, BIOS])).error
+    child = {"interface": "power", "step": "reboot", "execute_on_child_nodes": True}
+    for limit, status in ((["x"], 400), ([UNKNOWN], 404)):
+        limited = child | {"limit_child_node_execution": limit}
+        assert (await verb(api, "clean", [limited])).status == status
     assert (await verb(api, "clean", [child, BIOS])).status == 202
 
 

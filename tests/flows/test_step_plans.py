@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from ingot.baremetal import knownsteps, plans, store
 from ingot.baremetal.steprules import StepRules
 from ingot.baremetal.tables import deploy_templates, node_secrets, runbooks
+from ingot.kit.faults import Invalid
 from ingot.workflow import operations, steps
 from tests.flows.site import Site, site
 
@@ -125,3 +126,26 @@ async def test_a_runbook_cleans_where_operators_say_so() -> None:
         assert told == ["deploy.erase_devices_express", "deploy.burnin_cpu"]
         error = await here.db.read(lambda conn: here.baremetal.last_error(conn, other))
         assert "None of the runbook's traits ['CUSTOM_A'] match a node trait" in str(error)
+
+
+async def test_power_steps_on_child_nodes() -> None:
+    """The cards in a machine are switched one after the other; the machine itself is left alone."""
+    async with site(3) as here:
+        parent, first, second = await here.enrol("manageable")
+        for child in (first, second):
+            await here.db.write(
+                lambda conn, c=child: store.update_node(conn, c, parent_node=parent)
+            )
+        every = {"interface": "power", "step": "power_on", "execute_on_child_nodes": True}
+        one = every | {"step": "power_off", "limit_child_node_execution": [second]}
+        await here.verb(parent, "clean", steps=[every, one])
+        assert await here.until(parent, "manageable") == "manageable"
+        machines = list(here.fleet.machines.values())
+        states = [(await here.node(uuid)).power_state for uuid in (first, second)]
+        assert states == ["power on", "power off"]
+        assert [machine.power for machine in machines[1:]] == ["on", "off"]
+        for uuid in (first, second):
+            node = await here.node(uuid)
+            assert (node.target_power_state, node.provision_state) == (None, "manageable")
+        with pytest.raises(Invalid):
+            await here.verb(parent, "clean", steps=[every | {"step": "hold"}])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -37,6 +37,13 @@ class Wish:
     candidate_nodes: Sequence[str] = ()
     owner: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class _Free(NamedTuple):
+    """A machine that was chosen; instance_info as it is stored."""
+
+    uuid: str
+    instance_info: str
 
 
 # -- making --------------------------------------------------------------------------------------
@@ -96,8 +103,8 @@ def _unfit(node: Node, wish: Wish) -> list[str]:
     return problems
 
 
-def _choose(conn: sa.Connection, wish: Wish) -> tuple[sa.Row[Any] | None, str]:
-    """A free machine (uuid, instance_info), its row locked; or why there is none."""
+def _choose(conn: sa.Connection, wish: Wish) -> tuple[_Free | None, str]:
+    """A free machine, its row locked; or why there is none."""
     holder = conn.execute(_HOLDER, {"instance": wish.uuid}).scalar()
     if holder is not None:
         return None, f"instance {wish.uuid} is already associated with node {holder}"
@@ -118,9 +125,7 @@ def _choose(conn: sa.Connection, wish: Wish) -> tuple[sa.Row[Any] | None, str]:
 _HOLDER = sa.select(nodes.c.uuid).where(nodes.c.instance_uuid == sa.bindparam("instance"))
 
 
-def _find(
-    conn: sa.Connection, free: Sequence[sa.ColumnElement[bool]], wish: Wish
-) -> sa.Row[Any] | None:
+def _find(conn: sa.Connection, free: Sequence[sa.ColumnElement[bool]], wish: Wish) -> _Free | None:
     fitting = (
         sa.select(nodes.c.uuid, nodes.c.instance_info)
         .where(*free, *(_has(trait) for trait in wish.traits))
@@ -134,9 +139,10 @@ def _find(
     for place in places:
         query = fitting.where(place).order_by(nodes.c.uuid).with_for_update(skip_locked=True)
         if (found := conn.execute(query).first()) is not None:
-            return found
+            return _Free(found.uuid, found.instance_info)
     # All that fit may be locked for a moment: wait for them, in one order, so nobody waits round.
-    return conn.execute(fitting.order_by(nodes.c.uuid).with_for_update()).first()
+    found = conn.execute(fitting.order_by(nodes.c.uuid).with_for_update()).first()
+    return None if found is None else _Free(found.uuid, found.instance_info)
 
 
 def _free(wish: Wish) -> list[sa.ColumnElement[bool]]:

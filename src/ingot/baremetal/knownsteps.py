@@ -39,6 +39,8 @@ RESERVED: Mapping[str, Mapping[str, Any]] = {
         }
     },
 }
+#: Of these, what child nodes can be asked to do in the place of the machine itself.
+ON_CHILDREN = ("power_on", "power_off", "reboot")
 #: What is kept of each of the agent's steps.
 _FACTS = ("interface", "step", "priority", "abortable", "reboot_requested", "argsinfo")
 
@@ -147,6 +149,11 @@ def problems(
     found: list[str] = []
     for step in wanted:
         if step.get("execute_on_child_nodes"):
+            if step["step"] not in ON_CHILDREN:
+                found.append(
+                    f"{kind} step {'.'.join(step_id(step))} cannot be done on child nodes; "
+                    f"only {', '.join(ON_CHILDREN)} can"
+                )
             continue
         name = ".".join(step_id(step))
         if step["step"] in RESERVED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from ingot.baremetal.api.common import Handlers, PageQuery, accepted, by, needs
 from ingot.baremetal.api.plans import Runbooks, may_run, with_runbook
 from ingot.baremetal.verbs import Extras, free
 from ingot.drivers.types import Access, BootDevice
+from ingot.kit import ids
 from ingot.kit.db import raw_json
 from ingot.kit.faults import Invalid, Missing
 from ingot.kit.paging import next_link
@@ -83,6 +85,7 @@ class States(Handlers):
             node = self.node(conn, call, call.params["id"], *rules)
             if not body.runbook:
                 may_run(call, _steps(body) or (), node)
+                self._may_ask_children(conn, call, _steps(body) or ())
             row = machine.following(node.provision_state, verb[0]) if verb else None
             if row is not None:
                 needs(call, row.since, f"{body.target} in state {node.provision_state}")
@@ -94,6 +97,20 @@ class States(Handlers):
             return accepted(call, f"nodes/{call.params['id']}/states")
 
         return await self.write(change)
+
+    def _may_ask_children(
+        self, conn: sa.Connection, call: Call, steps: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Child nodes that a step names: 404 and 403 as for themselves."""
+        for step in steps:
+            asked = step.get("execute_on_child_nodes")
+            for child in (asked and step.get("limit_child_node_execution")) or ():
+                if not ids.is_uuid(child):
+                    raise Invalid(
+                        "Invalid entry detected for execute_on_child_node parameter in step "
+                        f"{step['step']}."
+                    )
+                self.find(conn, call, child, "baremetal:node:set_provision_state")
 
     # -- boot device -------------------------------------------------------------------------
 

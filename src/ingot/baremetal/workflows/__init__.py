@@ -9,6 +9,7 @@ steps       steps that several stories share
 stepping    the API's steps: who does each, hold, wait, power
 agentwork   what the agent does for us
 asked       a client's steps: templates, secrets, what agents offer
+children    steps that a machine's child nodes do
 deployplan  which deploy steps are run, and when
 deploy      deploy, rebuild, undeploy
 clean       automated and manual cleaning

@@ -20,6 +20,7 @@ from ingot.baremetal.knownsteps import wrong_arguments
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import steps
 from ingot.baremetal.workflows.agentwork import run_agent_step
+from ingot.baremetal.workflows.children import on_children
 from ingot.baremetal.workflows.driverwork import run_driver_step
 from ingot.baremetal.workflows.room import Case
 from ingot.drivers.base import CAPABILITIES, StepRunner
@@ -170,7 +171,10 @@ class Steps:
             if self._asleep and needs_agent(step, from_outside):
                 await steps.boot_agent_again(self.case, key)
                 self._asleep = False
-            if step["step"] in RESERVED:
+            if step.get("execute_on_child_nodes"):
+                await self.show(step, key)
+                await on_children(self.case, step, key)
+            elif step["step"] in RESERVED:
                 await self._reserved(step, key, any(needs_agent(s, from_outside) for s in rest))
             elif step["interface"] == "deploy" and step["step"] in self.own:
                 await self._by_story(step, key, again)
