@@ -27,6 +27,7 @@ def pages() -> dict[str, str]:
         "docs/reference/settings.md": _settings(),
         "docs/reference/cli.md": _commands(),
         "docs/reference/events.md": _events(),
+        "docs/reference/hardware.md": _hardware(),
     }
     found.update(_apis())
     return found
@@ -66,6 +67,48 @@ def _settings() -> str:
         "`INGOT_PROVISIONING__LISTEN`. A wrong value is refused with file, line and key.",
         f"```toml\n{reference().strip()}\n```",
     )
+
+
+# -- hardware types ------------------------------------------------------------------------------
+
+
+def _hardware() -> str:
+    from ingot.drivers.base import CAPABILITIES
+    from ingot.drivers.hardware import hardware_types
+
+    kinds = hardware_types()
+    head = "| | " + " | ".join(f"`{kind.name}`" for kind in kinds) + " |"
+    rows = [head, "|---" * (len(kinds) + 1) + "|"]
+    for capability in CAPABILITIES:
+        cells = [", ".join(f"`{s.name}`" for s in k.interfaces[capability]) for k in kinds]
+        rows.append(f"| {capability} | " + " | ".join(cells) + " |")
+    parts = ["\n".join(rows)]
+    for kind in kinds:
+        parts += [f"## {kind.name}", kind.description, _driver_options(kind)]
+    return _page(
+        "Hardware types and their interfaces",
+        "src/ingot/drivers/hardware.py",
+        "The first interface in a cell is the default. `baremetal.interfaces` in\n"
+        "[the settings](settings.md) narrows what is offered. All boot interfaces over the network\n"
+        "hand out iPXE: `pxe` is another name of `ipxe` and `http` of `http-ipxe` (there the firmware\n"
+        "fetches iPXE by HTTP). GRUB behind shim, which secure boot over the network would need, is\n"
+        "not offered; media that a controller inserts can carry it. Machines do not boot from volumes\n"
+        "yet, so `external` storage only records them.",
+        *parts,
+    )
+
+
+def _driver_options(kind: Any) -> str:
+    """Options of driver_info that any of its interfaces reads."""
+    texts = {
+        option.name: option.text()
+        for specs in kind.interfaces.values()
+        for spec in specs
+        for option in spec.options
+    }
+    rows = ["| driver_info | |", "|---|---|"]
+    rows += [f"| `{name}` | {texts[name].replace('|', '/')} |" for name in sorted(texts)]
+    return "\n".join(rows) if texts else "No options."
 
 
 # -- commands ------------------------------------------------------------------------------------

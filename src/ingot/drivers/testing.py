@@ -1,4 +1,4 @@
-"""The conformance kit: what every power and management driver must prove.
+"""The conformance kit: what every power and management driver must prove, and every interface in short.
 
 A test brings a `Bench` for its protocol and calls the checks; each raises AssertionError with what
 went wrong. The device behind the bench speaks the real protocol; nothing here patches a driver.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from ingot.drivers import base
 from ingot.drivers.base import Management, Power
-from ingot.drivers.faults import BadCredentials, DriverFault, Unreachable
+from ingot.drivers.faults import BadCredentials, DriverFault, Unreachable, Unsupported
 from ingot.drivers.registry import BadOptions, Registry
 from ingot.drivers.types import Access, BootDevice, Identity, PowerState, PowerTarget
 from ingot.kit.clock import SystemClock
@@ -162,6 +163,50 @@ async def check_silence(bench: Bench) -> None:
     assert took < SILENCE_SECONDS, f"it took {took:.0f} s to say so"
     assert fault.retry_after and fault.next_action
     check_secrets(bench, fault)
+
+
+PROTOCOLS: dict[str, type[object]] = {
+    "power": base.Power,
+    "management": base.Management,
+    "boot": base.Boot,
+    "deploy": base.Deploy,
+    "inspect": base.Inspect,
+    "network": base.Network,
+    "storage": base.Storage,
+    "console": base.Console,
+    "raid": base.Raid,
+    "bios": base.Bios,
+    "firmware": base.Firmware,
+    "vendor": base.Vendor,
+    "rescue": base.Rescue,
+}
+
+
+async def check_interface(registry: Registry, driver: str, capability: str, name: str) -> None:
+    """One interface of the table: it has all that its Protocol wants, and refuses what it does not know.
+
+    No device is needed: nothing may be sent for a step or a method that does not exist.
+    """
+    found = registry.resolve(driver, capability, name)
+    assert isinstance(found, PROTOCOLS[capability]), f"{capability} {name} lacks something"
+    access = Access(driver, {"redfish_address": "http://127.0.0.1:9"}, "bench")
+    if isinstance(found, base.StepRunner):
+        for info in found.steps():
+            assert info.interface == capability, f"{name} offers {info} for another interface"
+            assert info.priority >= 0 and info.kinds, str(info)
+        fault = await _fault_of(lambda: found.run(access, "no_such_step", {}))
+        assert isinstance(fault, Unsupported), f"{type(fault).__name__}: {fault}"
+        assert fault.next_action, "it says nothing of what to do"
+    if isinstance(found, base.Vendor):
+        fault = await _fault_of(lambda: found.call(access, "no_such_method", "POST", {}))
+        assert isinstance(fault, Unsupported), f"{type(fault).__name__}: {fault}"
+    if isinstance(found, base.Boot):
+        assert found.loader in ("ipxe", "grub", "") and bool(found.loader) <= found.needs_dhcp
+        if not found.needs_iso and name != "fake":
+            fault = await _fault_of(
+                lambda: found.prepare_ramdisk(access, None, "http://127.0.0.1:9/a.iso")
+            )
+            assert isinstance(fault, Unsupported), "an ISO is taken and then not used"
 
 
 def check_secrets(bench: Bench, fault: DriverFault, more: tuple[str, ...] = ()) -> None:

@@ -49,11 +49,21 @@ async def write_image(
         boot_mode=str(_mode(node)),
         node_id=node.uuid,
         partitions=partitions,
+        proxies=_proxies(node),
+        no_proxy=str(node.driver_info.get("image_no_proxy") or ""),
     )
     work = ("deploy.execute_deploy_step", "deploy", "write_image")
     command = await _begin(case, ctx, work, lambda agent: agent.write_image(image, drive))
     await _follow(case, ctx, command, facts)
     return {"command": command.id, "image": facts.id, "bytes": facts.size}
+
+
+def _proxies(node: Node) -> tuple[tuple[str, str], ...]:
+    """Proxies for the agent's downloads, as (scheme, URL)."""
+    named = (
+        (scheme, node.driver_info.get(f"image_{scheme}_proxy")) for scheme in ("http", "https")
+    )
+    return tuple((scheme, str(url)) for scheme, url in named if url)
 
 
 async def install_boot_loader(case: Case, key: str | None = None) -> None:

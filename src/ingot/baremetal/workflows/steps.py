@@ -321,15 +321,19 @@ async def stop_agent(case: Case) -> None:
     """Let the agent switch the machine off, or switch it off ourselves."""
 
     async def stop(ctx: StepContext) -> str:
+        _, access = await case.reach("power", "deploy")
+        by_controller = access.flag("deploy_forces_oob_reboot")
         try:
             agent = await case.agent()
             await agent.sync()
-            await agent.power_off()
+            if not by_controller:
+                await agent.power_off()
         except Fault as fault:
             ctx.log(f"the agent cannot be asked ({fault.text}); the controller switches off")
-            state = await switch(case, ctx, PowerTarget.OFF)
-        else:
-            state = await _until_off(case, ctx)
+            by_controller = True
+        state = await (
+            switch(case, ctx, PowerTarget.OFF) if by_controller else _until_off(case, ctx)
+        )
         await booting.take_out(case)
         return state
 
