@@ -149,6 +149,28 @@ class Inspection(Section):
     mask_secrets: str = "always"
 
 
+class Console(Section):
+    """Serial consoles over TCP (`openstack baremetal node console enable`), which ask for no password.
+
+    address: where they listen, and what clients are told. ports: ranges first:last to choose from, the last
+    one is not used. idle_seconds: a connection on which nothing is said for so long is closed; 0 for never.
+    """
+
+    address: str = "127.0.0.1"
+    ports: list[str] = msgspec.field(default_factory=lambda: ["10000:20000"])
+    idle_seconds: float = 600
+
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """`ports` as numbers; ValueError when they are none."""
+        found: list[tuple[int, int]] = []
+        for text in self.ports:
+            first, colon, end = text.partition(":")
+            if not colon or not 0 < int(first) <= int(end) <= 65536:
+                raise ValueError(text)
+            found.append((int(first), int(end)))
+        return tuple(found)
+
+
 class Deadlines(Section):
     """Seconds, before there is history of a hardware model; then they are learned."""
 
@@ -231,6 +253,7 @@ class Settings(Section):
     baremetal: BareMetal = msgspec.field(default_factory=BareMetal)
     inspection: Inspection = msgspec.field(default_factory=Inspection)
     steps: StepOptions = msgspec.field(default_factory=StepOptions)
+    console: Console = msgspec.field(default_factory=Console)
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
     identity: IdentityOptions = msgspec.field(default_factory=IdentityOptions)
     policy: PolicyFiles = msgspec.field(default_factory=PolicyFiles)
@@ -434,6 +457,7 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
             yield ("deadlines", name.name), "it must be more than 0."
     if settings.identity.token_seconds <= 0:
         yield ("identity", "token_seconds"), "it must be more than 0."
+    yield from _console_mistakes(settings.console)
     yield from _network_mistakes(own)
     yield from _inspection_mistakes(settings.inspection)
     yield from _step_mistakes(settings.steps)
@@ -512,6 +536,19 @@ def _access_mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
             yield ("baremetal", "file_images"), f"entry {at + 1}, {path!r}, is no absolute path."
     if settings.baremetal.max_image_bytes <= 0:
         yield ("baremetal", "max_image_bytes"), "it must be more than 0."
+
+
+def _console_mistakes(own: Console) -> Iterator[tuple[Keys, str]]:
+    try:
+        ipaddress.ip_address(own.address)
+    except ValueError:
+        yield ("console", "address"), f"{own.address!r} is no address."
+    try:
+        own.ranges()
+    except ValueError:
+        yield ("console", "ports"), "they are ranges of TCP ports such as 10000:20000."
+    if own.idle_seconds < 0:
+        yield ("console", "idle_seconds"), "it must be 0 or more."
 
 
 def _network_mistakes(own: Provisioning) -> Iterator[tuple[Keys, str]]:

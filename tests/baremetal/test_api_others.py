@@ -152,6 +152,7 @@ async def test_conductors_and_who_cares_for_a_node(api: World) -> None:
 
 def paths(api: World) -> list[tuple[str, str]]:
     fill = {"id": "n1", "trait": "CUSTOM_A", "vif": "v", "event": "e", "name": "ipmi", "host": "h"}
+    fill |= {"setting": "s", "indicator": "led@system", "method": "m"}
     (service,) = api.app.services
     made: list[tuple[str, str]] = []
     for op in service.operations:
@@ -178,6 +179,11 @@ BODIES: dict[str, Any] = {
     "PUT /v1/nodes/n1/states/power": {"target": "power on"},
     "PUT /v1/nodes/n1/states/provision": {"target": "manage"},
     "PUT /v1/nodes/n1/management/boot_device": {"boot_device": "pxe"},
+    "PUT /v1/nodes/n1/states/raid": {},
+    "PUT /v1/nodes/n1/states/boot_mode": {"target": "uefi"},
+    "PUT /v1/nodes/n1/states/secure_boot": {"target": True},
+    "PUT /v1/nodes/n1/management/indicators/led@system": {"state": "on"},
+    "POST /v1/nodes/n1/vmedia": {"device_type": "cdrom", "image_url": "http://h/i.iso"},
     "POST /v1/nodes/n1/vifs": {"id": "v"},
     "POST /v1/allocations": {"resource_class": "x"},
     "PATCH /v1/allocations/n1": [{"op": "add", "path": "/extra/a", "value": 1}],

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from ingot.baremetal import Baremetal
+from ingot.baremetal import Baremetal, Consoles
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import OwnImages, OwnNetworks
@@ -278,7 +278,7 @@ async def cloud(
     own = OwnNetworks(networks, "provider", "", has_wires=False)
     baremetal = Baremetal(db, clock, vault, registry, own, "conductor-1")
     compute = Compute(db, clock, vault, baremetal, networks, images, settings)
-    keeper = ConsoleKeeper(db, clock, baremetal, base / "consoles")
+    keeper = ConsoleKeeper(db, clock, baremetal, Consoles(baremetal.ctx), base / "consoles")
     compute.consoles = keeper
     await db.create_all()
     made = await identity.bootstrap()

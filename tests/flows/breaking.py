@@ -19,7 +19,7 @@ from typing import Any
 from ingot.baremetal import machine as table
 from ingot.baremetal import store
 from ingot.baremetal.tables import node_history, nodes
-from ingot.baremetal.workflows.orders import BootDeviceOrder
+from ingot.baremetal.workflows.orders import BootModeOrder
 from ingot.kit.faults import Fault, Kind
 from ingot.workflow import Op, cancel, live_operation, operations, start
 from ingot.workflow.testing import Killed
@@ -85,9 +85,9 @@ async def _reboot(site: Site, uuid: str) -> None:
     await site.db.write(lambda conn: site.baremetal.power(conn, uuid, "rebooting"))
 
 
-async def _boot_device(site: Site, uuid: str) -> None:
-    order = BootDeviceOrder(device="disk", persistent=True)
-    await site.db.write(lambda conn: start(conn, "boot device", f"node:{uuid}", order))
+async def _boot_mode(site: Site, uuid: str) -> None:
+    order = BootModeOrder(target="uefi")
+    await site.db.write(lambda conn: start(conn, "boot mode", f"node:{uuid}", order))
 
 
 #: From outside, by ourselves, by the agent; a restart in between.
@@ -110,7 +110,7 @@ STORIES: tuple[Story, ...] = (
     Story("unrescue", "rescue", "active", _verb("unrescue")),
     Story("service", "active", "active", _verb("service", steps=_SERVICE)),
     Story("power", "active", "active", _reboot),
-    Story("boot device", "active", "active", _boot_device),
+    Story("boot mode", "active", "active", _boot_mode),
 )
 
 #: From a failure state to the goal: verbs in order.
@@ -296,7 +296,7 @@ async def _nothing_left(site: Site, uuid: str, ended: str) -> None:
 
 async def _failed_well(site: Site, uuid: str, broken: Break, state: str) -> None:
     row = await _row(site, uuid)
-    passing = broken.story.kind in ("power", "boot device")
+    passing = broken.story.kind in ("power", "boot mode")
     operation = table.STATES[state].kind
     assert operation == "failed" or state in ("enroll", "active"), f"failed into {state}"
     assert row.last_error, "no cause is told"

@@ -17,7 +17,7 @@ import msgspec
 import prometheus_client
 
 from ingot.app import access
-from ingot.baremetal import Baremetal
+from ingot.baremetal import Baremetal, Consoles, TcpDoors
 from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
@@ -142,10 +142,17 @@ class App:
                 service_project="service" if settings.baremetal.elevated_service_role else "",
                 project_admin_can_manage_own_nodes=settings.baremetal.project_admins_own_nodes,
                 allow_provisioning_in_maintenance=settings.baremetal.allow_provisioning_in_maintenance,
+                console_address=settings.console.address,
+                console_ports=settings.console.ranges(),
+                console_idle=settings.console.idle_seconds,
             ),
         )
         self.room = self._room()
-        self.consoles = ConsoleKeeper(self.db, self.clock, self.baremetal, state / "consoles")
+        lines = Consoles(self.baremetal.ctx)
+        self.doors = TcpDoors(self.baremetal.ctx, lines)
+        self.consoles = ConsoleKeeper(
+            self.db, self.clock, self.baremetal, lines, state / "consoles"
+        )
         self.compute = Compute(
             self.db,
             self.clock,
@@ -391,9 +398,15 @@ class App:
             self._stack.push_async_callback(loop.stop)
         told = await events.bind(self.db, self.clock)
         told.publishers.append(lambda event: waiting.kick() if follow_ups.concerns(event) else None)
-        if "console" in self.settings.roles and self.has_room("compute"):
-            await self.consoles.start()
-            self._stack.push_async_callback(self.consoles.stop)
+        if "console" in self.settings.roles:
+            for keeper in (
+                (self.consoles, self.doors) if self.has_room("compute") else (self.doors,)
+            ):
+                await keeper.start()
+                self._stack.push_async_callback(keeper.stop)
+            told.publishers.append(
+                lambda event: self.doors.kick() if event.kind == "console" else None
+            )
         if not self._wires():
             return
         hostd = Dnsmasq(self.settings.state_dir / "dnsmasq", self.clock, self._dhcp_said)

@@ -64,6 +64,8 @@ class Settings:
     agent_ramdisk: whether an agent's kernel and ramdisk are configured, for nodes that name none.
 
     service_project: the project whose `service` role counts as the system's (rule service_role); "": none.
+    console_address, console_ports: where consoles listen; ranges are first (in) to last (out).
+    console_idle: a console connection that says nothing for so long is closed, 0 for never.
     conductor_timeout: a conductor without a beat for so long is shown as not alive.
     lock_wait: how long a request waits for a power change or the like to end before it is told 409.
     """
@@ -84,6 +86,9 @@ class Settings:
     soft_power_timeout: int = 600
     steps: StepRules = field(default_factory=StepRules)
     agent_ramdisk: bool = True
+    console_address: str = "127.0.0.1"
+    console_ports: tuple[tuple[int, int], ...] = ((10000, 20000),)
+    console_idle: float = 600
     policy: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

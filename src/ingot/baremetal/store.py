@@ -184,6 +184,10 @@ def read_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str) -> Any:
     return None if sealed is None else from_json(vault.open(sealed))
 
 
+#: The secret under which the arguments of a vendor call wait: they may hold passwords.
+VENDOR_ARGS = "vendor_args"
+
+
 def open_any_secret(conn: sa.Connection, vault: Vault) -> None:
     """Raises the vault's fault when what is stored was sealed with another key."""
     sealed = conn.execute(sa.select(node_secrets.c.sealed).limit(1)).scalar()

@@ -369,6 +369,67 @@ volume_targets = sa.Table(
     sa.UniqueConstraint("node_uuid", "boot_index"),
 )
 
+#: Firmware settings as the machine told them last, and what its registry says about them.
+node_bios = sa.Table(
+    "node_bios",
+    metadata,
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column("value", sa.Text),
+    sa.Column("attribute_type", sa.String(255)),
+    json_column("allowable_values"),
+    sa.Column("lower_bound", sa.BigInteger),
+    sa.Column("upper_bound", sa.BigInteger),
+    sa.Column("min_length", sa.BigInteger),
+    sa.Column("max_length", sa.BigInteger),
+    sa.Column("read_only", sa.Boolean),
+    sa.Column("reset_required", sa.Boolean),
+    sa.Column("unique", sa.Boolean),
+)
+
+#: Parts with firmware. initial_version: when we first saw it; last_version_flashed: of the last change.
+node_firmware = sa.Table(
+    "node_firmware",
+    metadata,
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("component", sa.String(255), primary_key=True),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("updated_at", sa.String(32)),
+    sa.Column("initial_version", sa.String(255)),
+    sa.Column("current_version", sa.String(255)),
+    sa.Column("last_version_flashed", sa.String(255)),
+    sa.Column("vendor", sa.String(255)),
+    sa.Column("model", sa.String(255)),
+    sa.Column("serial_number", sa.String(255)),
+)
+
+#: Consoles that are to be reached by TCP; port and url once they are.
+node_consoles = sa.Table(
+    "node_consoles",
+    metadata,
+    sa.Column(
+        "node_uuid",
+        sa.String(36),
+        sa.ForeignKey("nodes.uuid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("created_at", sa.String(32), nullable=False),
+    sa.Column("port", sa.Integer),
+    sa.Column("url", sa.String(255)),
+)
+
 #: A verb that waits for the present operation of a node to end (deletion during a wait).
 node_followups = sa.Table(
     "node_followups",

@@ -147,7 +147,7 @@ def power(
         last_error=None,
         updated_at=ctx.now(),
     )
-    return _start(
+    return start(
         conn, node, "power", orders.PowerOrder(target=target, timeout=timeout, notify=notify), by
     )
 
@@ -174,7 +174,7 @@ def follow_up(ctx: Context, conn: sa.Connection, node_uuid: str) -> str | None:
         store.update_node(conn, node.uuid, reservation=None)
         return None
     store.update_node(conn, node.uuid, reservation=ctx.host)
-    return _start(conn, node, kind, order, By(**from_json(row.requested_by)))
+    return start(conn, node, kind, order, By(**from_json(row.requested_by)))
 
 
 def _succession(verb: str, extras: dict[str, Any]) -> tuple[str, orders.Order]:
@@ -362,10 +362,11 @@ def _enter(
     )
     if order is None:
         return None
-    return _start(conn, node, kind, order, by)
+    return start(conn, node, kind, order, by)
 
 
-def _start(conn: sa.Connection, node: Node, kind: str, order: orders.Order, by: By) -> str:
+def start(conn: sa.Connection, node: Node, kind: str, order: orders.Order, by: By) -> str:
+    """A new operation on a node; its id."""
     return workflow.start(
         conn,
         kind,

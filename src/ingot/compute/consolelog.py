@@ -1,10 +1,8 @@
-"""Serial consoles, kept: one open session per server's machine, written to a bounded file.
+"""What servers say on their serial consoles, kept: written to a bounded file each.
 
 A server's log is its own: it begins with the server and ends with it, so that nobody reads what an earlier
-tenant's system said on the same machine. Machines whose driver has no console are told as such.
-
-Left out: sharing the sessions among several conductors. A controller gives one session at a time, so
-start the keeper in one process of a cluster only.
+tenant's system said on the same machine. Machines whose driver has no console are told as such. The session
+with the machine is shared with whoever else listens (`baremetal.Consoles`).
 """
 
 from __future__ import annotations
@@ -16,10 +14,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ingot.baremetal import Baremetal, Node
+from ingot.baremetal import Attachment, Baremetal, Consoles, console_kind
 from ingot.compute import store
-from ingot.drivers.types import Access
-from ingot.kit import log
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
 from ingot.kit.faults import Fault, Kind
@@ -27,12 +23,6 @@ from ingot.workflow import Loop
 
 MOST_BYTES = 1 << 20
 EVERY = 2.0
-FIRST_PAUSE = 1.0
-LONGEST_PAUSE = 60.0
-#: A session that lasted so long was a good one: the next pause is short again.
-GOOD_SECONDS = 30.0
-
-_log = log.get("consoles")
 
 
 class ConsoleKeeper:
@@ -43,16 +33,17 @@ class ConsoleKeeper:
         db: Database,
         clock: Clock,
         baremetal: Baremetal,
+        consoles: Consoles,
         folder: Path,
         most_bytes: int = MOST_BYTES,
     ) -> None:
         self._db = db
-        self._clock = clock
         self._baremetal = baremetal
+        self._consoles = consoles
         self._folder = folder
         self._most = most_bytes
         self._sessions: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._troubles: dict[str, str] = {}
+        self._lines: dict[str, Attachment] = {}
         self._loop = Loop("consoles", EVERY, self.reconcile, clock=clock)
 
     async def start(self) -> None:
@@ -83,8 +74,8 @@ class ConsoleKeeper:
             )
         file = self._file(server)
         if not file.exists():
-            trouble = self._troubles.get(server)
-            if trouble is not None:
+            line = self._lines.get(server)
+            if line is not None and (trouble := line.trouble):
                 raise Fault(
                     f"Guest does not have a console available: {trouble}.", kind=Kind.MISSING
                 )
@@ -101,12 +92,7 @@ class ConsoleKeeper:
 
     def _can(self, conn: sa.Connection, node_uuid: str) -> bool:
         node = self._baremetal.find_node(conn, node_uuid)
-        return node is not None and self._supports(node)
-
-    def _supports(self, node: Node) -> bool:
-        registry = self._baremetal.ctx.registry
-        spec = registry.spec(node.driver, "console", node.interfaces.get("console"))
-        return not spec.name.startswith("no-")
+        return node is not None and bool(console_kind(self._baremetal.ctx, node))
 
     async def _end(self, pairs: list[tuple[str, str]]) -> None:
         tasks = [self._sessions.pop(pair) for pair in pairs]
@@ -116,47 +102,16 @@ class ConsoleKeeper:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         for server, _ in pairs:
-            self._troubles.pop(server, None)
+            self._lines.pop(server, None)
 
     async def _keep(self, server: str, node_uuid: str) -> None:
-        """Sessions one after the other, until the server is gone."""
-        pause = FIRST_PAUSE
-        while True:
-            began = self._clock.monotonic()
-            try:
-                found = await self._db.read(lambda conn: self._access(conn, node_uuid))
-                if found is None:
-                    return
-                await self._session(server, *found)
-                trouble = "the session was ended by the other side"
-            except Fault as fault:
-                trouble = fault.text
-            except Exception as error:
-                _log.error("console session broke", server=server, error=repr(error))
-                trouble = "an internal error"
-            self._troubles[server] = trouble
-            if self._clock.monotonic() - began > GOOD_SECONDS:
-                pause = FIRST_PAUSE
-            await self._clock.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-
-    def _access(self, conn: sa.Connection, node_uuid: str) -> tuple[Node, Access] | None:
-        """How to reach the console; None where there is none."""
-        node = self._baremetal.find_node(conn, node_uuid)
-        if node is None or not self._supports(node):
-            return None
-        return node, self._baremetal.ctx.access(conn, node, "console")
-
-    async def _session(self, server: str, node: Node, access: Access) -> None:
-        console = self._baremetal.ctx.registry.console(node.driver, node.interfaces.get("console"))
-        session = await console.open(access)
-        self._troubles.pop(server, None)
-        try:
-            self._append(server, b"")
-            async for chunk in session:
+        """Write what the machine says until the server is gone."""
+        async with self._consoles.attach(node_uuid) as line:
+            self._lines[server] = line
+            if line.online:
+                self._append(server, b"")
+            async for chunk in line:
                 self._append(server, chunk)
-        finally:
-            await session.aclose()
 
     def _append(self, server: str, chunk: bytes) -> None:
         file = self._file(server)

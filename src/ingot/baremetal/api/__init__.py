@@ -1,8 +1,7 @@
 """The Bare Metal API (v1, microversions 1.1 to 1.115) as a table of operations.
 
 A resource is a class of handlers and its rows here; routing, microversions, policy and checks of bodies
-and queries come from the rows. What is not in the table is not there (404): of a node bios, firmware,
-console, raid, boot mode and secure boot changes, vendor passthru, indicators, NMI, virtual media.
+and queries come from the rows. What is not in the table is not there (404).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ingot.baremetal import schemas
+from ingot.baremetal.api import consoles, hardware, management, passthru
 from ingot.baremetal.api.allocations import AllocationCreate, AllocationQuery, Allocations
 from ingot.baremetal.api.inspection_rules import InspectionRules, RuleListQuery
 from ingot.baremetal.api.nodes import (
@@ -83,6 +83,10 @@ def operations(baremetal: Baremetal) -> Sequence[Operation]:
     return (
         *_nodes(Nodes(baremetal)),
         *_states(States(baremetal)),
+        *hardware.operations(hardware.Hardware(baremetal)),
+        *management.operations(management.Management(baremetal)),
+        *consoles.operations(consoles.Doors(baremetal)),
+        *passthru.operations(passthru.Passthru(baremetal)),
         *part_operations(baremetal),
         *_allocations(Allocations(baremetal)),
         *_deploy_templates(DeployTemplates(baremetal)),
@@ -187,7 +191,6 @@ def _nodes(nodes: Nodes) -> tuple[Operation, ...]:
 
 def _states(states: States) -> tuple[Operation, ...]:
     one = "/v1/nodes/{id}"
-    device = f"{one}/management/boot_device"
     return (
         _late("GET", f"{one}/states", states.show, "node:get_states"),
         _late(
@@ -207,16 +210,6 @@ def _states(states: States) -> tuple[Operation, ...]:
             max_body=PROVISION_BODY,
             status=202,
         ),
-        _late("GET", device, states.boot_device, "node:get_boot_device"),
-        _late(
-            "PUT",
-            device,
-            states.set_boot_device,
-            "node:set_boot_device",
-            body=schemas.BootDeviceBody,
-            status=204,
-        ),
-        _late("GET", f"{device}/supported", states.boot_devices, "node:get_boot_device"),
         _late("GET", f"{one}/vifs", states.vifs, "node:vif:list", since=28),
         _late(
             "POST",

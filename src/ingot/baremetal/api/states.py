@@ -1,4 +1,4 @@
-"""States of a node and the verbs that change them; boot device, VIFs, history, inventory."""
+"""States of a node and the verbs that change them; VIFs, history, inventory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import sqlalchemy as sa
 from ingot.baremetal import listing, machine, schemas, tables, vifs
 from ingot.baremetal.api.common import Handlers, PageQuery, accepted, by, needs
 from ingot.baremetal.api.plans import Runbooks, may_run, with_runbook
-from ingot.baremetal.verbs import Extras, free
-from ingot.drivers.types import Access, BootDevice
+from ingot.baremetal.verbs import Extras
 from ingot.kit import ids
 from ingot.kit.db import raw_json
 from ingot.kit.faults import Invalid, Missing
@@ -111,48 +110,6 @@ class States(Handlers):
                         f"{step['step']}."
                     )
                 self.find(conn, call, child, "baremetal:node:set_provision_state")
-
-    # -- boot device -------------------------------------------------------------------------
-
-    async def boot_device(self, call: Call) -> Reply:
-        driver, name, access = await self._reach(call, "baremetal:node:get_boot_device")
-        choice = await self.ctx.registry.management(driver, name).get_boot_device(access)
-        return Reply({"boot_device": choice.device, "persistent": choice.persistent})
-
-    async def boot_devices(self, call: Call) -> Reply:
-        driver, name, access = await self._reach(call, "baremetal:node:get_boot_device")
-        known = self.ctx.registry.management(driver, name).supported_boot_devices(access)
-        return Reply({"supported_boot_devices": list(known)})
-
-    async def set_boot_device(self, call: Call) -> Reply:
-        body: schemas.BootDeviceBody = call.body
-        persistent = body.persistent is not None and schemas.flag("persistent", body.persistent)
-        driver, name, access = await self._reach(
-            call, "baremetal:node:set_boot_device", change=True
-        )
-        management = self.ctx.registry.management(driver, name)
-        known = management.supported_boot_devices(access)
-        if body.boot_device not in known:
-            raise Invalid(
-                f"Invalid boot device {body.boot_device} specified.",
-                next_action=f"Supported: {', '.join(known)}.",
-            )
-        await management.set_boot_device(access, BootDevice(body.boot_device), persistent)
-        return Reply()
-
-    async def _reach(
-        self, call: Call, rule: str, change: bool = False
-    ) -> tuple[str, str | None, Access]:
-        """Driver, management interface and access; 409 for changes while an operation works."""
-
-        def query(conn: sa.Connection) -> tuple[str, str | None, Access]:
-            node = self.node(conn, call, call.params["id"], rule)
-            if change:
-                free(conn, node)
-            access = self.ctx.access(conn, node, "management")
-            return node.driver, node.interfaces.get("management"), access
-
-        return await self.read(query)
 
     # -- VIFs --------------------------------------------------------------------------------
 

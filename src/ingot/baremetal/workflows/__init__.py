@@ -15,7 +15,10 @@ deploy      deploy, rebuild, undeploy
 clean       automated and manual cleaning
 service     steps on a machine in use
 inspect     inventory, properties, ports
-small       verify, adopt, rescue, unrescue, power, boot device
+small       verify, adopt, rescue, unrescue, power
+calls       boot mode, secure boot, virtual media, vendor calls
+driverwork  steps that a driver carries out from outside
+caching     the machine's own settings, read for the API
 orphans     states without an operation
 """
 
@@ -26,7 +29,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal.workflows import service, small
+from ingot.baremetal.workflows import calls, service, small
 from ingot.baremetal.workflows.clean import clean, cleaned
 from ingot.baremetal.workflows.deploy import deploy, deployed, undeploy
 from ingot.baremetal.workflows.ending import failing
@@ -59,7 +62,10 @@ _STORIES: dict[str, tuple[Story, Ending]] = {
     "service": (service.service, service.serviced),
     "restore": (service.restore, service.restored),
     "power": (small.power, small.powered),
-    "boot device": (small.boot_device, small.boot_device_set),
+    "boot mode": (calls.boot_mode, calls.over),
+    "secure boot": (calls.secure_boot, calls.over),
+    "virtual media": (calls.media, calls.over),
+    "vendor call": (calls.vendor, calls.over),
 }
 
 

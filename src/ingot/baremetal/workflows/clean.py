@@ -16,6 +16,7 @@ from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps
 from ingot.baremetal.workflows.asked import cleaning_runbook
+from ingot.baremetal.workflows.caching import BIOS, FIRMWARE, read_settings
 from ingot.baremetal.workflows.orders import CleanOrder
 from ingot.baremetal.workflows.room import Case
 from ingot.baremetal.workflows.stepping import (
@@ -35,6 +36,7 @@ async def clean(case: Case, order: CleanOrder) -> None:
         await clean_automatically(case)
     else:
         await _clean_manually(case, order.steps, order.disable_ramdisk)
+    await read_settings(case, BIOS, FIRMWARE)
 
 
 def cleaned(case: Case, conn: sa.Connection) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ingot.baremetal import store
+from ingot.baremetal import hardware, store
 from ingot.baremetal.workflows.asked import whole as whole_step
+from ingot.baremetal.workflows.caching import BIOS, FIRMWARE, read_settings
 from ingot.baremetal.workflows.room import Case
 from ingot.baremetal.workflows.steps import set_power
 from ingot.drivers.base import StepRunner
@@ -54,7 +55,21 @@ async def run_driver_step(case: Case, kind: str, step: dict[str, Any], key: str)
             f"{kind} step goes on", go_on, key=turn_key, deadline=limit, result_type=StepOutcome,
             abortable=bool(step.get("abortable")),
         )  # fmt: skip
+    await _told(case, str(step["interface"]), outcome, key)
     return restarted
+
+
+async def _told(case: Case, interface: str, outcome: StepOutcome, key: str) -> None:
+    """What the step changed is shown by the API from now on."""
+    made = outcome.raid_config
+    if made is not None:
+        await case.op.commit(
+            "write the logical disks",
+            lambda conn: hardware.save_raid(conn, case.uuid, made, case.room.now()),
+            key=key,
+        )
+    if interface in (BIOS, FIRMWARE):
+        await read_settings(case, interface, key=key)
 
 
 async def _follow(

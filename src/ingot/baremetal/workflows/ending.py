@@ -24,7 +24,9 @@ CLEAN_FAILURE = "clean failure"
 SERVICE_FAILURE = "service failure"
 RESCUE_ABORT_FAILURE = "rescue abort failure"
 #: Kinds that leave the provisioning state, and what the machine runs, alone.
-_PASSING = frozenset({"power", "boot device", "restore"})
+_PASSING = frozenset(
+    {"power", "boot mode", "secure boot", "virtual media", "vendor call", "restore"}
+)
 #: The verb that brings a given-up service back to its instance.
 RESTORE = "restore"
 
@@ -37,6 +39,7 @@ def failing(room: Room) -> Callable[[sa.Connection, Op, Fault], None]:
         node = store.find_node(conn, case.uuid)
         if node is None:
             return
+        store.write_secret(conn, room.vault, node.uuid, store.VENDOR_ARGS, None)
         if store.successor(conn, node.uuid) is not None:
             _made_way(case, conn, node)
             text = f"{op.kind.capitalize()} was given up: {fault.text}"

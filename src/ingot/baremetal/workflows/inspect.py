@@ -13,6 +13,7 @@ from ingot.baremetal.rules.actions import ApiCall
 from ingot.baremetal.rules.calls import make
 from ingot.baremetal.rules.engine import Applied
 from ingot.baremetal.workflows import proofs, steps
+from ingot.baremetal.workflows.caching import FIRMWARE, read_settings
 from ingot.baremetal.workflows.findings import write_findings
 from ingot.baremetal.workflows.orders import InspectOrder
 from ingot.baremetal.workflows.room import Case
@@ -40,6 +41,8 @@ async def _by_agent(case: Case, before: list[str]) -> str | None:
     await _first_ports(case)
     await steps.boot_for_inspection(case)
     calls = await case.op.commit("write the findings", lambda conn: _write(case, conn, before))
+    # Before the machine goes off: some controllers tell of network cards only while it is on.
+    await read_settings(case, FIRMWARE)
     await steps.stop_agent(case)
     await case.op.commit(
         "detach the provisioning network", lambda conn: steps.unplug_provisioning(case, conn)
@@ -54,9 +57,11 @@ async def _out_of_band(case: Case, before: list[str]) -> str | None:
         return dict(await hand.inspect(access))
 
     data = await case.op.step("read the inventory", ask, deadline=300)
-    return await case.op.commit(
+    calls = await case.op.commit(
         "write the findings", lambda conn: _write_told(case, conn, data, before)
     )
+    await read_settings(case, FIRMWARE)
+    return calls
 
 
 def inspected(case: Case, conn: sa.Connection) -> None:

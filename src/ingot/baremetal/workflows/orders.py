@@ -72,9 +72,29 @@ class PowerOrder(Order, frozen=True, kw_only=True):
     timeout: int | None = None
 
 
-class BootDeviceOrder(Order, frozen=True, kw_only=True):
-    device: str
-    persistent: bool = False
+class BootModeOrder(Order, frozen=True, kw_only=True):
+    """target: "bios" or "uefi"."""
+
+    target: str
+
+
+class SecureBootOrder(Order, frozen=True, kw_only=True):
+    on: bool
+
+
+class MediaOrder(Order, frozen=True, kw_only=True):
+    """device and image_url: what to insert; without device the drives of `eject` are emptied."""
+
+    device: str | None = None
+    image_url: str = ""
+    eject: list[str] = []
+
+
+class VendorOrder(Order, frozen=True, kw_only=True):
+    """The arguments wait sealed in the node's secrets."""
+
+    method: str
+    http_method: str
 
 
 #: Kind of operation -> its order.
@@ -90,5 +110,8 @@ ORDERS: dict[str, type[Order]] = {
     "service": ServiceOrder,
     "restore": RestoreOrder,
     "power": PowerOrder,
-    "boot device": BootDeviceOrder,
+    "boot mode": BootModeOrder,
+    "secure boot": SecureBootOrder,
+    "virtual media": MediaOrder,
+    "vendor call": VendorOrder,
 }

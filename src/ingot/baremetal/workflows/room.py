@@ -178,6 +178,7 @@ class Case:
         more: float = 0,
         undo: UndoWork | None = None,
         commit: Callable[[sa.Connection, Any], None] | None = None,
+        result_type: Any = None,
     ) -> Any:
         """A step that asks the controller; more: seconds beyond the usual.
 
@@ -194,6 +195,7 @@ class Case:
             retry=_CONTROLLER,
             undo=undo,
             commit=commit,
+            result_type=result_type,
         )
 
     async def agent_step(

@@ -1,4 +1,4 @@
-"""The short stories: verify, adopt, rescue and unrescue, power, boot device."""
+"""The short stories: verify, adopt, rescue and unrescue, power."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from oslo_utils import secretutils
 
 from ingot.baremetal import store
 from ingot.baremetal.workflows import netboot, proofs, steps
+from ingot.baremetal.workflows.caching import read_settings
 from ingot.baremetal.workflows.orders import (
     AdoptOrder,
-    BootDeviceOrder,
     PowerOrder,
     RescueOrder,
     UnrescueOrder,
@@ -19,7 +19,7 @@ from ingot.baremetal.workflows.orders import (
 )
 from ingot.baremetal.workflows.patience import patiently
 from ingot.baremetal.workflows.room import Case, release
-from ingot.drivers.types import BootDevice, PowerTarget
+from ingot.drivers.types import PowerTarget
 from ingot.kit.faults import Invalid
 from ingot.workflow import StepContext
 
@@ -47,6 +47,7 @@ async def verify(case: Case, _order: VerifyOrder) -> None:
         lambda conn: store.merge_internal_info(conn, case.uuid, {"bmc_identity": None}),
     )
     await proofs.prove_controller(case)
+    await read_settings(case)
 
 
 def verified(case: Case, conn: sa.Connection) -> None:
@@ -164,7 +165,7 @@ async def _out_of_band(case: Case, verb: str) -> None:
     await case.controller_step(verb, run)
 
 
-# -- power and boot device -----------------------------------------------------------------------
+# -- power ---------------------------------------------------------------------------------------
 
 
 async def power(case: Case, order: PowerOrder) -> str:
@@ -178,19 +179,3 @@ async def power(case: Case, order: PowerOrder) -> str:
 def powered(case: Case, conn: sa.Connection) -> None:
     release(conn, case.uuid, power_state=case.result, target_power_state=None, last_error=None)
     case.tell(conn, {"ok": True})
-
-
-async def boot_device(case: Case, order: BootDeviceOrder) -> None:
-    """PUT management/boot_device."""
-
-    async def choose(_ctx: StepContext) -> None:
-        node, access = await case.reach("management")
-        hand = case.room.registry.management(node.driver, node.interfaces.get("management"))
-        mode = steps.boot_mode(node)
-        await hand.set_boot_device(access, BootDevice(order.device), order.persistent, mode)
-
-    await case.controller_step("set the boot device", choose)
-
-
-def boot_device_set(case: Case, conn: sa.Connection) -> None:
-    release(conn, case.uuid)

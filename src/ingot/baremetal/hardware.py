@@ -1,0 +1,140 @@
+"""What a machine told of its own settings last: BIOS settings, firmware, logical disks, modes.
+
+Kept so that the API answers without asking the controller. Read anew at the end of verification, cleaning and
+inspection, and after every step that changes one of them. Functions of a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal import store
+from ingot.baremetal.inspection import merge_capabilities
+from ingot.baremetal.tables import node_bios, node_firmware, nodes
+from ingot.drivers.types import BiosSetting, FirmwareComponent
+from ingot.kit.db import from_json, to_json
+
+
+def save_bios(
+    conn: sa.Connection, uuid: str, settings: Iterable[BiosSetting], now: str
+) -> tuple[str, ...]:
+    """Replace the node's BIOS settings; names of those whose value changed."""
+    told: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        row = asdict(setting)
+        values = row["allowable_values"]
+        row["allowable_values"] = None if values is None else to_json(values)
+        told[setting.name] = row
+    known = {row["name"]: row for row in _rows(conn, node_bios, uuid)}
+    _replace(conn, node_bios, uuid, "name", known, told, now)
+    return tuple(
+        name for name, row in told.items() if name in known and known[name]["value"] != row["value"]
+    )
+
+
+def save_firmware(
+    conn: sa.Connection, uuid: str, components: Iterable[FirmwareComponent], now: str
+) -> None:
+    """Replace the node's firmware components, remembering where each began."""
+    known = {row["component"]: row for row in _rows(conn, node_firmware, uuid)}
+    told: dict[str, dict[str, Any]] = {}
+    for one in components:
+        old = known.get(one.component)
+        row = asdict(one)
+        row["initial_version"] = old["initial_version"] if old else one.current_version
+        flashed = old["last_version_flashed"] if old else None
+        changed = old is not None and old["current_version"] != one.current_version
+        row["last_version_flashed"] = one.current_version if changed else flashed
+        told[one.component] = row
+    _replace(conn, node_firmware, uuid, "component", known, told, now)
+
+
+def save_raid(conn: sa.Connection, uuid: str, config: Mapping[str, Any], now: str) -> None:
+    """Write the logical disks that the machine has now, and what follows for deploys.
+
+    The root volume becomes the root device; its size and level become properties to be chosen by.
+    """
+    values: dict[str, Any] = {"raid_config": {}}
+    disks: Sequence[Mapping[str, Any]] = config.get("logical_disks") or []
+    if disks:
+        values["raid_config"] = {**config, "last_updated": now}
+    root = next((disk for disk in disks if disk.get("is_root_volume")), None)
+    if root is not None:
+        properties = dict(store.get_node(conn, uuid).properties)
+        if root.get("size_gb") != "MAX":
+            properties["local_gb"] = int(root["size_gb"])
+        if root.get("root_device_hint"):
+            properties["root_device"] = root["root_device_hint"]
+        properties["capabilities"] = merge_capabilities(
+            properties.get("capabilities"), {"raid_level": str(root["raid_level"])}
+        )
+        values["properties"] = properties
+    store.update_node(conn, uuid, **values)
+
+
+def bios(conn: sa.Connection, uuid: str, name: str | None = None) -> list[dict[str, Any]]:
+    """BIOS settings by name, all or one."""
+    rows = _rows(conn, node_bios, uuid, None if name is None else node_bios.c.name == name)
+    for row in rows:
+        row["allowable_values"] = from_json(row["allowable_values"])
+    return rows
+
+
+def firmware(conn: sa.Connection, uuid: str) -> list[dict[str, Any]]:
+    """Firmware components by name."""
+    return _rows(conn, node_firmware, uuid)
+
+
+def set_target_raid(conn: sa.Connection, uuid: str, config: Mapping[str, Any], now: str) -> None:
+    conn.execute(
+        sa.update(nodes)
+        .where(nodes.c.uuid == uuid)
+        .values(target_raid_config=to_json(config), updated_at=now)
+    )
+
+
+# -- inside --------------------------------------------------------------------------------------
+
+
+def _rows(
+    conn: sa.Connection, table: sa.Table, uuid: str, where: sa.ColumnElement[bool] | None = None
+) -> list[dict[str, Any]]:
+    key = table.primary_key.columns.values()[1]
+    query = sa.select(table).where(table.c.node_uuid == uuid).order_by(key)
+    if where is not None:
+        query = query.where(where)
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def _replace(
+    conn: sa.Connection,
+    table: sa.Table,
+    uuid: str,
+    key: str,
+    known: Mapping[str, Mapping[str, Any]],
+    told: Mapping[str, Mapping[str, Any]],
+    now: str,
+) -> None:
+    """Make a node's rows what was told; rows that are so already are left alone."""
+    new = [
+        {"node_uuid": uuid, "created_at": now, **row} for name, row in told.items()
+        if name not in known
+    ]  # fmt: skip
+    if new:
+        conn.execute(table.insert(), new)
+    for name, row in told.items():
+        old = known.get(name)
+        if old is not None and any(old[column] != value for column, value in row.items()):
+            conn.execute(
+                sa.update(table)
+                .where(table.c.node_uuid == uuid, table.c[key] == name)
+                .values(**row, updated_at=now)
+            )
+    if gone := set(known) - set(told):
+        conn.execute(
+            sa.delete(table).where(table.c.node_uuid == uuid, table.c[key].in_(sorted(gone)))
+        )

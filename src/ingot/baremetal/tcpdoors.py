@@ -1,0 +1,282 @@
+"""The TCP door of consoles, as clients know it from socat: connect, read and type, one client at a time.
+
+Which doors are open is in the database, so that they open again after a restart, at the same port if it is
+free. Nobody is asked for a password: bind them where only those reach them who may (`console.address`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal import store
+from ingot.baremetal.consoles import Attachment, Consoles, console_kind
+from ingot.baremetal.context import Context
+from ingot.baremetal.tables import node_consoles, nodes
+from ingot.baremetal.types import Node
+from ingot.baremetal.verbs import free
+from ingot.kit import events, log
+from ingot.kit.faults import Fault, Invalid
+from ingot.workflow import Loop
+
+EVERY = 2.0
+CHUNK = 4096
+#: Bytes that a client may leave unread before it is waited for, and seconds it is waited for.
+UNREAD = 1 << 18
+WRITE_SECONDS = 30.0
+
+_log = log.get("consoles")
+
+
+# -- what is wanted, as transactions -------------------------------------------------------------
+
+
+def switch(ctx: Context, conn: sa.Connection, node: Node, on: bool) -> None:
+    """Open or close a node's console; the keeper follows. Invalid when it cannot have one."""
+    if not console_kind(ctx, node):
+        raise Invalid(
+            f"Driver {node.driver} does not support console (disabled or not implemented).",
+            next_action="Choose another console_interface.",
+        )
+    ctx.access(conn, node, "console")
+    wanted = conn.execute(
+        sa.select(node_consoles.c.node_uuid).where(node_consoles.c.node_uuid == node.uuid)
+    ).first()
+    if on == (wanted is not None):
+        return
+    free(conn, node)
+    store.update_node(conn, node.uuid, last_error=None, updated_at=ctx.now())
+    if on:
+        conn.execute(node_consoles.insert().values(node_uuid=node.uuid, created_at=ctx.now()))
+        events.record(conn, node.subject, "console", "Console opened")
+    else:
+        forget(conn, node.uuid)
+        events.record(conn, node.subject, "console", "Console closed")
+
+
+def forget(conn: sa.Connection, node_uuid: str) -> None:
+    conn.execute(sa.delete(node_consoles).where(node_consoles.c.node_uuid == node_uuid))
+    store.update_node(conn, node_uuid, console_enabled=False)
+
+
+def info(conn: sa.Connection, node_uuid: str) -> dict[str, Any] | None:
+    """{"type", "url"} of an open door, None when there is none."""
+    url = conn.execute(
+        sa.select(node_consoles.c.url).where(node_consoles.c.node_uuid == node_uuid)
+    ).scalar()
+    return None if url is None else {"type": "socat", "url": url}
+
+
+# -- doors ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Door:
+    """One listening port. guests: connections that are served."""
+
+    server: asyncio.Server
+    port: int
+    busy: bool = False
+    guests: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+    async def close(self) -> None:
+        self.server.close()
+        for guest in list(self.guests):
+            guest.cancel()
+        await asyncio.gather(*self.guests, return_exceptions=True)
+        await self.server.wait_closed()
+
+
+class TcpDoors:
+    """Keeps the doors that the database asks for; `start` and `stop`."""
+
+    def __init__(self, ctx: Context, consoles: Consoles) -> None:
+        self._ctx = ctx
+        self._consoles = consoles
+        self._doors: dict[str, Door] = {}
+        self._loop = Loop("console doors", EVERY, self.reconcile, clock=ctx.clock)
+
+    async def start(self) -> None:
+        await self._loop.start()
+
+    async def stop(self) -> None:
+        await self._loop.stop()
+        for uuid in list(self._doors):
+            await self._doors.pop(uuid).close()
+
+    def kick(self) -> None:
+        """Look now."""
+        self._loop.kick()
+
+    async def reconcile(self) -> None:
+        wanted = await self._ctx.db.read(_wanted)
+        for uuid in [uuid for uuid in self._doors if uuid not in wanted]:
+            await self._doors.pop(uuid).close()
+        for uuid, last in wanted.items():
+            if uuid not in self._doors:
+                await self._open(uuid, last)
+
+    async def _open(self, uuid: str, last: int | None) -> None:
+        settings = self._ctx.settings
+        try:
+            fixed = await self._ctx.db.read(lambda conn: self._fixed(conn, uuid))
+            door = await self._listen(uuid, [fixed] if fixed else self._candidates(last))
+        except Fault as fault:
+            text = f"Error enabling the console on node {uuid}. Reason: {fault.sentence()}"
+            _log.warning("no console door", node=uuid, error=fault.text)
+            await self._ctx.db.write(lambda conn: self._failed(conn, uuid, text))
+            return
+        self._doors[uuid] = door
+        host = f"[{settings.console_address}]" if ":" in settings.console_address else ""
+        url = f"tcp://{host or settings.console_address}:{door.port}"
+        await self._ctx.db.write(lambda conn: _opened(conn, uuid, door.port, url))
+
+    def _fixed(self, conn: sa.Connection, uuid: str) -> int:
+        node = store.get_node(conn, uuid)
+        return self._ctx.access(conn, node, "console").number("ipmi_terminal_port", 0)
+
+    def _failed(self, conn: sa.Connection, uuid: str, text: str) -> None:
+        forget(conn, uuid)
+        store.update_node(conn, uuid, last_error=text)
+        store.add_history(
+            conn,
+            uuid,
+            self._ctx.now(),
+            text,
+            severity="ERROR",
+            event_type="console",
+            conductor=self._ctx.host,
+        )
+
+    def _candidates(self, last: int | None) -> Iterator[int]:
+        """Ports to try: the one of last time, then those of the ranges that we have not given away."""
+        if last:
+            yield last
+        taken = {door.port for door in self._doors.values()}
+        for first, end in self._ctx.settings.console_ports:
+            yield from (port for port in range(first, end) if port not in taken and port != last)
+
+    async def _listen(self, uuid: str, ports: Iterator[int] | list[int]) -> Door:
+        address = self._ctx.settings.console_address
+        trouble = "no port range is configured (console.ports)"
+        for port in ports:
+            try:
+                server = await asyncio.start_server(
+                    lambda reader, writer: self._enter(uuid, reader, writer),
+                    address,
+                    port,
+                    limit=CHUNK,
+                )
+            except OSError as error:
+                trouble = f"port {port} of {address}: {error.strerror}"
+                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    break
+                continue
+            return Door(server, port)
+        raise Fault(f"No TCP port for the console is free ({trouble}).")
+
+    # -- a client ----------------------------------------------------------------------------
+
+    async def _enter(
+        self, uuid: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        door = self._doors.get(uuid)
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            if door is None or door.busy:
+                writer.write(b"The console is in use.\r\n")
+                return
+            door.busy = True
+            door.guests.add(task)
+            try:
+                await self._serve(uuid, reader, writer)
+            finally:
+                door.busy = False
+                door.guests.discard(task)
+        except (OSError, TimeoutError):
+            pass  # the client is gone, or does not read
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _serve(
+        self, uuid: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Until the client leaves or nothing was said for as long as the settings allow."""
+        writer.transport.set_write_buffer_limits(UNREAD)
+        touched = asyncio.Event()
+        async with self._consoles.attach(uuid) as line:
+            works = [
+                asyncio.create_task(_to_client(line, writer, touched)),
+                asyncio.create_task(_from_client(line, reader, writer, touched)),
+                asyncio.create_task(self._idle(touched)),
+            ]
+            try:
+                done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+                for work in done:
+                    work.result()
+            finally:
+                for work in works:
+                    work.cancel()
+                await asyncio.gather(*works, return_exceptions=True)
+
+    async def _idle(self, touched: asyncio.Event) -> None:
+        """Ends when neither side said anything for so long."""
+        seconds = self._ctx.settings.console_idle
+        if seconds <= 0:
+            await asyncio.Event().wait()
+        while True:
+            touched.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await touched.wait()
+            except TimeoutError:
+                return
+
+
+async def _to_client(
+    line: Attachment, writer: asyncio.StreamWriter, touched: asyncio.Event
+) -> None:
+    async for chunk in line:
+        if not chunk:
+            continue
+        touched.set()
+        writer.write(chunk)
+        async with asyncio.timeout(WRITE_SECONDS):
+            await writer.drain()
+
+
+async def _from_client(
+    line: Attachment,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    touched: asyncio.Event,
+) -> None:
+    while data := await reader.read(CHUNK):
+        touched.set()
+        try:
+            await line.send(data)
+        except Fault as fault:
+            writer.write(f"\r\n[{fault.text}]\r\n".encode())
+
+
+def _wanted(conn: sa.Connection) -> dict[str, int | None]:
+    rows = conn.execute(sa.select(node_consoles.c.node_uuid, node_consoles.c.port))
+    return {row.node_uuid: row.port for row in rows}
+
+
+def _opened(conn: sa.Connection, uuid: str, port: int, url: str) -> None:
+    """The door is open: now the API may say so (unless it was closed meanwhile)."""
+    changed = conn.execute(
+        sa.update(node_consoles).where(node_consoles.c.node_uuid == uuid).values(port=port, url=url)
+    )
+    if changed.rowcount:
+        conn.execute(sa.update(nodes).where(nodes.c.uuid == uuid).values(console_enabled=True))

@@ -1,0 +1,196 @@
+"""Serial consoles over TCP: on and off by the API, one session for all, the same after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_support import World, world
+
+from ingot.baremetal import Consoles, Settings, TcpDoors
+from ingot.kit.clock import SystemClock
+
+pytestmark = pytest.mark.anyio
+PATH = "/v1/nodes/n1/states/console"
+
+
+def free_range(count: int = 3) -> tuple[int, int]:
+    """Ports that nobody uses just now."""
+    for _ in range(50):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            first = probe.getsockname()[1]
+        if first + count < 65536 and all(_free(port) for port in range(first, first + count)):
+            return first, first + count
+    raise AssertionError("no free ports")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(console_ports=(free_range(),))
+
+
+@contextlib.asynccontextmanager
+async def doors(api: World) -> AsyncIterator[tuple[TcpDoors, Consoles]]:
+    consoles = Consoles(api.baremetal.ctx)
+    made = TcpDoors(api.baremetal.ctx, consoles)
+    await made.start()
+    try:
+        yield made, consoles
+    finally:
+        await made.stop()
+        await consoles.aclose()
+
+
+@pytest.fixture
+async def api(tmp_path: Path, settings: Settings) -> AsyncIterator[World]:
+    async with world(tmp_path, SystemClock(), settings) as made:
+        yield made
+
+
+async def enabled(api: World, made: TcpDoors) -> int:
+    """Switch n1's console on; the port of its door."""
+    reply = await api.ask("PUT", PATH, {"enabled": True})
+    assert reply.status == 202 and reply.headers["location"].endswith("/n1/states/console")
+    await made.reconcile()
+    shown = (await api.ask("GET", PATH)).json
+    assert shown["console_enabled"] is True and shown["console_info"]["type"] == "socat"
+    host, _, port = shown["console_info"]["url"].removeprefix("tcp://").rpartition(":")
+    assert host == "127.0.0.1"
+    return int(port)
+
+
+async def heard(reader: asyncio.StreamReader, words: bytes) -> None:
+    async with asyncio.timeout(20):
+        await reader.readuntil(words)
+
+
+async def until(what: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not what():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_console_is_switched_on_used_and_off(api: World, settings: Settings) -> None:
+    node = await api.node(name="n1")
+    nothing = {"console_enabled": False, "console_info": None}
+    assert (await api.ask("GET", PATH)).json == nothing
+    async with doors(api) as (made, _consoles):
+        port = await enabled(api, made)
+        assert port in range(*settings.console_ports[0])
+        assert (await api.ask("GET", "/v1/nodes/n1")).json["console_enabled"] is True
+        assert (await api.ask("PUT", PATH, {"enabled": "true"})).status == 202, "twice is fine"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await heard(reader, f"imaginary console of {node['uuid']}".encode())
+        writer.write(b"are you there?\r")
+        await heard(reader, b"are you there?\r")
+        other, closing = await asyncio.open_connection("127.0.0.1", port)
+        assert await other.read() == b"The console is in use.\r\n"
+        closing.close()
+        assert (await api.ask("PUT", PATH, {"enabled": False})).status == 202
+        await made.reconcile()
+        async with asyncio.timeout(20):
+            await reader.read()
+        writer.close()
+        assert (await api.ask("GET", PATH)).json == nothing
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+    assert (await api.ask("GET", "/v1/nodes/n1")).json["console_enabled"] is False
+
+
+async def test_a_door_opens_again_after_a_restart(api: World) -> None:
+    await api.node(name="n1")
+    async with doors(api) as (made, _consoles):
+        port = await enabled(api, made)
+    async with doors(api) as (made, _consoles):
+        await made.reconcile()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await heard(reader, b"imaginary console")
+        writer.close()
+
+
+async def test_a_port_that_is_taken_is_passed_over(api: World, settings: Settings) -> None:
+    await api.node(name="n1")
+    first, end = settings.console_ports[0]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first))
+        taken.listen()
+        async with doors(api) as (made, _consoles):
+            assert await enabled(api, made) in range(first + 1, end)
+
+
+async def test_no_port_is_free(api: World) -> None:
+    await api.node(name="n1")
+    ctx = api.baremetal.ctx
+    object.__setattr__(ctx, "settings", replace(ctx.settings, console_ports=()))
+    async with doors(api) as (made, _consoles):
+        await api.ask("PUT", PATH, {"enabled": True})
+        await made.reconcile()
+    node = (await api.ask("GET", "/v1/nodes/n1")).json
+    assert node["console_enabled"] is False
+    assert "Error enabling the console" in node["last_error"] and "port" in node["last_error"]
+
+
+async def test_a_silent_client_is_sent_away(api: World) -> None:
+    await api.node(name="n1")
+    ctx = api.baremetal.ctx
+    object.__setattr__(ctx, "settings", replace(ctx.settings, console_idle=0.2))
+    async with doors(api) as (made, _consoles):
+        reader, writer = await asyncio.open_connection("127.0.0.1", await enabled(api, made))
+        async with asyncio.timeout(20):
+            await reader.read()
+        writer.close()
+
+
+async def test_listeners_share_one_session(api: World) -> None:
+    node = await api.node(name="n1")
+    async with (
+        doors(api) as (_made, consoles),
+        consoles.attach(node["uuid"]) as one,
+        consoles.attach(node["uuid"]) as two,
+    ):
+        await until(lambda: one.online)
+        await two.send(b"hello")
+        for line in (one, two):
+            async with asyncio.timeout(20):
+                async for chunk in line:
+                    if chunk == b"hello":
+                        break
+
+
+async def test_trouble_is_told_to_the_client(api: World) -> None:
+    await api.node(name="n1", driver_info={"fake_fail": "console.open=1:refused"})
+    async with doors(api) as (made, _consoles):
+        port = await enabled(api, made)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.sleep(0.1)
+        writer.write(b"x")
+        await heard(reader, b"simulated fault in console.open")
+        writer.close()
+
+
+async def test_where_there_is_no_console(api: World) -> None:
+    await api.node(name="n1", console_interface="no-console")
+    reply = await api.ask("PUT", PATH, {"enabled": True})
+    assert reply.status == 400 and "does not support console" in reply.error
+    assert (await api.ask("PUT", PATH, {"enabled": "perhaps"})).status == 400
+    assert (await api.ask("PUT", PATH, {})).status == 400
+
+
+async def test_a_console_needs_complete_driver_info(api: World) -> None:
+    await api.node(name="n1", driver="ipmi", console_interface="ipmitool-socat")
+    reply = await api.ask("PUT", PATH, {"enabled": True})
+    assert reply.status == 400 and "ipmi_address" in reply.error

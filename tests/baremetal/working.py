@@ -1,0 +1,96 @@
+"""The API of `api_support` with its engine: operations are really done, on imaginary machines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from api_support import World, world
+
+from ingot.baremetal import Node, Port, store
+from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.workflows import ImageFacts, Room, Timing, workflows
+from ingot.drivers.agent.client import AgentClient
+from ingot.drivers.fake.world import FakeMachine
+from ingot.kit.clock import SystemClock
+from ingot.kit.faults import Missing
+from ingot.workflow import Engine, LocalDispatcher, live_operation
+
+PATIENCE = 60.0
+
+
+class NoImages:
+    async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
+        raise Missing(f"No image {ident}.")
+
+
+class NoNetworks:
+    def plug_provisioning(
+        self, conn: sa.Connection, node: Node, port: Port, vif: str | None
+    ) -> str | None:
+        return None
+
+    def unplug_provisioning(self, conn: sa.Connection, node: Node) -> None:
+        return None
+
+    def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
+        return None
+
+    def unplug_vif(self, conn: sa.Connection, vif: str) -> None:
+        return None
+
+
+class Working(World):
+    """A world in which operations are done."""
+
+    def machine(self, uuid: str) -> FakeMachine:
+        """The imaginary machine behind a node."""
+        return self.baremetal.ctx.registry.context.world.machine(uuid)
+
+    async def rest(self, ident: str) -> dict[str, Any]:
+        """The node as the API shows it when no operation works on it any more."""
+        async with asyncio.timeout(PATIENCE):
+            while await self.db.read(
+                lambda conn: live_operation(conn, store.get_node(conn, ident).subject)
+            ):
+                await asyncio.sleep(0.01)
+        return (await self.ask("GET", f"/v1/nodes/{ident}")).json
+
+    async def verb(self, ident: str, target: str, **more: Any) -> dict[str, Any]:
+        """Ask for a verb and see it through."""
+        path = f"/v1/nodes/{ident}/states/provision"
+        reply = await self.ask("PUT", path, {"target": target, **more})
+        assert reply.status == 202, reply.json
+        return await self.rest(ident)
+
+    async def until(self, what: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not what():
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def working(folder: Path, **options: Any) -> AsyncIterator[Working]:
+    async with world(folder, SystemClock(), **options) as made:
+        ctx = made.baremetal.ctx
+        agents = AgentClient(ctx.clock)
+        room = Room(
+            db=made.db,
+            clock=ctx.clock,
+            vault=ctx.vault,
+            registry=ctx.registry,
+            images=NoImages(),
+            networks=NoNetworks(),
+            agents=agents,
+            urls=BootUrls("http://127.0.0.1:1", "", ""),
+            host=ctx.host,
+            timing=Timing(agent=5, inspection=5, write=5, power=20, agent_silence=5, poll=0.02),
+        )
+        engine = Engine(made.db, ctx.clock, workflows(room), ctx.host)
+        async with LocalDispatcher(engine, scan=1):
+            yield Working(made.db, made.baremetal, made.app, made.client, made.callers)
+        await agents.aclose()
