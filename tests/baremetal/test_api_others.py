@@ -180,6 +180,7 @@ BODIES: dict[str, Any] = {
     "PUT /v1/nodes/n1/states/provision": {"target": "manage"},
     "PUT /v1/nodes/n1/management/boot_device": {"boot_device": "pxe"},
     "PUT /v1/nodes/n1/states/raid": {},
+    "PUT /v1/nodes/n1/states/console": {"enabled": True},
     "PUT /v1/nodes/n1/states/boot_mode": {"target": "uefi"},
     "PUT /v1/nodes/n1/states/secure_boot": {"target": True},
     "PUT /v1/nodes/n1/management/indicators/led@system": {"state": "on"},

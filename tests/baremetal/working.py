@@ -27,6 +27,9 @@ class NoImages:
     async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
         raise Missing(f"No image {ident}.")
 
+    async def file_url(self, ident: str, ttl: float) -> str:
+        raise Missing(f"No image {ident}.")
+
 
 class NoNetworks:
     def plug_provisioning(

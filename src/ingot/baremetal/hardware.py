@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.baremetal import store
-from ingot.baremetal.inspection import merge_capabilities
+from ingot.baremetal.draft import merge_capabilities
 from ingot.baremetal.tables import node_bios, node_firmware, nodes
 from ingot.drivers.types import BiosSetting, FirmwareComponent
 from ingot.kit.db import from_json, to_json
