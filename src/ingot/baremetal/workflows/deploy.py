@@ -53,14 +53,14 @@ async def deploy(case: Case, order: DeployOrder) -> None:
         await install_boot_loader(case, again)
 
     async def leave(_again: str | None) -> None:
-        await steps.stop_agent(case)
+        await steps.stop_agent(case, restart=False)
 
     async def networks(_again: str | None) -> None:
         await steps.prepare_disk_boot(case)
         await steps.attach_instance_networks(case)
 
     async def start(_again: str | None) -> None:
-        await steps.set_power(case, "start the instance", PowerTarget.ON)
+        await steps.start_instance(case)
 
     own = {
         deployplan.WRITE: write,
@@ -191,7 +191,7 @@ async def _deploy_without_agent(case: Case, node: Node, asked: Sequence[dict[str
     await Steps(case, "deploy", agent=False, own=own).run(merged, outside)
     await netboot.prepare_boot(case)
     await steps.attach_instance_networks(case)
-    await steps.set_power(case, "start the instance", PowerTarget.ON)
+    await steps.start_instance(case)
 
 
 async def undeploy(case: Case, _order: UndeployOrder) -> None:

@@ -35,14 +35,14 @@ async def service(case: Case, order: ServiceOrder) -> None:
         await runner.run(completed(wanted, offered, outside, "service"), outside, again)
 
     await steps.with_agent(case, work)
-    await steps.stop_agent(case)
+    await steps.stop_agent(case, restart=False)
     await _start_instance(case)
 
 
 async def _start_instance(case: Case) -> None:
     await netboot.prepare_boot(case)
     await steps.attach_instance_networks(case)
-    await steps.set_power(case, "start the instance", PowerTarget.ON)
+    await steps.start_instance(case)
 
 
 def serviced(case: Case, conn: sa.Connection) -> None:

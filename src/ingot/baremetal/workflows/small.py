@@ -10,6 +10,7 @@ from oslo_utils import secretutils
 from ingot.baremetal import store
 from ingot.baremetal.workflows import netboot, proofs, steps
 from ingot.baremetal.workflows.caching import read_settings
+from ingot.baremetal.workflows.driverwork import run_driver_step
 from ingot.baremetal.workflows.orders import (
     AdoptOrder,
     PowerOrder,
@@ -19,6 +20,12 @@ from ingot.baremetal.workflows.orders import (
 )
 from ingot.baremetal.workflows.patience import patiently
 from ingot.baremetal.workflows.room import Case, release
+from ingot.baremetal.workflows.stepping import (
+    VERIFY_INTERFACES,
+    offered_by_driver,
+    ordered,
+    step_id,
+)
 from ingot.drivers.types import PowerTarget
 from ingot.kit.faults import Invalid
 from ingot.workflow import StepContext
@@ -47,6 +54,11 @@ async def verify(case: Case, _order: VerifyOrder) -> None:
         lambda conn: store.merge_internal_info(conn, case.uuid, {"bmc_identity": None}),
     )
     await proofs.prove_controller(case)
+    # What the driver wants to be true of every machine in its care, such as the controller's clock.
+    offered = offered_by_driver(case, await case.node(), "verify")
+    wanted = ordered([step for step in offered if step["priority"] > 0], VERIFY_INTERFACES)
+    for number, step in enumerate(wanted, 1):
+        await run_driver_step(case, "verify", step, f"{number} {'.'.join(step_id(step))}")
     await read_settings(case)
 
 
@@ -143,7 +155,7 @@ async def unrescue(case: Case, _order: UnrescueOrder) -> None:
     await case.op.commit("forget the agent", lambda conn: _forget(case, conn))
     await netboot.prepare_boot(case)
     await steps.attach_instance_networks(case)
-    await steps.set_power(case, "start the instance", PowerTarget.ON)
+    await steps.start_instance(case)
 
 
 def unrescued(case: Case, conn: sa.Connection) -> None:

@@ -50,17 +50,32 @@ _INTERFACES = {
     "bios": 2,
     "raid": 1,
 }
+VERIFY_INTERFACES = {
+    "power": 13,
+    "management": 12,
+    "firmware": 11,
+    "inspect": 10,
+    "deploy": 9,
+    "boot": 8,
+    "bios": 7,
+    "raid": 6,
+    "vendor": 5,
+    "network": 4,
+    "storage": 3,
+    "console": 2,
+    "rescue": 1,
+}
 #: A held node waits for a person, who may be on holiday.
 _HOLD_SECONDS = 10 * 365 * 86400.0
 #: A step may not park a node for longer.
 LONGEST_WAIT = 86400
 
 
-def ordered(offered: Sequence[Step]) -> list[Step]:
+def ordered(offered: Sequence[Step], ties: Mapping[str, int] = _INTERFACES) -> list[Step]:
     """Highest priority first; ties by interface."""
     return sorted(
         offered,
-        key=lambda s: (-int(s.get("priority") or 0), -_INTERFACES.get(str(s["interface"]), 0)),
+        key=lambda s: (-int(s.get("priority") or 0), -ties.get(str(s["interface"]), 0)),
     )
 
 

@@ -267,7 +267,7 @@ async def _give_up_boot(case: Case, ctx: StepContext) -> None:
         names = ", ".join(other.label for other in others[:5])
         ctx.log(f"the machine may be that of {names}, which is in use: it is left as it is")
         return
-    state = await switch(case, ctx, PowerTarget.OFF)
+    state = await _switch_off(case, ctx)
     await case.room.db.write(lambda conn: store.update_node(conn, case.uuid, power_state=state))
     await booting.take_out(case)
 
@@ -317,23 +317,24 @@ def boot_mode(node: Node) -> BootMode | None:
     return BootMode(node.boot_mode) if node.boot_mode in ("bios", "uefi") else None
 
 
-async def stop_agent(case: Case) -> None:
-    """Let the agent switch the machine off, or switch it off ourselves."""
+async def _switch_off(case: Case, ctx: StepContext) -> str:
+    """Off; where that is not allowed the machine is restarted, into whatever it boots by itself."""
+    node = await case.node()
+    target = PowerTarget.REBOOT if node.disable_power_off else PowerTarget.OFF
+    return await switch(case, ctx, target)
+
+
+async def stop_agent(case: Case, *, restart: bool = True) -> None:
+    """Let the agent switch the machine off, or switch it off ourselves.
+
+    restart: where switching off is not allowed, restart instead; False: the caller starts it anew.
+    """
 
     async def stop(ctx: StepContext) -> str:
-        _, access = await case.reach("power", "deploy")
-        by_controller = access.flag("deploy_forces_oob_reboot")
-        try:
-            agent = await case.agent()
-            await agent.sync()
-            if not by_controller:
-                await agent.power_off()
-        except Fault as fault:
-            ctx.log(f"the agent cannot be asked ({fault.text}); the controller switches off")
-            by_controller = True
-        state = await (
-            switch(case, ctx, PowerTarget.OFF) if by_controller else _until_off(case, ctx)
-        )
+        if (await case.node()).disable_power_off:
+            state = await _leave_on(case, ctx, restart)
+        else:
+            state = await _stopped(case, ctx)
         await booting.take_out(case)
         return state
 
@@ -343,6 +344,34 @@ async def stop_agent(case: Case) -> None:
         more=120,
         commit=lambda conn, state: _gone(conn, case, state),
     )
+
+
+async def _stopped(case: Case, ctx: StepContext) -> str:
+    _, access = await case.reach("power", "deploy")
+    by_controller = access.flag("deploy_forces_oob_reboot")
+    try:
+        agent = await case.agent()
+        await agent.sync()
+        if not by_controller:
+            await agent.power_off()
+    except Fault as fault:
+        ctx.log(f"the agent cannot be asked ({fault.text}); the controller switches off")
+        by_controller = True
+    return await (switch(case, ctx, PowerTarget.OFF) if by_controller else _until_off(case, ctx))
+
+
+async def _leave_on(case: Case, ctx: StepContext, restart: bool) -> str:
+    """The machine must not be off: the agent ends with the restart that follows."""
+    ctx.log("power off is disabled for this node")
+    try:
+        await (await case.agent()).sync()
+    except Fault as fault:
+        ctx.log(f"the agent cannot be asked: {fault.text}")
+    if not restart:
+        return str(PowerState.ON)
+    # Before the machine asks again what to boot.
+    await case.room.db.write(lambda conn: set_intent(conn, case, None))
+    return await switch(case, ctx, PowerTarget.REBOOT)
 
 
 def _gone(conn: sa.Connection, case: Case, state: str) -> None:
@@ -367,6 +396,13 @@ async def _until_off(case: Case, ctx: StepContext) -> str:
 
 
 # -- the instance --------------------------------------------------------------------------------
+
+
+async def start_instance(case: Case) -> None:
+    """Switch on; a machine that must not be off runs something else still, and is restarted."""
+    node = await case.node()
+    target = PowerTarget.REBOOT if node.disable_power_off else PowerTarget.ON
+    await set_power(case, "start the instance", target)
 
 
 async def prepare_disk_boot(case: Case) -> None:
