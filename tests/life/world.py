@@ -145,10 +145,15 @@ class Life:
     async def node(self, uuid: str) -> Node:
         return await self.db.read(lambda conn: store.get_node(conn, uuid))
 
-    async def verb(self, uuid: str, verb: str, **extras: Any) -> None:
-        await self.db.write(
-            lambda conn: self.baremetal.provision(conn, uuid, verb, Extras(**extras))
-        )
+    async def verb(self, uuid: str, verb: str, **extras: Any) -> tuple[str, str]:
+        """The state before and after, both of the verb's own transaction."""
+
+        def change(conn: sa.Connection) -> tuple[str, str]:
+            was = store.get_node(conn, uuid).provision_state
+            self.baremetal.provision(conn, uuid, verb, Extras(**extras))
+            return was, store.get_node(conn, uuid).provision_state
+
+        return await self.db.write(change)
 
     async def power(self, uuid: str, target: str) -> None:
         await self.db.write(lambda conn: self.baremetal.power(conn, uuid, target))
