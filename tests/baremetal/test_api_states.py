@@ -309,6 +309,13 @@ async def test_history_and_inventory(api: World) -> None:
     uuid = brief["history"][0]["uuid"]
     one = (await api.ask("GET", f"/v1/nodes/n1/history/{uuid}")).json
     assert one["user"] == "u" and len(one["event"]) > 300
+    assert (one["state"], one["target_provision_state"], one["duration_seconds"]) == (
+        "enroll",
+        None,
+        None,
+    )
+    older = (await api.ask("GET", f"/v1/nodes/n1/history/{uuid}", version="1.114")).json
+    assert "project" in older and "state" not in older and "duration_seconds" not in older
     assert (await api.ask("GET", "/v1/nodes/n1/history/nothing")).status == 404
     assert (await api.ask("GET", "/v1/nodes/n1/history", version="1.77")).status == 404
 
