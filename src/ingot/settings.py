@@ -62,7 +62,9 @@ class BareMetal(Section):
     clean_whole_disks: automated cleaning erases whole disks, not only their metadata (hours).
     allow_provisioning_in_maintenance: nodes in maintenance may be provided.
     require_agent_tls: refuse agents that offer plain http. hardware_types: enabled ones, all when empty.
-    interfaces: capability -> names in order of preference. public_ramdisk_api: lookup, heartbeat and
+    interfaces: capability -> enabled names, all where it is missing. default_interfaces: capability -> the
+    interface of nodes that choose none, else the first enabled one of the hardware type; a hardware type that
+    does not have it then needs a choice. public_ramdisk_api: lookup, heartbeat and
     continue_inspection also on the API listener (for a stock agent behind a router). lock_wait_seconds: how
     long a request about a node waits for a power change or the like to end before it is told 409.
     auth_strategy: who may use the Bare Metal API: keystone (tokens), http_basic (names and bcrypt passwords
@@ -80,6 +82,7 @@ class BareMetal(Section):
     require_agent_tls: bool = True
     hardware_types: list[str] = []
     interfaces: dict[str, list[str]] = {}
+    default_interfaces: dict[str, str] = {}
     public_ramdisk_api: bool = False
     auth_strategy: str = "keystone"
     http_basic_auth_user_file: str = ""

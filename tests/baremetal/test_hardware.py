@@ -120,6 +120,7 @@ async def test_raid_is_asked_for_made_and_deleted(api: Working) -> None:
     assert (await api.ask("PUT", path, DISKS)).status == 204
     states = (await api.ask("GET", "/v1/nodes/n1/states")).json
     assert (states["target_raid_config"], states["raid_config"]) == (DISKS, {})
+    assert (await api.ask("GET", "/v1/nodes/n1/validate")).json["raid"]["result"] is True
     cycles = api.machine(uuid).power_cycles
     node = await clean(api, "raid", "create_configuration")
     assert node["last_error"] is None
@@ -155,6 +156,13 @@ async def test_wrong_raid_configurations(api: Working, config: dict[str, Any]) -
     await api.node(name="n1")
     reply = await api.ask("PUT", "/v1/nodes/n1/states/raid", config)
     assert reply.status == 400 and "RAID config validation error" in reply.error
+
+
+async def test_validate_tells_what_is_wrong_with_the_target(api: Working) -> None:
+    await api.node(name="n1")
+    await api.force("n1", target_raid_config={"logical_disks": [{"size_gb": 1}]})
+    told = (await api.ask("GET", "/v1/nodes/n1/validate")).json["raid"]
+    assert told["result"] is False and "raid_level" in told["reason"]
 
 
 async def test_raid_where_there_is_none(api: Working) -> None:

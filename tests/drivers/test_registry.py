@@ -46,6 +46,38 @@ def test_defaults_and_enabling() -> None:
         make_registry(enabled_hardware_types=["nonsense"])
 
 
+def test_the_operators_default() -> None:
+    registry = make_registry(default_interfaces={"deploy": "ramdisk", "bios": "no-bios"})
+    assert registry.default_name("ipmi", "deploy") == "ramdisk"
+    assert registry.default_name("fake-hardware", "bios") == "no-bios"
+    assert registry.spec("ipmi", "deploy", "direct").name == "direct", "a choice counts more"
+    odd = make_registry(default_interfaces={"power": "ipmitool"})
+    with pytest.raises(UnknownInterface, match="does not have the default power interface"):
+        odd.default_name("redfish", "power")
+    assert odd.spec("redfish", "power", "redfish").name == "redfish"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"enabled_interfaces": {"boots": ["ipxe"]}}, "no capability boots"),
+        ({"enabled_interfaces": {"boot": ["ipx"]}}, "boot interface ipx"),
+        ({"default_interfaces": {"boot": "ipx"}}, "boot interface ipx"),
+        (
+            {
+                "enabled_interfaces": {"deploy": ["direct"]},
+                "default_interfaces": {"deploy": "ramdisk"},
+            },
+            "ramdisk is not enabled",
+        ),
+        ({"enabled_interfaces": {"power": ["redfish"]}}, "no enabled power interface fits"),
+    ],
+)
+def test_wrong_choices_of_an_operator(options: dict[str, object], words: str) -> None:
+    with pytest.raises(UnknownInterface, match=words):
+        make_registry(**options)
+
+
 def test_properties_and_secrets() -> None:
     registry = make_registry()
     assert "Required" in registry.properties("redfish")["redfish_address"]

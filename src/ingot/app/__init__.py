@@ -122,6 +122,7 @@ class App:
             DriverContext(self.clock, run_dir=_private(state / "run")),
             enabled_hardware_types=settings.baremetal.hardware_types or None,
             enabled_interfaces=settings.baremetal.interfaces or None,
+            default_interfaces=settings.baremetal.default_interfaces,
         )
         self.agents = AgentClient(self.clock)
         self.provisioning = OwnNetworks(

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 _CHECKS = {
     "boot": validation.boot_problems,
     "deploy": validation.deploy_problems,
+    "raid": validation.raid_problems,
     "storage": validation.storage_problems,
 }
 

@@ -51,6 +51,14 @@ def _agent_files(ctx: Context, node: Node, by_medium: bool) -> list[str]:
     return []
 
 
+def raid_problems(ctx: Context, conn: sa.Connection, node: Node) -> list[str]:
+    """What is wrong with the logical disks that are asked for, if any are."""
+    wanted = store.target_raid_config(conn, node.uuid)
+    if not wanted:
+        return []
+    return list(ctx.registry.raid(node.driver, node.interfaces.get("raid")).problems(wanted))
+
+
 def deploy_problems(ctx: Context, conn: sa.Connection, node: Node) -> list[str]:
     """What instance_info and driver_info lack for the deploy style."""
     style = ctx.registry.deploy(node.driver, node.interfaces.get("deploy"))

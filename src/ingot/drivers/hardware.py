@@ -24,6 +24,7 @@ def build_registry(
     *,
     enabled_hardware_types: Iterable[str] | None = None,
     enabled_interfaces: Mapping[str, Iterable[str]] | None = None,
+    default_interfaces: Mapping[str, str] | None = None,
 ) -> Registry:
     """The registry over all hardware types of this file."""
     return Registry(
@@ -31,6 +32,7 @@ def build_registry(
         hardware_types(),
         enabled_hardware_types=enabled_hardware_types,
         enabled_interfaces=enabled_interfaces,
+        default_interfaces=default_interfaces,
     )
 
 

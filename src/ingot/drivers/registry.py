@@ -68,8 +68,13 @@ class BadOptions(Invalid):
 class Registry:
     """The drivers of one process.
 
-    enabled_hardware_types: None = all. enabled_interfaces: capability -> names in order of
-    preference; None or a missing capability = all, in the order of the hardware type.
+    enabled_hardware_types: None = all. enabled_interfaces: capability -> names; None or a missing
+    capability = all; the order is always the hardware type's. default_interfaces: capability -> the
+    interface of nodes that choose none, for every hardware type; else it is the hardware type's
+    first enabled one.
+
+    Raises UnknownDriver and UnknownInterface for names that do not exist, and where a hardware type
+    is left without any interface of a capability.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Registry:
         *,
         enabled_hardware_types: Iterable[str] | None = None,
         enabled_interfaces: Mapping[str, Iterable[str]] | None = None,
+        default_interfaces: Mapping[str, str] | None = None,
     ) -> None:
         self.context = context
         known = {kind.name: kind for kind in hardware}
@@ -91,7 +97,36 @@ class Registry:
                 )
         self._types = {name: known[name] for name in wanted}
         self._enabled = {k: tuple(v) for k, v in (enabled_interfaces or {}).items()}
+        self._defaults = dict(default_interfaces or {})
         self._made: dict[tuple[str, str, Factory], object] = {}
+        self._check_names(known.values())
+
+    def _check_names(self, hardware: Iterable[HardwareType]) -> None:
+        """What an operator enables and prefers must exist, and leave no hardware type half."""
+        offered: dict[str, set[str]] = {name: set() for name in base.CAPABILITIES}
+        for kind in hardware:
+            for capability, specs in kind.interfaces.items():
+                offered[capability] |= {spec.name for spec in specs}
+        named = [(c, n) for c, names in self._enabled.items() for n in names]
+        for capability, name in (*named, *self._defaults.items()):
+            if capability not in offered:
+                known = ", ".join(offered)
+                raise UnknownInterface(f"there is no capability {capability}; there are {known}")
+            if name not in offered[capability]:
+                raise UnknownInterface(
+                    f"no hardware type has a {capability} interface {name}",
+                    next_action=f"There are: {', '.join(sorted(offered[capability]))}.",
+                )
+        for capability, name in self._defaults.items():
+            if name not in self._enabled.get(capability, (name,)):
+                raise UnknownInterface(f"the default {capability} interface {name} is not enabled")
+        for driver in self._types:
+            for capability in base.CAPABILITIES:
+                if not self._specs(driver, capability):
+                    raise UnknownInterface(
+                        f"no enabled {capability} interface fits the hardware type {driver}",
+                        next_action=f"Enable one that it has, or do not enable {driver}.",
+                    )
 
     def hardware_types(self) -> tuple[str, ...]:
         """Names of the enabled hardware types, in order."""
@@ -108,19 +143,25 @@ class Registry:
             ) from None
 
     def enabled(self, driver: str, capability: str) -> tuple[str, ...]:
-        """Names of the enabled interfaces of a capability; the first is the default."""
+        """Names of the enabled interfaces of a capability, in the hardware type's order."""
         return tuple(spec.name for spec in self._specs(driver, capability))
 
     def default_name(self, driver: str, capability: str) -> str:
-        """Name of the default interface; raises UnknownInterface when all are disabled."""
+        """Name of the default interface; UnknownInterface when the operator's does not fit."""
         return self.spec(driver, capability, None).name
 
     def spec(self, driver: str, capability: str, name: str | None) -> InterfaceSpec:
         """The table's row for an interface; None = the default."""
         specs = self._specs(driver, capability)
+        wanted = self._defaults.get(capability) if name is None else name
         for spec in specs:
-            if name is None or spec.name == name:
+            if wanted is None or spec.name == wanted:
                 return spec
+        if name is None:
+            raise UnknownInterface(
+                f"hardware type {driver} does not have the default {capability} interface {wanted}",
+                next_action="Choose one: " + (", ".join(s.name for s in specs) or "none") + ".",
+            )
         raise UnknownInterface(
             f"hardware type {driver} has no {capability} interface {name or 'enabled'}",
             next_action="Enabled: " + (", ".join(s.name for s in specs) or "none") + ".",

@@ -13,7 +13,7 @@ from ingot.baremetal import listing, schemas
 from ingot.baremetal.api.common import Handlers, PageQuery, needs
 from ingot.baremetal.api.nodes import DETAIL_SINCE, FieldsQuery
 from ingot.baremetal.tables import INTERFACES, nodes
-from ingot.drivers.registry import UnknownDriver
+from ingot.drivers.registry import UnknownDriver, UnknownInterface
 from ingot.kit.faults import Invalid, Missing
 from ingot.kit.paging import next_link
 from ingot.kit.versions import Version
@@ -137,6 +137,12 @@ class Drivers(Handlers):
     def _hosts(self, conn: sa.Connection) -> list[str]:
         return sorted({row.host for row in listing.live_conductors(self.ctx, conn)})
 
+    def _default(self, driver: str, interface: str) -> str | None:
+        try:
+            return self.ctx.registry.default_name(driver, interface)
+        except UnknownInterface:
+            return None
+
     def _driver(self, call: Call, name: str, hosts: list[str], detail: bool) -> dict[str, Any]:
         minor = call.version.minor
         body: dict[str, Any] = {
@@ -152,7 +158,7 @@ class Drivers(Handlers):
         for interface in INTERFACES if detail else ():
             if minor >= _DRIVER_INTERFACE_SINCE.get(interface, DYNAMIC_SINCE):
                 enabled = self.ctx.registry.enabled(name, interface)
-                body[f"default_{interface}_interface"] = enabled[0] if enabled else None
+                body[f"default_{interface}_interface"] = self._default(name, interface)
                 body[f"enabled_{interface}_interfaces"] = list(enabled)
         return body
 
