@@ -6,8 +6,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from ingot.baremetal import store
-from ingot.baremetal.draft import merge_capabilities
+from ingot.baremetal import hardware, store
 from ingot.baremetal.workflows.room import Case
 from ingot.drivers import raid
 from ingot.kit.faults import Invalid
@@ -32,22 +31,6 @@ async def asked(case: Case, step: dict[str, Any]) -> tuple[dict[str, Any], dict[
 def keep(case: Case, conn: sa.Connection, step: str, result: Any) -> None:
     """result: what the step gave; the logical disks ({"logical_disks": […]}) of those that create some."""
     if step == "delete_configuration":
-        store.update_node(conn, case.uuid, raid_config={})
-        return
-    if step not in ("create_configuration", "apply_configuration") or not isinstance(result, dict):
-        return
-    made = cast("dict[str, Any]", result)
-    disks: list[dict[str, Any]] = made.get("logical_disks") or []
-    values: dict[str, Any] = {"raid_config": {**made, "last_updated": case.room.now()}}
-    root = next((disk for disk in disks if disk.get("is_root_volume")), None)
-    if root is not None:
-        properties = dict(store.get_node(conn, case.uuid).properties)
-        if str(root.get("size_gb")).isdecimal():
-            properties["local_gb"] = int(root["size_gb"])
-        if root.get("root_device_hint"):
-            properties["root_device"] = root["root_device_hint"]
-        properties["capabilities"] = merge_capabilities(
-            properties.get("capabilities"), {"raid_level": str(root.get("raid_level"))}
-        )
-        values["properties"] = properties
-    store.update_node(conn, case.uuid, **values)
+        hardware.save_raid(conn, case.uuid, {}, case.room.now())
+    elif step in ("create_configuration", "apply_configuration") and isinstance(result, dict):
+        hardware.save_raid(conn, case.uuid, cast("dict[str, Any]", result), case.room.now())
