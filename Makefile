@@ -52,7 +52,8 @@ lint-shell:
 lint-types:
 	$(PY) -m pyright
 
-PYTEST = $(ROOT) $(PY) -m pytest --durations=15 -ra
+# Plain tracebacks: reading the source again breaks the run on Python 3.11 where a stack is deep.
+PYTEST = $(ROOT) $(PY) -m pytest --durations=15 -ra --tb=native
 # What failed beside other tests is run once more alone, and named: a test that needs the whole machine
 # shows in the log, a broken one still fails.
 AGAIN = { code=$$?; [ $$code = 1 ] || exit $$code; echo "== failed in company; once more, alone:"; \
