@@ -280,3 +280,13 @@ def test_which_runbook_cleans() -> None:
     assert replace(some, from_node=True).runbook_for("gold", own) == "mine"
     with pytest.raises(Invalid):
         StepRules(cleaning_source="elsewhere")
+
+
+def test_priorities_and_prohibitions_of_operators() -> None:
+    rules = StepRules(clean_priorities={"deploy.erase_devices": 5})
+    raw = {"interface": "vendor", "step": "send_raw", "priority": 7}
+    assert rules.ranked(ERASE)["priority"] == 5 and rules.ranked(raw) is raw
+    for kind in knownsteps.KINDS:
+        assert rules.allowed(kind, [raw, ERASE]) == [ERASE]
+        with pytest.raises(Invalid):
+            rules.refuse(kind, [ERASE, raw])

@@ -147,10 +147,12 @@ class Allocations(Records):
 
     def _node_of_path(self, conn: sa.Connection, call: Call) -> Found:
         """As upstream 400 for a node that is not there; but not told to those who see only their own."""
+        ident = call.params["id"]
         try:
-            return self.find(conn, call, call.params["id"])
+            self._look_up(conn, call, ident)
         except Missing as fault:
             raise Invalid(fault.text) if call.caller.system else fault from None
+        return self.find(conn, call, ident)
 
     def _of_node(
         self, conn: sa.Connection, call: Call, node: Node | Found, rule: str

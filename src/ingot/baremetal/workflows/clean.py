@@ -1,7 +1,8 @@
 """Clean: give a machine back without its last user's data.
 
 Automated cleaning erases the metadata of all disks (partition tables, file system and RAID headers) by
-default, and the whole disks when the operator asks for it. Manual cleaning runs the client's own steps.
+default, and the whole disks when the operator asks for it; operators may name a runbook that is run instead
+(`steprules`). Manual cleaning runs the client's own steps.
 """
 
 from __future__ import annotations
