@@ -150,3 +150,17 @@ async def test_what_hangs_on_nodes(api: World) -> None:
     ):
         replies = await asyncio.gather(*(api.ask("POST", path, body) for _ in range(5)))
         assert sorted(reply.status for reply in replies) == [201] + [409] * 4, path
+    # What is being filled is not taken away, and what is taken away is not filled.
+    for number in range(6):
+        row = (await api.ask("POST", "/v1/chassis", {})).json["uuid"]
+        bond = (await api.ask("POST", "/v1/portgroups", {"node_uuid": uuid})).json["uuid"]
+        port = {"node_uuid": uuid, "address": f"52:54:00:00:07:0{number}", "portgroup_uuid": bond}
+        inside = {"driver": "fake-hardware", "chassis_uuid": row}
+        for (path, body), gone in (
+            (("/v1/ports", port), f"/v1/portgroups/{bond}"),
+            (("/v1/nodes", inside), f"/v1/chassis/{row}"),
+        ):
+            filled, removed = await asyncio.gather(
+                api.ask("POST", path, body), api.ask("DELETE", gone)
+            )
+            assert (filled.status, removed.status) in ((201, 400), (400, 204)), path

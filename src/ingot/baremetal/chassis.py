@@ -51,10 +51,5 @@ def delete_chassis(conn: sa.Connection, uuid: str, by: By = NOBODY) -> None:
     _told(conn, uuid, "chassis deleted", "Removed", by)
 
 
-def exists(conn: sa.Connection, uuid: str) -> bool:
-    table = CHASSIS.table
-    return conn.execute(sa.select(table.c.id).where(table.c.uuid == uuid)).first() is not None
-
-
 def _told(conn: sa.Connection, uuid: str, kind: str, title: str, by: By) -> None:
     events.record(conn, f"chassis:{uuid}", kind, title, project_id=by.project_id)

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from ingot.baremetal import (
     allocations,
-    chassis,
     guards,
     machine,
     masking,
+    part_store,
     patching,
     schemas,
     store,
@@ -336,7 +336,7 @@ def _duplicate(error: IntegrityError) -> Conflict:
 
 def _known_chassis(conn: sa.Connection, new: Mapping[str, Any]) -> None:
     uuid = new.get("chassis_uuid")
-    if uuid and not chassis.exists(conn, uuid):
+    if uuid and not part_store.chassis_exists(conn, uuid):
         raise Invalid(f"Chassis {uuid} could not be found.")
 
 

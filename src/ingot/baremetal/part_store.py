@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal.parts import PORT, PORTGROUP, Resource
 from ingot.baremetal.store import ports_of
-from ingot.baremetal.tables import nodes, portgroups
+from ingot.baremetal.tables import chassis, nodes, portgroups
 from ingot.baremetal.types import Port, Portgroup
 from ingot.kit import ids
 from ingot.kit.db import IntegrityError, from_json, to_json
@@ -23,10 +23,15 @@ def plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: from_json(v) if name in JSON else v for name, v in row.items()}
 
 
-def get(conn: sa.Connection, resource: Resource, uuid: str) -> dict[str, Any]:
-    """One row, JSON columns parsed; Missing when there is none."""
+def get(conn: sa.Connection, resource: Resource, uuid: str, *, hold: bool = True) -> dict[str, Any]:
+    """One row, JSON columns parsed; Missing when there is none.
+
+    hold: until the transaction ends, so that whoever puts something into it meanwhile (`portgroup`,
+    `chassis_exists`) waits and then sees whether it is gone.
+    """
     table = resource.table
-    row = conn.execute(sa.select(table).where(table.c.uuid == uuid)).mappings().first()
+    query = sa.select(table).where(table.c.uuid == uuid)
+    row = conn.execute(query.with_for_update() if hold else query).mappings().first()
     if row is None:
         raise resource.missing(uuid)
     return plain(dict(row))
@@ -104,7 +109,9 @@ def _raced(resource: Resource, error: IntegrityError) -> Conflict:
 
 
 def portgroup(conn: sa.Connection, uuid: str) -> Portgroup | None:
-    row = conn.execute(sa.select(portgroups).where(portgroups.c.uuid == uuid)).first()
+    """The port group, which stays until the transaction ends."""
+    query = sa.select(portgroups).where(portgroups.c.uuid == uuid)
+    row = conn.execute(query.with_for_update(read=True)).first()
     return None if row is None else _portgroup(row)
 
 
@@ -185,11 +192,19 @@ def set_internal(conn: sa.Connection, port: Port, facts: Mapping[str, Any]) -> N
 # -- chassis -------------------------------------------------------------------------------------
 
 
+def chassis_exists(conn: sa.Connection, uuid: str) -> bool:
+    """Whether there is such a chassis; it stays until the transaction ends."""
+    query = sa.select(chassis.c.id).where(chassis.c.uuid == uuid)
+    return conn.execute(query.with_for_update(read=True)).first() is not None
+
+
 def chassis_is_empty(conn: sa.Connection, uuid: str) -> bool:
     return conn.execute(sa.select(nodes.c.id).where(nodes.c.chassis_uuid == uuid)).first() is None
 
 
-def taken(conn: sa.Connection, table: sa.Table, same: Mapping[str, Any], but: str | None) -> bool:
+def taken(
+    conn: sa.Connection, table: sa.Table, same: Mapping[str, Any], but: str | None = None
+) -> bool:
     """Whether another row (than `but`) has all these values."""
     where = [table.c[name] == value for name, value in same.items()]
     if but is not None:

@@ -101,7 +101,7 @@ def delete(
 
 def properties(conn: sa.Connection, vault: Vault, uuid: str) -> dict[str, Any]:
     """How the machine reaches a target, secrets in plain text, for work only."""
-    row = part_store.get(conn, TARGET, uuid)
+    row = part_store.get(conn, TARGET, uuid, hold=False)
     sealed: dict[str, Any] = from_json(vault.open(row["sealed"])) if row["sealed"] else {}
     return {**row["properties"], **sealed}
 

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from msgspec import UNSET
 
 from ingot.baremetal import (
-    chassis,
     editing,
     guards,
     listing,
     machine,
+    part_store,
     patching,
     policies,
     schemas,
@@ -140,8 +140,9 @@ class Nodes(Handlers):
         redaction = self.redaction(call)
 
         def find(conn: sa.Connection) -> Sequence[dict[str, Any]]:
-            if query.chassis_uuid and not chassis.exists(conn, query.chassis_uuid):
-                raise CHASSIS.missing(query.chassis_uuid)
+            chassis = query.chassis_uuid
+            if chassis and not part_store.taken(conn, CHASSIS.table, {"uuid": chassis}):
+                raise CHASSIS.missing(chassis)
             return listing.read_nodes(
                 self.ctx, conn, shape, where, page, redaction, call.base_url, query.conductor
             )
