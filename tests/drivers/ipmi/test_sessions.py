@@ -154,5 +154,5 @@ async def test_refused_log_ins(fleet: Fleet, changes: dict[str, object], words: 
 @pytest.mark.anyio
 async def test_nobody_there(fleet: Fleet) -> None:
     async with asyncio.timeout(20):
-        with pytest.raises(Unreachable):
+        with pytest.raises(Unreachable, match="no IPMI controller answers"):
             await Session.log_in(login(fleet, port=9))

@@ -106,7 +106,9 @@ class Session(asyncio.DatagramProtocol):
                 lambda: session, remote_addr=(login.host, login.port)
             )
         except OSError as error:
-            raise Unreachable(f"{login.address}: {error.strerror or error}") from None
+            raise Unreachable(
+                f"no IPMI controller answers at {login.address}: {error.strerror or error}"
+            ) from None
         try:
             await session._exchange_keys()
             await session.ask(_APP, _SET_PRIVILEGE, bytes([login.privilege]))
@@ -269,7 +271,10 @@ class Session(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         if self._waiting is not None and not self._waiting[1].done():
             self._waiting[1].set_exception(
-                Unreachable(f"{self.login.address}: {getattr(exc, 'strerror', None) or exc}")
+                Unreachable(
+                    f"no IPMI controller answers at {self.login.address}: "
+                    f"{getattr(exc, 'strerror', None) or exc}"
+                )
             )
 
 
