@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -14,7 +15,9 @@ import pytest
 from api_support import World, world
 
 from ingot.baremetal import Consoles, Settings, TcpDoors
+from ingot.drivers.types import PowerTarget
 from ingot.kit.clock import SystemClock
+from ingot.lab.sim import Fleet, FleetOptions
 
 pytestmark = pytest.mark.anyio
 PATH = "/v1/nodes/n1/states/console"
@@ -194,3 +197,24 @@ async def test_a_console_needs_complete_driver_info(api: World) -> None:
     await api.node(name="n1", driver="ipmi", console_interface="ipmitool-socat")
     reply = await api.ask("PUT", PATH, {"enabled": True})
     assert reply.status == 400 and "ipmi_address" in reply.error
+
+
+@pytest.mark.skipif(shutil.which("ipmitool") is None, reason="needs ipmitool")
+async def test_ipmitool_socat_against_a_simulated_controller(api: World) -> None:
+    """The machine's serial port by SOL and TCP; what the driver of a node needs is in its options."""
+    options = FleetOptions(count=1, protocols=("ipmi",), speed=50)
+    async with Fleet(options) as fleet, doors(api) as (made, _consoles):
+        (found,) = fleet.enrolment()["nodes"]
+        info = found["driver_info"]
+        await api.node(
+            name="n1", driver="ipmi", driver_info=info, console_interface="ipmitool-socat"
+        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", await enabled(api, made))
+        await asyncio.sleep(1)
+        ctx = api.baremetal.ctx
+        access = ctx.registry.access("ipmi", info, key="n1")
+        await ctx.registry.power("ipmi").set(access, PowerTarget.ON)
+        async with asyncio.timeout(30):
+            said = await reader.read(100)
+        assert said, "the machine said nothing while it started"
+        writer.close()
