@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from ingot.drivers import DriverContext, build_registry
+from ingot.drivers.faults import DriverFault
 from ingot.drivers.testing import (
     Bench,
     check_boot_device,
@@ -21,7 +22,7 @@ from ingot.drivers.testing import (
     check_reboot,
     check_silence,
 )
-from ingot.drivers.types import BootMode, Identity
+from ingot.drivers.types import BootMode, Identity, MediaDevice
 from ingot.kit.clock import SystemClock
 
 UUID = "27946b59-9e44-4fa7-8e91-f3527a1ef094"
@@ -110,4 +111,18 @@ async def test_conforms(address: str) -> None:
     await bench.management.set_boot_mode(bench.access, BootMode.BIOS)
     assert await bench.management.get_boot_mode(bench.access) is BootMode.BIOS
     await bench.management.sensors(bench.access)
+    await check_virtual_drive(bench, address)
     await registry.aclose()
+
+
+async def check_virtual_drive(bench: Bench, address: str) -> None:
+    """The emulator fetches what is inserted; its own service root is as good as an ISO to it."""
+    for image in (f"{address}/redfish/v1/", f"{address}/redfish/v1/Systems"):
+        await bench.management.attach_media(bench.access, MediaDevice.CDROM, image)
+        slots = {slot.device: slot for slot in await bench.management.media(bench.access)}
+        assert (slots["cdrom"].image, slots["cdrom"].inserted) == (image, True)
+    with pytest.raises(DriverFault, match="404"):
+        await bench.management.attach_media(bench.access, MediaDevice.CDROM, f"{address}/no/such")
+    await bench.management.detach_media(bench.access)
+    slots = {slot.device: slot for slot in await bench.management.media(bench.access)}
+    assert not slots["cdrom"].inserted

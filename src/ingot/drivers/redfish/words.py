@@ -21,7 +21,9 @@ def words_of(body: Mapping[str, object]) -> str:
     """The messages of an error reply, each once, with what the service proposes."""
     texts: list[str] = []
     for message in messages(body):
-        said = text(message, "Message") or text(message, "MessageId")
+        said = text(message, "Message")
+        if not said:
+            continue
         resolution = text(message, "Resolution")
         if resolution and resolution.lower() not in ("none", "none."):
             said = f"{said} {resolution}"
@@ -30,7 +32,10 @@ def words_of(body: Mapping[str, object]) -> str:
     if texts:
         return " ".join(texts)
     error = as_map(body.get("error"))
-    return text(error, "message") or text(error, "code") or text(body, "text") or "no reason given"
+    # Some services give only ids there, and say what is wrong in the error's own message.
+    ids = " ".join(filter(None, (text(message, "MessageId") for message in messages(body))))
+    told = text(error, "message") or ids or text(error, "code") or text(body, "text")
+    return told or "no reason given"
 
 
 def messages(body: Mapping[str, object]) -> list[Json]:
