@@ -25,7 +25,7 @@ OPTIONS = (
            maximum=255),
     Option("ipmi_hex_kg_key", "Kg key for the session, 40 hexadecimal digits", secret=True),
     Option("ipmi_disable_boot_timeout", "Keep the boot device longer than 60 s", "bool", True),
-    Option("ipmi_terminal_port", "Accepted for compatibility; consoles need no local port", "int"),
+    Option("ipmi_terminal_port", "TCP port of the console; from console.ports if not given", "int"),
 )  # fmt: skip
 
 
