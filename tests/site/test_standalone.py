@@ -11,7 +11,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from tests.site.server import run, site
+from tests.site.server import IMAGE, run, site
 
 pytestmark = pytest.mark.anyio
 
@@ -172,3 +172,43 @@ async def test_a_policy_file_counts_and_is_read_again(tmp_path: Path) -> None:
                 await asyncio.sleep(0.1)
         seen = await here.ask("baremetal", "GET", "/v1/nodes", who="demo", status=200)
         assert seen.body["nodes"] == []
+
+
+async def test_deploy_without_any_other_service(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "disk.raw").write_bytes(IMAGE)
+    mode = {"auth_strategy": "noauth", "file_images": [str(images)]}
+    async with site(tmp_path, 1, **ALONE, baremetal=mode) as here:
+        assert here.fleet is not None
+        here.tokens = {"admin": "any"}
+        uuid = await here.provide(next(iter(here.fleet.machines)))
+        await here.ask("baremetal", "POST", f"/v1/nodes/{uuid}/vifs", {"id": "a-name"}, status=204)
+
+        async def order(**info: str) -> None:
+            patch = [{"op": "replace", "path": "/instance_info", "value": info}]
+            await here.ask("baremetal", "PATCH", f"/v1/nodes/{uuid}", patch, status=200)
+
+        url = f"http://127.0.0.1:{here.boot}/files/none"
+        await order(image_source=url)
+        answer = await here.verb(uuid, "active", 400)
+        assert "image_checksum, or" in answer.text
+        for source, told in (
+            ("file:///etc/passwd", "not in a folder from which images may be taken"),
+            (url, "cannot be fetched: HTTP 40"),
+            ("11111111-2222-3333-4444-555555555555", "11111111-2222-3333-4444-555555555555"),
+        ):
+            await order(image_source=source, image_checksum="0" * 64)
+            await here.verb(uuid, "active")
+            node = await here.node_in(uuid, "deploy failed")
+            assert told in node["last_error"], node["last_error"]
+        await order(image_source=f"file://{images}/disk.raw")
+        await here.verb(uuid, "active")
+        await here.node_in(uuid, "active")
+        vifs = await here.ask("baremetal", "GET", f"/v1/nodes/{uuid}/vifs", status=200)
+        assert vifs.body["vifs"] == [{"id": "a-name"}]
+        await here.verb(uuid, "deleted")
+        await here.node_in(uuid, "available")
+        # The boot listener opens only what was sealed.
+        async with here.http.get(f"http://127.0.0.1:{here.boot}/image-files/gAAAAABx") as reply:
+            assert reply.status == 404

@@ -21,7 +21,8 @@ from ingot.baremetal import Baremetal, Consoles, TcpDoors
 from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
-from ingot.baremetal.doors import OwnImages, OwnNetworks
+from ingot.baremetal.doors import AloneNetworks, OwnImages, OwnNetworks
+from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.inspection import inspection_options
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.media_api import MediaApi
@@ -125,7 +126,8 @@ class App:
             default_interfaces=settings.baremetal.default_interfaces,
         )
         self.agents = AgentClient(self.clock)
-        self.provisioning = OwnNetworks(
+        kind = OwnNetworks if self.has_room("network") else AloneNetworks
+        self.provisioning = kind(
             self.networks, settings.provisioning.network, "", has_wires=bool(self._wires())
         )
         self.baremetal = Baremetal(
@@ -229,6 +231,14 @@ class App:
             vault=self.vault,
             registry=self.registry,
             images=OwnImages(self.images),
+            sources=ImageSources(
+                folders=[Path(folder) for folder in settings.baremetal.file_images],
+                base_url=base,
+                vault=self.vault,
+                clock=self.clock,
+                probe=True,
+                most_bytes=settings.baremetal.max_image_bytes,
+            ),
             networks=self.provisioning,
             agents=self.agents,
             urls=BootUrls(
@@ -308,6 +318,7 @@ class App:
                 Operation("GET", "/v1", roots.v1, rule=None),
                 *self.ramdisk.operations(),
                 *MediaApi(self.room).operations(),
+                *self.room.sources.operations(),
                 *self.images.provisioning_operations(),
             ],
             envelope=api.envelope,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from ingot.baremetal import machine
 from ingot.baremetal.types import Node, Port
 from ingot.baremetal.workflows.room import ImageFacts
 from ingot.image import Images as ImageRoom
@@ -130,3 +131,29 @@ class OwnNetworks:
         except Fault as fault:
             if fault.kind is not Kind.MISSING:  # its owner may have deleted it
                 raise
+
+
+@dataclass
+class AloneNetworks(OwnNetworks):
+    """Where no network service is offered: VIFs are only names, and our DHCP gives each card one address.
+
+    The instance keeps the address that the agent had, until it is taken away.
+    """
+
+    def physical_networks(self, conn: sa.Connection, vif: str) -> frozenset[str]:
+        return frozenset()
+
+    def plug_provisioning(
+        self, conn: sa.Connection, node: Node, port: Port, vif: str | None
+    ) -> str | None:
+        return super().plug_provisioning(conn, node, port, None)
+
+    def unplug_provisioning(self, conn: sa.Connection, node: Node) -> None:
+        if node.provision_state not in (machine.DEPLOYING, machine.DEPLOYWAIT):
+            super().unplug_provisioning(conn, node)
+
+    def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
+        return None
+
+    def unplug_vif(self, conn: sa.Connection, vif: str) -> None:
+        return None

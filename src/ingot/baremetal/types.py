@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,3 +100,20 @@ class Agent:
     verify_ca: str | None
     last_heartbeat: str | None
     token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """An image as the agent is told about it. url is made at the moment of writing, since it expires.
+
+    size: bytes that are sent. progress: bytes sent so far, None when somebody else serves them.
+    """
+
+    id: str
+    url: str
+    disk_format: str
+    hash_algo: str
+    hash_value: str
+    size: int | None = None
+    container_format: str = "bare"
+    sent: Callable[[], int] | None = field(default=None, compare=False)

@@ -4,7 +4,8 @@ The Image API v2 for stock clients; content is inspected before use and hashed w
 URLs are unguessable, expire, and live on the provisioning listener.
 """
 
+from ingot.image.inspection import inspect as inspect_image
 from ingot.image.service import Images
 from ingot.image.types import Image, ImageSettings, Progress, RawView
 
-__all__ = ["Image", "ImageSettings", "Images", "Progress", "RawView"]
+__all__ = ["Image", "ImageSettings", "Images", "Progress", "RawView", "inspect_image"]

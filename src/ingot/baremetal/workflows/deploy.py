@@ -13,13 +13,13 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from ingot.baremetal import allocations, configdrive, part_store, store
-from ingot.baremetal.types import Node
+from ingot.baremetal.types import ImageFacts, Node
 from ingot.baremetal.workflows import booting, deployplan, netboot, proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps, install_boot_loader, write_image
 from ingot.baremetal.workflows.asked import deploy_steps
 from ingot.baremetal.workflows.orders import DeployOrder, UndeployOrder
 from ingot.baremetal.workflows.partitions import partitions_of
-from ingot.baremetal.workflows.room import Case, ImageFacts
+from ingot.baremetal.workflows.room import Case
 from ingot.baremetal.workflows.stepping import Steps, needs_agent, offered_by_driver
 from ingot.drivers.types import PowerTarget
 from ingot.kit.faults import Invalid
@@ -126,30 +126,10 @@ async def image_facts(case: Case) -> ImageFacts:
             "instance_info.image_source is missing.",
             next_action="Set instance_info.image_source to an image, then deploy again.",
         )
-    if source.startswith(("http://", "https://")):
-        return _image_at_url(source, info)
     ttl = case.room.timing.write + _URL_SPARE
+    if "://" in source and not source.startswith("glance://"):
+        return await case.room.sources.facts(source, info, ttl)
     return await case.room.images.for_deploy(source.removeprefix("glance://"), ttl)
-
-
-def _image_at_url(source: str, info: dict[str, Any]) -> ImageFacts:
-    algo, value = info.get("image_os_hash_algo"), info.get("image_os_hash_value")
-    checksum = str(info.get("image_checksum") or "")
-    if not (algo and value) and checksum:
-        algo, value = {32: "md5", 64: "sha256", 128: "sha512"}.get(len(checksum)), checksum
-    if not (algo and value):
-        raise Invalid(
-            "instance_info has no checksum for the image.",
-            next_action="Set image_os_hash_algo and image_os_hash_value, or image_checksum.",
-        )
-    return ImageFacts(
-        id=source,
-        url=source,
-        disk_format=str(info.get("image_disk_format") or "raw"),
-        hash_algo=str(algo),
-        hash_value=str(value),
-        container_format=str(info.get("image_container_format") or "bare"),
-    )
 
 
 async def _write(case: Case, key: str | None) -> None:

@@ -15,9 +15,10 @@ import sqlalchemy as sa
 from ingot.baremetal import machine, stepsecrets, store
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.context import Context, NoNetworks
+from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.inspection import InspectionOptions
 from ingot.baremetal.steprules import StepRules
-from ingot.baremetal.types import Agent, Node, Port
+from ingot.baremetal.types import Agent, ImageFacts, Node, Port
 from ingot.drivers.agent.client import AgentAddress, AgentClient
 from ingot.drivers.agent.commands import Agent as AgentHand
 from ingot.drivers.registry import Registry
@@ -29,23 +30,6 @@ from ingot.kit.faults import Fault, Kind
 from ingot.kit.vault import Vault
 from ingot.workflow import Op, Retry, signal
 from ingot.workflow.running import UndoWork, Work
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """An image as the agent is told about it. url is made at the moment of writing, since it expires.
-
-    size: bytes that are sent. progress: bytes sent so far, None when somebody else serves them.
-    """
-
-    id: str
-    url: str
-    disk_format: str
-    hash_algo: str
-    hash_value: str
-    size: int | None = None
-    container_format: str = "bare"
-    sent: Callable[[], int] | None = field(default=None, compare=False)
 
 
 class Images(Protocol):
@@ -128,6 +112,8 @@ class Room:
     inspection: InspectionOptions = field(default_factory=InspectionOptions)
     #: Whether the agent may run the boot loader's installer of images of file systems, in the image.
     install_boot_loaders: bool = False
+    #: Images at plain URLs and in files.
+    sources: ImageSources = field(default_factory=ImageSources)
 
     def context(self) -> Context:
         """What verbs of the room work with, for stories that edit nodes as a client would."""

@@ -1,0 +1,169 @@
+"""Images at plain URLs and in files: what is taken, what is refused, and with which words."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from ingot.baremetal.imagesources import ImageSources
+from ingot.kit.clock import VirtualClock
+from ingot.kit.faults import Fault
+from ingot.kit.vault import Vault
+
+pytestmark = pytest.mark.anyio
+
+IMAGE = b"\0" * 70000
+SHA256 = hashlib.sha256(IMAGE).hexdigest()
+SHA512 = hashlib.sha512(IMAGE).hexdigest()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[str]:
+    """A web server with an image and checksum files of every shape."""
+    texts = {
+        "alone": SHA256,
+        "sums": f"# of today\n{'0' * 64}  other.raw\n{SHA256} *disk.raw\n",
+        "bsd": f"SHA512 (disk.raw) = {SHA512}\n",
+        "foreign": f"{SHA256}  other.raw\n",
+    }
+    app = web.Application()
+
+    async def image(_request: web.Request) -> web.Response:
+        return web.Response(body=IMAGE)
+
+    async def sums(request: web.Request) -> web.Response:
+        return web.Response(text=texts[request.match_info["name"]])
+
+    async def nothing(_request: web.Request) -> web.Response:
+        return web.Response(body=b"")
+
+    app.router.add_get("/disk.raw", image)
+    app.router.add_get("/empty.raw", nothing)
+    app.router.add_get("/sums/{name:alone|sums|bsd|foreign}", sums)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    listener = web.TCPSite(runner, "127.0.0.1", 0)
+    await listener.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> ImageSources:
+    (tmp_path / "images").mkdir()
+    return ImageSources(
+        folders=[tmp_path / "images"],
+        base_url="http://192.0.2.1:8080/",
+        vault=Vault.at(tmp_path / "key"),
+        clock=VirtualClock(),
+        probe=True,
+        most_bytes=1 << 20,
+    )
+
+
+@pytest.mark.parametrize(
+    ("info", "algo"),
+    [
+        ({"image_checksum": SHA256}, "sha256"),
+        ({"image_checksum": SHA512.upper()}, "sha512"),
+        ({"image_os_hash_algo": "sha512", "image_os_hash_value": SHA512}, "sha512"),
+        ({"image_checksum": "{site}/sums/alone"}, "sha256"),
+        ({"image_checksum": "{site}/sums/sums"}, "sha256"),
+        ({"image_os_hash_algo": "sha512", "image_os_hash_value": "{site}/sums/bsd"}, "sha512"),
+    ],
+)
+async def test_urls(site: str, sources: ImageSources, info: dict[str, str], algo: str) -> None:
+    order = {name: value.replace("{site}", site) for name, value in info.items()}
+    facts = await sources.facts(f"{site}/disk.raw?x=1", order, 60)
+    assert facts.url == f"{site}/disk.raw?x=1" and facts.size == len(IMAGE)
+    digest = {"sha256": SHA256, "sha512": SHA512}[algo]
+    assert (facts.hash_algo, facts.hash_value, facts.disk_format) == (algo, digest, "raw")
+
+
+@pytest.mark.parametrize(
+    ("source", "info", "told"),
+    [
+        ("{site}/disk.raw", {}, "has no checksum"),
+        ("{site}/disk.raw", {"image_checksum": "0" * 32}, "MD5 is not taken"),
+        ("{site}/disk.raw", {"image_checksum": "xyz"}, "that is none"),
+        (
+            "{site}/disk.raw",
+            {"image_os_hash_algo": "sha512", "image_os_hash_value": SHA256},
+            "none",
+        ),
+        ("{site}/disk.raw", {"image_checksum": "{site}/sums/foreign"}, "does not name disk.raw"),
+        ("{site}/disk.raw", {"image_checksum": "{site}/sums/none"}, "cannot be fetched: HTTP 404"),
+        ("{site}/disk.raw", {"image_checksum": SHA256, "image_disk_format": "vmdk"}, "is vmdk"),
+        ("{site}/none.raw", {"image_checksum": SHA256}, "none.raw cannot be fetched: HTTP 404"),
+        ("http://127.0.0.1:1/x", {"image_checksum": SHA256}, "cannot be fetched"),
+        ("oci://x/y", {"image_checksum": SHA256}, "images by oci:// cannot be deployed"),
+    ],
+)
+async def test_refused_urls(
+    site: str, sources: ImageSources, source: str, info: dict[str, str], told: str
+) -> None:
+    order = {name: value.replace("{site}", site) for name, value in info.items()}
+    with pytest.raises(Fault) as wrong:
+        await sources.facts(source.replace("{site}", site), order, 60)
+    assert told in wrong.value.text + " " + wrong.value.next_action, wrong.value.sentence()
+    assert wrong.value.next_action
+
+
+async def test_too_large(site: str, sources: ImageSources) -> None:
+    small = ImageSources(probe=True, most_bytes=1000)
+    with pytest.raises(Fault, match="70000 bytes, more than the 1000"):
+        await small.facts(f"{site}/disk.raw", {"image_checksum": SHA256}, 60)
+
+
+async def test_files(tmp_path: Path, sources: ImageSources) -> None:
+    path = tmp_path / "images" / "disk one.raw"
+    path.write_bytes(b"\0" * 510 + b"\x55\xaa" + IMAGE)
+    facts = await sources.facts(f"file://{tmp_path}/images/disk%20one.raw", {}, 60)
+    assert facts.disk_format == "raw" and facts.hash_algo == "sha512"
+    assert facts.hash_value == hashlib.sha512(path.read_bytes()).hexdigest()
+    assert facts.url.startswith("http://192.0.2.1:8080/image-files/") and "disk" not in facts.url
+    path.write_bytes(path.read_bytes() + b"more")
+    again = await sources.facts(f"file://{path}", {}, 60)
+    assert again.hash_value == hashlib.sha512(path.read_bytes()).hexdigest()
+    named = await sources.facts(f"file://{path}", {"image_checksum": SHA256}, 60)
+    assert named.hash_value == SHA256
+
+
+async def test_files_that_are_refused(tmp_path: Path, sources: ImageSources) -> None:
+    inside = tmp_path / "images"
+    (tmp_path / "secret").write_bytes(IMAGE)
+    (inside / "link").symlink_to(tmp_path / "secret")
+    (inside / "empty").touch()
+    (inside / "wrong.qcow2").write_bytes(IMAGE)
+    os.mkfifo(inside / "pipe")
+    not_inside = "not in a folder from which"
+    asks: list[tuple[str, dict[str, Any], str]] = [
+        (f"file://{tmp_path}/secret", {}, not_inside),
+        (f"file://{inside}/../secret", {}, not_inside),
+        (f"file://{inside}/%2e%2e/secret", {}, not_inside),
+        (f"file://{inside}/link", {}, not_inside),
+        ("file:///dev/zero", {}, not_inside),
+        ("file:///etc/shadow", {}, not_inside),
+        (f"file://{inside}/none", {}, "cannot be read: No such file"),
+        (f"file://{inside}/pipe", {}, "no plain file"),
+        (f"file://{inside}/", {}, "no plain file"),
+        (f"file://{inside}/empty", {}, "is empty"),
+        (f"file://host{inside}/x", {}, "no file:///path"),
+        (f"file://{inside}/wrong.qcow2", {"image_disk_format": "qcow2"}, "its content is raw"),
+    ]
+    for source, info, told in asks:
+        with pytest.raises(Fault) as wrong:
+            await sources.facts(source, info, 60)
+        assert told in wrong.value.text, (source, wrong.value.text)
+    nowhere = ImageSources()
+    with pytest.raises(Fault, match=not_inside):
+        await nowhere.facts(f"file://{tmp_path}/secret", {}, 60)
+    everywhere = ImageSources(folders=[Path("/")], base_url="http://x", vault=sources.vault)
+    with pytest.raises(Fault, match=not_inside):
+        await everywhere.facts("file:///dev/zero", {}, 60)
