@@ -185,6 +185,8 @@ async def test_every_route_for_everybody(api: World) -> None:
                 same = reply.status == admins and 400 <= admins < 500
                 good = reply.status == 403 or (reply.status == 404 and wanted != "403") or same
             if not good:
-                wrong.append(f"{name}: {row.method} {row.path}: {reply.status}, {wanted}: {reply.json}")
+                wrong.append(
+                    f"{name}: {row.method} {row.path}: {reply.status}, {wanted}: {reply.json}"
+                )
     assert not wrong, f"{len(wrong)} of {tried}:\n" + "\n".join(wrong)
     assert tried > 1500
