@@ -15,12 +15,12 @@ import re
 import sys
 import uuid
 
-from nova import config, context, objects  # type: ignore
-from nova.compute import power_state, provider_tree, task_states, vm_states  # type: ignore
-from nova.conf import CONF  # type: ignore
-from nova.network import model  # type: ignore
-from nova.virt import fake  # type: ignore
-from nova.virt.ironic import driver as ironic  # type: ignore
+from nova import config, context, objects
+from nova.compute import power_state, provider_tree, task_states, vm_states
+from nova.conf import CONF
+from nova.network import model
+from nova.virt import fake
+from nova.virt.ironic import driver as ironic
 
 requests: list[list[str]] = []
 SENT = re.compile(r"REQ: curl .*?-X (\w+) \"?http://[^/]+([^\s\"?]*)(.*)", re.S)
