@@ -60,7 +60,9 @@ class BareMetal(Section):
 
     automated_clean: machines are cleaned on their way to available, where their node says nothing else.
     clean_whole_disks: automated cleaning erases whole disks, not only their metadata (hours).
-    allow_provisioning_in_maintenance: nodes in maintenance may be provided.
+    allow_provisioning_in_maintenance: nodes in maintenance may be provided. automatic_lessee: the project named
+    in instance_info becomes the node's lessee while its instance is on it. max_concurrent_deploy,
+    max_concurrent_clean: machines at a time, above which the API answers 503; 0 is any number.
     require_agent_tls: refuse agents that offer plain http. hardware_types: enabled ones, all when empty.
     interfaces: capability -> enabled names, all where it is missing. default_interfaces: capability -> the
     interface of nodes that choose none, else the first enabled one of the hardware type; a hardware type that
@@ -79,6 +81,9 @@ class BareMetal(Section):
     automated_clean: bool = True
     clean_whole_disks: bool = False
     allow_provisioning_in_maintenance: bool = True
+    automatic_lessee: bool = True
+    max_concurrent_deploy: int = 0
+    max_concurrent_clean: int = 0
     require_agent_tls: bool = True
     hardware_types: list[str] = []
     interfaces: dict[str, list[str]] = {}

@@ -146,6 +146,26 @@ async def test_flags_forbid_verbs(api: World) -> None:
     assert (await api.ask("PUT", path, {"target": "deleted"})).status == 202
 
 
+async def test_limits_of_what_goes_on_at_once(tmp_path: Path) -> None:
+    settings = Settings(max_concurrent_deploy=1, max_concurrent_clean=1)
+    async with world(tmp_path, settings=settings) as api:
+        for name in ("n1", "n2", "n3"):
+            await api.node(name=name, instance_info={"project_id": "p9"})
+            await api.force(name, provision_state="available")
+        path = "/v1/nodes/{}/states/provision"
+        assert (await api.ask("PUT", path.format("n1"), {"target": "active"})).status == 202
+        reply = await api.ask("PUT", path.format("n2"), {"target": "active"})
+        assert reply.status == 503 and "limit for provisioning" in reply.error
+        shown = [(await api.ask("GET", f"/v1/nodes/{name}")).json for name in ("n1", "n2")]
+        assert [one["provision_state"] for one in shown] == ["deploying", "available"]
+        assert [one["lessee"] for one in shown] == ["p9", None]
+        await api.force("n2", provision_state="active")
+        assert (await api.ask("PUT", path.format("n2"), {"target": "deleted"})).status == 202
+        await api.force("n3", provision_state="active")
+        reply = await api.ask("PUT", path.format("n3"), {"target": "deleted"})
+        assert reply.status == 503 and "limit for unprovisioning" in reply.error
+
+
 async def test_config_drive_and_password_are_sealed(api: World) -> None:
     await api.node(name="n1")
     await api.force("n1", provision_state="available")

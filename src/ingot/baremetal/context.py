@@ -66,12 +66,17 @@ class Settings:
     service_project: the project whose `service` role counts as the system's (rule service_role); "": none.
     console_address, console_ports: where consoles listen; ranges are first (in) to last (out).
     console_idle: a console connection that says nothing for so long is closed, 0 for never.
+    automatic_lessee: the project of instance_info becomes the lessee while its instance is on the machine.
+    max_concurrent_deploy, max_concurrent_clean: machines at a time, above which the API says 503; 0: any number.
     conductor_timeout: a conductor without a beat for so long is shown as not alive.
     lock_wait: how long a request waits for a power change or the like to end before it is told 409.
     """
 
     allow_deleting_available_nodes: bool = True
     allow_provisioning_in_maintenance: bool = True
+    automatic_lessee: bool = True
+    max_concurrent_deploy: int = 0
+    max_concurrent_clean: int = 0
     project_admin_can_manage_own_nodes: bool = True
     default_resource_class: str | None = None
     default_conductor_group: str = ""

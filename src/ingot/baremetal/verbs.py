@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from ingot import workflow
 from ingot.baremetal import guards, knownsteps, machine, stepsecrets, store
 from ingot.baremetal.context import NOBODY, By, Context
-from ingot.baremetal.tables import node_followups
+from ingot.baremetal.tables import node_followups, nodes
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import orders
 from ingot.baremetal.workflows.ending import RESTORE
 from ingot.drivers.types import PowerTarget
 from ingot.kit.db import from_json
-from ingot.kit.faults import Conflict, Invalid, Locked
+from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,10 @@ def provision(
             return _supersede(ctx, conn, node, row, verb, live.kind, extras, by)
         raise locked(node, live)
     if kind:
+        _crowd(ctx, conn, event)
         _check(ctx, conn, node, kind, extras)
+    if event == "deploy":
+        _lend(ctx, conn, node)
     extras = _keep_secrets(ctx, conn, node, event, extras)
     return _enter(ctx, conn, node, row, kind, _order(kind, event, extras), by)
 
@@ -261,6 +264,41 @@ def _supersede(
     _enter(ctx, conn, node, row, "", None, by)
     store.update_node(conn, node.uuid, reservation=ctx.host)
     workflow.cancel(conn, node.subject, f"The {kind} makes way for {verb}.", by=by.user)
+
+
+#: Verb -> what the API calls it, and the states that count towards its limit.
+_CROWDS = {
+    **dict.fromkeys(
+        ("deploy", "rebuild"), ("provisioning", (machine.DEPLOYING, machine.DEPLOYWAIT))
+    ),
+    "delete": ("unprovisioning", (machine.DELETING, machine.CLEANING, machine.CLEANWAIT)),
+    "clean": ("cleaning", (machine.DELETING, machine.CLEANING, machine.CLEANWAIT)),
+}
+
+
+def _crowd(ctx: Context, conn: sa.Connection, event: str) -> None:
+    """503 when as many machines are at it already as the operator allows."""
+    called, states = _CROWDS.get(event, ("", ()))
+    deploys = called == "provisioning"
+    most = ctx.settings.max_concurrent_deploy if deploys else ctx.settings.max_concurrent_clean
+    if not states or not most:
+        return
+    count = sa.select(sa.func.count()).where(nodes.c.provision_state.in_(states))
+    if conn.execute(count).scalar_one() >= most:
+        raise Fault(
+            "Unable to process request at this time. The concurrent action limit for "
+            f"{called} has been reached. Please contact your administrator and try again later.",
+            kind=Kind.UNAVAILABLE,
+            retry_after=30,
+        )
+
+
+def _lend(ctx: Context, conn: sa.Connection, node: Node) -> None:
+    """The instance's project uses the machine as long as the instance is on it."""
+    project: object = node.instance_info.get("project_id")
+    if ctx.settings.automatic_lessee and node.lessee is None and project:
+        store.update_node(conn, node.uuid, lessee=str(project))
+        store.merge_internal_info(conn, node.uuid, {"automatic_lessee": True})
 
 
 def _check(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras) -> None:

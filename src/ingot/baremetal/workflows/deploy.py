@@ -198,7 +198,10 @@ def _detach_instance(case: Case, conn: sa.Connection) -> None:
     store.update_node(
         conn, case.uuid, instance_info={}, instance_uuid=None, instance_name=None, deploy_step={}
     )
-    store.merge_internal_info(conn, case.uuid, {"instance_stopped": None})
+    if store.get_node(conn, case.uuid).driver_internal_info.get("automatic_lessee"):
+        store.update_node(conn, case.uuid, lessee=None)
+    gone = {"instance_stopped": None, "automatic_lessee": None}
+    store.merge_internal_info(conn, case.uuid, gone)
     steps.set_intent(conn, case, None)
     store.forget_agent(conn, case.room.vault, case.uuid)
     case.note(conn, "The instance was taken away.")
