@@ -7,8 +7,10 @@
         assert len(machine.destructive_acts) == 2
 
 or as a process: `python -m ingot.lab.sim --count 1000 --seed 7 --boot-url … --enrol-file f.json`.
-The server under test sees only sockets on 127.0.0.0/8. Not simulated: DHCP and TFTP (the boot
-script is asked for over HTTP), boot from virtual media, BIOS settings, firmware update, RAID.
+The server under test sees only sockets on 127.0.0.0/8. Redfish controllers have virtual media (machines
+boot ISOs from a URL), BIOS settings with their registry, RAID volumes, firmware updates, secure boot, tasks
+and event subscriptions. Not simulated: DHCP and TFTP (the boot script is asked for over HTTP), events
+that are sent; RAID volumes and BIOS settings do not change what the agent sees.
 """
 
 from ingot.lab.sim.agent import AgentOptions
