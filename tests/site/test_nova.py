@@ -19,7 +19,7 @@ from tests.site.server import IMAGE, Site, clean_environment, site
 pytestmark = pytest.mark.anyio
 
 #: Calls that imaginary machines may refuse: Nova is told, and goes on.
-MAY_FAIL = {"get_serial_console", "trigger_crash_dump"}
+MAY_FAIL = {"get_serial_console"}
 
 
 def nova_conf(here: Site) -> Path:
