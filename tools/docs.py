@@ -28,6 +28,7 @@ def pages() -> dict[str, str]:
         "docs/reference/cli.md": _commands(),
         "docs/reference/events.md": _events(),
         "docs/reference/hardware.md": _hardware(),
+        "docs/reference/conformance.md": _conformance(),
     }
     found.update(_apis())
     return found
@@ -195,6 +196,55 @@ def _events() -> str:
         "seconds), `attempt`, `cause`, `next_action`, `log`.",
         "The routes are in [the timeline API](api/timeline.md).",
     )
+
+
+# -- outside judges ------------------------------------------------------------------------------
+
+
+def _conformance() -> str:
+    from tools.conformance import client, expectations
+    from tools.conformance.suites import SUITES
+
+    listed = [
+        f"| {name} | `{test.rpartition('.')[2]}` | {row.outcome} | {row.reason} |"
+        for name in SUITES
+        for test, row in expectations.of(name).items()
+    ]
+    said: dict[str, list[client.Line]] = {name: [] for name in sorted(client.names())}
+    for line in client.script():
+        said[line.name].append(line)
+    rows = [
+        f"| `{name}` | `{_cell(line.command.removeprefix(name).strip())}` | {_seen(line)} |"
+        for name, lines in said.items()
+        for line in lines
+    ]
+    return _page(
+        "Outside judges",
+        "tools/conformance",
+        "`make conformance` runs the API tests of ironic-tempest-plugin 3.2.0 and the bare-metal functional\n"
+        "tests of openstacksdk 4.22 against a real `ingot serve` with `fake-hardware`, and fails for anything\n"
+        "that is not listed here:",
+        "\n".join(["| suite | test | outcome | reason |", "|---|---|---|---|", *listed]),
+        "`make test` runs a part of tempest, holds requests and replies at every microversion against the\n"
+        "schemas in Ironic 39's package, fuzzes all services by their OpenAPI documents, and runs every\n"
+        "command of `openstack baremetal` (python-ironicclient 6.3) as follows, in the order of\n"
+        "`tools/conformance/client.txt`.",
+        "\n".join(["| command | with | seen afterwards |", "|---|---|---|", *rows]),
+    )
+
+
+def _seen(line: Any) -> str:
+    what = _cell(line.what)
+    if line.where == "keep":
+        return "something is listed"
+    if line.where in ("output", "error"):
+        how = "it fails and writes" if line.where == "error" else "it writes"
+        return f"{how} {'nothing' if what == '(nothing)' else f'`{what}`'}"
+    return f"`{line.where}`: {'gone' if what == 'gone' else f'`{what}`'}"
+
+
+def _cell(text: str) -> str:
+    return (text or "-").replace("|", "\\|")
 
 
 # -- routes --------------------------------------------------------------------------------------

@@ -116,7 +116,8 @@ def run(cloud: Cloud) -> list[tuple[Line, str]]:
                 kept[f"${what}"] = (out.split() or ["nothing"])[0]
                 wrong = "" if code == 0 and out.strip() else out or "no output"
             elif line.where in ("output", "error"):
-                good = what in out and bool(code) is (line.where == "error")
+                seen = not out.strip() if what == "(nothing)" else what in out
+                good = seen and bool(code) is (line.where == "error")
                 wrong = "" if good else f"ended with {code}; no {what!r} in {out!r}"
             else:
                 wrong = out if code else _compare(cloud, token, line.where, what)

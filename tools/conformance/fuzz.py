@@ -75,7 +75,12 @@ def run(
         file.write_text(json.dumps(told))
         words = [str(program), "run", str(file), "--url", cloud.url, "--checks", CHECKS]
         words += ["--max-examples", str(examples), "--seed", str(seed), "--workers", "1"]
-        words += ["--phases", "coverage,fuzzing" if thorough else "fuzzing", "--no-color", "--continue-on-failure"]
+        words += [
+            "--phases",
+            "coverage,fuzzing" if thorough else "fuzzing",
+            "--no-color",
+            "--continue-on-failure",
+        ]
         words += ["--suppress-health-check", "all", "--warnings", "off", "--no-shrink"]
         words += ["--request-timeout", "60", "--exclude-path-regex", _ENDLESS]
         for header, value in {**_HEADERS, "X-Auth-Token": who}.items():

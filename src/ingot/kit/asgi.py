@@ -156,6 +156,8 @@ class _Endpoint:
         rows = self._methods.get(method)
         if rows is None and method == "HEAD":
             rows = self._methods.get("GET")
+        if rows is None and not any(row.visible(version) for row in self._operations):
+            raise Fault("The resource could not be found.", kind=self._operations[0].hidden)
         if rows is None:
             raise Fault(f"Method {method} is not allowed here.", kind=Kind.METHOD)
         for operation in rows:

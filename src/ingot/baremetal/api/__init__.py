@@ -193,6 +193,7 @@ def _states(states: States) -> tuple[Operation, ...]:
     one = "/v1/nodes/{id}"
     return (
         _late("GET", f"{one}/states", states.show, "node:get_states"),
+        _late("PUT", f"{one}/states/{{state}}", states.no_such_state, "node:get_states"),
         _late(
             "PUT",
             f"{one}/states/power",

@@ -40,6 +40,8 @@ def operations(handlers: Doors) -> tuple[Operation, ...]:
     path = "/v1/nodes/{id}/states/console"
     return (
         late("GET", path, handlers.show, "node:get_console"),
+        # An old spelling that upstream's own tests still use.
+        late("GET", "/v1/nodes/states/console/{id}", handlers.show, "node:get_console"),
         late(
             "PUT",
             path,

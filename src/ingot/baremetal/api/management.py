@@ -26,7 +26,7 @@ from ingot.drivers.types import (
     IndicatorState,
     MediaDevice,
 )
-from ingot.kit.faults import Invalid
+from ingot.kit.faults import Invalid, Missing
 from ingot.kit.web import Call, Operation, Reply
 
 NMI_SINCE = 29
@@ -77,10 +77,17 @@ class Management(Handlers):
         return self.ctx.registry.management(node.driver, name), access
 
     async def _errand(
-        self, call: Call, rule: str, start: Callable[[sa.Connection, Node], str], reply: Reply
+        self,
+        call: Call,
+        rule: str,
+        start: Callable[[sa.Connection, Node], str],
+        reply: Reply,
+        since: int = 0,
     ) -> Reply:
         def change(conn: sa.Connection) -> Reply:
             node = self.node(conn, call, call.params["id"], f"baremetal:node:{rule}")
+            if call.version.minor < since:
+                raise Missing("The resource could not be found.")
             start(conn, node)
             return reply
 
@@ -119,6 +126,7 @@ class Management(Handlers):
             "set_boot_mode",
             lambda conn, node: calls.set_boot_mode(self.ctx, conn, node, body.target, by(call)),
             accepted(call, f"nodes/{call.params['id']}/states"),
+            MODES_SINCE,
         )
 
     async def set_secure_boot(self, call: Call) -> Reply:
@@ -129,6 +137,7 @@ class Management(Handlers):
             "set_secure_boot",
             lambda conn, node: calls.set_secure_boot(self.ctx, conn, node, on, by(call)),
             accepted(call, f"nodes/{call.params['id']}/states"),
+            MODES_SINCE,
         )
 
     # -- lights and NMI ----------------------------------------------------------------------
@@ -218,7 +227,8 @@ def operations(handlers: Management) -> tuple[Operation, ...]:
     lights = f"{one}/management/indicators"
     media = f"{one}/vmedia"
     nothing: dict[str, Any] = {"status": 204}
-    mode: dict[str, Any] = {"status": 202, "since": MODES_SINCE}
+    # Their version is looked at by the handlers, after the rights, as upstream does.
+    mode: dict[str, Any] = {"status": 202}
     return (
         late("GET", device, handlers.boot_device, "node:get_boot_device"),
         late(

@@ -13,7 +13,7 @@ from ingot.baremetal.api.plans import Runbooks, may_run, with_runbook
 from ingot.baremetal.verbs import Extras
 from ingot.kit import ids
 from ingot.kit.db import raw_json
-from ingot.kit.faults import Invalid, Missing
+from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.kit.paging import next_link
 from ingot.kit.web import Call, Reply
 
@@ -110,6 +110,10 @@ class States(Handlers):
                         f"{step['step']}."
                     )
                 self.find(conn, call, child, "baremetal:node:set_provision_state")
+
+    async def no_such_state(self, call: Call) -> Reply:
+        """As upstream: what cannot be set is a wrong method, not a missing path."""
+        raise Fault(f"There is no state {call.params['state']} to set.", kind=Kind.METHOD)
 
     # -- VIFs --------------------------------------------------------------------------------
 
