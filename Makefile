@@ -12,7 +12,7 @@ ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -E) env PATH="$(CURDIR)/.venv/bi
 	UV="$(CURDIR)/.venv-bootstrap/bin/uv"
 
 .PHONY: help setup demo test check lint lint-style lint-format lint-imports lint-house lint-shell \
-	lint-types pytest conformance bench docs clean
+	lint-types pytest conformance fuzz bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
@@ -67,6 +67,10 @@ pytest: ## all tests (no set-up); PYTEST_ARGS="-k word" for some
 conformance: ## the outside suites (tempest's plugin, the SDK's tests) against a real `ingot serve`
 	@tools/setup.sh test
 	$(PY) -m tools.conformance $(SUITES)
+
+fuzz: ## Schemathesis over the documents of all services, every boundary of every parameter (minutes)
+	@tools/setup.sh test
+	$(PY) -m tools.conformance.fuzz $(SUITES)
 
 bench: ## figures side by side, no pass or fail
 	@tools/setup.sh test

@@ -226,7 +226,7 @@ def _conformance() -> str:
         "that is not listed here:",
         "\n".join(["| suite | test | outcome | reason |", "|---|---|---|---|", *listed]),
         "`make test` runs a part of tempest, holds requests and replies at every microversion against the\n"
-        "schemas in Ironic 39's package, fuzzes all services by their OpenAPI documents, and runs every\n"
+        "schemas in Ironic 39's package, fuzzes all services by their OpenAPI documents (`make fuzz` longer), and runs every\n"
         "command of `openstack baremetal` (python-ironicclient 6.3) as follows, in the order of\n"
         "`tools/conformance/client.txt`.",
         "\n".join(["| command | with | seen afterwards |", "|---|---|---|", *rows]),

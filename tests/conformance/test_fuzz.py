@@ -1,6 +1,6 @@
 """Schemathesis over the documents of every service: no 500, and no reply outside the documents.
 
-A short part with a seed of its own each time; `make conformance` tries every boundary of every parameter.
+A short part with a seed of its own each time; `make fuzz` tries every boundary of every parameter.
 """
 
 from __future__ import annotations
