@@ -128,7 +128,7 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Whether anything happens in this process apart from waiting for time or the world."""
-        return self.saver.busy > 0
+        return self.saver.busy > 0 or self.estimates.busy > 0
 
     def push(self, event: events.Event) -> None:
         if self._binding is not None:

@@ -66,7 +66,7 @@ def span(seconds: float) -> str:
 
 
 class Estimates:
-    """Estimates, remembered for a minute."""
+    """Estimates, remembered for a minute. busy: questions under way, in a thread of their own."""
 
     KEEP = 60.0
 
@@ -75,6 +75,7 @@ class Estimates:
         self._clock = clock
         self._known: dict[tuple[str, str, str], tuple[float, Estimate | None]] = {}
         self._asked: dict[tuple[str, str, str], asyncio.Future[Estimate | None]] = {}
+        self.busy = 0
 
     async def get(self, kind: str, step: str, profile: str) -> Estimate | None:
         key = (kind, step, profile)
@@ -86,10 +87,12 @@ class Estimates:
         answer: asyncio.Future[Estimate | None] = asyncio.get_running_loop().create_future()
         self._asked[key] = answer
         found: Estimate | None = None
+        self.busy += 1
         try:
             found = await self._db.scan(lambda conn: estimate(conn, *key))
             self._known[key] = (self._clock.monotonic(), found)
         finally:
+            self.busy -= 1
             del self._asked[key]
             answer.set_result(found)
         return found
