@@ -27,6 +27,7 @@ from tests.flows.site import free_port
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.qemu,
+    pytest.mark.nightly,  # minutes of emulated machines: `make test` has to end within thirty
     pytest.mark.timeout(1800),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a network namespace"),
     pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86"),
