@@ -122,7 +122,7 @@ async def test_dead_controllers_delay_no_other(api: World) -> None:
         api.baremetal.ctx.settings, power_sync_interval=1, power_sync_workers=2
     )
     ctx = dataclasses.replace(api.baremetal.ctx, settings=settings)
-    for number in range(20):
+    for number in range(6):
         info = {"fake_id": f"dead{number}", "fake_delay": "power.get=fixed:600"}
         await api.node(name=f"dead{number}", driver_info=info)
         await api.force(f"dead{number}", provision_state="available", power_state="power off")
