@@ -157,6 +157,8 @@ def _server(asgi: Any) -> _QuietServer:
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=5,
+            # Stock clients ask every five seconds: a line closed just then would fail their request.
+            timeout_keep_alive=75,
             http=HttpProtocol,
         )
     )
