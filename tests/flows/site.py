@@ -208,7 +208,13 @@ class Site:
 
 
 def _idle(conn: Any, uuid: str) -> bool:
-    return live_operation(conn, f"node:{uuid}") is None and uuid not in followers(conn)
+    # Each statement of a read sees the newest state: a verb that waited may begin between two of them.
+    subject = f"node:{uuid}"
+    return (
+        live_operation(conn, subject) is None
+        and uuid not in followers(conn)
+        and live_operation(conn, subject) is None
+    )
 
 
 def free_port() -> int:
