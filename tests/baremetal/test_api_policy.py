@@ -1,14 +1,12 @@
 """Rules: the same names and decisions as the Bare Metal service's own; what each persona sees.
 
-The judges are the policy file of the `ironic` 39 package (where it is at hand: installed, or unpacked
-under the folder that INGOT_IRONIC names; else that test is skipped) and oslo.policy, which reads it.
+The judges are the policy file of the `ironic` 39 package (installed by uv into an environment of its own)
+and oslo.policy, which reads it.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib.util
-import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +18,8 @@ from oslo_policy import _parser
 
 from ingot.baremetal import policies
 from ingot.kit.policy import Caller, Policy
+from tools.conformance import oracle
+from tools.conformance.environments import Unavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -33,12 +33,12 @@ async def api(tmp_path: Path) -> AsyncIterator[World]:
 # -- against upstream ----------------------------------------------------------------------------
 
 
-def upstream_file() -> Path | None:
-    if folder := os.environ.get("INGOT_IRONIC"):
-        return Path(folder) / "ironic/common/policy.py"
-    spec = importlib.util.find_spec("ironic")
-    place = spec.submodule_search_locations if spec else None
-    return Path(place[0]) / "common/policy.py" if place else None
+def upstream() -> Path:
+    """The folder of the `ironic` package; nothing in it is run."""
+    try:
+        return oracle.package()
+    except Unavailable as reason:
+        pytest.skip(f"Ironic, the judge, cannot be had: {reason}")
 
 
 def upstream_rules(file: Path) -> dict[str, str]:
@@ -82,10 +82,7 @@ TARGETS = [
 
 
 async def test_same_decisions_as_upstream() -> None:
-    file = upstream_file()
-    if file is None:
-        pytest.skip("the ironic package is not at hand (INGOT_IRONIC)")
-    wanted = upstream_rules(file)
+    wanted = upstream_rules(upstream() / "common/policy.py")
     assert len(wanted) > 100
     assert set(policies.RULES) == set(wanted)
     ours, judge = Policy(policies.RULES), Judge(wanted)

@@ -1,7 +1,6 @@
 """What each persona may do, request by request, as upstream's own access tests tell it.
 
-The judge are the tables of cases of the `ironic` 39 package (unpacked under the folder that INGOT_IRONIC
-names; else these tests are skipped): some 850 requests with a persona and the status they end in. Here
+The judge are the tables of cases of the `ironic` 39 package: some 850 requests with a persona and the status they end in. Here
 they are sent to our API over like furniture. What counts is who is let in: 403 and 404 must be the same.
 An allowed request ends there in 503 (no conductor), here in whatever it comes to.
 """
@@ -17,7 +16,7 @@ import pytest
 import yaml
 from api_support import World, world
 from personas import Furniture, Snapshot
-from test_api_policy import upstream_file
+from test_api_policy import upstream
 
 from ingot.kit.policy import Caller
 
@@ -37,10 +36,7 @@ UNLIKE = {"reservation"}
 
 
 def cases(name: str) -> dict[str, dict[str, Any]]:
-    policy = upstream_file()
-    file = policy.parents[1] / "tests/unit/api" / name if policy else None
-    if file is None or not file.exists():
-        pytest.skip("the ironic package is not at hand (INGOT_IRONIC)")
+    file = upstream() / "tests/unit/api" / name
     found = yaml.safe_load(file.read_text())
     return {
         case: told for case, told in found.items() if "path" in told and not told.get("skip_reason")

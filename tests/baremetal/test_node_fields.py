@@ -1,6 +1,6 @@
 """Fields of nodes and their parts: at the microversion where upstream has them; network data; children.
 
-The judge of the microversions is the `ironic` 39 package, where it is at hand (see test_api_policy).
+The judge of the microversions is the `ironic` 39 package (see test_api_policy).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from api_support import World, project, world
-from test_api_policy import upstream_file
+from test_api_policy import upstream
 
 from ingot.baremetal import listing, network_data, parts
 from ingot.kit.faults import Invalid
@@ -35,10 +35,7 @@ def change(op: str, path: str, value: Any = None) -> dict[str, Any]:
 
 
 def controllers() -> Path:
-    file = upstream_file()
-    if file is None:
-        pytest.skip("the ironic package is not at hand (INGOT_IRONIC)")
-    return file.parents[1] / "api/controllers/v1"
+    return upstream() / "api/controllers/v1"
 
 
 def upstream_versions(folder: Path) -> dict[str, int]:

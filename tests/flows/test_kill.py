@@ -91,7 +91,8 @@ def _judge(deaths: list[str], commands: Counter[str], acts: Counter[str]) -> Non
     assert powers.get("power on") == boots_of_agent + 1, commands
     assert powers.get("power off", 0) <= boots_of_agent, commands
     assert set(powers) <= {"power on", "power off"}, commands
-    assert acts["write_image"] == 1, acts
+    # Only another boot of the agent, whose write was not recorded before it was lost, writes again.
+    assert 1 <= acts["write_image"] <= boots_of_agent, acts
     boots = sum(count for name, count in commands.items() if name.startswith("boot"))
     struck = sum("boot from" in death for death in deaths)
     assert boots <= 4 + 2 * struck + 2 * (boots_of_agent - 1), commands

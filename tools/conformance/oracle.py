@@ -14,6 +14,12 @@ from tools.conformance.environments import CACHE, Unavailable, environment
 SCRIPT = Path(__file__).with_name("upstream.py")
 
 
+def package() -> Path:
+    """The folder of Ironic's package, to be read. Raises Unavailable when it cannot be installed."""
+    (found,) = environment("ironic").parents[1].glob("lib/python*/site-packages/ironic")
+    return found
+
+
 def facts() -> dict[str, Any]:
     """See upstream.py for the shape. Raises Unavailable when Ironic cannot be installed."""
     python = environment("ironic")

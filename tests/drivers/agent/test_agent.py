@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -24,17 +23,15 @@ from ingot.drivers.agent.commands import Agent, PartitionIds
 from ingot.drivers.agent.image import DeployImage
 from ingot.drivers.faults import BadCredentials, Busy, Refused, Unreachable, Unsupported
 from ingot.kit.clock import SystemClock
+from tools.conformance.environments import find_uv
 
 TOKEN = "t0ken-of-more-than-thirty-two-characters"
 NODE = {"uuid": "8b1b6ea6-2c1f-4b65-9b5c-6d2b9d1d5b10", "properties": {}, "instance_info": {}}
 PORTS = [{"address": "52:54:00:00:00:01"}]
-COMMAND = ["uv", "run", "--quiet", "--no-project", "--python", sys.executable, "--with",
+COMMAND = [find_uv(), "run", "--quiet", "--no-project", "--python", sys.executable, "--with",
            "ironic-python-agent==13.0.0", "python"]  # fmt: skip
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(not shutil.which("uv"), reason="uv fetches the stock agent"),
-]
+pytestmark = pytest.mark.anyio
 
 
 class Bench:

@@ -24,12 +24,13 @@ from ingot.drivers.testing import (
 )
 from ingot.drivers.types import BootMode, Identity, MediaDevice
 from ingot.kit.clock import SystemClock
+from tools.conformance.environments import find_uv
 
 UUID = "27946b59-9e44-4fa7-8e91-f3527a1ef094"
 COMMAND = (
     ["sushy-emulator"]
     if shutil.which("sushy-emulator")
-    else ["uv", "tool", "run", "--from", "sushy-tools>=2.2", "sushy-emulator"]
+    else [find_uv(), "tool", "run", "--from", "sushy-tools>=2.2", "sushy-emulator"]
 )
 CONFIG = """\
 SUSHY_EMULATOR_LISTEN_IP = "127.0.0.1"
@@ -42,10 +43,7 @@ SUSHY_EMULATOR_FAKE_SYSTEMS = [{{
 SUSHY_EMULATOR_STATE_DIR = "{folder}"
 """
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(not shutil.which(COMMAND[0]), reason="needs sushy-emulator or uv"),
-]
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
