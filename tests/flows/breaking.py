@@ -326,7 +326,7 @@ async def _failed_well(site: Site, uuid: str, broken: Break, state: str) -> None
     name = (await site.node(uuid)).name or ""
     running = site.fleet.machine(name)
     if running.agent is not None or running.running == "agent":
-        await running.wait_for("off", timeout=5)
+        await running.wait_for("off", timeout=30)
 
 
 async def _lead_on(site: Site, uuid: str, state: str) -> None:

@@ -57,7 +57,7 @@ async def test_abort_in_every_wait_and_on_from_there(database: str) -> None:
             assert "aborted" in str(error)
             assert "Possible now" in str(error)
             name = (await here.node(uuid)).name or ""
-            await here.fleet.machine(name).wait_for("off", timeout=10)
+            await here.fleet.machine(name).wait_for("off", timeout=30)
             here.fleet.heal(name)
             verbs, goal = LEADS[failed]
             for following in verbs:
