@@ -6,7 +6,6 @@ command line (`ipa-api-url=…`). The recipe's `init` says what happens at boot.
 """
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ from pathlib import Path
 from ingot.builders.cache import RECIPES, cached, default_cache, recipe_digest
 from ingot.builders.debian import MIRROR, bootstrap, read_list
 from ingot.builders.host import check_host, run
-from ingot.builders.types import Built, Progress
+from ingot.builders.types import BuildFault, Built, Progress
+from ingot.kit.installers import find_pip, find_uv
 
 MINIMUM_MEMORY_MIB = 2048
 """What a machine needs to boot the ramdisk and stream a raw image to its disk."""
@@ -86,7 +86,7 @@ def _install_agent(site: Path, log: Path) -> None:
     requirements = str(_RECIPE / "requirements.txt")
     common = ["--only-binary", ":all:", "--require-hashes", "--no-deps", "-r", requirements]
     target = ["--target", str(site), "--python-version", "3.11"]
-    if uv := shutil.which("uv"):
+    if uv := find_uv():
         platform = ["--python-platform", "x86_64-manylinux_2_36"]
         command = [uv, "pip", "install", "--link-mode", "copy", *target, *platform, *common]
         run("fetch the agent from PyPI", command, log=log, deadline=900)
@@ -94,5 +94,12 @@ def _install_agent(site: Path, log: Path) -> None:
     platforms = [f"manylinux_2_{minor}_x86_64" for minor in (5, 12, 17, 28, 34)]
     platforms += ["manylinux1_x86_64", "manylinux2010_x86_64", "manylinux2014_x86_64"]
     wanted = [word for name in platforms for word in ("--platform", name)]
-    command = [sys.executable, "-m", "pip", "install", "--no-compile", *target]
+    pip = find_pip()
+    if pip is None:
+        raise BuildFault(
+            "fetch the agent from PyPI",
+            "neither uv nor pip is here",
+            "Install one: sudo apt-get install --no-install-recommends python3-pip",
+        )
+    command = [*pip, "install", "--no-compile", *target]
     run("fetch the agent from PyPI", [*command, *wanted, *common], log=log, deadline=900)

@@ -11,16 +11,15 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+from ingot.kit.installers import SYSTEM_PYTHON, find_pip, find_uv
 from ingot.lab.rack.qemu import OVMF_CODE, OVMF_VARS
 from ingot.lab.rack.types import BmcSpec, RackError
 
 VERSION = "2.2.0"
-_SYSTEM_PYTHON = "/usr/bin/python3"  # the one for which Debian's python3-libvirt is made
 _INSTALL = 300
 
 
@@ -40,7 +39,8 @@ def environment() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _run([_SYSTEM_PYTHON, "-m", "venv", "--without-pip", "--system-site-packages", folder])
+            # The one for which Debian's python3-libvirt is made.
+            _run([SYSTEM_PYTHON, "-m", "venv", "--without-pip", "--system-site-packages", folder])
             _run([*_installer(python), f"sushy-tools=={VERSION}"])
             _run([python, "-c", "import libvirt, bcrypt, sushy_tools.emulator.main"])
             (folder / "complete").touch()
@@ -49,12 +49,10 @@ def environment() -> Path:
 
 def _installer(python: Path) -> list[str | Path]:
     """The command that installs into the environment: uv, or whichever pip is here."""
-    if uv := os.environ.get("UV") or shutil.which("uv"):
+    if uv := find_uv():
         return [uv, "pip", "install", "--quiet", "--python", python]
-    for owner in (sys.executable, _SYSTEM_PYTHON):
-        pip = [owner, "-m", "pip"]
-        if subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode == 0:
-            return [*pip, "--python", str(python), "install", "--quiet"]
+    if pip := find_pip():
+        return [*pip, "--python", str(python), "install", "--quiet"]
     raise RackError(
         "sushy-tools cannot be installed: neither uv nor pip is here; "
         "install one (apt-get install -y python3-pip), or use a rack with ipmi BMCs only"
