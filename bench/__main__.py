@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import api, deploys, footprint, lifecycle
+from bench import api, deploys, fleet, footprint, lifecycle
 from bench.ironic import Ironic
 from bench.measure import Figure, markdown, rows, side_by_side, table
 from bench.processes import Ground
@@ -29,7 +29,10 @@ SCENARIOS: dict[str, Scenario] = {
     "api": api.run,
     "lifecycle": lifecycle.run,
     "deploys": deploys.run,
+    "fleet": fleet.run,
 }
+#: What runs when nothing is named; a fleet takes many minutes.
+USUAL = ("footprint", "api", "lifecycle", "deploys")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,6 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL instead of SQLite")
     parser.add_argument("--nodes", type=int, metavar="N", help="nodes in the inventory")
     parser.add_argument("--machines", type=int, metavar="N", help="simulated machines in `deploys`")
+    parser.add_argument("--fleet", type=int, metavar="N", help="simulated machines in `fleet`")
+    parser.add_argument("--at-once", type=int, metavar="N", help="deploys at once in `fleet`")
+    parser.add_argument("--speed", type=float, metavar="X", help="of simulated machines' time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values here too")
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
     return parser
@@ -108,13 +114,13 @@ async def _one(name: str, ground: Ground, scale: Scale, outcome: Outcome) -> lis
 
 def main() -> int:
     given = _parser().parse_args()
-    names = given.names or list(SCENARIOS)
+    names = given.names or list(USUAL)
     unknown = set(names) - set(SCENARIOS)
     if unknown:
         print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
         return 2
     scale = QUICK if given.quick else Scale()
-    for name in ("machines", "nodes"):
+    for name in ("machines", "nodes", "fleet", "at_once", "speed"):
         if getattr(given, name):
             scale = dataclasses.replace(scale, **{name: getattr(given, name)})
     import uvloop

@@ -88,19 +88,31 @@ class Cloud:
         path = f"/v1/nodes/{node}/states/provision"
         return self.ask("PUT", path, {"target": target}, 202)
 
-    async def until(self, count: int, state: str, seconds: float = 300) -> None:
+    async def count(self, state: str) -> int:
+        """How many nodes are in a state; pages of 1,000, as the server gives them at the most."""
+        path = "/v1/nodes?fields=uuid&limit=1000&provision_state=" + state.replace(" ", "%20")
+        found, marker = 0, ""
+        while True:
+            nodes = (await self.call("GET", path + marker)).json["nodes"]
+            found += len(nodes)
+            if len(nodes) < 1000:
+                return found
+            marker = f"&marker={nodes[-1]['uuid']}"
+
+    async def until(
+        self, count: int, state: str, seconds: float = 300, pause: float = 0.1
+    ) -> None:
         """Wait until so many nodes are in a state; says what the others are at."""
         ends = time.perf_counter() + seconds
-        path = "/v1/nodes?fields=uuid&provision_state=" + state.replace(" ", "%20")
         while True:
-            found = len((await self.call("GET", path)).json["nodes"])
+            found = await self.count(state)
             if found >= count:
                 return
             if time.perf_counter() > ends:
                 raise RuntimeError(
                     f"{found} of {count} became {state}: {await self._others(state)}"
                 )
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(pause)
 
     async def _others(self, state: str) -> list[str]:
         path = "/v1/nodes?fields=name,provision_state,last_error"

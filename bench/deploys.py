@@ -28,7 +28,7 @@ async def run(ground: Ground, scale: Scale) -> list[Figure]:
         machines(scale.machines, scale.speed, server.boot_url, server.state) as (pid, entries),
     ):
         cloud = await Cloud(server).login()
-        image = await _image(cloud)
+        image = await deployable_image(cloud)
         names = await _enrol(cloud, entries, image)
         for _ in range(scale.rounds):
             began, spent, other = time.perf_counter(), server.cpu(), cpu_seconds(pid)
@@ -46,7 +46,8 @@ async def run(ground: Ground, scale: Scale) -> list[Figure]:
     return [rate, cpu, tools, back, theirs]
 
 
-async def _image(cloud: Cloud) -> str:
+async def deployable_image(cloud: Cloud) -> str:
+    """The id of a small image, uploaded."""
     meta = {"name": "bench", "disk_format": "raw", "container_format": "bare"}
     made = (await cloud.call("POST", "/image/v2/images", meta, 201)).json["id"]
     headers = {"Content-Type": "application/octet-stream"}

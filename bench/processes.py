@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,10 +143,7 @@ class Server:
 state = "{self.state}"
 listen = "127.0.0.1:{self.port}"
 database = "{self.database}"
-[provisioning]
-listen = "127.0.0.1:{self.boot_port}"
-dhcp = false
-[ramdisk]
+{self._provisioning()}[ramdisk]
 kernel = "{kernel}"
 initramfs = "{ramdisk}"
 [identity]
@@ -157,6 +154,9 @@ level = "warning"
         path = self.state / "bench.toml"
         path.write_text(text)
         return path
+
+    def _provisioning(self) -> str:
+        return f'[provisioning]\nlisten = "127.0.0.1:{self.boot_port}"\ndhcp = false\n'
 
     def _command(self) -> list[str]:
         return [sys.executable, "-m", "ingot.cli.main", "serve", "--config", str(self._config())]
@@ -221,11 +221,14 @@ level = "warning"
 
 @contextlib.contextmanager
 def machines(
-    count: int, speed: float, boot_url: str, folder: Path
+    count: int, speed: float, boot_url: str, folder: Path, inside: Sequence[str] = ()
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Simulated machines as a process of their own: its pid, and the nodes to enrol."""
+    """Simulated machines as a process of their own: its pid, and the nodes to enrol.
+
+    inside: what the command begins with, to live in a network namespace.
+    """
     enrolment = folder / "enrolment.json"
-    command = [sys.executable, "-m", "ingot.lab.sim", "--count", str(count), "--speed", str(speed)]
+    command = [*inside, sys.executable, "-m", "ingot.lab.sim", "--count", str(count), "--speed", str(speed)]
     command += ["--boot-url", boot_url, "--enrol-file", str(enrolment), "--seed", "1"]
     command += ["--image-fetch", "probe"]
     with (folder / "machines.log").open("wb") as log:

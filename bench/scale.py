@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scale:
-    """nodes: in the inventory. seconds: of load a round. fakes, machines: in life-cycle and deploys."""
+    """nodes: in the inventory. seconds: of load a round. fakes, machines: in life-cycle and deploys.
+
+    fleet: machines of `fleet`; at_once: of them are deployed together.
+    """
 
     rounds: int = 3
     nodes: int = 1000
@@ -13,6 +16,8 @@ class Scale:
     fakes: int = 200
     machines: int = 50
     speed: float = 200.0
+    fleet: int = 10_000
+    at_once: int = 1000
 
 
-QUICK = Scale(rounds=1, nodes=200, seconds=0.5, fakes=40, machines=10)
+QUICK = Scale(rounds=1, nodes=200, seconds=0.5, fakes=40, machines=10, fleet=300, at_once=50)

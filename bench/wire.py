@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import re
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ class Line:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._used = 0.0
+        self._idle = IDLE_SECONDS
 
     async def ask(self, ask: Ask) -> Answer:
         """Raises OSError, EOFError or TimeoutError for a lost answer; the next call connects anew."""
@@ -79,8 +81,17 @@ class Line:
             self.close()
             raise
 
+    @classmethod
+    async def over(cls, sock: socket.socket) -> Line:
+        """A line over a connection that is there; it is never closed for having been idle."""
+        line = cls(sock.getpeername()[1])
+        sock.setblocking(False)
+        line._streams = await asyncio.open_connection(sock=sock)
+        line._idle = float("inf")
+        return line
+
     async def _ask(self, ask: Ask) -> Answer:
-        if time.monotonic() - self._used > IDLE_SECONDS:
+        if time.monotonic() - self._used > self._idle:
             self.close()
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port)
