@@ -99,9 +99,7 @@ class Cloud:
                 return found
             marker = f"&marker={nodes[-1]['uuid']}"
 
-    async def until(
-        self, count: int, state: str, seconds: float = 300, pause: float = 0.1
-    ) -> None:
+    async def until(self, count: int, state: str, seconds: float = 300, pause: float = 0.1) -> None:
         """Wait until so many nodes are in a state; says what the others are at."""
         ends = time.perf_counter() + seconds
         while True:

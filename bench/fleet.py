@@ -83,9 +83,7 @@ class Site:
 async def run(ground: Ground, scale: Scale) -> list[Figure]:
     with wire() as own:
         plain = ground.fresh()
-        server = FleetServer(
-            plain.state, plain.database, plain.database_pid, netns=own.name
-        )
+        server = FleetServer(plain.state, plain.database, plain.database_pid, netns=own.name)
         with (
             server.running(),
             machines(scale.fleet, scale.speed, server.boot_url, server.state, own.inside) as (
@@ -275,9 +273,7 @@ def _watchers(site: Site, count: int) -> Iterator[dict[str, Any]]:
         yield told
         return
     command = [sys.executable, "-m", "bench.watchers", str(site.server.port), str(count)]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
     try:
         process.stdin.write(site.cloud.headers["X-Auth-Token"] + "\n")

@@ -228,7 +228,16 @@ def machines(
     inside: what the command begins with, to live in a network namespace.
     """
     enrolment = folder / "enrolment.json"
-    command = [*inside, sys.executable, "-m", "ingot.lab.sim", "--count", str(count), "--speed", str(speed)]
+    command = [
+        *inside,
+        sys.executable,
+        "-m",
+        "ingot.lab.sim",
+        "--count",
+        str(count),
+        "--speed",
+        str(speed),
+    ]
     command += ["--boot-url", boot_url, "--enrol-file", str(enrolment), "--seed", "1"]
     command += ["--image-fetch", "probe"]
     with (folder / "machines.log").open("wb") as log:

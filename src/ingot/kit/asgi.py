@@ -32,24 +32,50 @@ _NO_VERSION = Version(0, 0)
 Observer = Callable[[str, str, str, int, float], None]
 
 
+class _ClientGone(Exception):
+    """Nobody is left to send to."""
+
+
 #: Marks a request's scope once its client has gone.
 _GONE = "ingot.client_gone"
 _DRAIN_SECONDS = 10.0
 
 
 class _Framework(falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]):
-    """The framework's application, which also notes that a client has gone."""
+    """The framework's application, which also notes that a client has gone, and ends its stream then."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        watch: asyncio.Task[None] | None = None
+
         async def noting() -> Any:
             happened = await receive()
             if happened["type"] == "http.disconnect":
                 scope[_GONE] = True
             return happened
 
+        async def leaving() -> None:
+            while not scope.get(_GONE):
+                await noting()
+
+        async def sending(message: Any) -> None:
+            nonlocal watch
+            if message.get("more_body"):
+                # The server takes all that we send to nobody, for ever.
+                if scope.get(_GONE):
+                    raise _ClientGone
+                watch = watch or asyncio.ensure_future(leaving())
+            await send(message)
+
         # Only a server that ends cancels its requests: that is no error to be told of.
-        with contextlib.suppress(asyncio.CancelledError):
-            await super().__call__(scope, noting if scope["type"] == "http" else receive, send)
+        try:
+            with contextlib.suppress(asyncio.CancelledError, _ClientGone):
+                await super().__call__(scope, noting, sending)
+        finally:
+            if watch is not None:
+                watch.cancel()
 
 
 class WebApp:
@@ -225,7 +251,7 @@ class _Endpoint:
             resp.set_header(name, value)
         if reply.stream is not None:
             resp.content_type = reply.content_type
-            resp.stream = reply.stream
+            resp.stream = _Closing(reply.stream)
         elif reply.body is not None:
             resp.content_type = reply.content_type
             resp.data = reply.body if isinstance(reply.body, bytes) else _encoder.encode(reply.body)
@@ -246,6 +272,21 @@ class _Endpoint:
             resp.set_header("WWW-Authenticate", self._service.challenge or own)
         if fault.retry_after is not None:
             resp.set_header("Retry-After", str(max(1, round(fault.retry_after))))
+
+
+class _Closing:
+    """A stream that the framework closes at its end, whatever ends it: it knows no `aclose`."""
+
+    def __init__(self, source: AsyncIterator[bytes]) -> None:
+        self._source = source
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._source
+
+    async def close(self) -> None:
+        close = getattr(self._source, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def _origin(req: Any) -> str:

@@ -12,7 +12,7 @@ Administrators and system readers see everything, members of a project what belo
 
 from __future__ import annotations
 
-import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -62,6 +62,7 @@ class Timeline:
     def __init__(self, db: Database, hub: EventHub) -> None:
         self._db = db
         self._hub = hub
+        self._lines = Lines()
 
     def service(self, authenticator: Authenticator) -> Service:
         rule = "timeline:own"
@@ -128,22 +129,29 @@ class Timeline:
         )
         async with subscription as live:
             yield b": ingot timeline\n\n"
-            source = aiter(live)
-            following: asyncio.Task[Event] | None = None
-            try:
-                while True:
-                    following = following or asyncio.ensure_future(anext(source))
-                    done, _ = await asyncio.wait({following}, timeout=KEEP_ALIVE_SECONDS)
-                    if not done:
-                        yield b": still here\n\n"
-                        continue
-                    event, following = following.result(), None
-                    yield _sse(event)
-            except StopAsyncIteration:
-                return
-            finally:
-                if following is not None:
-                    following.cancel()
+            while (batch := await live.batch(KEEP_ALIVE_SECONDS)) is not None:
+                yield b"".join(map(self._lines.of, batch)) or b": still here\n\n"
+                await self._hub.rest()
+
+
+class Lines:
+    """Events as lines of a stream, each encoded once for all who watch."""
+
+    KEPT = 1024
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[int, tuple[Event, bytes]] = OrderedDict()
+
+    def of(self, event: Event) -> bytes:
+        # While the event is kept here its id() is nobody else's.
+        known = self._made.get(id(event))
+        if known is not None:
+            return known[1]
+        line = _sse(event)
+        self._made[id(event)] = (event, line)
+        if len(self._made) > self.KEPT:
+            self._made.popitem(last=False)
+        return line
 
 
 def _sse(event: Event) -> bytes:

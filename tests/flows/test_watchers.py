@@ -1,0 +1,128 @@
+"""Many watchers of the event stream over real sockets: all get all, in order and soon; who leaves is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingot.kit import events
+from ingot.kit.asgi import WebApp
+from ingot.kit.clock import SystemClock
+from ingot.kit.db import Database
+from ingot.kit.events import EventHub
+from ingot.kit.policy import Caller
+from ingot.workflow.api import Timeline
+from tests.flows.site import free_port, listening
+
+pytestmark = pytest.mark.anyio
+
+WATCHERS = 40
+SUBJECTS = 25
+EACH = 20
+
+
+class Stage:
+    """The timeline's service on a port."""
+
+    def __init__(self, db: Database, hub: EventHub, port: int) -> None:
+        self.db, self.hub, self.port = db, hub, port
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def happen(self, subject: str, number: int) -> None:
+        def write(conn: Any) -> None:
+            events.record(conn, subject, "note", f"{number}")
+
+        await self.db.write(write)
+
+    async def watch(self, query: str = "") -> asyncio.StreamReader:
+        """A stream that has begun."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 22)
+        writer.write(f"GET /timeline/v1/stream{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await reader.readuntil(b"ingot timeline\n\n")
+        self._writers.append(writer)
+        return reader
+
+    async def leave(self) -> None:
+        """The newest watcher goes away."""
+        writer = self._writers.pop()
+        writer.close()
+        await writer.wait_closed()
+
+    async def until_watched_by(self, count: int) -> None:
+        async with asyncio.timeout(60):
+            while self.hub.watchers != count:
+                await asyncio.sleep(0.02)
+
+
+async def operator(header: object) -> Caller:
+    return Caller(user_id="operator", system=True, roles=frozenset({"admin", "member", "reader"}))
+
+
+@asynccontextmanager
+async def stage(folder: Path) -> AsyncIterator[Stage]:
+    db = Database.at(folder / "ingot.db")
+    await db.create_all()
+    hub = EventHub(db, SystemClock())
+    await hub.open()
+    port = free_port()
+    app = WebApp([Timeline(db, hub).service(operator)])
+    async with listening(app.asgi, port):
+        try:
+            yield Stage(db, hub, port)
+        finally:
+            await hub.close()
+    await db.close()
+
+
+async def take(reader: asyncio.StreamReader, count: int) -> list[tuple[dict[str, Any], float]]:
+    """So many events with the seconds from each one's own time to its arrival."""
+    found: list[tuple[dict[str, Any], float]] = []
+    async with asyncio.timeout(60):
+        while len(found) < count:
+            line = await reader.readline()
+            assert line, f"the stream ended after {len(found)} of {count} events"
+            if line.startswith(b"data: "):
+                event = json.loads(line[6:])
+                at = datetime.fromisoformat(event["at"])
+                found.append((event, (SystemClock().now() - at).total_seconds()))
+    return found
+
+
+async def test_all_watchers_get_all_events_soon(tmp_path: Path) -> None:
+    async with stage(tmp_path) as here:
+        readers = [await here.watch() for _ in range(WATCHERS)]
+        one = await here.watch("?subject=node:7")
+        taking = [asyncio.ensure_future(take(reader, SUBJECTS * EACH)) for reader in readers]
+        mine = asyncio.ensure_future(take(one, EACH))
+        for number in range(EACH):
+            await asyncio.gather(*(here.happen(f"node:{n}", number) for n in range(SUBJECTS)))
+        told = await asyncio.gather(*taking)
+        ids = [event["id"] for event, _ in told[0]]
+        assert ids == sorted(set(ids)) and len(ids) == SUBJECTS * EACH
+        assert all([event["id"] for event, _ in each] == ids for each in told)
+        assert [event["title"] for event, _ in await mine] == [str(n) for n in range(EACH)]
+        delays = sorted(delay for each in told for _, delay in each)
+        # Some 20,000 deliveries; a quiet machine needs 60 ms for the slowest twentieth.
+        assert delays[int(len(delays) * 0.95)] < 5, f"p95 {delays[int(len(delays) * 0.95)]:.2f} s"
+
+
+async def test_who_leaves_is_forgotten(tmp_path: Path) -> None:
+    async with stage(tmp_path) as here:
+        stays = await here.watch()
+        await here.watch()
+        await here.until_watched_by(2)
+        await here.leave()
+        # It is found out when something is to be sent to it.
+        async with asyncio.timeout(60):
+            while here.hub.watchers == 2:
+                await here.happen("node:1", 1)
+                await asyncio.sleep(0.05)
+        assert here.hub.watchers == 1
+        assert (await take(stays, 1))[0][0]["title"] == "1"
