@@ -158,15 +158,20 @@ class Inspection(Section):
 
 
 class Console(Section):
-    """Serial consoles over TCP (`openstack baremetal node console enable`), which ask for no password.
+    """Serial consoles (`openstack baremetal node console enable`, `openstack console url show --serial`).
 
-    address: where they listen, and what clients are told. ports: ranges first:last to choose from, the last
-    one is not used. idle_seconds: a connection on which nothing is said for so long is closed; 0 for never.
+    address: where those over TCP listen, and what clients are told; they ask for no password. ports: ranges
+    first:last to choose from, the last one is not used. idle_seconds: a connection on which nothing is said
+    for so long is closed; 0 for never. websocket_url: where websockets are answered as clients reach it, such
+    as wss://cloud.example/console; "" for the address of the API as the client wrote it. token_seconds: how
+    long the URL of a websocket may be used to connect.
     """
 
     address: str = "127.0.0.1"
     ports: list[str] = msgspec.field(default_factory=lambda: ["10000:20000"])
     idle_seconds: float = 600
+    websocket_url: str = ""
+    token_seconds: float = 600
 
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """`ports` as numbers; ValueError when they are none."""
@@ -557,6 +562,13 @@ def _console_mistakes(own: Console) -> Iterator[tuple[Keys, str]]:
         yield ("console", "ports"), "they are ranges of TCP ports such as 10000:20000."
     if own.idle_seconds < 0:
         yield ("console", "idle_seconds"), "it must be 0 or more."
+    if own.websocket_url and not own.websocket_url.startswith(("ws://", "wss://")):
+        yield (
+            ("console", "websocket_url"),
+            f"{own.websocket_url!r} is no address ws://… or wss://….",
+        )
+    if own.token_seconds <= 0:
+        yield ("console", "token_seconds"), "it must be more than 0."
 
 
 def _network_mistakes(own: Provisioning) -> Iterator[tuple[Keys, str]]:

@@ -18,7 +18,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from ingot.baremetal import Baremetal, Consoles
+from ingot.baremetal import CONSOLE_PATH, Baremetal, Consoles, WebDoors
+from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import OwnImages, OwnNetworks
@@ -33,6 +34,7 @@ from ingot.drivers.registry import Registry
 from ingot.identity import Bootstrap, CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
 from ingot.image import Images, ImageSettings
 from ingot.kit.asgi import WebApp, plain_envelope
+from ingot.kit.channels import Channel
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Database
 from ingot.kit.policy import Policy
@@ -276,10 +278,21 @@ async def cloud(
     registry = Registry(DriverContext(clock, run_dir=base), hardware_types())
     agents = AgentClient(clock)
     own = OwnNetworks(networks, "provider", "", has_wires=False)
-    baremetal = Baremetal(db, clock, vault, registry, own, "conductor-1")
+    baremetal = Baremetal(
+        db,
+        clock,
+        vault,
+        registry,
+        own,
+        "conductor-1",
+        BaremetalSettings(console_websockets=True),
+    )
     compute = Compute(db, clock, vault, baremetal, networks, images, settings)
-    keeper = ConsoleKeeper(db, clock, baremetal, Consoles(baremetal.ctx), base / "consoles")
+    lines = Consoles(baremetal.ctx)
+    keeper = ConsoleKeeper(db, clock, baremetal, lines, base / "consoles")
     compute.consoles = keeper
+    webdoors = WebDoors(baremetal.ctx, lines, {"server": compute.console_grant})
+    channels = [Channel(CONSOLE_PATH, webdoors.enter)]
     await db.create_all()
     made = await identity.bootstrap()
     own.project_id = made.service_project_id
@@ -338,7 +351,7 @@ async def cloud(
     options = FleetOptions(count=count, boot_url=boot_url, **{"speed": 1000, **fleet})
     async with (
         listening(WebApp([boot]).asgi, boot_port),
-        listening(WebApp(services).asgi, api_port),
+        listening(WebApp(services, channels=channels).asgi, api_port),
         Fleet(options) as machines,
         aiohttp.ClientSession() as session,
     ):
@@ -350,9 +363,11 @@ async def cloud(
             for loop in loops:
                 await loop.start()
             await keeper.start()
+            await webdoors.start()
             await _furnish(here)
             yield here
         finally:
+            await webdoors.stop()
             await keeper.stop()
             for loop in loops:
                 await loop.stop()

@@ -17,7 +17,7 @@ import msgspec
 import prometheus_client
 
 from ingot.app import access
-from ingot.baremetal import Baremetal, Consoles, TcpDoors
+from ingot.baremetal import CONSOLE_PATH, Baremetal, Consoles, TcpDoors, WebDoors, node_grant
 from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
@@ -42,6 +42,7 @@ from ingot.identity import CatalogEntry, Identity, IdentitySettings, write_cloud
 from ingot.image import Images, ImageSettings
 from ingot.kit import events, log
 from ingot.kit.asgi import WebApp, plain_envelope
+from ingot.kit.channels import Channel
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Database
 from ingot.kit.events import EventHub
@@ -137,21 +138,7 @@ class App:
             self.registry,
             self.provisioning,
             settings.hostname,
-            BaremetalSettings(
-                power_sync_interval=settings.baremetal.power_sync_seconds,
-                lock_wait=settings.baremetal.lock_wait_seconds,
-                steps=step_rules(settings.steps),
-                agent_ramdisk=bool(settings.ramdisk.kernel and settings.ramdisk.initramfs),
-                service_project="service" if settings.baremetal.elevated_service_role else "",
-                project_admin_can_manage_own_nodes=settings.baremetal.project_admins_own_nodes,
-                allow_provisioning_in_maintenance=settings.baremetal.allow_provisioning_in_maintenance,
-                automatic_lessee=settings.baremetal.automatic_lessee,
-                max_concurrent_deploy=settings.baremetal.max_concurrent_deploy,
-                max_concurrent_clean=settings.baremetal.max_concurrent_clean,
-                console_address=settings.console.address,
-                console_ports=settings.console.ranges(),
-                console_idle=settings.console.idle_seconds,
-            ),
+            self._machine_options(),
         )
         self.room = self._room()
         lines = Consoles(self.baremetal.ctx)
@@ -169,6 +156,8 @@ class App:
             ComputeSettings(host=settings.hostname),
             self.consoles,
         )
+        grants = {"node": node_grant, "server": self.compute.console_grant}
+        self.webdoors = WebDoors(self.baremetal.ctx, lines, grants)
         self.engine = Engine(
             self.db,
             self.clock,
@@ -205,6 +194,27 @@ class App:
             region=settings.identity.region,
         )
         return Identity(self.db, self.clock, own, _CATALOG)
+
+    def _machine_options(self) -> BaremetalSettings:
+        settings = self.settings
+        return BaremetalSettings(
+            power_sync_interval=settings.baremetal.power_sync_seconds,
+            lock_wait=settings.baremetal.lock_wait_seconds,
+            steps=step_rules(settings.steps),
+            agent_ramdisk=bool(settings.ramdisk.kernel and settings.ramdisk.initramfs),
+            service_project="service" if settings.baremetal.elevated_service_role else "",
+            project_admin_can_manage_own_nodes=settings.baremetal.project_admins_own_nodes,
+            allow_provisioning_in_maintenance=settings.baremetal.allow_provisioning_in_maintenance,
+            automatic_lessee=settings.baremetal.automatic_lessee,
+            max_concurrent_deploy=settings.baremetal.max_concurrent_deploy,
+            max_concurrent_clean=settings.baremetal.max_concurrent_clean,
+            console_address=settings.console.address,
+            console_ports=settings.console.ranges(),
+            console_idle=settings.console.idle_seconds,
+            console_websockets=self._has_websockets(),
+            console_url=settings.console.websocket_url,
+            console_token_seconds=settings.console.token_seconds,
+        )
 
     def _wires(self) -> dict[str, ProvisioningWire]:
         own = self.settings.provisioning
@@ -295,7 +305,12 @@ class App:
             for service in offered
         ]
         self.policies.lay_over(offered)
-        return WebApp([*offered, self._house()], _observe)
+        channels = [Channel(CONSOLE_PATH, self.webdoors.enter)] if self._has_websockets() else []
+        return WebApp([*offered, self._house()], _observe, channels)
+
+    def _has_websockets(self) -> bool:
+        """Whether consoles are served here: where their sessions are, beside the API."""
+        return {"api", "conductor", "console"} <= set(self.settings.roles)
 
     def has_room(self, name: str) -> bool:
         """Whether this cloud offers a service."""
@@ -414,14 +429,14 @@ class App:
         told = await events.bind(self.db, self.clock)
         told.publishers.append(lambda event: waiting.kick() if follow_ups.concerns(event) else None)
         if "console" in self.settings.roles:
-            for keeper in (
-                (self.consoles, self.doors) if self.has_room("compute") else (self.doors,)
-            ):
+            keepers = [self.doors, self.webdoors]
+            for keeper in (*keepers, *([self.consoles] if self.has_room("compute") else [])):
                 await keeper.start()
                 self._stack.push_async_callback(keeper.stop)
-            told.publishers.append(
-                lambda event: self.doors.kick() if event.kind == "console" else None
-            )
+            for keeper in keepers:
+                told.publishers.append(
+                    lambda event, keeper=keeper: keeper.kick() if event.kind == "console" else None
+                )
         if not self._wires():
             return
         hostd = Dnsmasq(self.settings.state_dir / "dnsmasq", self.clock, self._dhcp_said)

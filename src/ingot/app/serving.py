@@ -160,6 +160,10 @@ def _server(asgi: Any) -> _QuietServer:
             # Stock clients ask every five seconds: a line closed just then would fail their request.
             timeout_keep_alive=75,
             http=HttpProtocol,
+            # Consoles only: what people type, what machines print. Not `auto`, which would do without.
+            ws="websockets-sansio",
+            ws_max_size=1 << 16,
+            ws_per_message_deflate=False,
         )
     )
 

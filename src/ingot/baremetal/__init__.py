@@ -6,6 +6,10 @@ baremetal.claim(conn, node, instance) …         # verbs, as functions of a con
 """
 
 from ingot.baremetal.consoles import Attachment, Consoles, console_kind
+from ingot.baremetal.consoletickets import PATH as CONSOLE_PATH
+from ingot.baremetal.consoletickets import Ticket as ConsoleTicket
+from ingot.baremetal.consoletickets import node_grant
+from ingot.baremetal.consoletickets import url as console_url
 from ingot.baremetal.context import NOBODY, By, Networks, NoNetworks, Settings
 from ingot.baremetal.patching import Change
 from ingot.baremetal.service import Baremetal
@@ -13,14 +17,17 @@ from ingot.baremetal.supply import Candidate, capabilities
 from ingot.baremetal.tcpdoors import TcpDoors
 from ingot.baremetal.types import Node, Port
 from ingot.baremetal.verbs import Extras
+from ingot.baremetal.webdoors import WebDoors
 
 __all__ = [
+    "CONSOLE_PATH",
     "NOBODY",
     "Attachment",
     "Baremetal",
     "By",
     "Candidate",
     "Change",
+    "ConsoleTicket",
     "Consoles",
     "Extras",
     "Networks",
@@ -29,6 +36,9 @@ __all__ = [
     "Port",
     "Settings",
     "TcpDoors",
+    "WebDoors",
     "capabilities",
     "console_kind",
+    "console_url",
+    "node_grant",
 ]

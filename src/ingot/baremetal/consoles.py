@@ -156,7 +156,7 @@ class Consoles:
         """
         # The controller must be rid of the last session before a new one is opened.
         while (ending := self._ending.get(node_uuid)) is not None:
-            await asyncio.shield(ending)
+            await asyncio.wait([ending])
         line = self._lines.get(node_uuid)
         if line is None:
             line = self._lines[node_uuid] = Line(self.ctx, node_uuid)

@@ -66,6 +66,9 @@ class Settings:
     service_project: the project whose `service` role counts as the system's (rule service_role); "": none.
     console_address, console_ports: where consoles listen; ranges are first (in) to last (out).
     console_idle: a console connection that says nothing for so long is closed, 0 for never.
+    console_websockets: whether this process serves consoles by websocket, beside the API.
+    console_url: where they are served (ws://…); "" for the address by which a client asked.
+    console_token_seconds: how long a websocket's URL may be used to connect.
     automatic_lessee: the project of instance_info becomes the lessee while its instance is on the machine.
     max_concurrent_deploy, max_concurrent_clean: machines at a time, above which the API says 503; 0: any number.
     conductor_timeout: a conductor without a beat for so long is shown as not alive.
@@ -94,6 +97,9 @@ class Settings:
     console_address: str = "127.0.0.1"
     console_ports: tuple[tuple[int, int], ...] = ((10000, 20000),)
     console_idle: float = 600
+    console_websockets: bool = False
+    console_url: str = ""
+    console_token_seconds: float = 600
     policy: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

@@ -117,11 +117,12 @@ def changed_fields(node: Node, before: Mapping[str, Any], after: Mapping[str, An
             raise Conflict(_only_in_states(node, name) + ".")
         elif name == "instance_uuid" and before.get("allocation_uuid") and not after[name]:
             _may_leave(node, movable)
-    if "driver" in delta and before.get("console_enabled"):
-        raise Conflict(
-            f"Node {node.label} can not update the driver while the console is enabled. "
-            "Please stop the console first."
-        )
+    for name in sorted(delta & {"driver", "console_interface"}):
+        if before.get("console_enabled"):
+            raise Conflict(
+                f"Node {node.label} can not update the {name} while the console is enabled. "
+                "Please stop the console first."
+            )
     if "instance_uuid" in delta and after["instance_uuid"] and before["instance_uuid"]:
         raise Conflict(f"Node {node.uuid} is associated with instance {before['instance_uuid']}.")
     _flags(node, delta, after)

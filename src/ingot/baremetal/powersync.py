@@ -147,7 +147,8 @@ class PowerSync:
         """Whether the controller answered."""
         report.read += 1
         try:
-            state = await asyncio.wait_for(self._read(idle.uuid), READ_SECONDS)
+            async with asyncio.timeout(READ_SECONDS):
+                state = await self._read(idle.uuid)
         except TimeoutError:
             trouble = Fault(f"no answer within {READ_SECONDS:g} s", kind=Kind.TIMEOUT)
             await self._failed(idle, trouble, report)

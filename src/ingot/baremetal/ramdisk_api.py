@@ -214,7 +214,8 @@ class RamdiskApi:
         try:
             if agent.url:
                 address = AgentAddress(agent.url, agent.token, agent.verify_ca)
-                await asyncio.wait_for(self._room.agents.status(address), 3)
+                async with asyncio.timeout(3):
+                    await self._room.agents.status(address)
                 return
         except (Fault, TimeoutError):
             pass

@@ -11,66 +11,23 @@ import contextlib
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import store
-from ingot.baremetal.consoles import Attachment, Consoles, console_kind
+from ingot.baremetal import consoleswitch, store
+from ingot.baremetal.consolerelay import relay
+from ingot.baremetal.consoles import Consoles
 from ingot.baremetal.context import Context
-from ingot.baremetal.tables import node_consoles, nodes
-from ingot.baremetal.types import Node
-from ingot.baremetal.verbs import free
-from ingot.kit import events, log
-from ingot.kit.faults import Fault, Invalid
+from ingot.kit import log
+from ingot.kit.faults import Fault
 from ingot.workflow import Loop
 
 EVERY = 2.0
 CHUNK = 4096
-#: Bytes that a client may leave unread before it is waited for, and seconds it is waited for.
+#: Bytes that a client may leave unread before it is waited for.
 UNREAD = 1 << 18
-WRITE_SECONDS = 30.0
 
 _log = log.get("consoles")
-
-
-# -- what is wanted, as transactions -------------------------------------------------------------
-
-
-def switch(ctx: Context, conn: sa.Connection, node: Node, on: bool) -> None:
-    """Open or close a node's console; the keeper follows. Invalid when it cannot have one."""
-    if not console_kind(ctx, node):
-        raise Invalid(
-            f"Driver {node.driver} does not support console (disabled or not implemented).",
-            next_action="Choose another console_interface.",
-        )
-    ctx.access(conn, node, "console")
-    wanted = conn.execute(
-        sa.select(node_consoles.c.node_uuid).where(node_consoles.c.node_uuid == node.uuid)
-    ).first()
-    if on == (wanted is not None):
-        return
-    free(conn, node)
-    store.update_node(conn, node.uuid, last_error=None, updated_at=ctx.now())
-    if on:
-        conn.execute(node_consoles.insert().values(node_uuid=node.uuid, created_at=ctx.now()))
-        events.record(conn, node.subject, "console", "Console opened")
-    else:
-        forget(conn, node.uuid)
-        events.record(conn, node.subject, "console", "Console closed")
-
-
-def forget(conn: sa.Connection, node_uuid: str) -> None:
-    conn.execute(sa.delete(node_consoles).where(node_consoles.c.node_uuid == node_uuid))
-    store.update_node(conn, node_uuid, console_enabled=False)
-
-
-def info(conn: sa.Connection, node_uuid: str) -> dict[str, Any] | None:
-    """{"type", "url"} of an open door, None when there is none."""
-    url = conn.execute(
-        sa.select(node_consoles.c.url).where(node_consoles.c.node_uuid == node_uuid)
-    ).scalar()
-    return None if url is None else {"type": "socat", "url": url}
 
 
 # -- doors ---------------------------------------------------------------------------------------
@@ -115,7 +72,7 @@ class TcpDoors:
         self._loop.kick()
 
     async def reconcile(self) -> None:
-        wanted = await self._ctx.db.read(_wanted)
+        wanted = await self._ctx.db.read(consoleswitch.wanted)
         for uuid in [uuid for uuid in self._doors if uuid not in wanted]:
             await self._doors.pop(uuid).close()
         for uuid, last in wanted.items():
@@ -135,14 +92,14 @@ class TcpDoors:
         self._doors[uuid] = door
         host = f"[{settings.console_address}]" if ":" in settings.console_address else ""
         url = f"tcp://{host or settings.console_address}:{door.port}"
-        await self._ctx.db.write(lambda conn: _opened(conn, uuid, door.port, url))
+        await self._ctx.db.write(lambda conn: consoleswitch.opened(conn, uuid, door.port, url))
 
     def _fixed(self, conn: sa.Connection, uuid: str) -> int:
         node = store.get_node(conn, uuid)
         return self._ctx.access(conn, node, "console").number("ipmi_terminal_port", 0)
 
     def _failed(self, conn: sa.Connection, uuid: str, text: str) -> None:
-        forget(conn, uuid)
+        consoleswitch.forget(conn, uuid)
         store.update_node(conn, uuid, last_error=text)
         store.add_history(
             conn,
@@ -212,71 +169,18 @@ class TcpDoors:
     ) -> None:
         """Until the client leaves or nothing was said for as long as the settings allow."""
         writer.transport.set_write_buffer_limits(UNREAD)
-        touched = asyncio.Event()
         async with self._consoles.attach(uuid) as line:
-            works = [
-                asyncio.create_task(_to_client(line, writer, touched)),
-                asyncio.create_task(_from_client(line, reader, writer, touched)),
-                asyncio.create_task(self._idle(touched)),
-            ]
-            try:
-                done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
-                for work in done:
-                    work.result()
-            finally:
-                for work in works:
-                    work.cancel()
-                await asyncio.gather(*works, return_exceptions=True)
-
-    async def _idle(self, touched: asyncio.Event) -> None:
-        """Ends when neither side said anything for so long."""
-        seconds = self._ctx.settings.console_idle
-        if seconds <= 0:
-            await asyncio.Event().wait()
-        while True:
-            touched.clear()
-            try:
-                async with asyncio.timeout(seconds):
-                    await touched.wait()
-            except TimeoutError:
-                return
+            await relay(line, _Guest(reader, writer), self._ctx.settings.console_idle)
 
 
-async def _to_client(
-    line: Attachment, writer: asyncio.StreamWriter, touched: asyncio.Event
-) -> None:
-    async for chunk in line:
-        if not chunk:
-            continue
-        touched.set()
-        writer.write(chunk)
-        async with asyncio.timeout(WRITE_SECONDS):
-            await writer.drain()
+class _Guest:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
 
+    async def read(self) -> bytes:
+        return await self._reader.read(CHUNK)
 
-async def _from_client(
-    line: Attachment,
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    touched: asyncio.Event,
-) -> None:
-    while data := await reader.read(CHUNK):
-        touched.set()
-        try:
-            await line.send(data)
-        except Fault as fault:
-            writer.write(f"\r\n[{fault.text}]\r\n".encode())
-
-
-def _wanted(conn: sa.Connection) -> dict[str, int | None]:
-    rows = conn.execute(sa.select(node_consoles.c.node_uuid, node_consoles.c.port))
-    return {row.node_uuid: row.port for row in rows}
-
-
-def _opened(conn: sa.Connection, uuid: str, port: int, url: str) -> None:
-    """The door is open: now the API may say so (unless it was closed meanwhile)."""
-    changed = conn.execute(
-        sa.update(node_consoles).where(node_consoles.c.node_uuid == uuid).values(port=port, url=url)
-    )
-    if changed.rowcount:
-        conn.execute(sa.update(nodes).where(nodes.c.uuid == uuid).values(console_enabled=True))
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()

@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import Baremetal
+from ingot.baremetal import Baremetal, ConsoleTicket
 from ingot.compute import names, states, store
 from ingot.compute.types import (
     ConsoleLog,
@@ -129,6 +129,16 @@ class Compute:
     def sees(caller: Caller | None, server: Server) -> bool:
         """Servers of other projects are not there, except for administrators."""
         return caller is None or caller.project_id == server.project_id or "admin" in caller.roles
+
+    @staticmethod
+    def console_grant(conn: sa.Connection, ticket: ConsoleTicket) -> bool:
+        """A server's ticket is good while it has that machine and nobody takes it down."""
+        server = store.find_server(conn, ticket.holder)
+        return (
+            server is not None
+            and server.node_uuid == ticket.node
+            and server.task_state != states.DELETING
+        )
 
     def secrets_of(self, server: Server) -> Secrets:
         return msgspec.json.decode(self.vault.open(server.sealed), type=Secrets)

@@ -281,7 +281,8 @@ class ConsoleSession(Protocol):
 class Console(Protocol):
     """Serial console of one machine.
 
-    kind: what GET …/states/console says of it, "socat" for a TCP door; "" when there is no console.
+    kind: what GET …/states/console says of it: "socat" for a TCP door, "websocket" for one with a token;
+        "" when there is no console.
     """
 
     kind: str

@@ -42,6 +42,7 @@ def hardware_types() -> tuple[HardwareType, ...]:
 
 
 def _redfish() -> HardwareType:
+    from ingot.drivers.ipmi.interfaces import CONSOLES
     from ingot.drivers.redfish import interfaces as redfish
 
     return HardwareType(
@@ -52,7 +53,7 @@ def _redfish() -> HardwareType:
             "power": (redfish.POWER,),
             "management": (redfish.MANAGEMENT, _noop_management()),
             "boot": (*redfish.BOOTS, redfish.MEDIA_BOOT, redfish.HTTPS_BOOT),
-            "console": (_no("console"), *redfish.CONSOLES),
+            "console": (_no("console"), *CONSOLES),
             "raid": (redfish.RAID, _no("raid"), _agent("raid")),
             "bios": (redfish.BIOS, _no("bios")),
             "firmware": (redfish.FIRMWARE, _no("firmware")),
@@ -73,7 +74,7 @@ def _ipmi() -> HardwareType:
             "power": (ipmi.POWER,),
             "management": (ipmi.MANAGEMENT, _noop_management()),
             "boot": ipmi.BOOTS,
-            "console": (ipmi.CONSOLE, ipmi.SOCAT_CONSOLE, _no("console")),
+            "console": (*ipmi.CONSOLES, _no("console")),
             "vendor": (ipmi.VENDOR, _no("vendor")),
         },
     )
@@ -102,7 +103,7 @@ def _fake() -> HardwareType:
     table["network"] = (*generic["network"][1:], *generic["network"][:1], _fake_spec("network"))
     table["vendor"] = (_fake_spec("vendor"), _no("vendor"))
     table["storage"] = (*generic["storage"], _fake_spec("storage"))
-    table["console"] = (_fake_spec("console"), _no("console"))
+    table["console"] = (_fake_spec("console"), _fake_web_console(), _no("console"))
     return HardwareType("fake-hardware", "Imaginary machines, for tests and rehearsals.", table)
 
 
@@ -274,3 +275,12 @@ def _fake_spec(capability: str, name: str = "fake") -> InterfaceSpec:
 
     options, prefixes = (OPTIONS, PREFIXES) if capability == "power" else ((), ())
     return InterfaceSpec(capability, name, make, options, prefixes)
+
+
+def _fake_web_console() -> InterfaceSpec:
+    def make(context: DriverContext) -> object:
+        from ingot.drivers.fake.hardware import FakeWebsocketConsole
+
+        return FakeWebsocketConsole(context)
+
+    return InterfaceSpec("console", "fake-websocket", make)

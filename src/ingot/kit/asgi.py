@@ -19,6 +19,8 @@ import falcon.asgi
 import msgspec
 
 from ingot.kit import ids, log
+from ingot.kit.channels import Channel
+from ingot.kit.channels import serve as serve_websocket
 from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated
 from ingot.kit.versions import Version
 from ingot.kit.web import Call, Operation, Reply, Service
@@ -42,9 +44,17 @@ _DRAIN_SECONDS = 10.0
 
 
 class _Framework(falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]):
-    """The framework's application, which also notes that a client has gone, and ends its stream then."""
+    """The framework's application, which also notes that a client has gone, and ends its stream then.
+
+    Websockets pass it by.
+    """
+
+    channels: Sequence[Channel] = ()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await serve_websocket(self.channels, scope, receive, send)
+            return
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
@@ -79,12 +89,18 @@ class _Framework(falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]):
 
 
 class WebApp:
-    """All services of one listener as an ASGI application (`.asgi`)."""
+    """All services of one listener, and its websockets, as an ASGI application (`.asgi`)."""
 
-    def __init__(self, services: Sequence[Service], observe: Observer | None = None) -> None:
+    def __init__(
+        self,
+        services: Sequence[Service],
+        observe: Observer | None = None,
+        channels: Sequence[Channel] = (),
+    ) -> None:
         self.services = services
         self._observe = observe
         self.asgi: Any = _Framework()
+        self.asgi.channels = channels
         self.asgi.req_options.strip_url_path_trailing_slash = True
         self.asgi.add_error_handler(Exception, self._unexpected)
         mounts = list(services)

@@ -96,7 +96,8 @@ class DhcpLoop:
         assert task is not None
         self._applying.add(task)
         try:
-            reached = await asyncio.wait_for(self._hostd.apply(plan), LIMIT)
+            async with asyncio.timeout(LIMIT):
+                reached = await self._hostd.apply(plan)
         except Fault as fault:
             _log.warning("dhcp", wire=plan.name, fault=fault.sentence(), internal=fault.internal)
             # After a crash the server of our earlier life may take a moment to go.

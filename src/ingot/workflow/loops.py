@@ -84,7 +84,9 @@ class Loop:
         self._show(running=True, last_run_at=at)
         error: str | None = None
         try:
-            await asyncio.wait_for(self._call(), self._limit)
+            # Not wait_for: on Python 3.11 it swallows a cancellation that comes just as its work ends.
+            async with asyncio.timeout(self._limit):
+                await self._fn()
         except Fault as fault:
             error = fault.sentence()
             log.warning("loop %s: %s", self.name, error)
@@ -102,9 +104,6 @@ class Loop:
             runs=self.status.runs + 1,
             failures=self.status.failures + (error is not None),
         )
-
-    async def _call(self) -> None:
-        await self._fn()
 
     def _show(
         self,

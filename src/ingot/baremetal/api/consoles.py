@@ -1,11 +1,11 @@
-"""GET and PUT …/states/console: whether a node's serial console can be reached by TCP, and where."""
+"""GET and PUT …/states/console: whether a node's serial console can be reached, and where."""
 
 from __future__ import annotations
 
 import msgspec
 import sqlalchemy as sa
 
-from ingot.baremetal import schemas, tcpdoors
+from ingot.baremetal import consoleswitch, schemas
 from ingot.baremetal.api.common import Handlers, accepted
 from ingot.baremetal.api.rows import late
 from ingot.kit.web import Call, Operation, Reply
@@ -19,7 +19,7 @@ class Doors(Handlers):
     async def show(self, call: Call) -> Reply:
         def query(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], "baremetal:node:get_console")
-            door = tcpdoors.info(conn, found.uuid)
+            door = consoleswitch.info(self.ctx, conn, found.uuid, call.url)
             return Reply({"console_enabled": door is not None, "console_info": door})
 
         return await self.read(query)
@@ -30,7 +30,7 @@ class Doors(Handlers):
 
         def change(conn: sa.Connection) -> Reply:
             node = self.node(conn, call, call.params["id"], "baremetal:node:set_console_state")
-            tcpdoors.switch(self.ctx, conn, node, on)
+            consoleswitch.switch(self.ctx, conn, node, on, call.url)
             return accepted(call, f"nodes/{call.params['id']}/states/console")
 
         return await self.write(change)

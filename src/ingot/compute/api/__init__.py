@@ -1,8 +1,8 @@
 """The Compute API v2.1 (microversions 2.1 to 2.96) as a table of operations.
 
 Resources that are not in the table are not there (404): volumes and images by proxy, floating IPs,
-aggregates, migrations, hypervisors, usage, diagnostics, remote consoles, external events,
-agents, cells, certificates. Actions that metal cannot do answer 501 (see `actions`).
+aggregates, migrations, hypervisors, usage, diagnostics, external events, agents, cells,
+certificates, the details of a console's token. Actions that metal cannot do answer 501 (see `actions`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ingot.compute.api import others
 from ingot.compute.api.actions import Actions
 from ingot.compute.api.common import VERSIONS, Body, envelope
+from ingot.compute.api.consoles import RemoteConsoles
 from ingot.compute.api.flavors import Flavors
 from ingot.compute.api.keypairs import Keypairs
 from ingot.compute.api.parts import Metadata, Story, Tags, Wiring
@@ -46,7 +47,7 @@ def operations(compute: Compute) -> Sequence[Operation]:
     return (
         Operation("GET", "", others.versions, None, title="Versions"),
         Operation("GET", _V, others.version, None, title="Version 2.1"),
-        *_servers(Servers(compute), Actions(compute)),
+        *_servers(Servers(compute), Actions(compute), RemoteConsoles(compute)),
         *_parts(Metadata(compute), Tags(compute), Wiring(compute), Story(compute)),
         *_flavors(Flavors(compute)),
         *_keypairs(Keypairs(compute)),
@@ -65,7 +66,7 @@ def _row(method: str, path: str, handler: Any, rule: str, **more: Any) -> Operat
     )
 
 
-def _servers(servers: Servers, actions: Actions) -> tuple[Operation, ...]:
+def _servers(servers: Servers, actions: Actions, consoles: RemoteConsoles) -> tuple[Operation, ...]:
     one = "/servers/{id}"
     return (
         _row("GET", "/servers", servers.index, "servers:index"),
@@ -75,6 +76,14 @@ def _servers(servers: Servers, actions: Actions) -> tuple[Operation, ...]:
         _row("PUT", one, servers.update, "servers:update"),
         _row("DELETE", one, servers.delete, "servers:delete", status=204),
         _row("POST", one + "/action", actions.act, "servers:show", status=202),
+        _row(
+            "POST",
+            one + "/remote-consoles",
+            consoles.create,
+            "os-remote-consoles",
+            since=6,
+            status=200,
+        ),
     )
 
 

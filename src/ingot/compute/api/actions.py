@@ -20,6 +20,7 @@ from ingot.compute.api.common import (
     target,
     unimplemented,
 )
+from ingot.compute.api.consoles import ACTIONS, RemoteConsoles
 from ingot.compute.api.ordering import (
     Name,
     Ordering,
@@ -124,6 +125,8 @@ class Actions(Handlers):
         ((name, given),) = body.items()
         if name in self._actions:
             return await self._actions[name](call, given)
+        if name in ACTIONS:
+            return await RemoteConsoles(self.compute).act(call, name, given)
         if name in _ABSENT:
             rule, text = _ABSENT[name]
             await self.server(call, rule)

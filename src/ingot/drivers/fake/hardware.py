@@ -104,6 +104,10 @@ class FakeConsole(Fake):
         return FakeConsoleSession(f"imaginary console of {machine.key}\r\n".encode())
 
 
+class FakeWebsocketConsole(FakeConsole):
+    kind = "websocket"
+
+
 class FakeVendor(FakeSteps):
     """The methods and steps of upstream's fake vendor; `bar` is compared with a word of each."""
 

@@ -175,3 +175,9 @@ class IpmiConsole:
         finally:
             os.close(slave)
         return SolSession(self._tool, access, master, process)
+
+
+class IpmiWebsocketConsole(IpmiConsole):
+    """The same session, offered by websocket with a token instead of by a TCP port without a password."""
+
+    kind = "websocket"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ingot.drivers.agent.interfaces import RAMDISK_OPTIONS
 from ingot.drivers.context import DriverContext
-from ingot.drivers.ipmi.console import IpmiConsole
+from ingot.drivers.ipmi.console import IpmiConsole, IpmiWebsocketConsole
 from ingot.drivers.ipmi.management import IpmiManagement
 from ingot.drivers.ipmi.power import IpmiPower
 from ingot.drivers.ipmi.vendor import IpmiVendor
@@ -37,6 +37,10 @@ POWER = InterfaceSpec("power", "ipmitool", IpmiPower, OPTIONS, PREFIXES)
 MANAGEMENT = InterfaceSpec("management", "ipmitool", IpmiManagement, OPTIONS, PREFIXES)
 CONSOLE = InterfaceSpec("console", "ipmitool-sol", IpmiConsole, OPTIONS, PREFIXES)
 SOCAT_CONSOLE = InterfaceSpec("console", "ipmitool-socat", IpmiConsole, OPTIONS, PREFIXES)
+WEB_CONSOLE = InterfaceSpec(
+    "console", "ipmitool-websocket", IpmiWebsocketConsole, OPTIONS, PREFIXES
+)
+CONSOLES = (CONSOLE, SOCAT_CONSOLE, WEB_CONSOLE)
 VENDOR = InterfaceSpec("vendor", "ipmitool", IpmiVendor, OPTIONS, PREFIXES)
 #: IPMI knows one device for the network; whether that is PXE or HTTP, the firmware's own order decides.
 BOOTS = tuple(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ingot.drivers.agent.interfaces import ISO_OPTIONS, RAMDISK_OPTIONS
 from ingot.drivers.context import DriverContext
-from ingot.drivers.ipmi.interfaces import CONSOLE, SOCAT_CONSOLE
 from ingot.drivers.ipxe.boot import PERSISTENT, IpxeBoot
 from ingot.drivers.options import Option
 from ingot.drivers.redfish.bios import RedfishBios
@@ -56,4 +55,3 @@ BIOS = InterfaceSpec("bios", "redfish", RedfishBios, OPTIONS, PREFIXES)
 FIRMWARE = InterfaceSpec("firmware", "redfish", RedfishFirmware, OPTIONS, PREFIXES)
 INSPECT = InterfaceSpec("inspect", "redfish", RedfishInspect, OPTIONS, PREFIXES)
 VENDOR = InterfaceSpec("vendor", "redfish", RedfishVendor, OPTIONS, PREFIXES)
-CONSOLES = (CONSOLE, SOCAT_CONSOLE)

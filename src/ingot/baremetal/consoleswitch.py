@@ -1,0 +1,86 @@
+"""Consoles on and off: what is wanted is in the database, the doors follow.
+
+By TCP (type socat) a console is on once its port is open, by websocket (type websocket) at once: there is one
+address for all, and a token for each who asks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ingot.baremetal import consoletickets, store
+from ingot.baremetal.consoles import console_kind
+from ingot.baremetal.consoletickets import NO_PORT
+from ingot.baremetal.context import Context
+from ingot.baremetal.tables import node_consoles, nodes
+from ingot.baremetal.types import Node
+from ingot.baremetal.verbs import free
+from ingot.kit import events
+from ingot.kit.faults import Invalid
+
+WEBSOCKET = "websocket"
+
+
+def switch(ctx: Context, conn: sa.Connection, node: Node, on: bool, asked: str) -> None:
+    """Open or close a node's console. asked: the request's URL.
+
+    Invalid when it cannot have one, Fault (unsupported) when no websocket for it is known here.
+    """
+    kind = console_kind(ctx, node)
+    if not kind:
+        raise Invalid(
+            f"Driver {node.driver} does not support console (disabled or not implemented).",
+            next_action="Choose another console_interface.",
+        )
+    ctx.access(conn, node, "console")
+    is_on = conn.execute(
+        sa.select(node_consoles.c.node_uuid).where(node_consoles.c.node_uuid == node.uuid)
+    ).first()
+    if on == (is_on is not None):
+        return
+    free(conn, node)
+    store.update_node(conn, node.uuid, last_error=None, updated_at=ctx.now())
+    if on:
+        conn.execute(node_consoles.insert().values(node_uuid=node.uuid, created_at=ctx.now()))
+        if kind == WEBSOCKET:
+            consoletickets.url(ctx, asked, "node", "", node.uuid)
+            opened(conn, node.uuid, NO_PORT, "")
+        events.record(conn, node.subject, "console", "Console opened")
+    else:
+        forget(conn, node.uuid)
+        events.record(conn, node.subject, "console", "Console closed")
+
+
+def forget(conn: sa.Connection, node_uuid: str) -> None:
+    conn.execute(sa.delete(node_consoles).where(node_consoles.c.node_uuid == node_uuid))
+    store.update_node(conn, node_uuid, console_enabled=False)
+
+
+def info(ctx: Context, conn: sa.Connection, node_uuid: str, asked: str) -> dict[str, Any] | None:
+    """{"type", "url"} of an open door, None when there is none. asked: the request's URL."""
+    row = conn.execute(
+        sa.select(node_consoles).where(node_consoles.c.node_uuid == node_uuid)
+    ).first()
+    if row is None or row.url is None:
+        return None
+    if row.port != NO_PORT:
+        return {"type": "socat", "url": row.url}
+    url = consoletickets.url(ctx, asked, "node", row.created_at, node_uuid)
+    return {"type": WEBSOCKET, "url": url}
+
+
+def wanted(conn: sa.Connection) -> dict[str, int | None]:
+    """By node the TCP doors that are to be open, with the port of last time."""
+    rows = conn.execute(sa.select(node_consoles.c.node_uuid, node_consoles.c.port))
+    return {row.node_uuid: row.port for row in rows if row.port != NO_PORT}
+
+
+def opened(conn: sa.Connection, uuid: str, port: int, url: str) -> None:
+    """The door is open: now the API may say so (unless it was closed meanwhile)."""
+    changed = conn.execute(
+        sa.update(node_consoles).where(node_consoles.c.node_uuid == uuid).values(port=port, url=url)
+    )
+    if changed.rowcount:
+        conn.execute(sa.update(nodes).where(nodes.c.uuid == uuid).values(console_enabled=True))

@@ -1,0 +1,93 @@
+"""Remote consoles of servers: the serial one, by websocket. Metal has no screen that we could show.
+
+From 2.6 on a resource of its own, before that one action for each protocol.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import msgspec
+
+from ingot.baremetal import console_kind, console_url
+from ingot.compute.api.common import Body, Handlers, part, read
+from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
+from ingot.kit.web import Call, Reply
+
+SERIAL = "serial"
+#: Before 2.6: action -> its protocol, and the types that it knows.
+ACTIONS: dict[str, tuple[str, frozenset[str]]] = {
+    "os-getVNCConsole": ("vnc", frozenset({"novnc", "xvpvnc"})),
+    "os-getSPICEConsole": ("spice", frozenset({"spice-html5"})),
+    "os-getRDPConsole": ("rdp", frozenset({"rdp-html5"})),
+    "os-getSerialConsole": (SERIAL, frozenset({SERIAL})),
+}
+_RESOURCE_SINCE, _MKS_SINCE = 6, 8
+_RULE = "os-remote-consoles"
+
+
+class OrderIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    protocol: str
+    type: str
+
+
+class TypeIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: str
+
+
+class RemoteConsoles(Handlers):
+    async def create(self, call: Call) -> Reply:
+        """POST /servers/{id}/remote-consoles."""
+        body: Body = call.body
+        order = read(OrderIn, part(body, "remote_console"), "remote_console")
+        known = dict(ACTIONS.values())
+        if call.version.minor >= _MKS_SINCE:
+            known["mks"] = frozenset({"webmks"})
+        all_types = frozenset[str]().union(*known.values())
+        for name, value, choices in (
+            ("protocol", order.protocol, known.keys()),
+            ("type", order.type, all_types),
+        ):
+            if value not in choices:
+                told = ", ".join(sorted(choices))
+                raise Invalid(
+                    f"Invalid input for field/attribute {name}. Value: {value[:40]}. It is one of {told}."
+                )
+        if order.type not in known[order.protocol]:
+            await self.server(call, _RULE)
+            raise Invalid(f"Invalid console type {order.type}")
+        url = await self._url(call, order.type)
+        return Reply({"remote_console": {"protocol": SERIAL, "type": SERIAL, "url": url}})
+
+    async def act(self, call: Call, action: str, given: Any) -> Reply:
+        """POST …/action before 2.6."""
+        if call.version.minor >= _RESOURCE_SINCE:
+            raise Missing("The resource could not be found.")
+        kind = read(TypeIn, given, action).type
+        if kind not in ACTIONS[action][1]:
+            told = ", ".join(sorted(ACTIONS[action][1]))
+            raise Invalid(
+                f"Invalid input for field/attribute type. Value: {kind[:40]}. It is one of {told}."
+            )
+        return Reply({"console": {"type": SERIAL, "url": await self._url(call, kind)}}, status=200)
+
+    async def _url(self, call: Call, kind: str) -> str:
+        server = await self.server(call, _RULE)
+        if kind != SERIAL:
+            _unavailable(kind, "Machines are shown by their serial consoles only.")
+        if server.node_uuid is None:
+            raise Conflict(f"Instance {server.uuid} is not ready: it has no machine yet.")
+        room, uuid = self.compute.baremetal, server.node_uuid
+        node = await self.compute.db.read(lambda conn: room.find_node(conn, uuid))
+        if node is None or not console_kind(room.ctx, node):
+            _unavailable(kind, "The machine's driver has no console.")
+        try:
+            return console_url(room.ctx, call.url, "server", server.uuid, uuid)
+        except Fault as fault:
+            _unavailable(kind, fault.text, fault.next_action)
+
+
+def _unavailable(kind: str, why: str, next_action: str = "") -> NoReturn:
+    raise Fault(
+        f"Unavailable console type {kind}. {why}", kind=Kind.INVALID, next_action=next_action
+    )

@@ -1,0 +1,255 @@
+"""Serial consoles by websocket: the token, bytes both ways, several guests, and who is sent away when."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import uvicorn
+from api_support import World, project, system, world
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from ingot.app.wire import HttpProtocol
+from ingot.baremetal import CONSOLE_PATH, Consoles, Settings, TcpDoors, WebDoors, node_grant
+from ingot.drivers.types import PowerTarget
+from ingot.kit.asgi import WebApp
+from ingot.kit.channels import Channel
+from ingot.kit.clock import SystemClock
+from ingot.lab.sim import Fleet, FleetOptions
+
+pytestmark = pytest.mark.anyio
+PATH = "/v1/nodes/n1/states/console"
+
+
+class Later(SystemClock):
+    """The system's clock, put forward by hand."""
+
+    ahead = 0.0
+
+    def now(self) -> Any:
+        from datetime import timedelta
+
+        return super().now() + timedelta(seconds=self.ahead)
+
+
+@pytest.fixture
+def clock() -> Later:
+    return Later()
+
+
+@pytest.fixture
+async def api(tmp_path: Path, clock: Later) -> AsyncIterator[World]:
+    async with world(tmp_path, clock, Settings(console_websockets=True)) as made:
+        yield made
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def door(api: World) -> AsyncIterator[tuple[WebDoors, int]]:
+    """The door behind the server that `ingot serve` uses; its port."""
+    consoles = Consoles(api.baremetal.ctx)
+    made = WebDoors(api.baremetal.ctx, consoles, {"node": node_grant})
+    app = WebApp(api.app.services, channels=[Channel(CONSOLE_PATH, made.enter)])
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(  # as `ingot serve` has it
+        app.asgi,
+        log_level="warning",
+        lifespan="off",
+        timeout_graceful_shutdown=None,
+        ws="websockets-sansio",
+        http=HttpProtocol,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[sock]))
+    await made.start()
+    try:
+        yield made, sock.getsockname()[1]
+    finally:
+        await made.stop()
+        server.should_exit = True
+        await serving
+        await consoles.aclose()
+
+
+async def address(api: World, port: int, name: str = "n1") -> str:
+    """The console's URL as it is told, at the port of this test's server."""
+    shown = (await api.ask("GET", f"/v1/nodes/{name}/states/console")).json
+    assert shown["console_enabled"] is True
+    told = shown["console_info"]
+    assert told["type"] == "websocket" and told["url"].startswith("ws://"), told
+    _, _, query = told["url"].partition(f"{CONSOLE_PATH}?")
+    assert query.startswith("token=")
+    return f"ws://127.0.0.1:{port}{CONSOLE_PATH}?{query}"
+
+
+async def enabled(api: World, port: int) -> str:
+    assert (await api.ask("PUT", PATH, {"enabled": True})).status == 202
+    return await address(api, port)
+
+
+async def heard(client: Any, words: bytes) -> None:
+    """Until the machine's words have come; only bytes come."""
+    said = b""
+    async with asyncio.timeout(30):
+        while words not in said:
+            said += await client.recv()
+
+
+async def closed(client: Any) -> int:
+    """The code with which the other side closed."""
+    async with asyncio.timeout(30):
+        await client.wait_closed()
+    return client.close_code
+
+
+async def refused(url: str) -> int:
+    with pytest.raises(InvalidStatus) as told:
+        async with connect(url):
+            pass
+    return told.value.response.status_code
+
+
+async def test_two_readers_share_a_console_and_both_type(api: World) -> None:
+    node = await api.node(name="n1", console_interface="fake-websocket")
+    async with door(api) as (_made, port):
+        url = await enabled(api, port)
+        async with connect(url, subprotocols=["binary"]) as one, connect(url) as two:  # type: ignore[list-item]
+            assert (one.subprotocol, two.subprotocol) == ("binary", None)
+            await heard(one, f"imaginary console of {node['uuid']}".encode())
+            await one.send(b"from one\r")
+            await heard(two, b"from one\r")
+            await two.send("text counts as its bytes: ä\r")
+            await heard(one, "its bytes: ä\r".encode())
+        # Whoever left can come back while the token is good.
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as third:
+            message = await third.receive(timeout=30)
+            assert message.type is aiohttp.WSMsgType.BINARY and b"imaginary" in message.data
+
+
+async def test_who_is_not_let_in(api: World, clock: Later) -> None:
+    await api.node(name="n1", console_interface="fake-websocket")
+    async with door(api) as (_made, port):
+        url = await enabled(api, port)
+        base = url.partition("?")[0]
+        other = api.baremetal.ctx.vault.seal('{"kind":"node","what":"other"}').rstrip("=")
+        for token in ("", "x", "ä", url.partition("token=")[2][:-3], "A" * 3000, other):
+            assert await refused(f"{base}?token={token}") == 403, token
+        assert await refused(base) == 403
+        assert await refused(f"ws://127.0.0.1:{port}/baremetal/v1/nodes") == 403
+        clock.ahead = 601
+        assert await refused(url) == 403, "its time is over"
+        async with connect(await address(api, port)) as client:
+            await heard(client, b"imaginary")
+            clock.ahead += 601
+            await client.send(b"still here")
+            await heard(client, b"still here")  # the time is that of coming, not of staying
+
+
+async def test_a_console_that_is_closed_sends_its_guests_away(api: World) -> None:
+    await api.node(name="n1", console_interface="fake-websocket")
+    async with door(api) as (made, port):
+        url = await enabled(api, port)
+        async with connect(url) as client:
+            await heard(client, b"imaginary")
+            assert (await api.ask("PUT", PATH, {"enabled": False})).status == 202
+            made.kick()
+            assert await closed(client) == 1008
+        nothing = {"console_enabled": False, "console_info": None}
+        assert (await api.ask("GET", PATH)).json == nothing
+        assert await refused(url) == 403
+        again = await enabled(api, port)
+        assert await refused(url) == 403, "a token of the time before"
+        async with connect(again) as client:
+            await heard(client, b"imaginary")
+            assert (await api.ask("DELETE", "/v1/nodes/n1")).status == 204
+            made.kick()
+            assert await closed(client) == 1008
+
+
+async def test_the_server_ends_with_guests_inside(api: World) -> None:
+    await api.node(name="n1", console_interface="fake-websocket")
+    async with contextlib.AsyncExitStack() as stack:
+        async with door(api) as (_made, port):
+            client = await stack.enter_async_context(connect(await enabled(api, port)))
+            await heard(client, b"imaginary")
+        assert await closed(client) in (1001, 1008, 1012)
+
+
+async def test_no_tcp_door_is_opened_and_who_may_ask(api: World) -> None:
+    await api.node(name="n1", console_interface="fake-websocket", owner="p1")
+    tcp = TcpDoors(api.baremetal.ctx, Consoles(api.baremetal.ctx))
+    async with door(api) as (_made, port):
+        await enabled(api, port)
+        await tcp.reconcile()
+        await address(api, port)
+        node = (await api.ask("GET", "/v1/nodes/n1")).json
+        assert (node["console_enabled"], node["last_error"]) == (True, None)
+        body = [{"op": "replace", "path": "/console_interface", "value": "fake"}]
+        assert (await api.ask("PATCH", "/v1/nodes/n1", body)).status == 409
+        api.become(project("reader"))
+        assert (await api.ask("GET", PATH)).status == 403, "a URL to type at is no reader's"
+        api.become(system("reader"))
+        assert (await api.ask("GET", PATH)).status == 403
+        api.become(project("member", "p2"))
+        assert (await api.ask("GET", PATH)).status == 404
+
+
+async def test_a_process_without_websockets_says_so(tmp_path: Path) -> None:
+    async with world(tmp_path, SystemClock()) as api:
+        await api.node(name="n1", console_interface="fake-websocket")
+        reply = await api.ask("PUT", PATH, {"enabled": True})
+        assert reply.status == 400 and "console.websocket_url" in reply.error
+        assert (await api.ask("GET", PATH)).json["console_enabled"] is False
+    settings = Settings(console_url="wss://consoles.example/c/")
+    (tmp_path / "b").mkdir()
+    async with world(tmp_path / "b", SystemClock(), settings) as api:
+        await api.node(name="n1", console_interface="fake-websocket")
+        await api.ask("PUT", PATH, {"enabled": True})
+        told = (await api.ask("GET", PATH)).json["console_info"]["url"]
+        assert told.startswith("wss://consoles.example/c?token=")
+
+
+@pytest.mark.skipif(shutil.which("ipmitool") is None, reason="needs ipmitool")
+async def test_ipmitool_websocket_against_a_simulated_controller(api: World) -> None:
+    """The machine's serial port by SOL, and trouble told in the same place."""
+    options = FleetOptions(count=1, protocols=("ipmi",), speed=50)
+    async with Fleet(options) as fleet, door(api) as (_made, port):
+        (found,) = fleet.enrolment()["nodes"]
+        info = found["driver_info"]
+        await api.node(
+            name="n1", driver="ipmi", driver_info=info, console_interface="ipmitool-websocket"
+        )
+        async with connect(await enabled(api, port)) as client:
+            await heard_session(client)
+            ctx = api.baremetal.ctx
+            access = ctx.registry.access("ipmi", info, key="n1")
+            await ctx.registry.power("ipmi").set(access, PowerTarget.ON)
+            async with asyncio.timeout(30):
+                assert await client.recv(), "the machine said nothing while it started"
+
+
+async def heard_session(client: Any) -> None:
+    """Until the session is up: what is typed before is answered with the reason."""
+    async with asyncio.timeout(60):
+        while True:
+            await client.send(b"\r")
+            try:
+                async with asyncio.timeout(0.5):
+                    if b"no session" not in await client.recv():
+                        return  # what was typed, come back
+            except TimeoutError:
+                return
