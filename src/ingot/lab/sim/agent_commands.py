@@ -49,6 +49,7 @@ _BURNIN = (
     ("burnin_cpu", 0, "deploy"),
     ("burnin_disk", 0, "deploy"),
     ("burnin_memory", 0, "deploy"),
+    ("burnin_network", 0, "deploy"),
 )
 _RAID = (("delete_configuration", 0, "raid"), ("create_configuration", 0, "raid"))
 
