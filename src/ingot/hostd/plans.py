@@ -1,7 +1,8 @@
 """Documents that tell a host what to do. Services write them, host daemons follow them.
 
-A plan is whole (never a difference) and carries a generation, so that it may be lost, repeated or arrive
-late: the newest one wins, and whoever waits for a change waits for its generation.
+A plan is whole and carries a generation, so that it may be lost, repeated or arrive late: the newest one wins,
+and whoever waits for a change waits for its generation. On a wire with thousands of machines one machine's change
+goes as a difference (`DhcpChange`), which is refused unless it continues what the host has; the whole plan heals.
 """
 
 from __future__ import annotations
@@ -63,3 +64,17 @@ class DhcpPlan:
     ranges: tuple[DhcpRange, ...]
     hosts: tuple[DhcpHost, ...]
     boot: DhcpBoot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpChange:
+    """What is new on one wire since a generation; everything else stays.
+
+    gone: hosts that are no more, taken away before `put` is added.
+    """
+
+    name: str
+    since: int
+    generation: int
+    put: tuple[DhcpHost, ...] = ()
+    gone: tuple[DhcpHost, ...] = ()

@@ -1,20 +1,29 @@
-"""The loop that keeps DHCP agreeing with our rows: kicked by every change, and once a minute for itself."""
+"""The loop that keeps DHCP agreeing with our rows: kicked by every change, and once a minute for itself.
+
+One port's change is read and told alone, whatever the number of others; all rows are read at the start, after a
+fault, when networks or subnets change, and every ten minutes in case anything was lost.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, Protocol
 
-from ingot.hostd.plans import DhcpPlan
+from ingot.hostd.plans import DhcpChange, DhcpPlan
 from ingot.kit import log
 from ingot.kit.clock import Clock
 from ingot.kit.db import timestamp
 from ingot.kit.faults import Fault, TimedOut
+from ingot.network.dhcpplan import Book
 from ingot.network.service import Networks
 from ingot.workflow import Loop
 
 EVERY = 60.0
+#: Seconds between two readings of all rows.
+WHOLE = 600.0
+#: What all readers of changes have seen: none goes longer without reading all rows.
+FORGET = 6 * WHOLE
 #: A plan that takes longer (a restart, a signal that waits its second) goes on beside the next one.
 PATIENCE = 0.02
 #: Seconds until a wire that could not be served is tried again.
@@ -44,6 +53,7 @@ class DhcpHostd(Protocol):
     """What follows plans: `hostd.dnsmasq.Dnsmasq`, or a test's own."""
 
     async def apply(self, plan: DhcpPlan) -> int: ...
+    async def amend(self, change: DhcpChange) -> int | None: ...
     async def keep_only(self, names: Collection[str]) -> None: ...
     def status(self) -> Sequence[ServerStatus]: ...
 
@@ -59,6 +69,8 @@ class DhcpLoop:
         self._applying: set[asyncio.Task[int]] = set()
         self._wanted: frozenset[str] = frozenset()
         self._reached: dict[str, int] = {}
+        self._book: Book | None = None
+        self._whole_again = 0.0
         self._seen = 0
         self._news = asyncio.Event()
         self.loop = Loop("network dhcp", EVERY, self.once, clock=clock)
@@ -75,15 +87,28 @@ class DhcpLoop:
         await asyncio.gather(*self._applying, return_exceptions=True)
 
     async def once(self) -> None:
-        """Hand over the newest plans. Raises the first fault that shows at once."""
-        plans = await self._nets.db.scan(self._nets.dhcp_plans)
-        generation = await self._nets.db.read(self._nets.generation)
+        """Hand over what is new. Raises the first fault that shows at once."""
+        book = self._book
+        if book is not None and self._clock.monotonic() < self._whole_again:
+            news = await self._nets.db.read(lambda conn: self._nets.dhcp_news(conn, book))
+            if news is not None:
+                await self._hand_over(book, [self._amend(change) for change in news])
+                return
+        self._book = None
+        book = await self._nets.db.scan(self._nets.dhcp_book)
+        plans = book.plans()
         names = frozenset(plan.name for plan in plans)
         if names != self._wanted:
             await self._hostd.keep_only(names)
             self._wanted = names
-        tasks = [asyncio.create_task(self._apply(plan)) for plan in plans]
-        self._seen = min((plan.generation for plan in plans), default=generation)
+        self._book = book
+        self._whole_again = self._clock.monotonic() + WHOLE
+        await self._hand_over(book, [self._apply(plan) for plan in plans])
+        await self._nets.db.write(lambda conn: self._nets.forget_dhcp_changes(conn, FORGET))
+
+    async def _hand_over(self, book: Book, work: Sequence[Coroutine[Any, Any, int]]) -> None:
+        tasks = [asyncio.create_task(one) for one in work]
+        self._seen = book.generation
         self._tell()
         if not tasks:
             return
@@ -91,25 +116,41 @@ class DhcpLoop:
         for task in done:
             task.result()
 
+    async def _amend(self, change: DhcpChange) -> int:
+        reached = await self._guarded(change.name, self._hostd.amend(change))
+        if reached is None:  # it has not what the change continues
+            self._again(0)
+            return 0
+        return reached
+
     async def _apply(self, plan: DhcpPlan) -> int:
+        return await self._guarded(plan.name, self._hostd.apply(plan)) or 0
+
+    async def _guarded(self, wire: str, work: Coroutine[Any, Any, int | None]) -> int | None:
         task = asyncio.current_task()
         assert task is not None
         self._applying.add(task)
         try:
             async with asyncio.timeout(LIMIT):
-                reached = await self._hostd.apply(plan)
+                reached = await work
         except Fault as fault:
-            _log.warning("dhcp", wire=plan.name, fault=fault.sentence(), internal=fault.internal)
+            _log.warning("dhcp", wire=wire, fault=fault.sentence(), internal=fault.internal)
             # After a crash the server of our earlier life may take a moment to go.
-            asyncio.get_running_loop().call_later(RETRY, self.loop.kick)
+            self._again(RETRY)
             raise
         except TimeoutError:
-            raise TimedOut(f"DHCP of {plan.name} did not take a plan in {LIMIT:.0f} s.") from None
+            self._again(RETRY)
+            raise TimedOut(f"DHCP of {wire} did not take a plan in {LIMIT:.0f} s.") from None
         finally:
             self._applying.discard(task)
-        self._reached[plan.name] = max(reached, self._reached.get(plan.name, 0))
+        self._reached[wire] = max(reached or 0, self._reached.get(wire, 0))
         self._tell()
         return reached
+
+    def _again(self, seconds: float) -> None:
+        """All rows once more, so many seconds from now."""
+        self._book = None
+        asyncio.get_running_loop().call_later(seconds, self.loop.kick)
 
     def _tell(self) -> None:
         """Wake all who wait for news; the next ones wait for the next news."""

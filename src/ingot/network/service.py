@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -13,16 +14,18 @@ from ingot.kit import ids
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, after_commit, timestamp
 from ingot.network import groups, ipam, store, tables
-from ingot.network.dhcpplan import make_plans
+from ingot.network.dhcpplan import Book
 from ingot.network.faults import conflict, invalid, missing
 from ingot.network.netdata import network_data
 from ingot.network.types import BASE_MAC, FixedIp, Network, Port, Settings, Subnet
 
 if TYPE_CHECKING:
-    from ingot.hostd.plans import DhcpPlan
+    from ingot.hostd.plans import DhcpChange, DhcpPlan
     from ingot.kit.web import Authenticator, Service
 
 UNBOUND = "unbound"
+#: More changed ports than so many are read with all others.
+MOST_NEWS = 2000
 #: What a bare-metal port is bound as: the switch side is none of the host's business.
 BOUND = "other"
 
@@ -53,24 +56,47 @@ class Networks:
         for listener in self._listeners:
             listener()
 
-    def touch(self, conn: sa.Connection) -> int:
-        """Count a change of what DHCP must know; its generation comes back."""
+    def touch(self, conn: sa.Connection, port_id: str = "") -> int:
+        """Count a change of what DHCP must know, of one port or of everything; its generation comes back."""
         after_commit(conn, self.kick)
-        return store.next_generation(conn)
+        generation = store.next_generation(conn)
+        store.note_dhcp_change(conn, port_id, generation, self.now())
+        return generation
 
     def generation(self, conn: sa.Connection) -> int:
         """The newest generation of what DHCP must know."""
         return store.generation(conn)
 
-    def dhcp_plans(self, conn: sa.Connection) -> tuple[DhcpPlan, ...]:
-        """What the DHCP servers of this host must know now, one plan per wire that carries a network."""
+    def dhcp_book(self, conn: sa.Connection) -> Book:
+        """What the DHCP servers of this host must know now, from all rows."""
         generation = store.generation(conn)
         wires = list(self.settings.wires)
         nets = store.select(conn, store.NETWORKS, tables.networks.c.physical_network.in_(wires))
         net_ids = [net.id for net in nets]
         subnets = store.select(conn, store.SUBNETS, tables.subnets.c.network_id.in_(net_ids))
         known = store.known_addresses(conn, net_ids)
-        return make_plans(generation, nets, subnets, known, self.settings)
+        return Book(generation, nets, subnets, known, self.settings)
+
+    def dhcp_plans(self, conn: sa.Connection) -> tuple[DhcpPlan, ...]:
+        """The same as plans, one per wire that carries a network."""
+        return self.dhcp_book(conn).plans()
+
+    def dhcp_news(self, conn: sa.Connection, book: Book) -> tuple[DhcpChange, ...] | None:
+        """What changed since the book was made, which it then knows too; None when it must be made anew."""
+        generation = store.generation(conn)
+        if generation == book.generation:
+            return ()
+        changes = store.dhcp_changes(conn, book.generation, MOST_NEWS + 1)
+        newest = max((change[1] for change in changes), default=0)
+        ports = [port_id for port_id, _ in changes]
+        # A generation without a row: counted by a process older than this table, or long forgotten.
+        if newest < generation or len(ports) > MOST_NEWS or "" in ports:
+            return None
+        return book.turn(newest, ports, store.known_addresses(conn, book.network_ids, ports))
+
+    def forget_dhcp_changes(self, conn: sa.Connection, seconds: float) -> None:
+        """Those older than so many seconds: every book is made anew sooner than that."""
+        store.forget_dhcp_changes(conn, timestamp(self.clock.now() - timedelta(seconds=seconds)))
 
     def agents(self) -> list[dict[str, Any]]:
         """The DHCP servers of this host, as the API's agents; [] until a loop reports them."""
@@ -376,7 +402,7 @@ class Networks:
         }
         id = store.insert(conn, store.PORTS, self.now(), values)
         store.set_fixed_ips(conn, id, given)
-        self.touch(conn)
+        self.touch(conn, id)
         return self.get_port(conn, id)
 
     def _allocate(
@@ -406,7 +432,7 @@ class Networks:
         if "host_id" in values:
             values["vif_type"] = BOUND if values["host_id"] else UNBOUND
         store.update(conn, store.PORTS, self.now(), port.id, values)
-        self.touch(conn)
+        self.touch(conn, port.id)
         return self.get_port(conn, port.id)
 
     def bind_port(
@@ -449,7 +475,7 @@ class Networks:
         """Delete a port and free its addresses; a port that is gone already is fine."""
         conn.execute(tables.fixed_ips.delete().where(tables.fixed_ips.c.port_id == port_id))
         store.delete(conn, store.PORTS, port_id)
-        self.touch(conn)
+        self.touch(conn, port_id)
 
     def _mac(self, conn: sa.Connection, network_id: str, wanted: str | None) -> str:
         """A MAC that is free on the network: the wanted one, or one made up."""

@@ -237,11 +237,17 @@ def contains(column: sa.ColumnElement[Any], member: str) -> Where:
     return sa.func.replace(column, to_json(member), "") != column
 
 
-def known_addresses(conn: sa.Connection, network_ids: Sequence[str]) -> list[Known]:
-    """All addresses of all ports of these networks, in the order of each port's addresses."""
+def known_addresses(
+    conn: sa.Connection, network_ids: Sequence[str], port_ids: Sequence[str] | None = None
+) -> list[Known]:
+    """All addresses of all ports of these networks, in the order of each port's addresses.
+
+    port_ids: only of these.
+    """
     port, ip = tables.ports.c, tables.fixed_ips.c
     query = (
         sa.select(
+            port.id,
             port.network_id,
             ip.subnet_id,
             port.mac_address,
@@ -253,7 +259,13 @@ def known_addresses(conn: sa.Connection, network_ids: Sequence[str]) -> list[Kno
         .where(port.network_id.in_(network_ids))
         .order_by(ip.position)
     )
-    return [Known(*row) for row in conn.execute(query)]
+    if port_ids is None:
+        return [Known(*row) for row in conn.execute(query)]
+    return [
+        Known(*row)
+        for part in _chunks(port_ids)
+        for row in conn.execute(query.where(port.id.in_(part)))
+    ]
 
 
 # -- quotas --------------------------------------------------------------------------------------
@@ -302,3 +314,25 @@ def next_generation(conn: sa.Connection) -> int:
 
 def generation(conn: sa.Connection) -> int:
     return int(conn.execute(sa.select(tables.generations.c.generation)).scalar() or 0)
+
+
+def note_dhcp_change(conn: sa.Connection, port_id: str, generation: int, now: str) -> None:
+    """DHCP must look at this port again ("": at everything)."""
+    table = tables.dhcp_changes
+    values = {"generation": generation, "changed_at": now}
+    changed = conn.execute(table.update().where(table.c.port_id == port_id).values(**values))
+    if not changed.rowcount:
+        conn.execute(table.insert().values(port_id=port_id, **values))
+
+
+def dhcp_changes(conn: sa.Connection, since: int, limit: int) -> list[tuple[str, int]]:
+    """Ports that changed after a generation, with the generation of each one's newest change."""
+    table = tables.dhcp_changes
+    query = sa.select(table.c.port_id, table.c.generation).where(table.c.generation > since)
+    return [(row[0], row[1]) for row in conn.execute(query.limit(limit))]
+
+
+def forget_dhcp_changes(conn: sa.Connection, before: str) -> None:
+    """Those before a time: whoever has not seen them reads the whole plan."""
+    table = tables.dhcp_changes
+    conn.execute(table.delete().where(table.c.changed_at < before))

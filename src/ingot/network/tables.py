@@ -140,6 +140,15 @@ quotas = sa.Table(
     sa.Column("most", sa.Integer, nullable=False),
 )
 
+#: The newest generation of each port that DHCP must look at again; port_id "" stands for everything.
+dhcp_changes = sa.Table(
+    "network_dhcp_changes",
+    metadata,
+    sa.Column("port_id", sa.String(36), primary_key=True),
+    sa.Column("generation", sa.Integer, nullable=False, index=True),
+    sa.Column("changed_at", sa.String(32), nullable=False),
+)
+
 #: One row: counts the changes of what DHCP must know.
 generations = sa.Table(
     "network_generations",

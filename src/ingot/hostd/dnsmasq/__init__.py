@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ingot.hostd.dnsmasq.checks import find_loader, required_packages
 from ingot.hostd.dnsmasq.server import OnEvent, Server, Status
-from ingot.hostd.plans import DhcpPlan
+from ingot.hostd.plans import DhcpChange, DhcpPlan
 from ingot.kit.clock import Clock
 
 __all__ = ["Dnsmasq", "OnEvent", "Server", "Status", "find_loader", "required_packages"]
@@ -37,6 +37,11 @@ class Dnsmasq:
             server = Server(plan.name, self._folder / plan.name, self._clock, self._on_event)
             self._servers[plan.name] = server
         return await server.apply(plan)
+
+    async def amend(self, change: DhcpChange) -> int | None:
+        """Bring one change into force; None when the wire has not what it continues. See `Server.amend`."""
+        server = self._servers.get(change.name)
+        return None if server is None else await server.amend(change)
 
     async def keep_only(self, names: Collection[str]) -> None:
         """End the servers of wires that have no plan any more."""

@@ -12,9 +12,9 @@ import os
 import shutil
 import signal
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingot.hostd.advertiser import Advertiser
@@ -22,7 +22,7 @@ from ingot.hostd.dnsmasq import checks
 from ingot.hostd.dnsmasq.config import host_file, render
 from ingot.hostd.dnsmasq.release import release
 from ingot.hostd.dnsmasq.words import Word, understand
-from ingot.hostd.plans import DhcpHost, DhcpPlan
+from ingot.hostd.plans import DhcpChange, DhcpHost, DhcpPlan
 from ingot.kit import log
 from ingot.kit.clock import Clock
 from ingot.kit.faults import Failed, Fault
@@ -102,7 +102,8 @@ class Server:
         """
         if self._plan is not None and plan.generation < self._plan.generation:
             return self._generation
-        self._plan = plan
+        # Its hosts are in the files, and may be many.
+        self._plan = replace(plan, hosts=())
         try:
             await self._follow(plan)
         except Fault as fault:
@@ -112,6 +113,26 @@ class Server:
         self._generation = max(self._generation, plan.generation)
         return self._generation
 
+    async def amend(self, change: DhcpChange) -> int | None:
+        """Bring a change into force; returns as `apply` does, None when it does not continue what is here."""
+        plan = self._plan
+        if plan is None or plan.generation < change.since:
+            return None
+        if change.generation <= plan.generation:
+            return self._generation
+        self._plan = replace(plan, generation=change.generation)
+        try:
+            if plan.ranges:
+                config = render(plan, self._folder)
+                added = self._put(host for host in change.put if host not in self._hosts)
+                gone = self._take(change.gone)
+                await self._make_known(plan, config, added, gone)
+        except Fault as fault:
+            self._fault = fault.sentence()
+            raise
+        self._generation = max(self._generation, change.generation)
+        return self._generation
+
     async def _follow(self, plan: DhcpPlan) -> None:
         if not plan.ranges:
             await self.close()
@@ -119,6 +140,12 @@ class Server:
         # No await between here and the files: plans are written in the order in which they come.
         config = render(plan, self._folder)
         added, removed = self._write_hosts(plan)
+        await self._make_known(plan, config, added, removed)
+
+    async def _make_known(
+        self, plan: DhcpPlan, config: str, added: list[str], removed: list[DhcpHost]
+    ) -> None:
+        """Have the process see what the files say."""
         if config != self._config or not self._alive():
             await self._start(plan, config)
         elif removed:
@@ -147,19 +174,31 @@ class Server:
             for leftover in folder.iterdir():
                 leftover.unlink()
         wanted = set(plan.hosts)
-        removed = [host for host in self._hosts if host not in wanted]
-        for host in removed:
-            path = folder / self._hosts.pop(host)
+        removed = self._take([host for host in self._hosts if host not in wanted])
+        return self._put(wanted.difference(self._hosts)), removed
+
+    def _take(self, hosts: Iterable[DhcpHost]) -> list[DhcpHost]:
+        """Remove the files of hosts; those that had one."""
+        taken = [host for host in hosts if host in self._hosts]
+        for host in taken:
+            path = self._folder / "hosts" / self._hosts.pop(host)
             path.unlink(missing_ok=True)
             self._seen.discard(str(path))
+            if self._by_ip.get(host.ip) == host.mac:
+                del self._by_ip[host.ip]
+        return taken
+
+    def _put(self, hosts: Iterable[DhcpHost]) -> list[str]:
+        """Write the files of hosts; their paths."""
         added: list[str] = []
-        for host in wanted.difference(self._hosts):
+        for host in hosts:
             name, content = host_file(host)
-            _replace(folder / name, content)
+            path = self._folder / "hosts" / name
+            _replace(path, content)
             self._hosts[host] = name
-            added.append(str(folder / name))
-        self._by_ip = {host.ip: host.mac for host in plan.hosts}
-        return added, removed
+            self._by_ip[host.ip] = host.mac
+            added.append(str(path))
+        return added
 
     def _write_config(self, plan: DhcpPlan, config: str) -> None:
         _replace(self._folder / "reread", "")
