@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingot.hostd.dnsmasq import Dnsmasq
-from ingot.hostd.plans import DhcpPlan
+from ingot.hostd.plans import DhcpChange, DhcpPlan
 from ingot.kit.clock import SystemClock
 from ingot.kit.faults import Failed, TimedOut
 from ingot.network import Networks, ProvisioningWire, Settings
@@ -68,6 +68,9 @@ class Broken:
 
     async def apply(self, plan: DhcpPlan) -> int:
         raise Failed("The interface is gone.", next_action="Bring it back.")
+
+    async def amend(self, change: DhcpChange) -> int | None:
+        return None
 
     async def keep_only(self, names: Collection[str]) -> None:
         return None

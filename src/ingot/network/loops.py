@@ -90,7 +90,9 @@ class DhcpLoop:
         """Hand over what is new. Raises the first fault that shows at once."""
         book = self._book
         if book is not None and self._clock.monotonic() < self._whole_again:
-            news = await self._nets.db.read(lambda conn: self._nets.dhcp_news(conn, book))
+            news = await self._nets.db.read(
+                lambda conn, book=book: self._nets.dhcp_news(conn, book)
+            )
             if news is not None:
                 await self._hand_over(book, [self._amend(change) for change in news])
                 return

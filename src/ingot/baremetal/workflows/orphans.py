@@ -16,7 +16,7 @@ from ingot.baremetal.workflows.ending import give_up
 from ingot.baremetal.workflows.room import Room, release
 from ingot.kit import events
 from ingot.kit.log import get
-from ingot.workflow import live_operation
+from ingot.workflow import live_operation, live_operations
 
 _log = get("baremetal")
 _BUSY = tuple(name for name, state in machine.STATES.items() if state.failure)
@@ -31,14 +31,8 @@ class Orphans:
     async def run(self) -> int:
         """How many nodes were helped."""
         helped = 0
-        suspects = await self._room.db.scan(lambda conn: store.nodes_in(conn, _BUSY))
-        for uuid in suspects:
-            # Most of them are simply at work; only those without an operation cost a transaction.
-            busy = await self._room.db.read(
-                lambda conn, uuid=uuid: live_operation(conn, f"node:{uuid}") is not None
-            )
-            if not busy:
-                helped += await self._room.db.write(self._help(uuid))
+        for uuid in await self._room.db.scan(_idle):
+            helped += await self._room.db.write(self._help(uuid))
         return helped
 
     def _help(self, uuid: str) -> Callable[[sa.Connection], bool]:
@@ -76,3 +70,10 @@ class Orphans:
         events.record(conn, node.subject, "note", text, severity="error")
         _log.warning("orphan", node=uuid, was=was, state=state)
         return True
+
+
+def _idle(conn: sa.Connection) -> list[str]:
+    """Nodes in states of work without an operation; most are simply at work, a thousand at a time."""
+    suspects = store.nodes_in(conn, _BUSY)
+    busy = live_operations(conn) if suspects else {}
+    return [uuid for uuid in suspects if f"node:{uuid}" not in busy]

@@ -352,24 +352,32 @@ class Server:
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
         """Read dnsmasq's log to its end."""
         assert process.stderr is not None
-        last = ""
-        while line := await process.stderr.readline():
-            last = line.decode(errors="replace").strip()
-            word = understand(last)
-            if word is not None:
-                self._hear(word)
+        last, rest = "", b""
+        while octets := await process.stderr.read(1 << 16):
+            *lines, rest = (rest + octets).split(b"\n")
+            for line in lines:
+                # After each SIGHUP it names the file of every host, and nobody waits for most of them.
+                before, read, file = line.partition(b": read /")
+                if read and before.startswith(b"dnsmasq"):
+                    self._was_read("/" + file.decode(errors="replace"))
+                    continue
+                last = line.decode(errors="replace").strip()
+                word = understand(last)
+                if word is not None:
+                    self._hear(word)
         if self._started is not None and not self._started.done():
             self._started.set_exception(_did_not_start(self.name, last))
+
+    def _was_read(self, file: str) -> None:
+        self._seen.add(file)
+        waiting = self._reads.pop(file, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
     def _hear(self, word: Word) -> None:
         if word.what == "started":
             if self._started is not None and not self._started.done():
                 self._started.set_result(None)
-        elif word.what == "read" and word.file is not None:
-            self._seen.add(word.file)
-            waiting = self._reads.pop(word.file, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(None)
         elif word.what == "trouble" and str(self._folder / "hosts") in word.text:
             # It looked at a host's file just when we had taken it away: nothing is wrong.
             _log.debug("dnsmasq", wire=self.name, text=word.text)
