@@ -16,16 +16,17 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
+from sqlalchemy.sql.visitors import cloned_traverse
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Database",
     "IntegrityError",
+    "Kept",
     "after_commit",
     "from_json",
     "json_column",
@@ -97,6 +99,84 @@ def when(text: str | None) -> datetime | None:
 def after_commit(conn: sa.Connection, action: Callable[[], None]) -> None:
     """Run `action` on the event loop once this transaction has been committed; never when it was not."""
     cast("list[Callable[[], None]]", conn.info.setdefault("after_commit", [])).append(action)
+
+
+class Kept:
+    """A statement whose text is made once and that runs on the driver's own cursor.
+
+    SQLAlchemy keys a statement and describes its result at every call, which costs more than a short
+    statement does. Values go in by the names of the statement's parameters. Rows are plain tuples as the
+    driver gives them, so truth values are numbers on SQLite. Errors are SQLAlchemy's.
+    """
+
+    def __init__(self, statement: sa.sql.ClauseElement) -> None:
+        self._statement = statement
+        self._texts: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
+
+    def rows(self, conn: sa.Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """All rows."""
+        cursor = self._run(conn, values)
+        try:
+            return cursor.fetchall()
+        finally:
+            cursor.close()
+
+    def first(self, conn: sa.Connection, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+        """The first row, None when there is none."""
+        cursor = self._run(conn, values)
+        try:
+            return cursor.fetchone()
+        finally:
+            cursor.close()
+
+    def change(self, conn: sa.Connection, values: Mapping[str, Any]) -> int:
+        """Run it for what it changes; gives the number of rows."""
+        cursor = self._run(conn, values)
+        try:
+            return cursor.rowcount
+        finally:
+            cursor.close()
+
+    def _run(self, conn: sa.Connection, values: Mapping[str, Any]) -> Any:
+        text, names, own = self._texts.get(conn.dialect.name) or self._compile(conn.dialect)
+        given = {**own, **values} if own else values
+        cursor: Any = conn.connection.cursor()
+        try:
+            cursor.execute(text, tuple([given[name] for name in names]))
+        except Exception as error:
+            _fail(conn, cursor, text, error)
+        return cursor
+
+    def _compile(self, dialect: sa.Dialect) -> tuple[str, tuple[str, ...], dict[str, Any]]:
+        needed: set[str] = set()
+
+        def may_wait(bind: Any) -> None:
+            """A compiler that writes constants into the text wants all values at once."""
+            if bind.required:
+                needed.add(bind.key)
+                bind.required = False
+
+        statement: Any = cloned_traverse(self._statement, {}, {"bindparam": may_wait})
+        compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        names = tuple(compiled.positiontup or ())
+        own = {name: value for name, value in compiled.params.items() if name not in needed}
+        made = self._texts[dialect.name] = (str(compiled), names, own)
+        return made
+
+
+def _fail(conn: sa.Connection, cursor: Any, text: str, error: Exception) -> NoReturn:
+    """Raise what SQLAlchemy would raise for the driver's error, a lost connection given up."""
+    dialect = conn.dialect
+    cursor.close()
+    base: Any = dialect.loaded_dbapi.Error
+    if not isinstance(error, base):
+        raise error
+    lost = dialect.is_disconnect(cast("Any", error), cast("Any", conn.connection), cursor)
+    if lost:
+        conn.invalidate(error)
+    raise DBAPIError.instance(
+        text, None, error, base, connection_invalidated=lost, dialect=dialect
+    ) from error
 
 
 def _prepare_sqlite(dbapi: Any, _record: object) -> None:

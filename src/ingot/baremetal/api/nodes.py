@@ -18,6 +18,7 @@ from ingot.baremetal import (
     patching,
     policies,
     schemas,
+    showing,
     store,
     tables,
 )
@@ -132,26 +133,27 @@ class Nodes(Handlers):
 
     async def _list(self, call: Call, query: NodeQuery, wanted: tuple[str, ...] | None) -> Reply:
         project = self.listing_project(call, "node", query.project)
-        where = listing.node_where({**_filters(call, query), "project": project})
+        filters = showing.node_filters({**_filters(call, query), "project": project})
         if query.sort_key:
             listing.acceptable([query.sort_key], NODE, call.version)
         page = self.page(query, _SORTABLE)
-        shape = listing.node_shape(wanted, call.version)
+        shape = showing.node_shape(wanted, call.version)
         redaction = self.redaction(call)
 
-        def find(conn: sa.Connection) -> Sequence[dict[str, Any]]:
+        def find(conn: sa.Connection) -> tuple[msgspec.Raw, int, str | None]:
             chassis = query.chassis_uuid
             if chassis and not part_store.taken(conn, CHASSIS.table, {"uuid": chassis}):
                 raise CHASSIS.missing(chassis)
-            return listing.read_nodes(
-                self.ctx, conn, shape, where, page, redaction, call.base_url, query.conductor
+            return showing.read_nodes(
+                self.ctx, conn, shape, filters, page, redaction, call.base_url, query.conductor
             )
 
-        found = await self.scan(find)
+        # An instance is on one node, which an index finds.
+        found, count, last = await (self.read if query.instance_uuid else self.scan)(find)
         body: dict[str, Any] = {"nodes": found}
-        if len(found) == page.limit and not query.instance_uuid:
+        if count == page.limit and last is not None and not query.instance_uuid:
             # The marker is the last uuid, shown or not.
-            body["next"] = next_link(call, _last_uuid(found), page.limit)
+            body["next"] = next_link(call, last, page.limit)
         return Reply(body)
 
     async def show(self, call: Call) -> Reply:
@@ -163,23 +165,21 @@ class Nodes(Handlers):
             wanted = listing.fields_wanted(query.fields, None, NODE, NODE_BRIEF, call.version)
         return await self.read(lambda conn: Reply(self._one(conn, call, wanted)))
 
-    def _one(
-        self, conn: sa.Connection, call: Call, wanted: tuple[str, ...] | None
-    ) -> dict[str, Any]:
+    def _one(self, conn: sa.Connection, call: Call, wanted: tuple[str, ...] | None) -> Any:
         """The node of the path in one query, when the caller may see it."""
         ident, redaction = call.params["id"], self.redaction(call)
-        shape = listing.node_shape(wanted, call.version)
+        shape = showing.node_shape(wanted, call.version)
         for column, text in self.spellings(call, ident):
-            found = listing.read_node(self.ctx, conn, shape, column, text, redaction, call.base_url)
+            found = showing.read_node(self.ctx, conn, shape, column, text, redaction, call.base_url)
             if found is not None:
                 self.may_see(call, ident, found[1], found[2])
                 return found[3]()
         raise self.absent(call, ident)
 
-    def _shown(self, conn: sa.Connection, call: Call, uuid: str) -> dict[str, Any]:
+    def _shown(self, conn: sa.Connection, call: Call, uuid: str) -> Any:
         """A node that was just written."""
-        shape = listing.node_shape(None, call.version)
-        found = listing.read_node(
+        shape = showing.node_shape(None, call.version)
+        found = showing.read_node(
             self.ctx, conn, shape, "uuid", uuid, self.redaction(call), call.base_url
         )
         assert found is not None
@@ -189,8 +189,8 @@ class Nodes(Handlers):
         def query(conn: sa.Connection) -> Reply:
             parent = self.find(conn, call, call.params["id"])
             project = self.listing_project(call, "node")
-            where = listing.node_where({"parent_node": parent.uuid, "project": project})
-            uuids = conn.execute(sa.select(tables.nodes.c.uuid).where(*where)).scalars().all()
+            query = showing.children_of(parent.uuid, project)
+            uuids = conn.execute(query).scalars().all()
             href = f"{call.base_url}/v1/nodes?parent_node={parent.uuid}"
             return Reply({"children": uuids, "links": {"href": href, "rel": "children"}})
 
@@ -415,15 +415,6 @@ def _filters(call: Call, query: NodeQuery) -> dict[str, Any]:
 
 
 _NOT_FILTERS = frozenset({"limit", "marker", "sort_key", "sort_dir", "fields", "detail", "project"})
-
-
-def _last_uuid(found: Sequence[Mapping[str, Any]]) -> str:
-    """The uuid of the last row: from its own field or, where that was not asked for, its link."""
-    last = found[-1]
-    if "uuid" in last:
-        return last["uuid"]
-    text = bytes(last["links"]).split(b'"', 4)[3]
-    return text.rpartition(b"/")[2].decode()
 
 
 def _refuse_newer(call: Call, values: Mapping[str, Any]) -> None:
