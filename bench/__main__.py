@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import api, deploys, fleet, footprint, lifecycle
+from bench import api, deploys, fleet, footprint, inventory, lifecycle, page
 from bench.ironic import Ironic
 from bench.measure import Figure, markdown, rows, side_by_side, table
 from bench.processes import Ground
@@ -28,6 +28,8 @@ SCENARIOS: dict[str, Scenario] = {
     "footprint": footprint.run,
     "api": api.run,
     "lifecycle": lifecycle.run,
+    "many": lifecycle.run_many,
+    "inventory": inventory.run,
     "deploys": deploys.run,
     "fleet": fleet.run,
 }
@@ -49,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--at-once", type=int, metavar="N", help="deploys at once in `fleet`")
     parser.add_argument("--speed", type=float, metavar="X", help="of simulated machines' time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values here too")
+    parser.add_argument(
+        "--page", action="store_true", help="with --ironic: write table and plot into the reference"
+    )
     parser.add_argument("--markdown", action="store_true", help="print the table for a page")
     return parser
 
@@ -78,7 +83,7 @@ def _machine(database: str) -> dict[str, Any]:
 
 
 #: What can be asked of the peer too.
-_SHARED = ("footprint", "api", "lifecycle")
+_SHARED = ("footprint", "api", "lifecycle", "many", "inventory")
 
 
 @dataclass
@@ -143,6 +148,8 @@ def main() -> int:
                 print(f"{who}, {figure.name}: {figure.failed} failed, the first: {figure.note}")
     for line in outcome.broken:
         print(f"broken: {line}")
+    if given.page and outcome.theirs:
+        page.write(Path(), outcome.ours, outcome.theirs, about)
     if given.json is not None:
         document = {
             "about": about,

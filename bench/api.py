@@ -1,16 +1,21 @@
-"""API rates over 1,000 fake nodes with a port each: reads, edits, agents' calls."""
+"""API rates over 1,000 fake nodes with a port each: reads, edits, agents' calls, allocations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from bench.cloud import VERSION_HEADER, WRITERS, Cloud, node_uuid
+from bench.cloud import VERSION_HEADER, WRITERS, Cloud, node_name, node_uuid
 from bench.measure import Figure
 from bench.processes import Ground, Server
 from bench.scale import Scale
 from bench.wire import Ask, Line, Outcome, load, prepare, repeated, shared
 
 _AGENTS = 16
+#: So long may the last allocation stay undecided.
+_DECIDED_SECONDS = 20.0
 
 Source = Callable[[], Callable[[int], Iterator[Ask]]]
 
@@ -24,6 +29,7 @@ async def run(ground: Ground, scale: Scale) -> list[Figure]:
         await bench.reads()
         await bench.edits()
         await bench.agents()
+        await bench.allocations()
         memory = server.memory()
         bench.figures.append(Figure("memory (PSS), after the run", "MiB", [memory["pss"]]))
         await bench.deletes()
@@ -150,15 +156,11 @@ class _Api:
         """Lookup and heartbeat over the provisioning listener, 16 nodes that are being deployed."""
         first = self.scale.nodes
         numbers = range(first, first + _AGENTS)
-        for number in numbers:
-            for ask in self.cloud.node_and_port(number, driver_info=self.server.long_deploy):
-                await self.cloud.each([ask])
-        for target, state in (("manage", "manageable"), ("provide", "available")):
-            await self.cloud.each([self.cloud.verb(node_uuid(n), target) for n in numbers])
-            await self.cloud.until(_AGENTS, state)
+        await self._available(numbers, driver_info=self.server.long_deploy)
         if self.server.long_deploy:
-            await self.cloud.each([self.cloud.verb(node_uuid(n), "active") for n in numbers])
-            await self.cloud.until(_AGENTS, "deploying")
+            names = [node_name(n) for n in numbers]
+            await self.cloud.each([self.cloud.verb(name, "active") for name in names])
+            await self.cloud.all_in(names, "deploying")
         headers = {VERSION_HEADER: "1.68"}
         lookups = [
             prepare("GET", f"/v1/lookup?node_uuid={node_uuid(n)}", None, headers) for n in numbers
@@ -167,6 +169,14 @@ class _Api:
         port = self.server.boot_port
         await self._measure("agent lookup", lookups, 1, 16, port=port)
         await self._measure("agent heartbeat", beats, 1, 16, port=port)
+
+    async def _available(self, numbers: Sequence[int], **more: Any) -> None:
+        """More nodes, brought to where they can be used."""
+        await self.cloud.enrol(numbers, **more)
+        names = [node_name(n) for n in numbers]
+        for verb, state in (("manage", "manageable"), ("provide", "available")):
+            await self.cloud.some([self.cloud.verb(name, verb) for name in names])
+            await self.cloud.all_in(names, state, verb)
 
     async def _beat(self, number: int, lookup: Ask) -> Ask:
         """The first lookup gives the token that the heartbeats need."""
@@ -180,6 +190,50 @@ class _Api:
         }
         headers = {VERSION_HEADER: "1.68"}
         return prepare("POST", f"/v1/heartbeat/{node_uuid(number)}", body, headers, 202)
+
+    # -- allocations -------------------------------------------------------------------------
+
+    async def allocations(self) -> None:
+        """Machines claimed by class, twice as many free as wanted, until all are decided; then given back."""
+        first, wanted = self.scale.nodes + _AGENTS, self.scale.allocations
+        await self._available(range(first, first + 2 * wanted), resource_class="wanted")
+        figures = [
+            Figure(f"{what}, {count} client{'s' if count > 1 else ''}", "per s")
+            for count in (1, WRITERS)
+            for what in ("allocations until active", "delete allocation")
+        ]
+        self.figures += figures
+        for number in range(self.scale.rounds):
+            for place, clients in enumerate((1, WRITERS)):
+                names = [f"claim-{number}-{clients}-{n}" for n in range(wanted)]
+                await self._claims(figures[2 * place], clients, names)
+                asks = [self.cloud.ask("DELETE", f"/v1/allocations/{n}", expect=204) for n in names]
+                await self._round(figures[2 * place + 1], clients, shared(asks), timed=False)
+
+    async def _claims(self, figure: Figure, clients: int, names: Sequence[str]) -> None:
+        """Those that are not active after a while count as failed too."""
+        body = {"resource_class": "wanted"}
+        asks = [
+            self.cloud.ask("POST", "/v1/allocations", {**body, "name": name}, 201) for name in names
+        ]
+        before, began = self.server.cpu(), time.perf_counter()
+        outcome = await load(self.server.port, clients, shared(asks))
+        made, ends = outcome.done, time.perf_counter() + _DECIDED_SECONDS
+        while True:
+            path = "/v1/allocations?state=active&fields=name"
+            active = {
+                row["name"] for row in (await self.cloud.call("GET", path)).json["allocations"]
+            }
+            done = len(active.intersection(names))
+            if done >= made or time.perf_counter() > ends:
+                break
+            await asyncio.sleep(0.05)
+        outcome.seconds = time.perf_counter() - began
+        if done < made:
+            outcome.failed += made - done
+            outcome.first_failure = outcome.first_failure or f"{made - done} never became active"
+            outcome.latencies = outcome.latencies[:done]
+        self._note(figure, outcome, self.server.cpu() - before)
 
     async def deletes(self) -> None:
         """Nodes with their ports, from those without an instance."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from bench.processes import PASSWORD, Server
@@ -14,6 +15,11 @@ from bench.wire import Answer, Ask, Line, Outcome, load, prepare, shared
 MICROVERSION = "1.99"
 VERSION_HEADER = "X-OpenStack-Ironic-API-Version"
 WRITERS = 16
+#: After so many seconds without progress a verb is given again.
+_STUCK_SECONDS = 5.0
+
+
+_NEXT = re.compile(rb'"next": *"[^"?]*\?([^"]*)"')
 
 
 class Cloud:
@@ -62,13 +68,16 @@ class Cloud:
             raise RuntimeError(f"{outcome.failed} requests failed: {outcome.first_failure}")
         return outcome
 
+    async def some(self, asks: Sequence[Ask]) -> Outcome:
+        """Many requests by 16 clients, some of which may fail."""
+        return await load(self.server.port, WRITERS, shared(asks))
+
     # -- nodes ---------------------------------------------------------------------------------
 
     def node_and_port(self, number: int, **more: Any) -> tuple[Ask, Ask]:
         """A fake node and its port, by name so that both can be prepared before."""
-        name = f"bench-{number:05d}"
         node = {
-            "name": name,
+            "name": node_name(number),
             "uuid": node_uuid(number),
             "driver": "fake-hardware",
             "automated_clean": False,
@@ -83,6 +92,46 @@ class Cloud:
             self.ask("POST", "/v1/nodes", node, 201),
             self.ask("POST", "/v1/ports", port, 201),
         )
+
+    async def enrol(self, numbers: Iterable[int], **more: Any) -> None:
+        """Nodes with their ports. What fails is asked for again by one client: this is no measurement."""
+        pairs = [self.node_and_port(number, **more) for number in numbers]
+        for asks in ([node for node, _ in pairs], [port for _, port in pairs]):
+            if (await self.some(asks)).failed:
+                for ask in asks:
+                    await self._surely(ask)
+
+    async def fill(self, count: int, clients: int) -> None:
+        """Nodes alone, by few clients."""
+        asks = [self.node_and_port(number)[0] for number in range(count)]
+        if (await load(self.server.port, clients, shared(asks))).failed:
+            for ask in asks:
+                await self._surely(ask)
+
+    async def pages(self, path: str) -> int:
+        """Read a list to its end, page after page; gives the number of pages."""
+        count, where = 0, path.partition("?")[0]
+        while path:
+            answer = (await self.call("GET", path)).body
+            count += 1
+            # Only the link to the next page is looked for: parsing all of it would be measured too.
+            link = _NEXT.search(answer)
+            path = f"{where}?{link.group(1).decode()}" if link else ""
+        return count
+
+    async def _surely(self, ask: Ask) -> None:
+        said = ""
+        for _ in range(10):
+            try:
+                answer = await self._line.ask(ask)
+            except (OSError, EOFError, TimeoutError) as error:
+                said = repr(error)
+                continue
+            if answer.status in (ask.expect, 409):
+                return
+            said = f"{answer.status} {answer.body[:300]!r}"
+            await asyncio.sleep(0.2)
+        raise RuntimeError(f"a node or port could not be made: {said}")
 
     def verb(self, node: str, target: str) -> Ask:
         path = f"/v1/nodes/{node}/states/provision"
@@ -112,6 +161,43 @@ class Cloud:
                 )
             await asyncio.sleep(pause)
 
+    async def all_in(
+        self, names: Collection[str], state: str, verb: str = "", seconds: float = 600
+    ) -> int:
+        """Wait until these nodes are in a state; says what the others are at when they do not get there.
+
+        verb: given again to nodes of which none has moved for a while; the number of times is returned.
+        """
+        ends = time.perf_counter() + seconds
+        moved, again, before = time.perf_counter(), 0, -1
+        while True:
+            there = await self._in_state(state)
+            left = [name for name in names if name not in there]
+            if not left:
+                return again
+            now = time.perf_counter()
+            if len(left) != before:
+                moved, before = now, len(left)
+            if now > ends:
+                raise RuntimeError(
+                    f"{len(left)} did not become {state}: {await self._others(state)}"
+                )
+            if verb and now - moved > _STUCK_SECONDS:
+                moved, again = now, again + len(left)
+                await self.some([self.verb(name, verb) for name in left])
+            await asyncio.sleep(0.1)
+
+    async def _in_state(self, state: str) -> set[str]:
+        """Names of all nodes in a state, page after page."""
+        found: set[str] = set()
+        path = "/v1/nodes?fields=name&provision_state=" + state.replace(" ", "%20")
+        while True:
+            page = (await self.call("GET", path)).json
+            found.update(node["name"] for node in page["nodes"])
+            if not page.get("next"):
+                return found
+            path = "/v1/nodes?" + page["next"].partition("?")[2]
+
     async def _others(self, state: str) -> list[str]:
         path = "/v1/nodes?fields=name,provision_state,last_error"
         nodes = (await self.call("GET", path)).json["nodes"]
@@ -120,6 +206,10 @@ class Cloud:
 
     def close(self) -> None:
         self._line.close()
+
+
+def node_name(number: int) -> str:
+    return f"bench-{number:05d}"
 
 
 def node_uuid(number: int) -> str:

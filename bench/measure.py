@@ -92,7 +92,7 @@ def side_by_side(ours: Sequence[Figure], theirs: Sequence[Figure]) -> list[tuple
         "times better",
         "CPU ms each",
     )
-    told = [(*head, "ironic's", "times less", "failed", "ironic's")]
+    told: list[tuple[str, ...]] = [(*head, "ironic's", "times less", "failed", "ironic's")]
     others = {figure.name: figure for figure in theirs}
     for mine in ours:
         peers = others.get(mine.name)

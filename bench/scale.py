@@ -7,6 +7,7 @@ from dataclasses import dataclass
 class Scale:
     """nodes: in the inventory. seconds: of load a round. fakes, machines: in life-cycle and deploys.
 
+    allocations: wanted a round. inventory: nodes of the long lists.
     fleet: machines of `fleet`; at_once: of them are deployed together.
     """
 
@@ -15,9 +16,21 @@ class Scale:
     seconds: float = 2.0
     fakes: int = 200
     machines: int = 50
+    allocations: int = 100
+    inventory: int = 10_000
     speed: float = 200.0
     fleet: int = 10_000
     at_once: int = 1000
 
 
-QUICK = Scale(rounds=1, nodes=200, seconds=0.5, fakes=40, machines=10, fleet=300, at_once=50)
+QUICK = Scale(
+    rounds=1,
+    nodes=200,
+    seconds=0.5,
+    fakes=40,
+    machines=10,
+    allocations=20,
+    inventory=1500,
+    fleet=300,
+    at_once=50,
+)
