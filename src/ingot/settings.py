@@ -59,7 +59,9 @@ class BareMetal(Section):
     """Bare-metal life-cycle.
 
     automated_clean: machines are cleaned on their way to available, where their node says nothing else.
-    clean_whole_disks: automated cleaning erases whole disks, not only their metadata (hours).
+    clean_whole_disks: automated cleaning erases whole disks, not only their metadata (hours). fast_track:
+    inspection and cleaning leave the agent running, and the next cleaning or deploy saves a boot; machines that
+    are available then stay switched on. A node's driver_info.fast_track counts before it.
     allow_provisioning_in_maintenance: nodes in maintenance may be provided. automatic_lessee: the project named
     in instance_info becomes the node's lessee while its instance is on it. max_concurrent_deploy,
     max_concurrent_clean: machines at a time, above which the API answers 503; 0 is any number.
@@ -80,6 +82,7 @@ class BareMetal(Section):
 
     automated_clean: bool = True
     clean_whole_disks: bool = False
+    fast_track: bool = False
     allow_provisioning_in_maintenance: bool = True
     automatic_lessee: bool = True
     max_concurrent_deploy: int = 0

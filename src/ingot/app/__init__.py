@@ -273,6 +273,7 @@ class App:
             clean_whole_disks=settings.baremetal.clean_whole_disks,
             step_rules=self.baremetal.ctx.settings.steps,
             automated_clean=settings.baremetal.automated_clean,
+            fast_track=settings.baremetal.fast_track,
             media=MediaStore(
                 settings.state_dir / "media",
                 _path(settings.ramdisk.kernel),

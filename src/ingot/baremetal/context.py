@@ -43,6 +43,10 @@ class Networks(Protocol):
 
     def unplug_vif(self, conn: sa.Connection, vif: str) -> None: ...
 
+    def unplug_provisioning(self, conn: sa.Connection, node: Node) -> None:
+        """Take the addresses away that the machine has while the agent runs."""
+        ...
+
 
 class NoNetworks:
     """Where no network service is: VIFs are only names."""
@@ -54,6 +58,9 @@ class NoNetworks:
         return None
 
     def unplug_vif(self, conn: sa.Connection, vif: str) -> None:
+        return None
+
+    def unplug_provisioning(self, conn: sa.Connection, node: Node) -> None:
         return None
 
 

@@ -4,6 +4,7 @@ room        collaborators and the case: one operation on one node, its bad end
 orders      what each kind of operation is asked to do
 proofs      is it the right machine?
 patience    silent and lost agents
+kept        agents that stay up between operations
 ending      failures: states, flags, causes
 steps       steps that several stories share
 stepping    the API's steps: who does each, hold, wait, power

@@ -75,7 +75,7 @@ async def clean_automatically(case: Case) -> None:
         await runner.run(ordered(_wanted(case, [*offered, *outside])), outside, again)
 
     await steps.with_agent(case, work)
-    await _leave(case)
+    await steps.leave_agent(case)
 
 
 async def _clean_manually(case: Case, wanted: Sequence[Step], no_ramdisk: bool) -> None:
@@ -94,7 +94,7 @@ async def _clean_manually(case: Case, wanted: Sequence[Step], no_ramdisk: bool) 
         await runner.run(completed(wanted, offered, outside, "clean"), outside, again)
 
     await steps.with_agent(case, work)
-    await _leave(case)
+    await steps.leave_agent(case)
 
 
 def _wanted(case: Case, offered: Sequence[Step]) -> list[Step]:
@@ -107,13 +107,6 @@ def _wanted(case: Case, offered: Sequence[Step]) -> list[Step]:
         return int(rules.ranked(step).get("priority") or 0) > 0
 
     return [rules.ranked(step) for step in rules.allowed("clean", list(offered)) if runs(step)]
-
-
-async def _leave(case: Case) -> None:
-    await steps.stop_agent(case)
-    await case.op.commit(
-        "detach the provisioning network", lambda conn: steps.unplug_provisioning(case, conn)
-    )
 
 
 def _uses_agent(case: Case, node: Node) -> bool:

@@ -43,10 +43,7 @@ async def _by_agent(case: Case, before: list[str]) -> str | None:
     calls = await case.op.commit("write the findings", lambda conn: _write(case, conn, before))
     # Before the machine goes off: some controllers tell of network cards only while it is on.
     await read_settings(case, FIRMWARE)
-    await steps.stop_agent(case)
-    await case.op.commit(
-        "detach the provisioning network", lambda conn: steps.unplug_provisioning(case, conn)
-    )
+    await steps.leave_agent(case)
     return calls
 
 

@@ -106,6 +106,8 @@ class Room:
     timing: Timing = field(default_factory=Timing)
     clean_whole_disks: bool = False
     step_rules: StepRules = field(default_factory=StepRules)
+    #: Whether agents are left running between operations, where nothing is said at the node.
+    fast_track: bool = False
     #: Whether machines are cleaned when nothing is said at the node.
     automated_clean: bool = True
     media: MediaStore | None = None

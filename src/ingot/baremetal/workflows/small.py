@@ -99,6 +99,7 @@ def _writes_disk(case: Case, driver: str, node: Any) -> bool:
 
 
 def adopted(case: Case, conn: sa.Connection) -> None:
+    store.forget_agent(conn, case.room.vault, case.uuid)  # one that was kept
     case.note(conn, "Adopted.")
     case.finish(conn, "done")
 

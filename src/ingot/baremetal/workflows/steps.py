@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ingot.baremetal import part_store, store
 from ingot.baremetal.bootplan import DISK, Intent
 from ingot.baremetal.types import Node
-from ingot.baremetal.workflows import booting, proofs
+from ingot.baremetal.workflows import booting, kept, proofs
 from ingot.baremetal.workflows.patience import is_lost
 from ingot.baremetal.workflows.room import Case, unplug
 from ingot.drivers.types import BootMode, PowerState, PowerTarget
@@ -91,10 +91,13 @@ async def with_agent(case: Case, work: Work) -> None:
     the work told once more, with the key "again"; the second loss fails the operation.
     """
     await proofs.prove_controller(case)
-    await attach_provisioning(case)
+    running = await attach_provisioning(case)
     for again in (None, "again"):
         try:
-            await _boot_agent(case, "agent", again)
+            if running and again is None:
+                await _take_over(case)
+            else:
+                await _boot_agent(case, "agent", again)
             await work(again)
             return
         except Fault as fault:
@@ -104,6 +107,20 @@ async def with_agent(case: Case, work: Work) -> None:
         await case.op.commit(
             "the agent was lost: power-cycle and retry", lambda conn: _was_lost(conn, case)
         )
+
+
+async def _take_over(case: Case) -> None:
+    """Go on with the agent of the operation before this one; it proves itself as after a boot."""
+
+    async def begin(_ctx: StepContext) -> None:
+        pass
+
+    await case.op.step(
+        "take over the running agent",
+        begin,
+        undo=lambda ctx, _result: _give_up_boot(case, ctx),
+    )
+    await proofs.prove_machine(case, "running")
 
 
 def _was_lost(conn: sa.Connection, case: Case) -> None:
@@ -164,15 +181,15 @@ async def _wait_for_call(case: Case, signal: str, key: str) -> Any:
     )
 
 
-async def attach_provisioning(case: Case) -> None:
-    """An address for the machine while the agent runs."""
+async def attach_provisioning(case: Case) -> bool:
+    """An address for the machine while the agent runs; whether an agent runs there already, with its own."""
 
-    async def attach(_ctx: StepContext) -> int:
-        return 0
+    async def attach(ctx: StepContext) -> bool:
+        return await kept.still_there(case, ctx)
 
-    def plug(conn: sa.Connection, _result: Any) -> None:
+    def plug(conn: sa.Connection, running: bool) -> None:
         node = store.get_node(conn, case.uuid)
-        if not _binds(case, node):
+        if running or not _binds(case, node):
             return
         ports = store.ports_of(conn, case.uuid)
         booting = [port for port in ports if port.pxe_enabled]
@@ -187,7 +204,7 @@ async def attach_provisioning(case: Case) -> None:
             store.set_port_internal(conn, port.uuid, {"provisioning_vif_port_id": vif})
 
     # The bad end of every story takes it away again, in the transaction that ends the operation.
-    await case.op.step("attach the provisioning network", attach, commit=plug)
+    return bool(await case.op.step("attach the provisioning network", attach, commit=plug))
 
 
 def unplug_provisioning(case: Case, conn: sa.Connection) -> None:
@@ -324,13 +341,25 @@ async def _switch_off(case: Case, ctx: StepContext) -> str:
     return await switch(case, ctx, target)
 
 
-async def stop_agent(case: Case, *, restart: bool = True) -> None:
+async def leave_agent(case: Case) -> None:
+    """The agent's work is done: it goes, and its network with it, unless it is kept for the next operation."""
+    if await stop_agent(case, keep=True) == kept.KEPT:
+        return
+    await case.op.commit(
+        "detach the provisioning network", lambda conn: unplug_provisioning(case, conn)
+    )
+
+
+async def stop_agent(case: Case, *, restart: bool = True, keep: bool = False) -> str:
     """Let the agent switch the machine off, or switch it off ourselves.
 
     restart: where switching off is not allowed, restart instead; False: the caller starts it anew.
+    keep: the agent may be left running where the operator wants that (`kept.KEPT` is given then).
     """
 
     async def stop(ctx: StepContext) -> str:
+        if keep and await kept.stays(case, ctx):
+            return kept.KEPT
         if (await case.node()).disable_power_off:
             state = await _leave_on(case, ctx, restart)
         else:
@@ -338,7 +367,7 @@ async def stop_agent(case: Case, *, restart: bool = True) -> None:
         await booting.take_out(case)
         return state
 
-    await case.controller_step(
+    return await case.controller_step(
         "stop the agent",
         stop,
         more=120,
@@ -375,6 +404,9 @@ async def _leave_on(case: Case, ctx: StepContext, restart: bool) -> str:
 
 
 def _gone(conn: sa.Connection, case: Case, state: str) -> None:
+    if state == kept.KEPT:
+        store.update_node(conn, case.uuid, power_state=str(PowerState.ON))
+        return
     store.update_node(conn, case.uuid, power_state=state)
     store.forget_agent(conn, case.room.vault, case.uuid)
     set_intent(conn, case, None)

@@ -28,6 +28,9 @@ ISO_OPTIONS = (
 AGENT_OPTIONS = (
     *RAMDISK_OPTIONS,
     Option("deploy_forces_oob_reboot", "Power-cycle by the controller after deploy", "bool", False),
+    Option(
+        "fast_track", "Leave the agent running for the next operation; else as configured", "bool"
+    ),
     Option("image_http_proxy", "Proxy for the agent's http downloads"),
     Option("image_https_proxy", "Proxy for the agent's https downloads"),
     Option("image_no_proxy", "Hosts that the agent reaches without a proxy, comma separated"),

@@ -1,0 +1,92 @@
+"""Fast track: agents that stay up between two operations, so that the next one saves a whole boot.
+
+Where it is on (`baremetal.fast_track`, or a node's driver_info.fast_track), inspection and cleaning leave the
+machine running with its agent, its provisioning address and its boot order. The next cleaning or deploy takes
+the agent over if it still answers, and proves anew that it runs on the right machine; else the machine is
+started as ever. A server's firmware takes minutes for each boot that is saved.
+Source: the Bare Metal API's fast track ([deploy]fast_track).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from ingot.baremetal import bootplan, store
+from ingot.baremetal.types import Agent, Node
+from ingot.baremetal.workflows.room import Case
+from ingot.drivers.agent.client import AgentAddress
+from ingot.drivers.types import PowerState
+from ingot.kit.db import when
+from ingot.kit.faults import Fault
+from ingot.workflow import StepContext
+
+#: Kinds of operation that may begin with the agent of an earlier one.
+TAKERS = frozenset({"clean", "deploy"})
+#: What the step that stops the agent gives when it was left running.
+KEPT = "left running"
+#: An agent that has not called for so many seconds is not relied on.
+FRESH = 300.0
+#: After an inspection the agent looks itself up and calls within seconds.
+FIRST_CALL = 60.0
+_ANSWER = 10.0
+
+
+async def wanted(case: Case) -> bool:
+    node, access = await case.reach("deploy")
+    return not node.retired and access.flag("fast_track", case.room.fast_track)
+
+
+async def stays(case: Case, ctx: StepContext) -> bool:
+    """Whether the agent is left running: it must have called, and answer."""
+    if not await wanted(case):
+        return False
+    ends = ctx.clock.monotonic() + FIRST_CALL
+    while ctx.clock.monotonic() < ends:
+        if await _answers(case, (await _known(case))[1]):
+            ctx.log("fast track: the agent is left running for the next operation")
+            return True
+        await ctx.clock.sleep(case.room.timing.poll)
+    ctx.log(f"fast track: no agent has called within {FIRST_CALL:g} s, so none is left running")
+    return False
+
+
+async def still_there(case: Case, ctx: StepContext) -> bool:
+    """Whether an agent of an earlier operation can be taken over."""
+    if case.op.kind not in TAKERS or not await wanted(case):
+        return False
+    node, agent = await _known(case)
+    intent = bootplan.intent_of(node.boot_intent)
+    ordered = intent is not None and intent.boot == "agent"
+    if not ordered or node.power_state != PowerState.ON or not _is_fresh(case, agent):
+        return False
+    if not await _answers(case, agent):
+        ctx.log("fast track: the agent of the operation before does not answer any more")
+        return False
+    ctx.log("fast track: the agent of the operation before is there, no boot is needed")
+    return True
+
+
+async def _known(case: Case) -> tuple[Node, Agent | None]:
+    return await case.room.db.read(
+        lambda conn: (
+            store.get_node(conn, case.uuid),
+            store.get_agent(conn, case.room.vault, case.uuid),
+        )
+    )
+
+
+def _is_fresh(case: Case, agent: Agent | None) -> bool:
+    called = when(agent.last_heartbeat) if agent is not None else None
+    return called is not None and case.room.clock.now() - called < timedelta(seconds=FRESH)
+
+
+async def _answers(case: Case, agent: Agent | None) -> bool:
+    if agent is None or not agent.url or not agent.token:
+        return False
+    address = AgentAddress(agent.url, agent.token, agent.verify_ca)
+    try:
+        await asyncio.wait_for(case.room.agents.status(address), _ANSWER)
+    except (Fault, TimeoutError):
+        return False
+    return True
