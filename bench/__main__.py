@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--machines", type=int, metavar="N", help="simulated machines in `deploys`")
     parser.add_argument("--fleet", type=int, metavar="N", help="simulated machines in `fleet`")
     parser.add_argument("--at-once", type=int, metavar="N", help="deploys at once in `fleet`")
+    parser.add_argument("--poll", type=int, metavar="S", help="seconds between looks at power")
     parser.add_argument("--speed", type=float, metavar="X", help="of simulated machines' time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values here too")
     parser.add_argument(
@@ -125,7 +126,7 @@ def main() -> int:
         print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
         return 2
     scale = QUICK if given.quick else Scale()
-    for name in ("machines", "nodes", "fleet", "at_once", "speed"):
+    for name in ("machines", "nodes", "fleet", "at_once", "poll", "speed"):
         if getattr(given, name):
             scale = dataclasses.replace(scale, **{name: getattr(given, name)})
     import uvloop

@@ -41,11 +41,13 @@ class FleetServer(Server):
     """`ingot serve` that lives in a wire's namespace and gives DHCP there."""
 
     netns: str = ""
+    poll: int = 60
 
     def _provisioning(self) -> str:
         return (
             f'[provisioning]\nlisten = "{ADDRESS}:{self.boot_port}"\ninterface = "{BRIDGE}"\n'
             f'cidr = "{CIDR}"\npool = "{POOL}"\n'
+            f"[baremetal]\npower_sync_seconds = {self.poll}\n"
         )
 
     @property
@@ -83,7 +85,13 @@ class Site:
 async def run(ground: Ground, scale: Scale) -> list[Figure]:
     with wire() as own:
         plain = ground.fresh()
-        server = FleetServer(plain.state, plain.database, plain.database_pid, netns=own.name)
+        server = FleetServer(
+            plain.state,
+            plain.database,
+            plain.database_pid,
+            netns=own.name,
+            poll=scale.poll,
+        )
         with (
             server.running(),
             machines(scale.fleet, scale.speed, server.boot_url, server.state, own.inside) as (

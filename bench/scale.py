@@ -8,7 +8,8 @@ class Scale:
     """nodes: in the inventory. seconds: of load a round. fakes, machines: in life-cycle and deploys.
 
     allocations: wanted a round. inventory: nodes of the long lists.
-    fleet: machines of `fleet`; at_once: of them are deployed together.
+    fleet: machines of `fleet`; at_once: of them are deployed together; poll: seconds between two looks at a
+    machine's power.
     """
 
     rounds: int = 3
@@ -21,6 +22,7 @@ class Scale:
     speed: float = 200.0
     fleet: int = 10_000
     at_once: int = 1000
+    poll: int = 60
 
 
 QUICK = Scale(

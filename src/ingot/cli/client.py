@@ -97,6 +97,11 @@ def _words(text: bytes) -> str:
 
 def cloud(name: str | None, file: str | None) -> Cloud:
     """The cloud that the options or the environment name (OS_CLOUD, OS_CLIENT_CONFIG_FILE)."""
+    return Cloud(auth_of(name, file))
+
+
+def auth_of(name: str | None, file: str | None) -> dict[str, Any]:
+    """The same cloud's `auth` in its clouds.yaml. Raises CloudError."""
     import yaml
 
     wanted = name or os.environ.get("OS_CLOUD") or "ingot-system"
@@ -108,7 +113,7 @@ def cloud(name: str | None, file: str | None) -> Cloud:
         except (OSError, KeyError, TypeError):
             continue
         if wanted in clouds:
-            return Cloud(clouds[wanted]["auth"])
+            return clouds[wanted]["auth"]
     raise CloudError(
         f"no cloud {wanted!r} found in {', '.join(filter(None, files))}; "
         "give --os-cloud and --clouds, or set OS_CLOUD and OS_CLIENT_CONFIG_FILE "

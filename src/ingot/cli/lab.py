@@ -13,12 +13,15 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ingot.cli.client import CloudError
 from ingot.lab import Rack, RackError, RackStatus, enrol_file
+from ingot.lab.scenarios import ScenarioError, find, play, read, shipped, show
 
 _DETACH = b"\x1d"  # Ctrl-]
 
@@ -65,6 +68,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     inside = command("exec", "run a command inside the rack's network namespace")
     inside.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD")
     command("enrol-file", "print the file that `openstack baremetal create` takes")
+    commands.add_parser("scenarios", help="list the scenarios that are shipped")
+    play_it = commands.add_parser(
+        "run",
+        help="carry out a scenario with simulated machines; ends with 0 when all is as expected",
+    )
+    play_it.add_argument(
+        "scenario", metavar="SCENARIO", help="a name of `scenarios`, or a file (TOML)"
+    )
+    play_it.add_argument(
+        "--cloud", default="", metavar="NAME", help="of clouds.yaml (default: its own)"
+    )
+    play_it.add_argument("--clouds", metavar="FILE", help="the clouds.yaml")
+    play_it.add_argument(
+        "--boot-url", default="", metavar="URL", help="provisioning listener of --cloud"
+    )
+    play_it.add_argument("--machines", type=int, metavar="N", help="so many instead of the file's")
+    play_it.add_argument("--seed", type=int, metavar="N", help="another seed than the file's")
+    play_it.add_argument("--state", type=Path, metavar="DIR", help="keep files and logs here")
 
 
 def default_state() -> Path:
@@ -86,10 +107,12 @@ def run(args: argparse.Namespace) -> int:
         "swap-bmc": _swap,
         "exec": _exec,
         "enrol-file": _enrol,
+        "scenarios": _scenarios,
+        "run": _play,
     }
     try:
         return asyncio.run(actions[args.lab_command](args))
-    except RackError as error:
+    except (RackError, ScenarioError, CloudError) as error:
         print(f"ingot lab {args.lab_command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -195,6 +218,35 @@ async def _exec(args: argparse.Namespace) -> int:
 async def _enrol(args: argparse.Namespace) -> int:
     print(json.dumps(enrol_file(Rack.at(args.state).spec), indent=2))
     return 0
+
+
+async def _scenarios(_args: argparse.Namespace) -> int:
+    for name, path in shipped().items():
+        scenario = read(path)
+        print(f"{name:20}{scenario.title} ({scenario.fleet.machines} machines)")
+        print(f"{'':20}{scenario.text}")
+    return 0
+
+
+async def _play(args: argparse.Namespace) -> int:
+    scenario = read(find(args.scenario))
+    changes = {"machines": args.machines, "seed": args.seed}
+    fleet = {name: value for name, value in changes.items() if value is not None}
+    scenario = msgspec.structs.replace(
+        scenario, fleet=msgspec.structs.replace(scenario.fleet, **fleet)
+    )
+    say = partial(print, flush=True)
+    say(f"{scenario.title}: {scenario.text}")
+    outcome = await play(
+        scenario,
+        say,
+        cloud=args.cloud,
+        clouds=args.clouds,
+        boot_url=args.boot_url,
+        folder=args.state,
+    )
+    show(outcome, say)
+    return 1 if outcome.wrong else 0
 
 
 async def _console(args: argparse.Namespace) -> int:

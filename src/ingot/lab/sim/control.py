@@ -9,6 +9,8 @@ POST /machines/NAME/inject          {"personality": name} or {"faults": {knob: v
 POST /machines/NAME/heal            back to a healthy machine
 POST /machines/NAME/pull, /plug     mains off, mains on
 POST /machines/NAME/step            {"label": optional, "timeout": s}; stepped time only
+POST /inject                        {"names": [NAME…], "faults": {knob: value}}: the same of many
+POST /mains                         {"names": [NAME…], "on": bool}
 POST /swap                          {"a": NAME, "b": NAME}: exchange two BMCs
 GET  /commands, /acts               the same of the whole fleet, oldest first
 GET  /enrolment[?name=NAME…]        the file for `openstack baremetal create`
@@ -53,6 +55,8 @@ class ControlServer:
                 web.post("/machines/{name}/pull", self._pull),
                 web.post("/machines/{name}/plug", self._plug),
                 web.post("/machines/{name}/step", self._step),
+                web.post("/inject", self._inject_many),
+                web.post("/mains", self._mains),
                 web.post("/swap", self._swap),
                 web.get("/commands", self._commands),
                 web.get("/acts", self._acts),
@@ -131,6 +135,32 @@ class ControlServer:
             raise web.HTTPBadRequest(text="needs personality (a name) or faults (an object)")
         self._fleet.inject(machine.name, fault)
         return web.json_response(machine.faults.as_dict())
+
+    def _named(self, body: dict[str, Any]) -> list[str]:
+        """The machines that a request is about; 404 for one that is not there."""
+        names = [str(name) for name in body.get("names") or ()]
+        for name in names:
+            if name not in self._fleet.machines:
+                raise web.HTTPNotFound(text=f"no machine {name!r}")
+        return names
+
+    async def _inject_many(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        knobs = as_object(body.get("faults"))
+        if knobs is None:
+            raise web.HTTPBadRequest(text="needs faults (an object)")
+        for name in self._named(body):
+            self._fleet.inject(name, knobs)
+        return web.json_response({})
+
+    async def _mains(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        for name in self._named(body):
+            if body.get("on"):
+                await self._fleet.plug_in(name)
+            else:
+                await self._fleet.pull_plug(name)
+        return web.json_response({})
 
     async def _heal(self, request: web.Request) -> web.Response:
         self._fleet.heal(self._machine(request).name)

@@ -78,6 +78,8 @@ class Faults:
     corrupt_downloads: int = 0
     failed_downloads: int = 0
     disk_write_errors: int = 0
+    write_mb_per_s: float = 0.0
+    """How fast images are written; 0: as fast as such disks do."""
     erase_errors: int = 0
     clock_ahead: float = 0.0
     """Seconds by which the machine's clock runs ahead: the agent's certificate is of the future."""

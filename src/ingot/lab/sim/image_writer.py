@@ -95,7 +95,8 @@ async def write_image(agent: Agent, args: dict[str, Any], node: str, source: str
 async def _write(agent: Agent, disk: str, size: int) -> None:
     """Pass the time that the disk takes; half-way is where agents vanish."""
     machine = agent.machine
-    rate = machine.chance.between("write-rate", machine.timings.write_mb_per_s)
+    drawn = machine.chance.between("write-rate", machine.timings.write_mb_per_s)
+    rate = machine.faults.write_mb_per_s or drawn
     seconds = size / 1e6 / rate + machine.chance.between("write", machine.timings.short_command)
     await machine.clock.sleep(seconds / 2, "write")
     if machine.faults.take("agent_vanishes"):
