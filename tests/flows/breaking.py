@@ -251,8 +251,8 @@ async def run(
         async with slots:
             try:
                 await _one(site, breaker, uuid, broken, report)
-            except (AssertionError, Fault) as problem:
-                report.problems.append(f"{broken}\n    {problem}")
+            except (AssertionError, Fault, TimeoutError) as problem:
+                report.problems.append(f"{broken}\n    {problem!r}\n    {await site.story(uuid)}")
 
     breaker.site = site
     await asyncio.gather(*(one(uuid, broken) for uuid, broken in work))
@@ -266,7 +266,8 @@ async def _one(site: Site, breaker: Breaker, uuid: str, broken: Break, report: R
     state = await site.rest(uuid, deadline=120)
     report.runs += 1
     told = await site.db.read(lambda conn: operations(conn, f"node:{uuid}", limit=9))
-    ended = next(one for one in told if one.id == broken.operation)
+    ended = next((one for one in told if one.id == broken.operation), None)
+    assert ended is not None, f"its operation was never claimed: {await site.story(uuid)}"
     if broken.what != "nothing" and not (broken.fired or broken.strikes):
         # A quick machine may call before the wait is parked; everything else must be reached.
         assert broken.point == "parked", f"the break was never reached: {await site.story(uuid)}"

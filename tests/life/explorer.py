@@ -1,10 +1,14 @@
-"""Visits every state of the model and tells the shortest way to one where something is wrong."""
+"""Visits every state of the model and tells the shortest way to one where something is wrong.
+
+Two machines of the same kind, and two conductors, are like each other: of the places that differ only in which is
+which one is visited, so the way that is told may call a conductor by the other's number from some line on.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ingot.baremetal import machine
 from tests.life import model
@@ -60,6 +64,7 @@ class Memory:
     def __init__(self) -> None:
         self._moves: dict[tuple[Node, Conductors], list[tuple[str, Node]]] = {}
         self._rank: dict[Node, int] = {}
+        self._turns: dict[Node, Node] = {}
 
     def moves(
         self, node: Node, conductors: Conductors, verbs: tuple[str, ...]
@@ -69,14 +74,33 @@ class Memory:
             self._moves[key] = list(model.moves(node, conductors, verbs))
         return self._moves[key]
 
-    def sorted(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-        """Two nodes of the same kind: which of them is which does not matter."""
-        if len(nodes) == 1:
-            return nodes
-        return tuple(sorted(nodes, key=self._number))
+    def one_of(self, nodes: tuple[Node, ...], conductors: Conductors) -> Place:
+        """The one place that stands for all that are like it."""
+        first, second = conductors
+        here = self._sorted(nodes)
+        if first < second:
+            return here, conductors
+        turned = self._sorted(tuple(self._turned(node) for node in nodes))
+        if first > second or self._ranks(turned) < self._ranks(here):
+            return turned, (second, first)
+        return here, conductors
+
+    def _sorted(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+        return nodes if len(nodes) == 1 else tuple(sorted(nodes, key=self._number))
+
+    def _ranks(self, nodes: tuple[Node, ...]) -> list[int]:
+        return [self._number(node) for node in nodes]
 
     def _number(self, node: Node) -> int:
         return self._rank.setdefault(node, len(self._rank))
+
+    def _turned(self, node: Node) -> Node:
+        """The node as it is when the conductors change places."""
+        if node not in self._turns:
+            owner = node.owner if node.owner == model.NOBODY else 1 - node.owner
+            other = replace(node, owner=owner, work=(node.work[1], node.work[0]))
+            self._turns[node], self._turns[other] = other, node
+        return self._turns[node]
 
 
 def _after(place: Place, verbs: tuple[str, ...], memory: Memory) -> Iterable[tuple[str, Place]]:
@@ -84,11 +108,11 @@ def _after(place: Place, verbs: tuple[str, ...], memory: Memory) -> Iterable[tup
     for number, node in enumerate(nodes):
         for what, changed in memory.moves(node, conductors, verbs):
             many = (*nodes[:number], changed, *nodes[number + 1 :])
-            yield f"node {number}: {what}", (memory.sorted(many), conductors)
+            yield f"node {number}: {what}", memory.one_of(many, conductors)
     for what, me, changed in model.faults(conductors):
-        gone = changed[me] == model.DOWN or conductors[me] == model.EXPELLED
+        gone = changed[me] == model.DOWN or conductors[me] == model.BACK
         many = tuple(model.crashed(node, me) for node in nodes) if gone else nodes
-        yield what, (memory.sorted(many), changed)
+        yield what, memory.one_of(many, changed)
 
 
 def wrong(found: Found, judge: Callable[[Place], str]) -> list[str]:

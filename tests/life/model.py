@@ -7,6 +7,8 @@ What is taken from the program itself: states, rows, verbs, who owns a state, wh
 - A conductor claims an operation that nobody owns, or whose owner's lease is lost; every claim raises the epoch.
 - What a worker saves is refused when its epoch is not the operation's: it then stops.
 - A conductor that cannot reach the database stops its workers before its lease is lost; one that is frozen cannot.
+  Once thawed it goes on with what it did until it learns that it was expelled: what nobody has taken over it may save,
+  what somebody has taken over is refused, and no order of its leaves for hardware, since its lease is over.
 - An abort ends a waiting operation at once and a working one between its steps; undo, then the failure state.
 - A deletion, or a service from a hold, puts the node into its own state at once and begins after that end.
 
@@ -21,8 +23,10 @@ from dataclasses import dataclass, replace
 from ingot.baremetal import machine
 
 NONE, CURRENT, STALE = "-", "current", "stale"
-#: A conductor: it works; its process is gone; it is frozen with its lease, or after losing it.
-UP, DOWN, FROZEN, EXPELLED = "up", "down", "frozen", "expelled"
+#: A conductor: it works; its process is gone; it is frozen with its lease, or after losing it; it is thawed and does
+#: not know yet that it was expelled.
+UP, DOWN, FROZEN, EXPELLED, BACK = "up", "down", "frozen", "expelled", "back"
+_GONE = frozenset({DOWN, EXPELLED, BACK})
 NOBODY = -1
 _WORK_EVENTS = ("wait", "resume", "hold", "done", "manage", "clean")
 #: Verbs of which the model's people make use; each leads into the work of one kind of operation.
@@ -95,7 +99,7 @@ def claimed(node: Node, conductors: Conductors) -> Iterator[tuple[str, Node]]:
     """An operation that nobody owns, or whose owner is no member any more."""
     if not node.kind:
         return
-    free = node.owner == NOBODY or conductors[node.owner] in (DOWN, EXPELLED)
+    free = node.owner == NOBODY or conductors[node.owner] in _GONE
     for me in (0, 1):
         if conductors[me] == UP and free:
             work = [STALE if one == CURRENT else one for one in node.work]
@@ -106,13 +110,23 @@ def claimed(node: Node, conductors: Conductors) -> Iterator[tuple[str, Node]]:
 def worked(node: Node, conductors: Conductors) -> Iterator[tuple[str, Node]]:
     """What the processes do with the node. A stale worker's save is refused, and it stops."""
     for me in (0, 1):
-        if conductors[me] not in (UP,):
+        if conductors[me] not in (UP, BACK):
             continue
         if node.work[me] == STALE:
             yield f"conductor {me} is refused", _stopped(node, me)
         elif node.work[me] == CURRENT:
             for what, after in _advanced(node, me):
                 yield f"conductor {me}: {what}", after
+
+
+def lease(conductor: str) -> bool:
+    """Whether a conductor's orders leave for hardware (`kit.lease`): it asks its own clock, not the database."""
+    return conductor == UP
+
+
+def commands(node: Node, me: int, conductors: Conductors) -> bool:
+    """Whether an order of this conductor may reach the machine now."""
+    return node.work[me] != NONE and lease(conductors[me])
 
 
 def _advanced(node: Node, me: int) -> Iterator[tuple[str, Node]]:
@@ -185,11 +199,6 @@ def crashed(node: Node, me: int) -> Node:
     return _stopped(node, me)
 
 
-def expelled_from(node: Node, me: int) -> Node:
-    """Its lease is lost; a frozen process still believes what it knew."""
-    return node
-
-
 def moves(node: Node, conductors: Conductors, verbs: tuple[str, ...]) -> Iterator[tuple[str, Node]]:
     """All that may happen to one node without the conductors changing."""
     yield from asked(node, verbs)
@@ -198,11 +207,19 @@ def moves(node: Node, conductors: Conductors, verbs: tuple[str, ...]) -> Iterato
     yield from followed(node)
 
 
+_NEXT = {
+    UP: (DOWN, FROZEN),
+    DOWN: (UP,),
+    FROZEN: (UP, EXPELLED),
+    EXPELLED: (BACK,),
+    BACK: (UP, DOWN),
+}
+
+
 def faults(conductors: Conductors) -> Iterator[tuple[str, int, Conductors]]:
-    """All that may happen to a conductor: it dies, starts, freezes, loses its lease, thaws."""
+    """All that may happen to a conductor: it dies, starts, freezes, loses its lease, thaws, joins anew."""
     for me in (0, 1):
         now = conductors[me]
-        after = {UP: (DOWN, FROZEN), DOWN: (UP,), FROZEN: (UP, EXPELLED), EXPELLED: (UP,)}[now]
-        for new in after:
+        for new in _NEXT[now]:
             both = (new, conductors[1]) if me == 0 else (conductors[0], new)
             yield f"conductor {me} {now} -> {new}", me, both

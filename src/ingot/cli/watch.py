@@ -220,11 +220,30 @@ def line(event: dict[str, Any], label: str) -> str:
         parts[0] = f"{at} {label:13} ? waiting for {event['title']}"
     if data.get("duration") is not None:
         parts.append(f"({data['duration']:.1f} s)")
+    if kind in ("step.started", "wait.started"):
+        parts.append(_left(event["at"], data))
     if data.get("cause"):
         parts.append(f"- {data['cause']}")
     if data.get("next_action"):
         parts.append(f"Next: {data['next_action']}")
     return " ".join(part for part in parts if part)
+
+
+def _left(at: str, data: dict[str, Any]) -> str:
+    """What history says of the time left, and when patience ends."""
+    said: list[str] = []
+    if data.get("expected") is not None:
+        said.append(f"about {_span(data['expected'])} left")
+    if data.get("deadline_at"):
+        until = datetime.fromisoformat(data["deadline_at"]) - datetime.fromisoformat(at)
+        said.append(f"at most {_span(max(until.total_seconds(), 0))}")
+    return f"({', '.join(said)})" if said else ""
+
+
+def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def _progress(data: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ waiting     one wait for a signal
 engine      claims, tells, ends, keeps the lease
 saver       many saves in few commits
 timing      deadlines, learned and kept
+history     how steps went in the past
 membership  who is alive
 local       the dispatcher of one machine
 cluster     the dispatcher on Procrastinate (PostgreSQL)

@@ -189,6 +189,8 @@ class Engine:
         def forget(done: asyncio.Task[None]) -> None:
             if self._tasks.get(op_id) is done:
                 del self._tasks[op_id]
+            if not done.cancelled() and (end := done.exception()) is not None:
+                log.warning("the task of operation %s died: %r; another goes on", op_id, end)
 
         task.add_done_callback(forget)
         return task

@@ -87,6 +87,8 @@ class Op:
         deadline: float = 60,
         max_deadline: float | None = None,
         min_deadline: float | None = None,
+        similar: str = "",
+        amount: float | None = None,
         retry: Retry = DEFAULT,
         undo: UndoWork | None = None,
         commit: Callable[[sa.Connection, Any], None] | None = None,
@@ -98,7 +100,8 @@ class Op:
         The result must be JSON-able; it comes back as `result_type` (msgspec), also in the first run.
         commit(conn, result): runs in the transaction that records the step.
         deadline: seconds, until history says better, within min_deadline (where the work has a patience of
-        its own that must not be cut short) and max_deadline.
+        its own that must not be cut short) and max_deadline; see `timing`. similar: only runs with this word in
+        their key are history. amount: bytes to be done, where results tell theirs: history counts per byte.
         A transient fault is tried again until the deadline; other faults end the step at once.
         undo(StepContext, result or None): run in reverse order when the operation fails or is aborted, also
         for the step that failed. The author may catch a step's Fault and go on.
@@ -114,7 +117,7 @@ class Op:
         if self._abort is not None and record is not None:
             await self.fail_step(record, self.aborted())
             raise self.aborted()
-        known = await self._engine.estimates.get(self.kind, name, self.profile)
+        known = await self._engine.estimates.get(self.kind, name, self.profile, similar, amount)
         runner = Runner(self, record, seq, name, key, "step", retry)
         runner.limit = learned_deadline(deadline, max_deadline, known, min_deadline)
         runner.expected = known.p50 if known else None
@@ -181,6 +184,7 @@ class Op:
         commit_resumed: Callable[[sa.Connection, Any], None] | None = None,
         latest: bool = False,
         fresh: bool = False,
+        expected: float | None = None,
         result_type: Any = None,
         next_action: str = "",
     ) -> Any:
@@ -190,7 +194,7 @@ class Op:
         commit_waiting / commit_resumed: run in the transaction that parks / that consumes the signal. When
         the signal is there already both run in one transaction, in this order.
         latest: take the newest signal of that name and drop the older ones. fresh: drop those that came
-        before the wait began.
+        before the wait began. expected: seconds that it usually takes, for people.
         """
         record, seq = self._enter(name or f"wait for {signal}", key, "wait")
         if record is not None and record.state in ("done", "failed"):
@@ -200,6 +204,7 @@ class Op:
             raise self.aborted()
         started = self.clock.now()
         waiter = Waiter(self, signal, what, latest, commit_waiting, commit_resumed)
+        waiter.expected = expected
         if record is None:
             waiter.entering = True
             waiter.fresh = fresh

@@ -538,31 +538,5 @@ def forget_all_signals(conn: sa.Connection, ids: Collection[str]) -> None:
         conn.execute(_FORGET_ALL, {"ids": list(ids)})
 
 
-# -- history --------------------------------------------------------------------------------------
-
-
-def durations(
-    conn: sa.Connection, kind: str, step: str, profile: str, limit: int = 200
-) -> list[float]:
-    """Seconds that this step took in the last operations of this kind on this profile."""
-    recent = (
-        sa.select(operations.c.id)
-        .where(
-            operations.c.kind == kind,
-            operations.c.profile == profile,
-            operations.c.ended_at.is_not(None),
-        )
-        .order_by(operations.c.ended_at.desc())
-        .limit(limit)
-    )
-    query = sa.select(steps.c.duration).where(
-        steps.c.operation_id.in_(recent.scalar_subquery()),
-        steps.c.name == step,
-        steps.c.state == "done",
-        steps.c.duration.is_not(None),
-    )
-    return [float(value) for value in conn.execute(query).scalars() if value is not None]
-
-
 def is_abort(record: FaultRecord) -> bool:
     return record.kind == Kind.ABORTED

@@ -40,6 +40,7 @@ class Waiter:
         self.latest = latest
         self.entering = False
         self.fresh = False
+        self.expected: float | None = None
         self._commit_waiting = commit_waiting
         self._commit_resumed = commit_resumed
 
@@ -97,6 +98,7 @@ class Waiter:
         parked = op.parked(moment, remaining, row.label, self.signal, self.what or None)
         store.change(conn, [(op.id, parked)])
         if self.entering:
-            data = {"signal": self.signal, "what": self.what, "deadline_at": row.deadline_at}
+            data: dict[str, Any] = {"signal": self.signal, "what": self.what}
+            data |= {"deadline_at": row.deadline_at, "expected": self.expected}
             told = op.event("wait.started", self.what or row.label, step=row.label, data=data)
             events.record_all(conn, [told])

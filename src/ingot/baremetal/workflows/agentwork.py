@@ -91,7 +91,7 @@ async def install_boot_loader(case: Case, key: str | None = None) -> None:
         )
         await _follow(case, ctx, command, None)
 
-    await case.op.step("install the boot loader", install, key=key, deadline=900)
+    await case.op.step("install the boot loader", install, key=key, deadline=900, min_deadline=180)
 
 
 async def agent_steps(case: Case, kind: str, key: str | None = None) -> list[dict[str, Any]]:
@@ -133,11 +133,15 @@ async def run_agent_step(case: Case, kind: str, step: dict[str, Any], key: str) 
         case.shift(conn, "resume")
         raidfacts.keep(case, conn, str(step["step"]), result)
 
+    limit = case.room.timing.clean_step
     await case.op.step(
         f"{kind} step",
         run,
         key=key,
-        deadline=case.room.timing.clean_step,
+        deadline=limit,
+        # The same step on the same model takes alike, unless its arguments say how long.
+        similar=f"{step['interface']}.{step['step']}",
+        min_deadline=limit if step.get("args") else 600,
         abortable=bool(step.get("abortable")),
         commit=over,
     )

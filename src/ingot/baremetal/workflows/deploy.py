@@ -39,15 +39,18 @@ async def deploy(case: Case, order: DeployOrder) -> None:
         await _deploy_without_agent(case, node, asked)
         return
 
-    writes = style.writes_disk
+    writes, size = style.writes_disk, None
     if writes:
-        await case.op.step("check the image", lambda _ctx: check_image(case), deadline=300)
+        checked = await case.op.step(
+            "check the image", lambda _ctx: check_image(case), deadline=300, min_deadline=300
+        )
+        size = checked["size"]
     # Without an image of ours the boot loader is the business of whoever wrote the disk.
     ours = (deployplan.WRITE, deployplan.LOADER)
     core = [step for step in deployplan.CORE if writes or step["step"] not in ours]
 
     async def write(again: str | None) -> None:
-        await _write(case, again)
+        await _write(case, again, size)
 
     async def loader(again: str | None) -> None:
         await install_boot_loader(case, again)
@@ -132,7 +135,9 @@ async def image_facts(case: Case) -> ImageFacts:
     return await case.room.images.for_deploy(source.removeprefix("glance://"), ttl)
 
 
-async def _write(case: Case, key: str | None) -> None:
+async def _write(case: Case, key: str | None, size: int | None) -> None:
+    """size: bytes of the image as it is sent, None when nobody knows: then no history tells how long it takes."""
+
     async def write(ctx: StepContext) -> dict[str, Any]:
         facts = await image_facts(case)
         parts = partitions_of(await case.node())
@@ -144,6 +149,8 @@ async def _write(case: Case, key: str | None) -> None:
         write,
         key=key,
         deadline=case.room.timing.write,
+        min_deadline=60 if size else case.room.timing.write,
+        amount=size,
         commit=lambda conn, _result: case.shift(conn, "resume"),
     )
 

@@ -35,7 +35,13 @@ async def run_driver_step(case: Case, kind: str, step: dict[str, Any], key: str)
 
     limit = case.room.timing.clean_step
     outcome: StepOutcome = await case.op.step(
-        f"{kind} step", begin, key=key, deadline=limit, result_type=StepOutcome, abortable=False
+        f"{kind} step",
+        begin,
+        key=key,
+        deadline=limit,
+        min_deadline=limit,
+        result_type=StepOutcome,
+        abortable=False,
     )
     turn, restarted = 0, False
     while not outcome.done:
@@ -52,7 +58,8 @@ async def run_driver_step(case: Case, kind: str, step: dict[str, Any], key: str)
             return await _follow(case, ctx, step, args, last)
 
         outcome = await case.op.step(
-            f"{kind} step goes on", go_on, key=turn_key, deadline=limit, result_type=StepOutcome,
+            f"{kind} step goes on", go_on, key=turn_key, deadline=limit, min_deadline=limit,
+            result_type=StepOutcome,
             abortable=bool(step.get("abortable")),
         )  # fmt: skip
     await _told(case, str(step["interface"]), outcome, key)

@@ -53,7 +53,7 @@ async def _out_of_band(case: Case, before: list[str]) -> str | None:
         hand = case.room.registry.inspect(fresh.driver, fresh.interfaces.get("inspect"))
         return dict(await hand.inspect(access))
 
-    data = await case.op.step("read the inventory", ask, deadline=300)
+    data = await case.op.step("read the inventory", ask, deadline=300, min_deadline=300)
     calls = await case.op.commit(
         "write the findings", lambda conn: _write_told(case, conn, data, before)
     )
@@ -142,4 +142,7 @@ async def _call(case: Case, sealed: str | None) -> None:
                 raise Failed(f"Inspection rule {rule} failed: {fault.text}") from None
 
         longest = (call.timeout + call.backoff * 2**call.retries) * (call.retries + 1)
-        await case.op.step("call as a rule wants", ask, key=str(number), deadline=longest + 60)
+        limit = longest + 60
+        await case.op.step(
+            "call as a rule wants", ask, key=str(number), deadline=limit, min_deadline=limit
+        )

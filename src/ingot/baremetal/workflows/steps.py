@@ -147,7 +147,7 @@ async def _boot_agent(case: Case, signal: str, again: str | None) -> Any:
         await _order_agent(case, key, inspect=signal == "inspection data")
         await _start_from_network(case, key, signal)
         try:
-            payload = await _wait_for_call(case, signal, key)
+            payload = await _wait_for_call(case, signal, key, last=key == boots[-1])
         except Fault as fault:
             # Told again after a restart, a recorded fault has its kind, but not its class.
             if fault.kind is not Kind.TIMEOUT:
@@ -162,7 +162,8 @@ async def _boot_agent(case: Case, signal: str, again: str | None) -> Any:
     raise AssertionError("boots is at least one")
 
 
-async def _wait_for_call(case: Case, signal: str, key: str) -> Any:
+async def _wait_for_call(case: Case, signal: str, key: str, *, last: bool) -> Any:
+    """The call's payload. What was learned only says when one more boot is worth it: the last has all its time."""
     inspecting = signal != "agent"
     timing = case.room.timing
     default = timing.inspection if inspecting else timing.agent
@@ -170,10 +171,12 @@ async def _wait_for_call(case: Case, signal: str, key: str) -> Any:
     known = await case.room.db.scan(
         lambda conn: estimate(conn, case.op.kind, name, case.op.profile)
     )
+    deadline = learned_deadline(default, None, known, min(default, 60))
     return await case.op.wait(
         signal,
         key=key,
-        deadline=learned_deadline(default, None, known),
+        deadline=max(deadline, default) if last else deadline,
+        expected=known.p50 if known else None,
         what="the inspection data" if inspecting else "the agent's first call",
         commit_waiting=case.shifting("wait"),
         commit_resumed=case.shifting("resume"),

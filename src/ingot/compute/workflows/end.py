@@ -30,6 +30,8 @@ async def delete(case: Case, _order: Any) -> None:
             "wait for the machine to let go",
             lambda ctx: _wait(case, ctx),
             deadline=case.compute.settings.release_seconds,
+            # The machine's own work has deadlines of its own.
+            min_deadline=case.compute.settings.release_seconds,
         )
     await case.op.commit("free the network ports", lambda conn: _free(case, conn))
 
