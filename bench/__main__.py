@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fleet", type=int, metavar="N", help="simulated machines in `fleet`")
     parser.add_argument("--at-once", type=int, metavar="N", help="deploys at once in `fleet`")
     parser.add_argument("--poll", type=int, metavar="S", help="seconds between looks at power")
+    parser.add_argument(
+        "--managed", type=int, metavar="N", help="become available; others stay enrolled"
+    )
     parser.add_argument("--speed", type=float, metavar="X", help="of simulated machines' time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values here too")
     parser.add_argument(
@@ -126,7 +129,7 @@ def main() -> int:
         print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
         return 2
     scale = QUICK if given.quick else Scale()
-    for name in ("machines", "nodes", "fleet", "at_once", "poll", "speed"):
+    for name in ("machines", "nodes", "fleet", "at_once", "poll", "managed", "speed"):
         if getattr(given, name):
             scale = dataclasses.replace(scale, **{name: getattr(given, name)})
     import uvloop

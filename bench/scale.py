@@ -9,7 +9,7 @@ class Scale:
 
     allocations: wanted a round. inventory: nodes of the long lists.
     fleet: machines of `fleet`; at_once: of them are deployed together; poll: seconds between two looks at a
-    machine's power.
+    machine's power; managed: so many become available, the others stay enrolled.
     """
 
     rounds: int = 3
@@ -23,6 +23,7 @@ class Scale:
     fleet: int = 10_000
     at_once: int = 1000
     poll: int = 60
+    managed: int = 10_000
 
 
 QUICK = Scale(

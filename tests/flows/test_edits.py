@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import sqlalchemy as sa
 
 from tests.flows.site import cloud
 
@@ -57,3 +58,25 @@ async def test_a_port_edited_is_a_boot_script_moved(tmp_path: Path) -> None:
             bios = await reply.text()
         async with client.get(f"/boot/{mac(9)}") as reply:
             assert bios != await reply.text()
+
+
+async def test_a_machine_that_starts_while_the_database_is_away_asks_again(tmp_path: Path) -> None:
+    """Refused, its firmware would go on to the next device, and many halt there."""
+    async with (
+        cloud(tmp_path, helping=False) as here,
+        aiohttp.ClientSession(here.url) as client,
+    ):
+
+        def enrol(conn: Any) -> None:
+            node = here.baremetal.create_node(conn, {"driver": "fake-hardware"})
+            here.baremetal.create_port(conn, {"node_uuid": node.uuid, "address": mac(1)})
+
+        await here.db.write(enrol)
+        await here.db.write(lambda conn: conn.execute(sa.text("ALTER TABLE nodes RENAME TO gone")))
+        async with client.get(f"/boot/{mac(1)}") as reply:
+            assert reply.status == 200
+            text = await reply.text()
+        assert "the database does not answer" in text and f"/boot/{mac(1)} || goto again" in text
+        await here.db.write(lambda conn: conn.execute(sa.text("ALTER TABLE gone RENAME TO nodes")))
+        async with client.get(f"/boot/{mac(1)}") as reply:
+            assert reply.status == 200 and "database" not in await reply.text()

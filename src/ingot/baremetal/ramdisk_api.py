@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from ingot.baremetal import bootplan, machine, store
 from ingot.baremetal.inspection import facts_of
@@ -30,7 +31,7 @@ from ingot.baremetal.workflows.steps import boot_mode
 from ingot.drivers.agent.client import AgentAddress
 from ingot.kit import events, ids, log
 from ingot.kit.db import after_commit, when
-from ingot.kit.faults import Fault, Invalid, Missing
+from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.kit.files import send_file
 from ingot.kit.versions import Version
 from ingot.kit.web import Call, Operation, Reply
@@ -165,6 +166,17 @@ class RamdiskApi:
         mac = ids.normal_mac(call.params["mac"])
         if mac is None:
             raise Invalid("That is no MAC address.")
+        try:
+            text = await self._script_of(mac)
+        except (Fault, OSError, DBAPIError) as error:
+            if isinstance(error, Fault) and error.kind is not Kind.UNAVAILABLE:
+                raise
+            # Firmware that is refused goes on to its next device, and many halt there: let it ask again.
+            _log.warning("boot script: the database does not answer", mac=mac, error=repr(error))
+            text = bootplan.wait("the database does not answer", mac, self._room.urls)
+        return Reply(text.encode(), content_type="text/plain")
+
+    async def _script_of(self, mac: str) -> str:
         node = await self._room.db.read(lambda conn: _node_of_mac(conn, mac))
         if node is None:
             raise Missing(f"No node has a port with the address {mac}.")
@@ -176,7 +188,7 @@ class RamdiskApi:
             await self._forget_dead_agent(node, old)
         text = await self._script(intent, mac, _mode_of(node))
         _log.info("boot script", node=node.uuid, mac=mac, boots=intent.boot if intent else "disk")
-        return Reply(text.encode(), content_type="text/plain")
+        return text
 
     async def _script(self, intent: bootplan.Intent | None, mac: str, mode: str | None) -> str:
         try:

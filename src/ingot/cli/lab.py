@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     except (RackError, ScenarioError, CloudError) as error:
         print(f"ingot lab {args.lab_command}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
 
 
@@ -237,6 +237,9 @@ async def _play(args: argparse.Namespace) -> int:
     )
     say = partial(print, flush=True)
     say(f"{scenario.title}: {scenario.text}")
+    this = asyncio.current_task()
+    assert this is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     outcome = await play(
         scenario,
         say,

@@ -20,6 +20,8 @@ import aiohttp
 
 from ingot.lab.scenarios.script import CloudPlan, Fleet, ScenarioError
 
+#: No process of ours outlives us, whatever ends us.
+ENDS_WITH_US = ["setpriv", "--pdeathsig", "TERM"]
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 #: libfaketime, where Debian's package `libfaketime` has it.
@@ -38,6 +40,7 @@ class Child:
         """Start it and give its first line."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
+                *ENDS_WITH_US,
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
@@ -183,13 +186,13 @@ class Postgres:
     def _unprivileged(self) -> list[str]:
         """PostgreSQL refuses root; the folder is given to its user."""
         if os.geteuid() != 0:
-            return []
+            return ENDS_WITH_US
         for name in ("postgres", "nobody"):
             with contextlib.suppress(KeyError):
                 user = pwd.getpwnam(name)
                 os.chown(self._folder, user.pw_uid, user.pw_gid)
                 ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-                return ["setpriv", *ids]
+                return [*ENDS_WITH_US, "setpriv", *ids, "--pdeathsig", "INT"]
         raise ScenarioError("neither the user postgres nor nobody exists")
 
 
