@@ -23,6 +23,7 @@ import uvicorn
 from ingot.baremetal import Baremetal, Extras, Node
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.doors import OwnNetworks
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.media_api import MediaApi
 from ingot.baremetal.patching import Change
@@ -264,6 +265,7 @@ async def cloud(
     probe: Probe | None = None,
     beat: float = 10,
     dead: float = 30,
+    fast_track: bool = False,
 ) -> AsyncIterator[Site]:
     """The controller's side under a folder: room, engine, loops, provisioning listener and API.
 
@@ -280,24 +282,27 @@ async def cloud(
     vault = Vault.at(base / "vault.key")
     registry = build_registry(DriverContext(time, run_dir=base))
     agents = AgentClient(time)
+    wired = networks(db, time)
     room = Room(
         db=db,
         clock=time,
         vault=vault,
         registry=registry,
         images=NoImages(),
-        networks=networks(db, time),
+        networks=wired,
         agents=agents,
         urls=BootUrls(boots, f"{boots}/files/kernel", f"{boots}/files/ramdisk"),
         host=host,
         timing=timing
         or Timing(agent=60, inspection=60, write=90, power=40, agent_silence=15, poll=0.05),
+        fast_track=fast_track,
         media=MediaStore(base / "media", base / "kernel", base / "ramdisk", _loaders),
     )
     files = RamdiskFiles(
         {"kernel": base / "kernel", "ramdisk": base / "ramdisk", "image.raw": image}
     )
-    baremetal = Baremetal(db, time, vault, registry, None, host)
+    own = wired if isinstance(wired, OwnNetworks) else None
+    baremetal = Baremetal(db, time, vault, registry, own, host)
     roots = Roots(baremetal)
     operations = [
         Operation("GET", "/", roots.root, rule=None),
@@ -349,6 +354,7 @@ async def site(
     hurry: float = 1,
     probe: Probe | None = None,
     networks: Callable[[Database, Clock], Any] = lambda *_: NoNetworks(),
+    fast_track: bool = False,
     **fleet_options: Any,
 ) -> AsyncIterator[Site]:
     """A cloud with simulated machines; everything ends with the context.
@@ -359,7 +365,13 @@ async def site(
         clock = HurriedClock(hurry) if hurry != 1 else None
         base = Path(folder)
         made = cloud(
-            base, database=database, timing=timing, clock=clock, probe=probe, networks=networks
+            base,
+            database=database,
+            timing=timing,
+            clock=clock,
+            probe=probe,
+            networks=networks,
+            fast_track=fast_track,
         )
         async with made as here:
             options = FleetOptions(count=count, speed=speed, boot_url=here.url, **fleet_options)

@@ -55,3 +55,58 @@ async def test_provisioning_pool_exhausted() -> None:
         await here.until(uuid, "available")
         (plan,) = await here.db.read(nets.dhcp_plans)
         assert plan.hosts == ()  # given back for the next machine
+
+
+async def test_an_instance_takes_the_card_of_an_agent_that_was_kept() -> None:
+    """Fast track on a flat network: both live on one card, so its MAC goes over; no address is lost."""
+    rooms: list[Networks] = []
+
+    def own(db: Any, clock: Any) -> OwnNetworks:
+        rooms.append(Networks(db, clock, Settings(wires={"wire1": WIRE})))
+        return OwnNetworks(rooms[0], "provider", "p-admin")
+
+    async with site(1, networks=own, protocols=("redfish",), fast_track=True) as here:
+        (nets,) = rooms
+        network = await here.db.write(
+            lambda conn: nets.ensure_flat_network(
+                conn,
+                "provider",
+                "wire1",
+                "192.0.2.0/24",
+                ("192.0.2.10", "192.0.2.11"),
+                "192.0.2.1",
+                [],
+                project_id="p-admin",
+            )
+        )
+        (uuid,) = await here.enrol("manageable", network_interface="flat")
+        (machine,) = here.fleet.machines.values()
+        await here.verb(uuid, "provide")
+        await here.until(uuid, "available")
+        assert machine.running == "agent" and machine.boots == 1
+        (plan,) = await here.db.read(nets.dhcp_plans)
+        (agents,) = plan.hosts
+        vif = await here.db.write(
+            lambda conn: nets.create_port(conn, network_id=network.id, project_id="p-tenant")
+        )
+
+        def wire(conn: Any) -> None:  # as Compute does
+            card = here.baremetal.attach_vif(conn, uuid, vif.id)
+            here.baremetal.free_card(conn, uuid, card)
+            nets.bind_port(conn, vif.id, host_id=uuid, mac=card.address)
+
+        await here.db.write(wire)
+        (plan,) = await here.db.read(nets.dhcp_plans)
+        (instances,) = plan.hosts
+        assert instances.mac == agents.mac and instances.ip != agents.ip
+        await here.prepare(uuid)
+        await here.verb(uuid, "active")
+        await here.until(uuid, "active")
+        assert machine.boots == 2, "one of the agent, one of the instance"
+        (plan,) = await here.db.read(nets.dhcp_plans)
+        assert plan.hosts == (instances,)
+        # The agent's address is free again: another port gets it.
+        other = await here.db.write(
+            lambda conn: nets.create_port(conn, network_id=network.id, project_id="p-other")
+        )
+        assert agents.ip in [ip.ip_address for ip in other.fixed_ips]

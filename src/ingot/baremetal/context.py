@@ -43,6 +43,10 @@ class Networks(Protocol):
 
     def unplug_vif(self, conn: sa.Connection, vif: str) -> None: ...
 
+    def free_card(self, conn: sa.Connection, node: Node, port: Port) -> None:
+        """Take this NIC's MAC from the agent's network port, where an agent was left running."""
+        ...
+
     def unplug_provisioning(self, conn: sa.Connection, node: Node) -> None:
         """Take the addresses away that the machine has while the agent runs."""
         ...
@@ -58,6 +62,9 @@ class NoNetworks:
         return None
 
     def unplug_vif(self, conn: sa.Connection, vif: str) -> None:
+        return None
+
+    def free_card(self, conn: sa.Connection, node: Node, port: Port) -> None:
         return None
 
     def unplug_provisioning(self, conn: sa.Connection, node: Node) -> None:

@@ -120,7 +120,17 @@ class OwnNetworks:
             if port.device_owner == OURS:
                 self.room.delete_port(conn, port.id)
 
+    def free_card(self, conn: sa.Connection, node: Node, port: Port) -> None:
+        """The agent's address stays reserved, and its own, until its lease ends.
+
+        Should it end in the middle of a deploy, the agent is lost and booted anew.
+        """
+        for known in self.room.ports_of_device(conn, node.uuid):
+            if known.device_owner == OURS and known.mac_address == port.address:
+                self.room.unbind_port(conn, known.id)
+
     def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
+        self.free_card(conn, node, port)
         links = list(port.links) or [port.local_link_connection]
         profile = {"local_link_information": links} if any(links) else {}
         self.room.bind_port(conn, vif, host_id=node.uuid, mac=port.address, profile=profile)
@@ -151,6 +161,9 @@ class AloneNetworks(OwnNetworks):
     def unplug_provisioning(self, conn: sa.Connection, node: Node) -> None:
         if node.provision_state not in (machine.DEPLOYING, machine.DEPLOYWAIT):
             super().unplug_provisioning(conn, node)
+
+    def free_card(self, conn: sa.Connection, node: Node, port: Port) -> None:
+        return None
 
     def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
         return None

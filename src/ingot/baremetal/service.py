@@ -327,6 +327,10 @@ class Baremetal:
             self.ctx, conn, ident, vif, port_uuid=port_uuid, portgroup_uuid=portgroup_uuid
         )
 
+    def free_card(self, conn: sa.Connection, ident: str, card: Port) -> None:
+        """Before a network port is bound to a NIC: an agent that was left running gives its MAC up."""
+        self.ctx.networks.free_card(conn, store.get_node(conn, ident), card)
+
     def detach_vif(self, conn: sa.Connection, ident: str, vif: str) -> None:
         vifs.detach(self.ctx, conn, ident, vif)
 

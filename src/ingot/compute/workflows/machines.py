@@ -112,6 +112,7 @@ def wire(compute: Compute, conn: sa.Connection, server: Server, node_uuid: str) 
     """Put the ports on the machine's NICs: from now on they have the NICs' MACs."""
     for nic in server.ports:
         card = compute.baremetal.attach_vif(conn, node_uuid, nic.port)
+        compute.baremetal.free_card(conn, node_uuid, card)
         compute.networks.bind_port(
             conn, nic.port, host_id=node_uuid, mac=card.address, device_id=server.uuid
         )
