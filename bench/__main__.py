@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import api, deploys, fleet, footprint, inventory, lifecycle, page
+from bench import api, bmc, deploys, fleet, footprint, inventory, lifecycle, page
 from bench.ironic import Ironic
 from bench.measure import Figure, markdown, rows, side_by_side, table
 from bench.processes import Ground
@@ -32,6 +32,7 @@ SCENARIOS: dict[str, Scenario] = {
     "inventory": inventory.run,
     "deploys": deploys.run,
     "fleet": fleet.run,
+    "bmc": bmc.run,
 }
 #: What runs when nothing is named; a fleet takes many minutes.
 USUAL = ("footprint", "api", "lifecycle", "deploys")
@@ -54,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
         "--managed", type=int, metavar="N", help="become available; others stay enrolled"
     )
     parser.add_argument("--speed", type=float, metavar="X", help="of simulated machines' time")
+    parser.add_argument("--bmcs", type=int, metavar="N", help="simulated controllers in `bmc`")
+    parser.add_argument(
+        "--period", type=float, metavar="S", help="they are asked once in S seconds"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all values here too")
     parser.add_argument(
         "--page", action="store_true", help="with --ironic: write table and plot into the reference"
@@ -129,7 +134,18 @@ def main() -> int:
         print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
         return 2
     scale = QUICK if given.quick else Scale()
-    for name in ("machines", "nodes", "fleet", "at_once", "poll", "managed", "speed"):
+    options = (
+        "machines",
+        "nodes",
+        "fleet",
+        "at_once",
+        "poll",
+        "managed",
+        "speed",
+        "bmcs",
+        "period",
+    )
+    for name in options:
         if getattr(given, name):
             scale = dataclasses.replace(scale, **{name: getattr(given, name)})
     import uvloop

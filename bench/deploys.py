@@ -25,7 +25,7 @@ async def run(ground: Ground, scale: Scale) -> list[Figure]:
     server = ground.fresh()
     with (
         server.running(),
-        machines(scale.machines, scale.speed, server.boot_url, server.state) as (pid, entries),
+        machines(scale.machines, scale.speed, server.boot_url, server.state) as (pid, entries, _),
     ):
         cloud = await Cloud(server).login()
         image = await deployable_image(cloud)

@@ -97,6 +97,7 @@ async def run(ground: Ground, scale: Scale) -> list[Figure]:
             machines(scale.fleet, scale.speed, server.boot_url, server.state, own.inside) as (
                 pid,
                 entries,
+                _,
             ),
         ):
             site = Site(server, await Cloud(server).login(), own, entries)

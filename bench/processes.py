@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 PASSWORD = "bench-password"
@@ -112,6 +112,8 @@ class Server:
     port: int = field(default_factory=free_port)
     boot_port: int = field(default_factory=free_port)
     started_in: float = 0.0
+    #: More TOML for its settings.
+    settings: str = ""
     #: Where the Bare Metal API lies on the port.
     api: str = "/baremetal"
     tokens: bool = True
@@ -150,6 +152,7 @@ initramfs = "{ramdisk}"
 admin_password = "{PASSWORD}"
 [log]
 level = "warning"
+{self.settings}
 """
         path = self.state / "bench.toml"
         path.write_text(text)
@@ -219,11 +222,19 @@ level = "warning"
             self.stop()
 
 
+class Machines(NamedTuple):
+    """nodes: to enrol. control: the URL of their control server."""
+
+    pid: int
+    nodes: list[dict[str, Any]]
+    control: str
+
+
 @contextlib.contextmanager
 def machines(
     count: int, speed: float, boot_url: str, folder: Path, inside: Sequence[str] = ()
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Simulated machines as a process of their own: its pid, and the nodes to enrol.
+) -> Iterator[Machines]:
+    """Simulated machines as a process of their own.
 
     inside: what the command begins with, to live in a network namespace.
     """
@@ -248,6 +259,7 @@ def machines(
         if not ready:
             said = (folder / "machines.log").read_text(errors="replace")
             raise RuntimeError(f"the simulated machines did not start: {said[-2000:]}")
-        yield process.pid, json.loads(enrolment.read_text())["nodes"]
+        nodes = json.loads(enrolment.read_text())["nodes"]
+        yield Machines(process.pid, nodes, json.loads(ready)["control"])
     finally:
         end(process)

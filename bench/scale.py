@@ -10,6 +10,7 @@ class Scale:
     allocations: wanted a round. inventory: nodes of the long lists.
     fleet: machines of `fleet`; at_once: of them are deployed together; poll: seconds between two looks at a
     machine's power; managed: so many become available, the others stay enrolled.
+    bmcs, period: controllers whose power is read, and once in how many seconds.
     """
 
     rounds: int = 3
@@ -24,6 +25,8 @@ class Scale:
     at_once: int = 1000
     poll: int = 60
     managed: int = 10_000
+    bmcs: int = 10_000
+    period: float = 60.0
 
 
 QUICK = Scale(
@@ -36,4 +39,6 @@ QUICK = Scale(
     inventory=1500,
     fleet=300,
     at_once=50,
+    bmcs=400,
+    period=10,
 )

@@ -14,13 +14,13 @@ import socket
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 
 from ingot.kit.faults import Invalid
+from ingot.kit.places import Keys, Places
 
 
 class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -101,6 +101,22 @@ class BareMetal(Section):
     install_boot_loaders: bool = False
     power_sync_seconds: float = 60
     lock_wait_seconds: float = 3
+
+
+class Monitoring(Section):
+    """What machines' controllers are asked beside their power (baremetal.power_sync_seconds), and what they send.
+
+    health: nodes show the health that controllers tell with the power. sensor_seconds: sensors are read once in
+    so many seconds and shown at /metrics, 0 for never (600 is usual); sensors_of_undeployed: also of machines that
+    are not active. event_url: the provisioning listener as controllers reach it: those that speak Redfish are asked
+    to send events there, "" for none. event_poll_seconds: how often controllers are asked whose events arrive.
+    """
+
+    health: bool = True
+    sensor_seconds: float = 0
+    sensors_of_undeployed: bool = False
+    event_url: str = ""
+    event_poll_seconds: float = 300
 
 
 class StepOptions(Section):
@@ -267,6 +283,7 @@ class Settings(Section):
     provisioning: Provisioning = msgspec.field(default_factory=Provisioning)
     ramdisk: Ramdisk = msgspec.field(default_factory=Ramdisk)
     baremetal: BareMetal = msgspec.field(default_factory=BareMetal)
+    monitoring: Monitoring = msgspec.field(default_factory=Monitoring)
     inspection: Inspection = msgspec.field(default_factory=Inspection)
     steps: StepOptions = msgspec.field(default_factory=StepOptions)
     console: Console = msgspec.field(default_factory=Console)
@@ -391,51 +408,10 @@ def _apply_environment(
 
 # -- what is wrong, and where ----------------------------------------------------------------------
 
-Keys = tuple[str, ...]
-_HEADER = re.compile(r"\s*\[([\w.\"' -]+)\]")
-_KEY = re.compile(r"\s*([\w.\"-]+)\s*=")
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _ROLES = ("api", "conductor", "console")
 _ROOMS = ("identity", "image", "network", "baremetal", "compute")
 _STRATEGIES = ("keystone", "http_basic", "noauth")
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where each value came from. variables: keys -> the variable or option that gave it."""
-
-    file: str
-    text: str
-    variables: dict[Keys, str]
-
-    def fault(self, keys: Keys, wrong: str) -> Invalid:
-        """ "FILE, line N: section.key: what is wrong"."""
-        key = ".".join(keys)
-        for count in range(len(keys), 0, -1):
-            if keys[:count] in self.variables:
-                return Invalid(f"{self.variables[keys[:count]]}: {wrong}")
-        line = self._line(keys)
-        if line:
-            return Invalid(f"{self.file}, line {line}: {key}: {wrong}")
-        return Invalid(f"Settings: {key}: {wrong}")
-
-    def _line(self, keys: Keys) -> int | None:
-        section: Keys = ()
-        for number, line in enumerate(self.text.splitlines(), 1):
-            if header := _HEADER.match(line):
-                section = _split(header[1])
-                here = section
-            elif key := _KEY.match(line):
-                here = section + _split(key[1])
-            else:
-                continue
-            if here == keys:
-                return number
-        return None
-
-
-def _split(dotted: str) -> Keys:
-    return tuple(part.strip(" \"'") for part in dotted.split("."))
 
 
 def _explained(error: str) -> tuple[Keys, str]:
@@ -473,6 +449,7 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
             yield ("deadlines", name.name), "it must be more than 0."
     if settings.identity.token_seconds <= 0:
         yield ("identity", "token_seconds"), "it must be more than 0."
+    yield from _monitoring_mistakes(settings.monitoring, own)
     yield from _console_mistakes(settings.console)
     yield from _network_mistakes(own)
     yield from _inspection_mistakes(settings.inspection)
@@ -480,6 +457,17 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
     yield from _access_mistakes(settings)
     if "conductor" in settings.roles:
         yield from _ramdisk_mistakes(settings.ramdisk)
+
+
+def _monitoring_mistakes(own: Monitoring, boot: Provisioning) -> Iterator[tuple[Keys, str]]:
+    if own.sensor_seconds < 0:
+        yield ("monitoring", "sensor_seconds"), "it must be 0 or more."
+    if own.event_poll_seconds <= 0:
+        yield ("monitoring", "event_poll_seconds"), "it must be more than 0."
+    if own.event_url and not own.event_url.startswith(("http://", "https://")):
+        yield ("monitoring", "event_url"), f"{own.event_url!r} is no http or https address."
+    elif own.event_url and not boot.listen:
+        yield ("monitoring", "event_url"), "events need provisioning.listen."
 
 
 def _ramdisk_mistakes(own: Ramdisk) -> Iterator[tuple[Keys, str]]:

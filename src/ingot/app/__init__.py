@@ -7,6 +7,7 @@ Everything else asks nobody for its collaborators; they are given here, in the o
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import dataclasses
 import re
@@ -20,6 +21,7 @@ from ingot.app import access
 from ingot.baremetal import CONSOLE_PATH, Baremetal, Consoles, TcpDoors, WebDoors, node_grant
 from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.api.others import Roots
+from ingot.baremetal.bmcevents import KIND, EventApi
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import AloneNetworks, OwnImages, OwnNetworks
 from ingot.baremetal.imagesources import ImageSources
@@ -140,6 +142,7 @@ class App:
             settings.hostname,
             self._machine_options(),
         )
+        self.power_sync = PowerSync(self.baremetal.ctx)
         self.room = self._room()
         lines = Consoles(self.baremetal.ctx)
         self.doors = TcpDoors(self.baremetal.ctx, lines)
@@ -184,6 +187,10 @@ class App:
         own = self.settings.provisioning
         return own.url.rstrip("/") or (f"http://{own.listen}" if own.listen else "")
 
+    @property
+    def _takes_events(self) -> bool:
+        return bool(self.settings.monitoring.event_url)
+
     def _identity(self) -> Identity:
         settings = self.settings
         own = IdentitySettings(
@@ -199,6 +206,11 @@ class App:
         settings = self.settings
         return BaremetalSettings(
             power_sync_interval=settings.baremetal.power_sync_seconds,
+            watch_health=settings.monitoring.health,
+            sensor_interval=settings.monitoring.sensor_seconds,
+            sensors_of_undeployed=settings.monitoring.sensors_of_undeployed,
+            event_url=settings.monitoring.event_url,
+            event_poll_interval=settings.monitoring.event_poll_seconds,
             lock_wait=settings.baremetal.lock_wait_seconds,
             steps=step_rules(settings.steps),
             agent_ramdisk=bool(settings.ramdisk.kernel and settings.ramdisk.initramfs),
@@ -339,6 +351,7 @@ class App:
                 *MediaApi(self.room).operations(),
                 *self.room.sources.operations(),
                 *self.images.provisioning_operations(),
+                *(EventApi(self.baremetal.ctx).operations() if self._takes_events else ()),
             ],
             envelope=api.envelope,
             policy=Policy({}),
@@ -353,7 +366,7 @@ class App:
             prefix="",
             operations=[
                 Operation("GET", "/healthz", self._healthy, rule=None),
-                Operation("GET", "/metrics", _metrics, rule=None),
+                Operation("GET", "/metrics", self._metrics, rule=None),
             ],
             envelope=plain_envelope,
             policy=Policy({}),
@@ -365,6 +378,10 @@ class App:
 
         await self.db.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
         return Reply({"status": "ok", "host": self.settings.hostname})
+
+    async def _metrics(self, _call: Call) -> Reply:
+        text = prometheus_client.generate_latest() + self.power_sync.text()
+        return Reply(text, content_type="text/plain; version=0.0.4")
 
     # -- life --------------------------------------------------------------------------------
 
@@ -413,10 +430,13 @@ class App:
         return ClusterDispatcher(self.engine, work=works)
 
     async def _start_loops(self) -> None:
-        sync = PowerSync(self.baremetal.ctx)
+        sync = self.power_sync
         follow_ups = FollowUps(self.baremetal.ctx)
         waiting = Loop("verbs that wait", 30, follow_ups.run, clock=self.clock)
         self._stack.push_async_callback(sync.stop)
+        if self._takes_events:
+            ears = asyncio.create_task(self._hear_controllers(), name="controllers' events")
+            self._stack.callback(ears.cancel)
         loops = [waiting]
         if self.settings.baremetal.power_sync_seconds > 0:
             loops.append(Loop("power sync", LOOK_SECONDS, sync.look, clock=self.clock))
@@ -445,6 +465,12 @@ class App:
         dhcp = DhcpLoop(self.networks, hostd, self.clock, self.settings.hostname)
         await dhcp.start()
         self._stack.push_async_callback(dhcp.stop)
+
+    async def _hear_controllers(self) -> None:
+        """What controllers sent to any process of the cluster, to who cares for their machines."""
+        async with self.hub.subscribe(wanted=lambda event: event.kind == KIND) as heard:
+            async for event in heard:
+                self.power_sync.hear(event)
 
     def _dhcp_said(self, mac: str | None, what: str, text: str) -> None:
         """DHCP's own words, in the log and in the timeline of the machine's operation."""
@@ -529,7 +555,3 @@ def _private(folder: Path) -> Path:
 
 def _observe(service: str, path: str, method: str, status: int, seconds: float) -> None:
     _REQUESTS.labels(service, path, method, status).observe(seconds)
-
-
-async def _metrics(_call: Call) -> Reply:
-    return Reply(prometheus_client.generate_latest(), content_type="text/plain; version=0.0.4")

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import socket
 import sys
@@ -59,6 +60,7 @@ def run_serve(args: argparse.Namespace) -> int:
     except Fault as fault:
         print(f"ingot: {fault.sentence()}", file=sys.stderr)
         return 2
+    _many_sockets()
     with claim, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings, api_socket, boot_socket))
 
@@ -124,6 +126,13 @@ def _claimed(settings: Settings) -> contextlib.AbstractContextManager[object]:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
+
+
+def _many_sockets() -> None:
+    """As many open files as we may have: each Redfish controller has a connection of its own."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _announce(settings: Settings) -> None:

@@ -86,6 +86,11 @@ class Settings:
     automatic_lessee: the project of instance_info becomes the lessee while its instance is on the machine.
     max_concurrent_deploy, max_concurrent_clean: machines at a time, above which the API says 503; 0: any number.
     conductor_timeout: a conductor without a beat for so long is shown as not alive.
+    power_sync_workers, power_sync_slow_workers: controllers that are asked at a time: quick ones; slow ones, and
+    as many dead ones. watch_health: whether nodes show the health that controllers tell with the power.
+    sensor_interval: sensors are read once in so many seconds, 0 for never; sensors_of_undeployed: also of machines
+    that are not active; sensor_workers: machines at a time. event_url: the provisioning listener as controllers reach it, "" for no events;
+    event_poll_interval: how often those are asked whose events arrive.
     lock_wait: how long a request waits for a power change or the like to end before it is told 409.
     """
 
@@ -104,7 +109,13 @@ class Settings:
     power_sync_interval: float = 60
     power_sync_retries: int = 3
     power_sync_workers: int = 64
-    power_sync_slow_workers: int = 200
+    power_sync_slow_workers: int = 500
+    watch_health: bool = True
+    sensor_interval: float = 0
+    sensors_of_undeployed: bool = False
+    sensor_workers: int = 32
+    event_url: str = ""
+    event_poll_interval: float = 300
     soft_power_timeout: int = 600
     steps: StepRules = field(default_factory=StepRules)
     agent_ramdisk: bool = True

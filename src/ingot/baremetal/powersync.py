@@ -1,65 +1,56 @@
-"""Power as it really is: what machines' controllers say, read once a period from each."""
+"""Machines as they really are: what their controllers say, read once a period from each."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ingot.baremetal import editing, listing, machine, store
+from ingot.baremetal import store
+from ingot.baremetal.bmcevents import KIND, EventSources
 from ingot.baremetal.context import Context
-from ingot.baremetal.rota import SLOW_SECONDS, Rota
-from ingot.baremetal.tables import nodes
-from ingot.baremetal.types import Node
+from ingot.baremetal.findings import HEALTH, POWER_FAILURE, Findings, Idle, Report, find_idle
+from ingot.baremetal.rota import DEAD, QUICK, SLOW, SLOW_SECONDS, Rota
+from ingot.baremetal.sensors import Sensors
+from ingot.drivers import base
+from ingot.drivers.faults import Unsupported
+from ingot.drivers.pace import probing
 from ingot.drivers.types import Access, PowerState
-from ingot.kit import events
+from ingot.kit.events import Event
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.log import get as get_log
 
+__all__ = ["LOOK_SECONDS", "POWER_FAILURE", "PowerSync", "Report"]
+
 _log = get_log("baremetal")
 
-POWER_FAILURE = "power failure"
 #: How often it is looked whose turn has come.
 LOOK_SECONDS = 0.5
 #: One reading takes at most so many seconds, waiting for the controller's gate included.
 READ_SECONDS = 60.0
-_RESTING = tuple(
-    name
-    for name, state in machine.STATES.items()
-    if state.kind in ("stable", "failed") and name != machine.ENROLL
-)
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
-    """A node whose power nobody is changing."""
+class _Line:
+    """How a node's controller is asked, as of the node's `updated_at`."""
 
-    uuid: str
-    group: str
-    power_state: str | None
-    fault: str | None
-
-
-@dataclass(slots=True)
-class Report:
-    """What was found. latest: seconds by which a reading of a healthy controller began late, at the most."""
-
-    read: int = 0
-    changed: int = 0
-    failed: int = 0
-    given_up: int = 0
-    recovered: int = 0
-    latest: float = 0.0
+    updated_at: str | None
+    access: Access
+    power: base.Power
+    glancing: base.GlancingPower | None
+    management: base.Management
 
 
 class PowerSync:
-    """Reads the power of idle nodes and records what changed without us.
+    """Reads power and health of idle nodes and records what changed without us.
 
     A node whose controller fails several times in a row goes into maintenance with the fault
     "power failure", and comes back by itself when the controller answers again. Every controller has its
     own moment of the period (`Rota`), and those that are dead or slow queue among themselves: they delay no
-    other. That a controller gets one call at a time is the drivers' own gate.
+    other. That a controller gets one call at a time is the drivers' own gate. A reading that changes nothing
+    touches no database: how to reach a controller is kept until its node changes.
 
     report: what was found since the start. The app calls `look` every `LOOK_SECONDS`.
     """
@@ -70,21 +61,34 @@ class PowerSync:
         self._failures: dict[str, int] = {}
         self._rota = Rota(self._period)
         self._idle: dict[str, Idle] = {}
-        self._read_again = float("-inf")
-        self._quick = asyncio.Semaphore(ctx.settings.power_sync_workers)
-        self._slow = asyncio.Semaphore(ctx.settings.power_sync_slow_workers)
+        self._lines: dict[str, _Line] = {}
+        self._refresh_at = float("-inf")
+        slow = ctx.settings.power_sync_slow_workers
+        workers = {QUICK: ctx.settings.power_sync_workers, SLOW: slow, DEAD: slow}
+        self._queues = {kind: asyncio.Semaphore(count) for kind, count in workers.items()}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.report = Report()
+        self._findings = Findings(ctx)
+        self.sensors = Sensors(ctx)
+        self.sources = EventSources(ctx, self._pace)
+        self._stale: set[str] = set()
+
+    @property
+    def report(self) -> Report:
+        return self._findings.report
+
+    def text(self) -> bytes:
+        """Counts and sensors in Prometheus's text format."""
+        return self.report.text() + self.sensors.text()
 
     async def look(self) -> int:
         """Ask the controllers whose turn has come, without waiting for them; how many."""
         now = self._ctx.clock.monotonic()
-        if now >= self._read_again:
-            self._read_again = now + self._period / 4
+        if now >= self._refresh_at:
+            self._refresh_at = now + self._period / 4
             await self._refresh(now)
         due = self._rota.due(now)
         for uuid, since in due:
-            task = asyncio.create_task(self._turn(self._idle[uuid], since))
+            task = asyncio.create_task(self._turn(uuid, since))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return len(due)
@@ -92,9 +96,9 @@ class PowerSync:
     async def run(self) -> Report:
         """One round over all nodes that this process cares for, now."""
         await self._refresh(self._ctx.clock.monotonic())
-        before, self.report = self.report, Report()
-        await asyncio.gather(*(self._turn(node, None) for node in self._idle.values()))
-        found, self.report = self.report, before
+        before, self._findings.report = self.report, Report()
+        await asyncio.gather(*(self._turn(uuid, None) for uuid in self._idle))
+        found, self._findings.report = self.report, before
         return found
 
     async def stop(self) -> None:
@@ -104,107 +108,129 @@ class PowerSync:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=10)
+        await self.sources.close()
+        await self._findings.close()
 
     async def _refresh(self, now: float) -> None:
-        self._idle = {node.uuid: node for node in await self._ctx.db.scan(self._find_idle)}
-        self._failures = {u: n for u, n in self._failures.items() if u in self._idle}
+        self._idle = await self._ctx.db.scan(lambda conn: find_idle(self._ctx, conn))
+        for known in (self._failures, self._lines):
+            for uuid in known.keys() - self._idle.keys():
+                del known[uuid]
         self._rota.keep(self._idle.keys(), now)
+        self.sensors.keep(self._idle.keys())
+        await self.sources.keep(self._idle.keys())
 
-    async def _turn(self, node: Idle, since: float | None) -> None:
-        slow = self._rota.is_slow(node.uuid)
-        good, began = False, None
+    def hear(self, event: Event) -> None:
+        """Of the timeline: what a controller sent lets its machine be asked at the next look."""
+        _, _, uuid = event.subject.partition("node:")
+        if event.kind == KIND and uuid in self._idle:
+            self._stale.add(uuid)
+            self.sources.arrived(uuid)
+            self._rota.hurry(uuid, self._ctx.clock.monotonic())
+
+    def _pace(self, uuid: str, events_arrive: bool) -> None:
+        settings = self._ctx.settings
+        # Sensors are read in the same turns.
+        seldom = min(settings.event_poll_interval, settings.sensor_interval or float("inf"))
+        period = max(self._period, seldom) if events_arrive else self._period
+        self._rota.pace(uuid, period, self._ctx.clock.monotonic())
+
+    # -- one turn ----------------------------------------------------------------------------------
+
+    async def _turn(self, uuid: str, since: float | None) -> None:
+        """Power and health, then the sensors where it is time: one thing after the other."""
+        good, took = False, 0.0
         try:
-            async with self._slow if slow else self._quick:
-                began = self._ctx.clock.monotonic()
-                if since is not None and not slow:
-                    self.report.latest = max(self.report.latest, began - since)
-                reading = asyncio.ensure_future(self._one(node, self.report))
-                # One that turns out to be slow gives its place to the quick ones.
-                await _until_done(reading, None if slow else SLOW_SECONDS)
-            good = await reading
+            good, took = await self._reading(uuid, since)
+            idle, line = self._idle.get(uuid), self._lines.get(uuid)
+            if good and idle is not None and line is not None:
+                await self.sources.turn(idle, line.access, line.management)
+                await self.sensors.turn(idle, line.access, line.management)
         finally:
-            took = 0.0 if began is None else self._ctx.clock.monotonic() - began
-            self._rota.ended(node.uuid, took=took, good=good)
+            now = self._ctx.clock.monotonic()
+            self._rota.ended(uuid, took=took, good=good, now=now)
 
-    def _find_idle(self, conn: sa.Connection) -> list[Idle]:
-        columns = (nodes.c.uuid, nodes.c.conductor_group, nodes.c.power_state, nodes.c.fault)
-        rows = conn.execute(
-            sa.select(*columns)
-            .where(
-                nodes.c.provision_state.in_(_RESTING),
-                nodes.c.reservation.is_(None),
-                nodes.c.target_power_state.is_(None),
-                sa.or_(nodes.c.maintenance.is_(sa.false()), nodes.c.fault == POWER_FAILURE),
-            )
-            .order_by(nodes.c.id)
-        )
-        idle = [Idle(*row) for row in rows]
-        hosts = listing.Conductors(listing.live_conductors(self._ctx, conn))
-        mine = (self._ctx.host, None)
-        return [node for node in idle if hosts.of(node.uuid, node.group) in mine]
+    async def _reading(self, uuid: str, since: float | None) -> tuple[bool, float]:
+        """Whether the controller answered, and in how many seconds."""
+        kind, clock = self._rota.kind(uuid), self._ctx.clock
+        async with self._queues[kind]:
+            began = clock.monotonic()
+            if since is not None and kind == QUICK:
+                self.report.latest = max(self.report.latest, began - since)
+            reading = asyncio.ensure_future(self._one(uuid))
+            # One that turns out to be slow gives its place to the quick ones.
+            await _until_done(reading, SLOW_SECONDS if kind == QUICK else None)
+        good = await reading
+        return good, clock.monotonic() - began
 
-    async def _one(self, idle: Idle, report: Report) -> bool:
+    async def _one(self, uuid: str) -> bool:
         """Whether the controller answered."""
-        report.read += 1
+        if uuid in self._stale:
+            self._stale.discard(uuid)
+            await self._read_again_of(uuid)
+        idle = self._idle.get(uuid)
+        if idle is None:
+            return True  # not idle any more
+        self.report.read += 1
         try:
-            async with asyncio.timeout(READ_SECONDS):
-                state = await self._read(idle.uuid)
+            with probing():
+                async with asyncio.timeout(READ_SECONDS):
+                    state, health = await self._read(idle)
         except TimeoutError:
             trouble = Fault(f"no answer within {READ_SECONDS:g} s", kind=Kind.TIMEOUT)
-            await self._failed(idle, trouble, report)
+            await self._failed(idle, trouble)
+        except Unsupported as fault:
+            _log.debug("power cannot be read", node=uuid, fault=fault.text)
+            return True
         except Fault as fault:
-            await self._failed(idle, fault, report)
+            await self._failed(idle, fault)
         except Exception as error:
             # One driver's bug must not end the round for the others.
-            _log.error("power could not be read", node=idle.uuid, error=repr(error))
-            await self._failed(idle, Fault(f"internal error: {error!r}"), report)
+            _log.error("power could not be read", node=uuid, error=repr(error))
+            await self._failed(idle, Fault(f"internal error: {error!r}"))
         else:
-            self._failures.pop(idle.uuid, None)
-            if idle.fault == POWER_FAILURE or state != idle.power_state:
-                await self._ctx.db.write(lambda conn: self._seen(conn, idle, state, report))
+            self._failures.pop(uuid, None)
+            self._know(await self._findings.told(idle, state, health))
             return True
         return False
 
-    async def _read(self, uuid: str) -> str:
-        def query(conn: sa.Connection) -> tuple[Node, Access]:
-            node = store.get_node(conn, uuid)
-            return node, self._ctx.access(conn, node, "power")
+    async def _read_again_of(self, uuid: str) -> None:
+        """What is known of a node is up to a quarter of a period old: too old for one that sent an event."""
+        found = await self._ctx.db.read(lambda conn: find_idle(self._ctx, conn, uuid))
+        self._idle.pop(uuid, None)
+        self._idle.update(found)
 
-        node, access = await self._ctx.db.read(query)
-        driver = self._ctx.registry.power(node.driver, node.interfaces.get("power"))
-        state = await driver.get(access)
+    async def _read(self, idle: Idle) -> tuple[str, str | None]:
+        """Power and health; the health is what it was where the controller is not asked for it."""
+        line = self._lines.get(idle.uuid)
+        if line is None or line.updated_at != idle.updated_at:
+            line = self._lines[idle.uuid] = await self._ctx.db.read(self._line_of(idle))
+        if line.glancing is None:
+            state, health = await line.power.get(line.access), idle.health
+        else:
+            glance = await line.glancing.glance(line.access)
+            state, health = glance.power, HEALTH.get(glance.health)
+            if not self._ctx.settings.watch_health:
+                health = idle.health
         if state is PowerState.ERROR:
             raise Fault("the controller reports neither on nor off", kind=Kind.REFUSED)
-        return str(state)
+        return str(state), health
 
-    # -- what was found ----------------------------------------------------------------------
+    def _line_of(self, idle: Idle) -> Callable[[sa.Connection], _Line]:
+        def query(conn: sa.Connection) -> _Line:
+            node = store.get_node(conn, idle.uuid)
+            access = self._ctx.access(conn, node, "power")
+            power = self._ctx.registry.power(node.driver, node.interfaces.get("power"))
+            glancing = power if isinstance(power, base.GlancingPower) else None
+            name = node.interfaces.get("management")
+            management = self._ctx.registry.management(node.driver, name)
+            return _Line(idle.updated_at, access, power, glancing, management)
 
-    def _seen(self, conn: sa.Connection, idle: Idle, state: str, report: Report) -> None:
-        if not self._still_idle(conn, idle):
-            return
-        if idle.fault == POWER_FAILURE:
-            report.recovered += 1
-            editing.set_maintenance(self._ctx, conn, idle.uuid, False)
-            self._note(conn, idle.uuid, "The controller answers again.", "INFO")
-        if state == idle.power_state:
-            return
-        store.update_node(conn, idle.uuid, power_state=state, updated_at=self._ctx.now())
-        if idle.power_state is None:
-            return
-        report.changed += 1
-        text = f"Power changed from {idle.power_state} to {state} without a request."
-        self._note(conn, idle.uuid, text, "INFO")
-        events.record(
-            conn,
-            f"node:{idle.uuid}",
-            "power changed",
-            text,
-            data={"before": idle.power_state, "after": state},
-            severity="warning",
-        )
+        return query
 
-    async def _failed(self, idle: Idle, fault: Fault, report: Report) -> None:
-        report.failed += 1
+    async def _failed(self, idle: Idle, fault: Fault) -> None:
+        self.report.failed += 1
+        self.sources.doubt(idle.uuid)
         count = self._failures[idle.uuid] = self._failures.get(idle.uuid, 0) + 1
         if idle.fault == POWER_FAILURE or count < self._ctx.settings.power_sync_retries:
             return
@@ -212,43 +238,11 @@ class PowerSync:
             f"Power state could not be read {count} times in a row: {fault.sentence()} The node "
             "leaves maintenance by itself when its controller answers again."
         )
+        self._know(await self._findings.unreadable(idle, reason))
 
-        def give_up(conn: sa.Connection) -> None:
-            if not self._still_idle(conn, idle):
-                return
-            report.given_up += 1
-            editing.set_maintenance(self._ctx, conn, idle.uuid, True, reason, fault=POWER_FAILURE)
-            store.update_node(conn, idle.uuid, last_error=reason)
-            self._note(conn, idle.uuid, reason, "ERROR")
-
-        await self._ctx.db.write(give_up)
-
-    def _still_idle(self, conn: sa.Connection, idle: Idle) -> bool:
-        """Whether nobody has begun something, or set the state, since the round began."""
-        row = conn.execute(
-            sa.select(
-                nodes.c.reservation,
-                nodes.c.target_power_state,
-                nodes.c.power_state,
-                nodes.c.maintenance,
-                nodes.c.fault,
-            ).where(nodes.c.uuid == idle.uuid)
-        ).first()
-        if row is None or row.reservation is not None or row.target_power_state is not None:
-            return False
-        by_operator = row.maintenance and row.fault != POWER_FAILURE
-        return not by_operator and row.power_state == idle.power_state and row.fault == idle.fault
-
-    def _note(self, conn: sa.Connection, uuid: str, text: str, severity: str) -> None:
-        store.add_history(
-            conn,
-            uuid,
-            self._ctx.now(),
-            text,
-            severity=severity,
-            event_type="power",
-            conductor=self._ctx.host,
-        )
+    def _know(self, idle: Idle) -> None:
+        if idle.uuid in self._idle:
+            self._idle[idle.uuid] = idle
 
 
 async def _until_done(task: asyncio.Future[bool], seconds: float | None) -> None:

@@ -16,6 +16,7 @@ from ingot.drivers.types import (
     BootMode,
     Component,
     FirmwareComponent,
+    Glance,
     Identity,
     Indicator,
     IndicatorState,
@@ -70,6 +71,13 @@ class Power(Protocol):
     def supported(self) -> tuple[PowerTarget, ...]:
         """Targets that the driver knows."""
         ...
+
+
+@runtime_checkable
+class GlancingPower(Protocol):
+    """A `Power` whose controller tells power and health in one answer: what is asked of all, all the time."""
+
+    async def glance(self, access: Access) -> Glance: ...
 
 
 @runtime_checkable
@@ -171,6 +179,30 @@ class Management(Protocol):
 
     async def health(self, access: Access) -> str:
         """The controller's roll-up: "ok", "warning", "critical" or "unknown"."""
+        ...
+
+
+@runtime_checkable
+class EventSource(Protocol):
+    """A `Management` whose controller can send events to a URL."""
+
+    async def subscribe(self, access: Access, destination: str, context: str, owner: str) -> str:
+        """The path of the subscription that sends to `destination`; one that is there already is kept.
+
+        owner: what only our destinations for this machine contain: others with it are removed.
+        """
+        ...
+
+    async def subscribed(self, access: Access, path: str) -> bool:
+        """Whether the subscription is still there."""
+        ...
+
+    async def unsubscribe(self, access: Access, path: str) -> None:
+        """Remove it; harmless when it is gone."""
+        ...
+
+    async def ask_for_event(self, access: Access) -> None:
+        """Let the controller send an event now. Unsupported where it cannot."""
         ...
 
 

@@ -9,8 +9,10 @@ computers: many freeze when asked in bursts. A dead one costs only its own calle
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import ContextVar
 from typing import TypeVar
 
 from ingot.drivers.faults import BadCredentials, Busy, DriverFault, Unreachable
@@ -26,6 +28,22 @@ LONGEST_GAP_SECONDS = 8.0
 # Bursts freeze some controllers; this many calls per second harm none that we know.
 MOST_CALLS_PER_SECOND = 5
 REFUSAL_SECONDS = 60.0
+
+
+_PROBING: ContextVar[bool] = ContextVar("probing", default=False)
+
+
+@contextlib.contextmanager
+def probing() -> Generator[None]:
+    """Calls in here reach a controller that is not asked otherwise for the moment.
+
+    For who asks seldom anyway, such as the power loop: it sees at its next turn that a dead one came back.
+    """
+    token = _PROBING.set(True)
+    try:
+        yield
+    finally:
+        _PROBING.reset(token)
 
 
 class Gate:
@@ -51,7 +69,7 @@ class Gate:
     async def run(self, call: Callable[[], Awaitable[T]], wait: float = 120.0) -> T:
         """Run `call` alone. Waits at most `wait` real seconds for its turn, then Busy.
 
-        Raises Unreachable at once while the breaker is open; otherwise what `call` raises.
+        Raises Unreachable at once while the breaker is open (but see `probing`); otherwise what `call` raises.
         """
         self._refuse_while_open()
         try:
@@ -71,7 +89,7 @@ class Gate:
             self._lock.release()
 
     def _refuse_while_open(self) -> None:
-        if self.is_open and self._open_until is not None:
+        if self.is_open and self._open_until is not None and not _PROBING.get():
             left = self._open_until - self._clock.monotonic()
             raise Unreachable(
                 f"{self.address} failed {self._failures} times in a row; not asked again for "

@@ -88,6 +88,14 @@ class Access:
 
 
 @dataclass(frozen=True)
+class Glance:
+    """What one question to a controller tells. health: as `Management.health` gives it."""
+
+    power: PowerState
+    health: str
+
+
+@dataclass(frozen=True)
 class PowerOutcome:
     """What `Power.set` did.
 
@@ -124,10 +132,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Sensor:
-    """One reading. kind: "temperature", "fan", "voltage", "current", "power" or "other".
+    """One reading. kind: "temperature", "fan", "voltage", "current", "power", "supply", "drive" or "other".
 
     value: number in `unit` or None for a discrete sensor; health: "ok", "warning", "critical"
-    or "unknown".
+    or "unknown"; context: where it is measured, in Redfish's words (PhysicalContext), "" where that is not told.
     """
 
     name: str
@@ -135,6 +143,7 @@ class Sensor:
     value: float | None
     unit: str
     health: str
+    context: str = ""
 
 
 class IndicatorState(StrEnum):

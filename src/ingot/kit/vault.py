@@ -6,6 +6,8 @@ sealed anew.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 from pathlib import Path
 
@@ -19,6 +21,7 @@ class Vault:
 
     def __init__(self, keys: list[bytes]) -> None:
         self._fernet = MultiFernet([Fernet(key) for key in keys])
+        self._keys = keys
 
     @classmethod
     def at(cls, path: Path) -> Vault:
@@ -41,3 +44,17 @@ class Vault:
                 "A stored secret cannot be decrypted: the key file is not that of this database.",
                 next_action="Put back the vault.key that belongs to it; all processes of a cluster share one.",
             ) from None
+
+    def mark(self, text: str) -> str:
+        """What only holders of the key can tell of `text`: for URLs that nobody is to guess. The same each time."""
+        return _mark(self._keys[0], text)
+
+    def proves(self, text: str, mark: str) -> bool:
+        """Whether `mark` is that of `text`, by any of the keys."""
+        given = mark.encode()
+        found = [hmac.compare_digest(_mark(key, text).encode(), given) for key in self._keys]
+        return any(found)
+
+
+def _mark(key: bytes, text: str) -> str:
+    return hmac.new(key, b"ingot mark\0" + text.encode(), hashlib.sha256).hexdigest()

@@ -13,6 +13,7 @@ from ingot.drivers.faults import DriverFault, Refused, Unsupported
 from ingot.drivers.identity import canonical_uuid
 from ingot.drivers.ipmi import fru
 from ingot.drivers.ipmi.lan import IpmiLan
+from ingot.drivers.ipmi.power import CHASSIS, STATUS, health_of
 from ingot.drivers.ipmi.tool import IpmiTool
 from ingot.drivers.none import PlainManagement
 from ingot.drivers.types import Access, BootChoice, BootDevice, BootMode, Identity, Sensor
@@ -34,8 +35,6 @@ UNITS = {
     "watts": ("power", "W"),
     "percent": ("other", "%"),
 }
-#: Of chassis status (table 28-3): overload, main power fault; drive fault, cooling fault.
-_POWER_FAULTS, _OTHER_FAULTS = 0x02 | 0x08, 0x04 | 0x08
 HEALTH = {"ok": "ok", "nc": "warning", "cr": "critical", "nr": "critical"}
 
 
@@ -116,9 +115,7 @@ class IpmiManagement(PlainManagement):
         )
 
     async def health(self, access: Access) -> str:
-        status = await self._lan.ask(access, 0x00, 0x01)
-        power, misc = status[0] if status else 0, status[2] if len(status) > 2 else 0
-        return "critical" if power & _POWER_FAULTS or misc & _OTHER_FAULTS else "ok"
+        return health_of(await self._lan.ask(access, CHASSIS, STATUS))
 
     async def _verify(self, access: Access, device: BootDevice) -> None:
         """Some controllers accept a boot device and forget it; some can't be asked."""

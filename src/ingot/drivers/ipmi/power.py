@@ -5,7 +5,7 @@ from __future__ import annotations
 from ingot.drivers.context import DriverContext
 from ingot.drivers.ipmi.lan import IpmiLan
 from ingot.drivers.powering import PowerLines, reach
-from ingot.drivers.types import Access, PowerOutcome, PowerState, PowerTarget
+from ingot.drivers.types import Access, Glance, PowerOutcome, PowerState, PowerTarget
 
 CHASSIS, STATUS, CONTROL = 0x00, 0x01, 0x02
 #: Name and code of chassis control (table 28-4).
@@ -14,6 +14,16 @@ COMMANDS = {
     PowerTarget.OFF: ("off", 0),
     PowerTarget.SOFT_OFF: ("soft", 5),
 }
+
+
+#: Of chassis status (table 28-3): overload, main power fault; drive fault, cooling fault.
+_POWER_FAULTS, _OTHER_FAULTS = 0x02 | 0x08, 0x04 | 0x08
+
+
+def health_of(status: bytes) -> str:
+    """What the fault bits of a chassis status say; a controller that sets none calls the machine well."""
+    power, misc = status[0] if status else 0, status[2] if len(status) > 2 else 0
+    return "critical" if power & _POWER_FAULTS or misc & _OTHER_FAULTS else "ok"
 
 
 class IpmiPower:
@@ -25,10 +35,13 @@ class IpmiPower:
         return tuple(PowerTarget)
 
     async def get(self, access: Access) -> PowerState:
+        return (await self.glance(access)).power
+
+    async def glance(self, access: Access) -> Glance:
         status = await self._lan.ask(access, CHASSIS, STATUS)
         if not status:
-            return PowerState.ERROR
-        return PowerState.ON if status[0] & 1 else PowerState.OFF
+            return Glance(PowerState.ERROR, "unknown")
+        return Glance(PowerState.ON if status[0] & 1 else PowerState.OFF, health_of(status))
 
     async def set(
         self, access: Access, target: PowerTarget, timeout: float | None = None

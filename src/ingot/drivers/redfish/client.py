@@ -36,6 +36,9 @@ from ingot.drivers.types import Access
 
 CALL_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
+#: An idle connection is closed after so long. It spans the questions of one turn and of a power change; from one
+#: poll to the next it would hold one of a controller's few slots, and 54 KB of ours where there is TLS.
+IDLE_SECONDS = 15.0
 LONGEST_REPLY = 8 << 20
 TRANSIENT = frozenset({429, 502, 503, 504})
 
@@ -283,7 +286,7 @@ class RedfishClient:
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:
             # The gates allow one call per controller; the pool needs no limit of its own.
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
             self._http = aiohttp.ClientSession(
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar()
             )

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Busy, DriverFault, Refused, Unsupported
 from ingot.drivers.identity import canonical_uuid
+from ingot.drivers.redfish.events import RedfishEvents
 from ingot.drivers.redfish.extras import RedfishExtras
 from ingot.drivers.redfish.sensors import read_sensors
+from ingot.drivers.redfish.system import health_of
 from ingot.drivers.shape import Json, child, link, strings, text
 from ingot.drivers.types import Access, BootChoice, BootDevice, BootMode, Identity, Sensor
 
@@ -28,7 +30,7 @@ MODES = {BootMode.UEFI: "UEFI", BootMode.BIOS: "Legacy"}
 READ_BACK_SECONDS = (0.5, 1.0, 2.0, 4.0)
 
 
-class RedfishManagement(RedfishExtras):
+class RedfishManagement(RedfishExtras, RedfishEvents):
     def __init__(self, context: DriverContext) -> None:
         super().__init__(context)
         self._clock = context.clock
@@ -133,9 +135,7 @@ class RedfishManagement(RedfishExtras):
 
     async def health(self, access: Access) -> str:
         _, system, _ = await self._systems.read(access)
-        status = child(system, "Status")
-        told = text(status, "HealthRollup") or text(status, "Health")
-        return told.lower() if told in ("OK", "Warning", "Critical") else "unknown"
+        return health_of(system)
 
     async def _macs(self, access: Access, system: Json) -> tuple[str, ...]:
         collection = link(system, "EthernetInterfaces")

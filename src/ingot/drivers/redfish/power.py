@@ -5,9 +5,9 @@ from __future__ import annotations
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Unsupported
 from ingot.drivers.powering import PowerLines, reach
-from ingot.drivers.redfish.system import Systems
+from ingot.drivers.redfish.system import Systems, health_of
 from ingot.drivers.shape import Json, child, items, strings, text
-from ingot.drivers.types import Access, PowerOutcome, PowerState, PowerTarget
+from ingot.drivers.types import Access, Glance, PowerOutcome, PowerState, PowerTarget
 
 RESET = "#ComputerSystem.Reset"
 ALLOWED = "ResetType@Redfish.AllowableValues"
@@ -35,8 +35,12 @@ class RedfishPower:
         return tuple(PowerTarget)
 
     async def get(self, access: Access) -> PowerState:
+        return (await self.glance(access)).power
+
+    async def glance(self, access: Access) -> Glance:
         _, system, _ = await self._systems.read(access)
-        return STATES.get(text(system, "PowerState"), PowerState.ERROR)
+        power = STATES.get(text(system, "PowerState"), PowerState.ERROR)
+        return Glance(power, health_of(system))
 
     async def set(
         self, access: Access, target: PowerTarget, timeout: float | None = None

@@ -15,6 +15,7 @@ OLD = (
     ("Thermal", "Fans", "fan", "Reading", "RPM"),
     ("Power", "Voltages", "voltage", "ReadingVolts", "V"),
     ("Power", "PowerControl", "power", "PowerConsumedWatts", "W"),
+    ("Power", "PowerSupplies", "supply", "LastPowerOutputWatts", "W"),
 )
 NEW_KINDS = {
     "Temperature": "temperature",
@@ -33,7 +34,21 @@ async def read_sensors(systems: Systems, access: Access) -> tuple[Sensor, ...]:
     for chassis in await systems.linked(access, system, "Chassis"):
         old = await _old(systems, access, chassis)
         found += old or await _new(systems, access, chassis)
-    return tuple(found)
+    return (*found, *await _drives(systems, access, system))
+
+
+async def _drives(systems: Systems, access: Access, system: Json) -> list[Sensor]:
+    """Health of disks, where the service tells them in few answers (SimpleStorage, not Storage)."""
+    collection = link(system, "SimpleStorage")
+    if not collection:
+        return []
+    try:
+        bodies = await systems.each(access, collection)
+    except Unsupported:
+        return []
+    return [
+        _sensor(device, "drive", None, "") for body in bodies for device in items(body, "Devices")
+    ]
 
 
 async def _old(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
@@ -73,7 +88,7 @@ def _sensor(item: Mapping[str, object], kind: str, value: float | None, unit: st
     name = text(item, "Name") or text(item, "FanName") or text(item, "MemberId")
     told = text(child(item, "Status"), "Health")
     health = told.lower() if told in ("OK", "Warning", "Critical") else "unknown"
-    return Sensor(name, kind, value, unit, health)
+    return Sensor(name, kind, value, unit, health, text(item, "PhysicalContext"))
 
 
 def _unit(item: Mapping[str, object], default: str) -> str:

@@ -77,3 +77,10 @@ class Systems:
         """Bodies of the resources under the System's Links ("Chassis", "ManagedBy")."""
         paths = [text(item, "@odata.id") for item in items(child(system, "Links"), name)]
         return [(await self.client.get(access, path)).body for path in paths if path]
+
+
+def health_of(resource: Json) -> str:
+    """The roll-up of a resource's Status, else its own health; "unknown" when it tells neither."""
+    status = child(resource, "Status")
+    told = text(status, "HealthRollup") or text(status, "Health")
+    return told.lower() if told in ("OK", "Warning", "Critical") else "unknown"

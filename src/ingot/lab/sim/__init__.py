@@ -9,8 +9,8 @@
 or as a process: `python -m ingot.lab.sim --count 1000 --seed 7 --boot-url … --enrol-file f.json`.
 The server under test sees only sockets on 127.0.0.0/8. Redfish controllers have virtual media (machines
 boot ISOs from a URL), BIOS settings with their registry, RAID volumes, firmware updates, secure boot, tasks
-and event subscriptions. Not simulated: DHCP and TFTP (the boot script is asked for over HTTP), events
-that are sent; RAID volumes and BIOS settings do not change what the agent sees.
+and event subscriptions to which they send power changes, alerts and test events. Not simulated: DHCP and TFTP
+(the boot script is asked for over HTTP); RAID volumes and BIOS settings do not change what the agent sees.
 """
 
 from ingot.lab.sim.agent import AgentOptions

@@ -24,6 +24,8 @@ from ingot.lab.sim.types import (
     PowerState,
 )
 
+POWER_READS_KEPT = 32
+
 
 class BmcSilent(Exception):
     """The request gets no answer."""
@@ -68,6 +70,8 @@ class Bmc:
         self.chance = chance
         self.commands: list[BmcCommand] = []
         self.requests = 0
+        #: When the power was asked for and told, newest last, in real monotonic seconds.
+        self.told_power_at: deque[float] = deque(maxlen=POWER_READS_KEPT)
         self.media: str | None = None
         self.board = Board(backend, faults, clock)
         self._recent: deque[float] = deque(maxlen=64)
@@ -144,6 +148,7 @@ class Bmc:
 
     async def power_state(self) -> PowerState:
         """What the BMC says, which a fault can make differ from the truth."""
+        self.told_power_at.append(time.monotonic())
         truth = await self.backend.power_state()
         if self.faults.stale_power:
             if self._last_power is not None and truth is not self._last_power:

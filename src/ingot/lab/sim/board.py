@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ingot.lab.sim.clock import Clock
 from ingot.lab.sim.faults import Faults
@@ -53,6 +54,9 @@ class RaidVolume:
     drives: tuple[str, ...]
 
 
+def _nobody(event: dict[str, Any]) -> None: ...
+
+
 @dataclass
 class Board:
     """`backend` tells how often the machine has started; `faults` how the controller misbehaves."""
@@ -71,6 +75,8 @@ class Board:
     subscriptions: dict[str, dict[str, object]] = field(
         default_factory=dict[str, dict[str, object]]
     )
+    emit: Callable[[dict[str, Any]], None] = _nobody
+    """Whom events are told."""
     light: str = "Off"
     drive: str | None = None
     """What is in the second virtual drive, the stick."""

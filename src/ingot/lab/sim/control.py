@@ -7,6 +7,7 @@ GET  /machines/NAME/acts            what destroyed data, and who asked
 GET  /machines/NAME/console         the last 16 KiB of the serial console (text)
 POST /machines/NAME/inject          {"personality": name} or {"faults": {knob: value}}
 POST /machines/NAME/heal            back to a healthy machine
+POST /machines/NAME/alert           {"text": …, "severity": Warning}: an event to the BMC's subscribers
 POST /machines/NAME/pull, /plug     mains off, mains on
 POST /machines/NAME/step            {"label": optional, "timeout": s}; stepped time only
 POST /inject                        {"names": [NAME…], "faults": {knob: value}}: the same of many
@@ -15,12 +16,14 @@ POST /swap                          {"a": NAME, "b": NAME}: exchange two BMCs
 GET  /commands, /acts               the same of the whole fleet, oldest first
 GET  /enrolment[?name=NAME…]        the file for `openstack baremetal create`
 GET  /personalities                 what there is, with sources
+GET  /polls                         when each BMC told its power (real monotonic seconds), and the time now
 GET  /status                        counts by state
 """
 
 from __future__ import annotations
 
 import socket
+import time
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
@@ -52,6 +55,7 @@ class ControlServer:
                 web.get("/machines/{name}/console", self._console),
                 web.post("/machines/{name}/inject", self._inject),
                 web.post("/machines/{name}/heal", self._heal),
+                web.post("/machines/{name}/alert", self._alert),
                 web.post("/machines/{name}/pull", self._pull),
                 web.post("/machines/{name}/plug", self._plug),
                 web.post("/machines/{name}/step", self._step),
@@ -62,6 +66,7 @@ class ControlServer:
                 web.get("/acts", self._acts),
                 web.get("/enrolment", self._enrolment),
                 web.get("/personalities", self._personalities),
+                web.get("/polls", self._polls),
                 web.get("/status", self._status),
             ]
         )
@@ -128,12 +133,7 @@ class ControlServer:
 
     async def _inject(self, request: web.Request) -> web.Response:
         machine = self._machine(request)
-        body = await _body(request)
-        name, knobs = body.get("personality"), as_object(body.get("faults"))
-        fault = name if isinstance(name, str) else knobs
-        if fault is None:
-            raise web.HTTPBadRequest(text="needs personality (a name) or faults (an object)")
-        self._fleet.inject(machine.name, fault)
+        self._fleet.inject(machine.name, _fault_in(await _body(request)))
         return web.json_response(machine.faults.as_dict())
 
     def _named(self, body: dict[str, Any]) -> list[str]:
@@ -164,6 +164,11 @@ class ControlServer:
 
     async def _heal(self, request: web.Request) -> web.Response:
         self._fleet.heal(self._machine(request).name)
+        return web.json_response({})
+
+    async def _alert(self, request: web.Request) -> web.Response:
+        machine, body = self._machine(request), await _body(request)
+        self._fleet.alert(machine.name, str(body.get("text")), str(body.get("severity", "Warning")))
         return web.json_response({})
 
     async def _pull(self, request: web.Request) -> web.Response:
@@ -218,6 +223,11 @@ class ControlServer:
         ]
         return web.json_response({"personalities": rows})
 
+    async def _polls(self, _request: web.Request) -> web.Response:
+        fleet = self._fleet
+        polls = {name: list(fleet.bmc(name).told_power_at) for name in fleet.machines}
+        return web.json_response({"now": time.monotonic(), "polls": polls})
+
     async def _status(self, _request: web.Request) -> web.Response:
         machines = self._fleet.machines.values()
         return web.json_response(
@@ -230,6 +240,15 @@ class ControlServer:
                 "simulated_seconds": self._fleet.clock.now(),
             }
         )
+
+
+def _fault_in(body: dict[str, Any]) -> str | dict[str, object]:
+    """A personality's name or the knobs of `Faults`."""
+    name, knobs = body.get("personality"), as_object(body.get("faults"))
+    fault = name if isinstance(name, str) else knobs
+    if fault is None:
+        raise web.HTTPBadRequest(text="needs personality (a name) or faults (an object)")
+    return fault
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

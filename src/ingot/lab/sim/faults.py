@@ -43,6 +43,10 @@ class Faults:
     """Failed log-ins in a row after which even the right password is refused for a while."""
     lockout_seconds: float = 300.0
     session_limit: int = 0
+    events_lost: int = 0
+    """Events that are not sent to subscribers."""
+    health: str = "OK"
+    """What the BMC says of the machine: OK, Warning or Critical (over IPMI: a fault of a drive)."""
     media_strict: int = 0
     """ALWAYS: InsertMedia refuses Inserted and WriteProtected and demands TransferProtocolType."""
     media_says_inserted: int = 0

@@ -30,6 +30,7 @@ from ingot.lab.sim.listeners import claim_network, raise_file_limit
 from ingot.lab.sim.machine import Machine, Ramdisk
 from ingot.lab.sim.personalities import personality
 from ingot.lab.sim.redfish import RedfishService
+from ingot.lab.sim.redfish_events import alert, power_event
 from ingot.lab.sim.tls import CertificateShop
 from ingot.lab.sim.types import BmcCommand, DestructiveAct, Timings
 
@@ -186,6 +187,7 @@ class Fleet:
             clock=self.clock,
             chance=Chance(options.seed, machine.index, "bmc"),
         )
+        machine.power_listeners.append(lambda power: bmc.board.emit(power_event(power)))
         protocol = options.protocols[machine.index % len(options.protocols)]
         return BmcUnit(bmc, protocol, machine.bmc_address)
 
@@ -254,6 +256,10 @@ class Fleet:
             machine.faults.put(fault)
         machine.note("fault injected", str(fault))
 
+    def alert(self, name: str, text: str, severity: str = "Warning") -> None:
+        """The BMC tells its subscribers so. severity: OK, Warning or Critical."""
+        self.bmc(name).board.emit(alert(text, severity))
+
     def heal(self, name: str) -> None:
         self.machines[name].faults.clear()
         self.machines[name].personality = "healthy"
@@ -263,6 +269,10 @@ class Fleet:
         a, b = self._units[one].bmc, self._units[other].bmc
         a.backend, b.backend = b.backend, a.backend
         first, second = self.machines[one], self.machines[other]
+        first.power_listeners, second.power_listeners = (
+            second.power_listeners,
+            first.power_listeners,
+        )
         first.bmc_address, second.bmc_address = second.bmc_address, first.bmc_address
 
     async def pull_plug(self, name: str) -> None:

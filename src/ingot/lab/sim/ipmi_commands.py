@@ -111,7 +111,8 @@ class CommandSet:
 
     async def _chassis_status(self, _data: bytes, _caller: Caller) -> Answer:
         on = await self.bmc.power_state() is PowerState.ON
-        return OK, bytes([0x40 | int(on), 0, 0x40])
+        fault = 0x04 if self.bmc.faults.health == "Critical" else 0
+        return OK, bytes([0x40 | int(on), 0, 0x40 | fault])
 
     async def _chassis_control(self, data: bytes, caller: Caller) -> Answer:
         action = _CONTROLS.get(data[0] & 0x0F) if data else None

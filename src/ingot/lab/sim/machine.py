@@ -86,6 +86,7 @@ class Machine:
         self.media: str | None = None
         self.agent: Ramdisk | None = None
         self.changed = asyncio.Event()
+        self.power_listeners: list[Callable[[PowerState], None]] = []
         self._power = PowerState.OFF
         self._boot = BootSetting(mode=hardware.firmware)
         self._agent_factory = agent_factory
@@ -231,23 +232,29 @@ class Machine:
     async def _to_on(self) -> None:
         await self.clock.sleep(self.chance.between("power-on", self.timings.power_on), "power-on")
         if self._power is PowerState.OFF:
-            self._power = PowerState.ON
+            self._set_power(PowerState.ON)
             self._start_life()
 
     async def _to_off(self, label: str, bounds: tuple[float, float]) -> None:
         await self.clock.sleep(self.chance.between(label, bounds), label)
         self._end_life()
-        self._power = PowerState.OFF
+        self._set_power(PowerState.OFF)
         self._state("off")
 
     async def _to_reset(self, label: str = "reset") -> None:
         await self.clock.sleep(self.chance.between(label, self.timings.power_on), label)
         self._end_life()
         if self.faults.take("reset_stays_off"):
-            self._power = PowerState.OFF
+            self._set_power(PowerState.OFF)
             self._state("off")
             return
         self._start_life()
+
+    def _set_power(self, power: PowerState) -> None:
+        changed, self._power = power is not self._power, power
+        if changed:
+            for listener in self.power_listeners:
+                listener(power)
 
     def _start_life(self) -> None:
         self._boots += 1

@@ -38,6 +38,7 @@ from ingot.lab.sim.redfish_board import (
     root_links,
     system_links,
 )
+from ingot.lab.sim.redfish_events import EventSender
 from ingot.lab.sim.types import BootDevice, BootMode, BootSetting
 
 MAX_BODY = 1024 * 1024
@@ -106,6 +107,7 @@ class RedfishService:
         self._http_session: aiohttp.ClientSession | None = None
         self.board = bmc.board
         self._board = BoardService(self.board)
+        self.events = EventSender(self.board)
         self._gets: dict[str, Callable[[], Awaitable[docs.Doc]]] = self._routes()
 
     async def open(self, address: str, port: int, context: ssl.SSLContext | None = None) -> None:
@@ -115,6 +117,7 @@ class RedfishService:
 
     async def close(self) -> None:
         await self._http.close()
+        await self.events.close()
         if self._http_session is not None:
             await self._http_session.close()
 

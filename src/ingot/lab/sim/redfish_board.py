@@ -27,6 +27,7 @@ UPDATES = f"{ROOT}/UpdateService"
 INVENTORY = f"{UPDATES}/FirmwareInventory"
 EVENTS = f"{ROOT}/EventService"
 SUBSCRIPTIONS = f"{EVENTS}/Subscriptions"
+TEST_EVENT = f"{EVENTS}/Actions/EventService.SubmitTestEvent"
 OK = {"State": "Enabled", "Health": "OK"}
 VOLUME_SECONDS, FIRMWARE_SECONDS = 60.0, 180.0
 
@@ -121,6 +122,7 @@ class BoardService:
                 ServiceEnabled=True,
                 Status=OK,
                 Subscriptions=_link(SUBSCRIPTIONS),
+                Actions={"#EventService.SubmitTestEvent": {"target": TEST_EVENT}},
             ),
             SUBSCRIPTIONS: lambda: _collection(
                 SUBSCRIPTIONS,
@@ -339,6 +341,7 @@ class BoardService:
             VOLUMES: self._make_volume,
             f"{UPDATES}/Actions/UpdateService.SimpleUpdate": self._update,
             SUBSCRIPTIONS: self._subscribe,
+            TEST_EVENT: self._test_event,
         }
         return actions[path](body) if path in actions else None
 
@@ -447,11 +450,15 @@ class BoardService:
     def _subscribe(self, body: Doc) -> Answer:
         if not str(body.get("Destination") or "").startswith(("http://", "https://")):
             raise Refusal(400, "PropertyValueFormatError", "Destination must be a URL.")
-        ident = str(len(self.board.subscriptions) + 1)
+        ident = str(max(map(int, self.board.subscriptions), default=0) + 1)
         path = f"{SUBSCRIPTIONS}/{ident}"
         made = _doc(path, "EventDestination.v1_14_1.EventDestination", ident, **body)
         self.board.subscriptions[ident] = made
         return Answer(201, made, {"Location": path})
+
+    def _test_event(self, body: Doc) -> Answer:
+        self.board.emit(body)
+        return Answer(204)
 
 
 def _nothing() -> None: ...

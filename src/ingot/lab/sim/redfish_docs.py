@@ -130,7 +130,11 @@ async def system(bmc: Bmc) -> Doc:
         SKU=identity.serial[:7],
         BiosVersion="2.14.1",
         PowerState="On" if on else "Off",
-        Status={"State": "Enabled" if on else "Disabled", "Health": "OK", "HealthRollup": "OK"},
+        Status={
+            "State": "Enabled" if on else "Disabled",
+            "Health": "OK",
+            "HealthRollup": bmc.faults.health,
+        },
         Boot=boot(await bmc.backend.boot_setting()),
         ProcessorSummary={
             "Count": hardware.sockets,
