@@ -15,7 +15,7 @@ import tomllib
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -48,11 +48,16 @@ class Provisioning(Section):
 
 
 class Ramdisk(Section):
-    """The agent's kernel and ramdisk (from `ingot ramdisk build`), and kernel parameters added for it."""
+    """The agent's kernel and ramdisk (from `ingot ramdisk build`), and kernel parameters added for it. Its logs:
+    when they are kept, where ("": agent-logs in the state folder), how many archives of a node.
+    """
 
     kernel: str = ""
     initramfs: str = ""
     params: str = ""
+    logs: Literal["on_failure", "always", "never"] = "on_failure"
+    logs_folder: str = ""
+    logs_kept: Annotated[int, msgspec.Meta(ge=1)] = 10
 
 
 class BareMetal(Section):
@@ -180,10 +185,9 @@ class Console(Section):
     """Serial consoles (`openstack baremetal node console enable`, `openstack console url show --serial`).
 
     address: where those over TCP listen, and what clients are told; they ask for no password. ports: ranges
-    first:last to choose from, the last one is not used. idle_seconds: a connection on which nothing is said
-    for so long is closed; 0 for never. websocket_url: where websockets are answered as clients reach it, such
-    as wss://cloud.example/console; "" for the address of the API as the client wrote it. token_seconds: how
-    long the URL of a websocket may be used to connect.
+    first:last to choose from, the last one is not used. idle_seconds: silent connections are closed after it;
+    0 for never. websocket_url: where websockets are answered, such as wss://cloud.example/console; "" for the
+    API's address as the client wrote it. token_seconds: how long a websocket's URL may be used to connect.
     """
 
     address: str = "127.0.0.1"

@@ -29,7 +29,7 @@ from ingot.baremetal.media_api import MediaApi
 from ingot.baremetal.patching import Change
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.verbs import followers
-from ingot.baremetal.workflows import ImageFacts, Orphans, Room, Timing, workflows
+from ingot.baremetal.workflows import AgentLogs, ImageFacts, Orphans, Room, Timing, workflows
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.context import DriverContext
 from ingot.drivers.hardware import build_registry
@@ -266,11 +266,13 @@ async def cloud(
     beat: float = 10,
     dead: float = 30,
     fast_track: bool = False,
+    logs: str = "on_failure",
 ) -> AsyncIterator[Site]:
     """The controller's side under a folder: room, engine, loops, provisioning listener and API.
 
     cluster: dispatched by Procrastinate. work=False: an API process. provisioning: base URL of the process
-    that serves booting machines, where it is another one. helping=False: no loops.
+    that serves booting machines, where it is another one. helping=False: no loops. logs: when the agents'
+    are kept.
     """
     time = clock or SystemClock()
     image = lay_out(base)
@@ -296,6 +298,7 @@ async def cloud(
         timing=timing
         or Timing(agent=60, inspection=60, write=90, power=40, agent_silence=15, poll=0.05),
         fast_track=fast_track,
+        agent_logs=AgentLogs(logs, base / "agent-logs", 2),
         media=MediaStore(base / "media", base / "kernel", base / "ramdisk", _loaders),
     )
     files = RamdiskFiles(
@@ -355,6 +358,7 @@ async def site(
     probe: Probe | None = None,
     networks: Callable[[Database, Clock], Any] = lambda *_: NoNetworks(),
     fast_track: bool = False,
+    logs: str = "on_failure",
     **fleet_options: Any,
 ) -> AsyncIterator[Site]:
     """A cloud with simulated machines; everything ends with the context.
@@ -372,6 +376,7 @@ async def site(
             probe=probe,
             networks=networks,
             fast_track=fast_track,
+            logs=logs,
         )
         async with made as here:
             options = FleetOptions(count=count, speed=speed, boot_url=here.url, **fleet_options)

@@ -31,7 +31,7 @@ from ingot.baremetal.media_api import MediaApi
 from ingot.baremetal.powersync import LOOK_SECONDS, PowerSync
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.steprules import StepRules
-from ingot.baremetal.workflows import Orphans, Room, Timing
+from ingot.baremetal.workflows import AgentLogs, Orphans, Room, Timing
 from ingot.baremetal.workflows import workflows as baremetal_workflows
 from ingot.compute import Compute, ConsoleKeeper
 from ingot.compute import Settings as ComputeSettings
@@ -290,6 +290,11 @@ class App:
                 settings.state_dir / "media",
                 _path(settings.ramdisk.kernel),
                 _path(settings.ramdisk.initramfs),
+            ),
+            agent_logs=AgentLogs(
+                settings.ramdisk.logs,
+                Path(settings.ramdisk.logs_folder or settings.state_dir / "agent-logs"),
+                settings.ramdisk.logs_kept,
             ),
             install_boot_loaders=settings.baremetal.install_boot_loaders,
             inspection=inspection_options(msgspec.to_builtins(settings.inspection)),

@@ -31,6 +31,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.baremetal.workflows import calls, service, small
+from ingot.baremetal.workflows.agentlogs import AgentLogs
 from ingot.baremetal.workflows.clean import clean, cleaned
 from ingot.baremetal.workflows.deploy import deploy, deployed, undeploy
 from ingot.baremetal.workflows.ending import failing
@@ -92,4 +93,14 @@ def _ending(room: Room, ending: Ending) -> Callable[[sa.Connection, Op, Any], No
     return on_success
 
 
-__all__ = ["Case", "ImageFacts", "Images", "Networks", "Orphans", "Room", "Timing", "workflows"]
+__all__ = [
+    "AgentLogs",
+    "Case",
+    "ImageFacts",
+    "Images",
+    "Networks",
+    "Orphans",
+    "Room",
+    "Timing",
+    "workflows",
+]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 
@@ -30,6 +30,9 @@ from ingot.kit.faults import Fault, Kind
 from ingot.kit.vault import Vault
 from ingot.workflow import Op, Retry, signal
 from ingot.workflow.running import UndoWork, Work
+
+if TYPE_CHECKING:
+    from ingot.baremetal.workflows.agentlogs import AgentLogs
 
 
 class Images(Protocol):
@@ -111,6 +114,8 @@ class Room:
     #: Whether machines are cleaned when nothing is said at the node.
     automated_clean: bool = True
     media: MediaStore | None = None
+    #: What is kept of the agents' own logs; None for nothing.
+    agent_logs: AgentLogs | None = None
     inspection: InspectionOptions = field(default_factory=InspectionOptions)
     #: Whether the agent may run the boot loader's installer of images of file systems, in the image.
     install_boot_loaders: bool = False

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ingot.baremetal import part_store, store
 from ingot.baremetal.bootplan import DISK, Intent
 from ingot.baremetal.types import Node
-from ingot.baremetal.workflows import booting, kept, proofs
+from ingot.baremetal.workflows import agentlogs, booting, kept, proofs
 from ingot.baremetal.workflows.patience import is_lost
 from ingot.baremetal.workflows.room import Case, unplug
 from ingot.drivers.types import BootMode, PowerState, PowerTarget
@@ -102,6 +102,7 @@ async def with_agent(case: Case, work: Work) -> None:
             return
         except Fault as fault:
             if again or not is_lost(fault):
+                await agentlogs.keep_after(case, fault)
                 raise
             case.op.check_aborted()
         await case.op.commit(
@@ -359,6 +360,8 @@ async def stop_agent(case: Case, *, restart: bool = True, keep: bool = False) ->
     restart: where switching off is not allowed, restart instead; False: the caller starts it anew.
     keep: the agent may be left running where the operator wants that (`kept.KEPT` is given then).
     """
+
+    await agentlogs.keep_at_end(case)
 
     async def stop(ctx: StepContext) -> str:
         if keep and await kept.stays(case, ctx):

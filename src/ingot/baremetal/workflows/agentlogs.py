@@ -1,0 +1,86 @@
+"""The agent's logs, kept: a machine that failed at night is off in the morning, and its memory gone.
+
+One archive for each operation, in a folder of this conductor; the newest of each node are kept. That logs could
+not be had never changes how an operation ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ingot.baremetal.types import Node
+from ingot.baremetal.workflows.patience import is_lost
+from ingot.baremetal.workflows.room import Case
+from ingot.kit.faults import Fault, Kind
+from ingot.workflow import StepContext
+
+ON_FAILURE, ALWAYS, NEVER = "on_failure", "always", "never"
+SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class AgentLogs:
+    """collect: when; one of the three above. folder: where to. most: archives of one node."""
+
+    collect: str
+    folder: Path
+    most: int
+
+
+async def keep_after(case: Case, fault: Fault) -> None:
+    """The operation is about to fail while its agent may still be there."""
+    rules = case.room.agent_logs
+    silent = is_lost(fault) or fault.kind is Kind.ABORTED
+    if rules is not None and rules.collect != NEVER and not silent:
+        await _keep(case, rules, None)
+
+
+async def keep_at_end(case: Case) -> None:
+    """All went well and the agent is about to go."""
+    rules = case.room.agent_logs
+    if rules is not None and rules.collect == ALWAYS:
+        await _keep(case, rules, "at the end")
+
+
+async def _keep(case: Case, rules: AgentLogs, key: str | None) -> None:
+    async def keep(ctx: StepContext) -> dict[str, Any]:
+        try:
+            node = await case.node()
+            data = await (await case.agent()).collect_logs()
+            path = rules.folder / _name(case, node)
+            await asyncio.to_thread(_write, path, data, rules.most, node.uuid)
+        except (Fault, OSError) as trouble:
+            text = trouble.text if isinstance(trouble, Fault) else str(trouble)
+            ctx.log(f"the agent's logs are not kept: {text}")
+            return {"error": text}
+        ctx.log(f"the agent's logs are in {path.name}")
+        return {"file": path.name, "bytes": len(data)}
+
+    try:
+        await case.op.step(
+            "keep the agent's logs", keep, key=key, deadline=SECONDS, min_deadline=SECONDS
+        )
+    except Fault as fault:
+        if fault.kind is Kind.ABORTED:
+            raise
+
+
+def _name(case: Case, node: Node) -> str:
+    """As upstream's files, with the operation in the place of the time: a repeated step writes the same one."""
+    parts = (node.uuid, node.instance_uuid, case.op.kind, case.op.id)
+    return "_".join(str(part).replace(" ", "-") for part in parts if part) + ".tar.gz"
+
+
+def _write(path: Path, data: bytes, most: int, node: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_suffix(".part")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+    draft.replace(path)
+    kept = sorted(path.parent.glob(f"{node}_*.tar.gz"), key=lambda file: file.stat().st_mtime)
+    for old in kept[:-most]:
+        old.unlink(missing_ok=True)
