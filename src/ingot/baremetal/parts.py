@@ -29,7 +29,17 @@ from ingot.kit.faults import Missing
 from ingot.kit.paging import Page
 from ingot.kit.versions import Field, FieldTable, Version
 
-_JSON = frozenset({"extra", "internal_info", "local_link_connection", "properties"})
+_JSON = frozenset(
+    [
+        "candidate_nodes",
+        "extra",
+        "internal_info",
+        "local_link_connection",
+        "properties",
+        "steps",
+        "traits",
+    ]
+)
 _EMPTY = msgspec.Raw(b"{}")
 _VTEP = b"vtep-"
 _VTEP_SINCE, _VTEP_UNTIL = 90, 104

@@ -15,8 +15,8 @@ from msgspec import UNSET, Meta, UnsetType
 from ingot.baremetal import allocations, guards, patching, schemas, store, tables
 from ingot.baremetal.allocations import Wish
 from ingot.baremetal.api.common import Found, PageQuery, by, location, needs
-from ingot.baremetal.api.nodes import FieldsQuery
 from ingot.baremetal.api.records import Records, given, patchable
+from ingot.baremetal.parts import Resource
 from ingot.baremetal.patching import Change
 from ingot.baremetal.types import Node
 from ingot.kit import ids
@@ -43,6 +43,14 @@ _FIELDS = FieldTable(
         Field("state"),
         Field("traits"),
     ]
+)
+ALLOCATION = Resource(
+    "Allocation",
+    "allocations",
+    "allocations",
+    tables.allocations,
+    _FIELDS,
+    tuple(_FIELDS.by_name),
 )
 _PATCHABLE = ("name", "extra")
 #: What the reply to a request does not tell yet.
@@ -80,58 +88,54 @@ class AllocationEdit(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class Allocations(Records):
     """Handlers of /v1/allocations and /v1/nodes/{id}/allocation."""
 
-    table = tables.allocations
-    path = "allocations"
-    thing = "Allocation"
-    fields = _FIELDS
-    brief = tuple(_FIELDS.by_name)
-    json = frozenset({"candidate_nodes", "extra", "traits"})
+    resource = ALLOCATION
+    rule = "allocation"
 
     # -- reading -----------------------------------------------------------------------------
 
-    async def list(self, call: Call) -> Reply:
-        query: AllocationQuery = call.query
-        if query.owner is not None:
+    def check(self, call: Call) -> None:
+        if call.query.owner is not None:
             needs(call, OWNER_SINCE, "the filter owner")
-        owner = self.listing_project(call, "allocation", query.owner)
-        names = self.wanted(call, query.fields, None)
-        columns = self.table.c
+        self._lister(call)
+
+    def _lister(self, call: Call) -> str | None:
+        return self.listing_project(call, "allocation", call.query.owner)
+
+    def wanted(self, call: Call) -> tuple[str, ...] | None:
+        return self.fields(call, None)
+
+    def where(self, conn: sa.Connection, call: Call) -> list[sa.ColumnElement[bool]]:
+        query: AllocationQuery = call.query
+        columns = self.resource.table.c
         where = [
             columns[name] == value
             for name, value in (
-                ("owner", owner),
+                ("owner", self._lister(call)),
                 ("resource_class", query.resource_class),
                 ("state", query.state),
             )
             if value is not None
         ]
-
-        def find(conn: sa.Connection) -> Reply:
-            more = list(where)
-            if query.node is not None:
-                more.append(columns.node_uuid == self._seen_node(conn, call, query.node).uuid)
-            return self.listed(conn, call, query, names, more)
-
-        return await self.scan(find)
+        if query.node is not None:
+            where.append(columns.node_uuid == self._seen_node(conn, call, query.node).uuid)
+        return where
 
     async def show(self, call: Call) -> Reply:
-        query: FieldsQuery = call.query
-        names = self.wanted(call, query.fields, None)
+        wanted = self.wanted_of_one(call)
 
         def find(conn: sa.Connection) -> Reply:
             row = self._find(conn, call, "baremetal:allocation:get")
-            return Reply(self.wire(call, row, names))
+            return Reply(self.shown(conn, call, row["uuid"], wanted))
 
         return await self.read(find)
 
     async def show_of_node(self, call: Call) -> Reply:
-        query: FieldsQuery = call.query
-        names = self.wanted(call, query.fields, None)
+        wanted = self.wanted_of_one(call)
 
         def find(conn: sa.Connection) -> Reply:
             node = self._node_of_path(conn, call)
             row = self._of_node(conn, call, node, "baremetal:allocation:get")
-            return Reply(self.wire(call, row, names))
+            return Reply(self.shown(conn, call, row["uuid"], wanted))
 
         return await self.read(find)
 
@@ -141,7 +145,7 @@ class Allocations(Records):
         row = self.look_up(conn, call, ident)
         place = self.owned_by(row["owner"])
         if not call.allows("baremetal:allocation:get", place):
-            raise self.missing(ident)
+            raise self.resource.missing(ident)
         call.require(rule, place)
         return row
 
@@ -157,7 +161,8 @@ class Allocations(Records):
     def _of_node(
         self, conn: sa.Connection, call: Call, node: Node | Found, rule: str
     ) -> sa.RowMapping:
-        query = sa.select(self.table).where(self.table.c.node_uuid == node.uuid)
+        table = self.resource.table
+        query = sa.select(table).where(table.c.node_uuid == node.uuid)
         row = conn.execute(query).mappings().first()
         if row is None:
             raise Missing(f"Allocation for node {call.params['id']} was not found.")

@@ -1,6 +1,6 @@
-"""Handlers that ports, port groups and volumes have in common: their lists, and finding one through its node.
+"""Handlers that all plain resources have in common (their lists), and those of what hangs on nodes.
 
-Who may see or change a thing is decided on the owner and lessee of its node, as for the node itself.
+Who may see or change a part of a node is decided on the owner and lessee of its node, as for the node itself.
 """
 
 from __future__ import annotations
@@ -44,9 +44,11 @@ class Listed(Handlers):
     rule: str
 
     async def list(self, call: Call) -> Reply:
+        self.check(call)
         return await self._list(call, self.wanted(call))
 
     async def list_whole(self, call: Call) -> Reply:
+        self.check(call)
         return await self._list(call, None)
 
     def wanted(self, call: Call) -> tuple[str, ...] | None:
@@ -65,7 +67,6 @@ class Listed(Handlers):
     async def _list(self, call: Call, wanted: tuple[str, ...] | None) -> Reply:
         query: PageQuery = call.query
         table = self.resource.fields
-        self.check(call)
         if query.sort_key and query.sort_key not in self.resource.quiet:
             listing.acceptable([query.sort_key], table, call.version)
         if query.marker is not None:
@@ -83,7 +84,7 @@ class Listed(Handlers):
         return Reply(body)
 
     def check(self, call: Call) -> None:
-        """Refuse filters that are wrong or too new."""
+        """Refuse callers who may not list, and filters that are wrong or too new."""
 
     def where(self, conn: sa.Connection, call: Call) -> list[sa.ColumnElement[bool]]:
         """The list's filters and what the caller may see of it."""

@@ -11,8 +11,8 @@ from msgspec import UNSET
 
 from ingot.baremetal import guards, patching, plans, schemas, tables
 from ingot.baremetal.api.common import location, needs, optional_body
-from ingot.baremetal.api.nodes import FieldsQuery
 from ingot.baremetal.api.records import RecordQuery, Records, patchable
+from ingot.baremetal.parts import Resource
 from ingot.baremetal.patching import Change
 from ingot.baremetal.policies import owned
 from ingot.baremetal.types import Node
@@ -23,7 +23,31 @@ from ingot.kit.web import Call, Reply
 
 TRAITS_SINCE = 112
 RUNBOOK_SINCE = 92
-_JSON = frozenset({"extra", "steps", "traits"})
+DEPLOY_TEMPLATE = Resource(
+    "Deploy template",
+    "deploy_templates",
+    "deploy_templates",
+    tables.deploy_templates,
+    FieldTable(
+        Field(name) for name in ("uuid", "name", "created_at", "updated_at", "extra", "steps")
+    ),
+    ("uuid", "name"),
+)
+RUNBOOK = Resource(
+    "Runbook",
+    "runbooks",
+    "runbooks",
+    tables.runbooks,
+    FieldTable(
+        [
+            *(Field(name) for name in ("uuid", "name", "created_at", "updated_at")),
+            *(Field(name) for name in ("disable_ramdisk", "extra", "owner", "public", "steps")),
+            Field("description", TRAITS_SINCE),
+            Field("traits", TRAITS_SINCE),
+        ]
+    ),
+    ("uuid", "name"),
+)
 
 
 class RunbookQuery(RecordQuery, kw_only=True):
@@ -33,30 +57,20 @@ class RunbookQuery(RecordQuery, kw_only=True):
 class DeployTemplates(Records):
     """Handlers of /v1/deploy_templates. They belong to the operators of the system."""
 
-    table = tables.deploy_templates
-    path = "deploy_templates"
-    thing = "Deploy template"
-    fields = FieldTable(
-        Field(name) for name in ("uuid", "name", "created_at", "updated_at", "extra", "steps")
-    )
-    brief = ("uuid", "name")
-    json = _JSON
-    hidden = frozenset({"sealed"})
+    resource = DEPLOY_TEMPLATE
+    rule = "deploy_template"
     _editable = ("extra", "name", "steps", "description")
 
-    async def list(self, call: Call) -> Reply:
-        query: RecordQuery = call.query
+    def check(self, call: Call) -> None:
         call.require("baremetal:deploy_template:get", self.target())
-        names = self.wanted(call, query.fields, _detail(query))
-        return await self.scan(lambda conn: self.listed(conn, call, query, names))
 
     async def show(self, call: Call) -> Reply:
-        query: FieldsQuery = call.query
-        call.require("baremetal:deploy_template:get", self.target())
-        names = self.wanted(call, query.fields, query.fields is None)
+        self.check(call)
+        wanted = self.wanted_of_one(call)
 
         def find(conn: sa.Connection) -> Reply:
-            return Reply(self.wire(call, self.look_up(conn, call, call.params["id"]), names))
+            row = self.look_up(conn, call, call.params["id"])
+            return Reply(self.shown(conn, call, row["uuid"], wanted))
 
         return await self.read(find)
 
@@ -68,9 +82,8 @@ class DeployTemplates(Records):
             values["uuid"] = schemas.uuid("uuid", body.uuid)
 
         def change(conn: sa.Connection) -> Reply:
-            uuid = plans.insert(self.ctx, conn, self.table, values)
-            shown = self.shown(conn, call, uuid)
-            return Reply(shown, headers=location(call, f"{self.path}/{uuid}"))
+            uuid = plans.insert(self.ctx, conn, self.resource.table, values)
+            return self.made(conn, call, uuid)
 
         return await self.write(change)
 
@@ -89,7 +102,7 @@ class DeployTemplates(Records):
             }
             patched = patching.apply(before, changes)
             body = plans.read(patched, plans.Template, "deploy template")
-            plans.update(self.ctx, conn, self.table, row, _template_values(body))
+            plans.update(self.ctx, conn, self.resource.table, row, _template_values(body))
             return Reply(self.shown(conn, call, row["uuid"]))
 
         return await self.write(change)
@@ -99,7 +112,7 @@ class DeployTemplates(Records):
 
         def change(conn: sa.Connection) -> Reply:
             row = self.look_up(conn, call, call.params["id"])
-            plans.remove(conn, self.table, row["uuid"])
+            plans.remove(conn, self.resource.table, row["uuid"])
             return Reply()
 
         return await self.write(change)
@@ -115,44 +128,33 @@ def _template_values(body: plans.Template) -> dict[str, Any]:
     }
 
 
-def _detail(query: RecordQuery) -> bool | None:
-    return None if query.detail is None else schemas.flag("detail", query.detail)
-
-
 class Runbooks(Records):
     """Handlers of /v1/runbooks."""
 
-    table = tables.runbooks
-    path = "runbooks"
-    thing = "Runbook"
-    fields = FieldTable(
-        [
-            *(Field(name) for name in ("uuid", "name", "created_at", "updated_at")),
-            *(Field(name) for name in ("disable_ramdisk", "extra", "owner", "public", "steps")),
-            Field("description", TRAITS_SINCE),
-            Field("traits", TRAITS_SINCE),
-        ]
-    )
-    brief = ("uuid", "name")
-    json = _JSON
-    hidden = frozenset({"sealed"})
+    resource = RUNBOOK
+    rule = "runbook"
 
     # -- reading -----------------------------------------------------------------------------
 
-    async def list(self, call: Call) -> Reply:
+    def check(self, call: Call) -> None:
+        self._project(call)
+
+    def _project(self, call: Call) -> str | None:
         query: RunbookQuery = call.query
-        project = self.listing_project(call, "runbook", query.project)
-        names = self.wanted(call, query.fields, _detail(query))
-        columns = self.table.c
-        where: list[sa.ColumnElement[bool]] = []
-        if project:
-            where.append(sa.or_(columns.owner == project, columns.public.is_(sa.true())))
-        return await self.scan(lambda conn: self.listed(conn, call, query, names, where))
+        return self.listing_project(call, "runbook", query.project)
+
+    def where(self, conn: sa.Connection, call: Call) -> list[sa.ColumnElement[bool]]:
+        """Those of one's project and public ones, unless all may be seen."""
+        columns, project = self.resource.table.c, self._project(call)
+        return [sa.or_(columns.owner == project, columns.public.is_(sa.true()))] if project else []
 
     async def show(self, call: Call) -> Reply:
-        query: FieldsQuery = call.query
-        names = self.wanted(call, query.fields, query.fields is None)
-        return await self.read(lambda conn: Reply(self.wire(call, self._seen(conn, call), names)))
+        wanted = self.wanted_of_one(call)
+
+        def find(conn: sa.Connection) -> Reply:
+            return Reply(self.shown(conn, call, self._seen(conn, call)["uuid"], wanted))
+
+        return await self.read(find)
 
     async def traits(self, call: Call) -> Reply:
         def find(conn: sa.Connection) -> Reply:
@@ -188,9 +190,8 @@ class Runbooks(Records):
             values["uuid"] = schemas.uuid("uuid", body.uuid)
 
         def change(conn: sa.Connection) -> Reply:
-            uuid = plans.insert(self.ctx, conn, self.table, values)
-            shown = self.shown(conn, call, uuid)
-            return Reply(shown, headers=location(call, f"{self.path}/{uuid}"))
+            uuid = plans.insert(self.ctx, conn, self.resource.table, values)
+            return self.made(conn, call, uuid)
 
         return await self.write(change)
 
@@ -228,7 +229,7 @@ class Runbooks(Records):
                 values["description"] = None  # it was removed
             if any(one.root == "steps" for one in changes):
                 may_run(call, values["steps"], None)
-            plans.update(self.ctx, conn, self.table, row, values)
+            plans.update(self.ctx, conn, self.resource.table, row, values)
             return Reply(self.shown(conn, call, row["uuid"]))
 
         return await self.write(change)
@@ -236,7 +237,7 @@ class Runbooks(Records):
     async def delete(self, call: Call) -> Reply:
         def change(conn: sa.Connection) -> Reply:
             row = self._held(conn, call, "delete")
-            plans.remove(conn, self.table, row["uuid"])
+            plans.remove(conn, self.resource.table, row["uuid"])
             return Reply()
 
         return await self.write(change)
@@ -265,7 +266,7 @@ class Runbooks(Records):
         def change(conn: sa.Connection) -> Reply:
             row = self._held(conn, call, "update")
             traits = sorted(new(set(from_json(row["traits"]))))
-            plans.update(self.ctx, conn, self.table, row, {"traits": traits})
+            plans.update(self.ctx, conn, self.resource.table, row, {"traits": traits})
             return Reply()
 
         return await self.write(change)
