@@ -352,7 +352,7 @@ class EventHub:
 
     #: Rows of PostgreSQL can become visible out of the order of their ids; we look back this long.
     LOOK_BACK = 5.0
-    POLL = 0.2
+    POLL = 0.1
     #: A watcher rests so long after each batch, the longer the more there are: a hundred in a storm of events
     #: then cost the server some 2,000 writes a second, and wait 50 ms at the most.
     PAUSE_A_WATCHER = 0.0005

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import BadCredentials, Refused, Unreachable, Unsupported
 from ingot.drivers.ipmi import fru, packets
+from ingot.drivers.ipmi.lan import IDLE_SECONDS, Ask, IpmiLan
 from ingot.drivers.ipmi.session import Login, Session
+from ingot.drivers.types import Access
+from ingot.kit.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
 
 KEYS = packets.make_keys(packets.SUITES["17"], packets.padded(b"secret"), b"exchanged")
@@ -156,3 +161,25 @@ async def test_nobody_there(fleet: Fleet) -> None:
     async with asyncio.timeout(20):
         with pytest.raises(Unreachable, match="no IPMI controller answers"):
             await Session.log_in(login(fleet, port=9))
+
+
+@pytest.mark.anyio
+async def test_a_long_conversation_keeps_the_session_that_a_short_one_left(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """What was to close the idle session struck in the middle of the next, slow conversation."""
+    context = DriverContext(SystemClock(), run_dir=tmp_path)
+    lan = IpmiLan(context)
+    info = fleet.enrolment("sim-0000")["nodes"][0]["driver_info"]
+    access = Access("ipmi", {**info, "ipmi_port": int(info["ipmi_port"])}, "node")
+
+    async def slow(ask: Ask) -> bytes:
+        await ask(0x00, 0x01, b"")
+        await asyncio.sleep(IDLE_SECONDS + 0.5)
+        return await ask(0x00, 0x01, b"")
+
+    try:
+        await lan.ask(access, 0x00, 0x01)
+        assert await lan.talk(access, slow)
+    finally:
+        await lan.close()

@@ -92,6 +92,7 @@ class IpmiLan:
         """The open session, if it was used a moment ago, or a new one."""
         known = self._sessions.get(target.key)
         if known is not None and known.usable:
+            self._stay_open(target.key)
             return known
         self._drop(target.key)
         first = self._tool.suite(target)
@@ -109,18 +110,20 @@ class IpmiLan:
             return made
         raise Unsupported(words, next_action="Set ipmi_cipher_suite to one that it knows.")
 
-    def _close_later(self, key: str) -> None:
+    def _stay_open(self, key: str) -> None:
+        """A conversation begins: what was to close the idle session must not close it in its middle."""
         timer = self._closers.pop(key, None)
         if timer is not None:
             timer.cancel()
+
+    def _close_later(self, key: str) -> None:
+        self._stay_open(key)
         if key in self._sessions:
             loop = asyncio.get_running_loop()
             self._closers[key] = loop.call_later(IDLE_SECONDS, self._drop, key)
 
     def _drop(self, key: str) -> None:
-        timer = self._closers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
+        self._stay_open(key)
         session = self._sessions.pop(key, None)
         if session is not None:
             session.close()

@@ -238,12 +238,12 @@ class Session(asyncio.DatagramProtocol):
 
     async def _converse(self, make: Callable[[], bytes], mine: Callable[[wire.Packet], T]) -> T:
         """Send, and again each second, until an answer comes that `mine` accepts; TimeoutError at the end."""
-        if self._transport is None:
-            raise Unreachable(f"the session with {self.login.address} is closed")
         found: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting = (mine, found)
         try:
             for _ in range(SENDS):
+                if self._transport is None:
+                    raise Unreachable(f"the session with {self.login.address} is closed")
                 self._transport.sendto(make())
                 await asyncio.wait({found}, timeout=RESEND_SECONDS)
                 if found.done():
