@@ -9,6 +9,7 @@ Source: the Bare Metal API's allocations (1.52, 1.57 update, 1.58 back-fill, 1.6
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from ingot.baremetal.context import NOBODY, By, Context
 from ingot.baremetal.tables import allocations, node_traits, nodes
 from ingot.baremetal.types import Node
 from ingot.kit import events, ids
-from ingot.kit.db import IntegrityError, from_json, to_json
+from ingot.kit.db import IntegrityError, Kept, from_json, to_json
 from ingot.kit.faults import Conflict, Invalid
 
 ALLOCATING, ACTIVE, ERROR = "allocating", "active", "error"
@@ -105,14 +106,14 @@ def _unfit(node: Node, wish: Wish) -> list[str]:
 
 def _choose(conn: sa.Connection, wish: Wish) -> tuple[_Free | None, str]:
     """A free machine, its row locked; or why there is none."""
-    holder = conn.execute(_HOLDER, {"instance": wish.uuid}).scalar()
+    holder = _HOLDER.scalar(conn, {"instance": wish.uuid})
     if holder is not None:
         return None, f"instance {wish.uuid} is already associated with node {holder}"
-    free = _free(wish)
-    found = _find(conn, free, wish)
+    found = _find(conn, wish)
     if found is not None:
         return found, ""
-    if wish.traits and conn.execute(sa.select(sa.exists().where(*free))).scalar():
+    kind, values = _kind(wish), _values(wish)
+    if wish.traits and _any_free(kind).scalar(conn, values):
         return None, f"no suitable nodes have the requested traits {', '.join(wish.traits)}"
     if wish.candidate_nodes:
         return None, (
@@ -122,72 +123,124 @@ def _choose(conn: sa.Connection, wish: Wish) -> tuple[_Free | None, str]:
     return None, f"no available nodes match the resource class {wish.resource_class}"
 
 
-_HOLDER = sa.select(nodes.c.uuid).where(nodes.c.instance_uuid == sa.bindparam("instance"))
+_HOLDER = Kept(sa.select(nodes.c.uuid).where(nodes.c.instance_uuid == sa.bindparam("instance")))
 
 
-def _find(conn: sa.Connection, free: Sequence[sa.ColumnElement[bool]], wish: Wish) -> _Free | None:
-    fitting = (
+def _find(conn: sa.Connection, wish: Wish) -> _Free | None:
+    kind = _kind(wish)
+    # From anywhere on, so that requests at one moment do not all look at the same row; by name first.
+    values = {**_values(wish), "start": ids.new_uuid(), "named": wish.name}
+    places = ("named", "after", "before") if wish.name else ("after", "before")
+    # All that fit may be locked for a moment: then wait for them, in one order, so nobody waits round.
+    for place in (*places, "anywhere"):
+        found = _fitting(kind, place).first(conn, values)
+        if found is not None:
+            return _Free(*found)
+    return None
+
+
+class _Kind(NamedTuple):
+    """What decides the text of the statements for a wish: how many of each it names."""
+
+    traits: int
+    candidates: int
+    owned: bool
+
+
+def _kind(wish: Wish) -> _Kind:
+    return _Kind(len(wish.traits), len(wish.candidate_nodes), bool(wish.owner))
+
+
+def _values(wish: Wish) -> dict[str, Any]:
+    return {
+        "wanted": wish.resource_class,
+        "owner": wish.owner,
+        **{f"trait{place}": trait for place, trait in enumerate(wish.traits)},
+        **{f"node{place}": uuid for place, uuid in enumerate(wish.candidate_nodes)},
+    }
+
+
+@functools.lru_cache(maxsize=200)
+def _fitting(kind: _Kind, place: str) -> Kept:
+    """A machine that fits and is free, its row locked. place: where it is looked for."""
+    query = (
         sa.select(nodes.c.uuid, nodes.c.instance_info)
-        .where(*free, *(_has(trait) for trait in wish.traits))
+        .where(*_free(kind), *(_has(number) for number in range(kind.traits)))
+        .order_by(nodes.c.uuid)
         .limit(1)
     )
-    # From anywhere on, so that requests at one moment do not all look at the same row; by name first.
-    start = ids.new_uuid()
-    places = [nodes.c.uuid >= start, nodes.c.uuid < start]
-    if wish.name:
-        places.insert(0, nodes.c.name == wish.name)
-    for place in places:
-        query = fitting.where(place).order_by(nodes.c.uuid).with_for_update(skip_locked=True)
-        if (found := conn.execute(query).first()) is not None:
-            return _Free(found.uuid, found.instance_info)
-    # All that fit may be locked for a moment: wait for them, in one order, so nobody waits round.
-    found = conn.execute(fitting.order_by(nodes.c.uuid).with_for_update()).first()
-    return None if found is None else _Free(found.uuid, found.instance_info)
+    if place == "anywhere":
+        return Kept(query.with_for_update())
+    where = {
+        "named": nodes.c.name == sa.bindparam("named"),
+        "after": nodes.c.uuid >= sa.bindparam("start"),
+        "before": nodes.c.uuid < sa.bindparam("start"),
+    }
+    return Kept(query.where(where[place]).with_for_update(skip_locked=True))
 
 
-def _free(wish: Wish) -> list[sa.ColumnElement[bool]]:
+@functools.lru_cache(maxsize=200)
+def _any_free(kind: _Kind) -> Kept:
+    return Kept(sa.select(sa.exists().where(*_free(kind))))
+
+
+def _free(kind: _Kind) -> list[sa.ColumnElement[bool]]:
     """Machines without an instance that the wish would take, whatever their traits."""
     where = [
-        nodes.c.resource_class == wish.resource_class,
+        nodes.c.resource_class == sa.bindparam("wanted"),
         # Written out, since only then the databases use the index of free machines.
         nodes.c.provision_state == sa.literal(machine.AVAILABLE, literal_execute=True),
         nodes.c.target_provision_state.is_(None),
         nodes.c.instance_uuid.is_(None),
         nodes.c.maintenance.is_(sa.false()),
         nodes.c.retired.is_(sa.false()),
-        nodes.c.power_state.in_(("power on", "power off")),
+        nodes.c.power_state.in_([sa.literal("power on"), sa.literal("power off")]),
     ]
-    if wish.candidate_nodes:
-        where.append(nodes.c.uuid.in_(wish.candidate_nodes))
-    if wish.owner:
-        where.append(sa.or_(nodes.c.owner == wish.owner, nodes.c.lessee == wish.owner))
+    if kind.candidates:
+        named: list[Any] = [sa.bindparam(f"node{number}") for number in range(kind.candidates)]
+        where.append(nodes.c.uuid.in_(named))
+    if kind.owned:
+        where.append(
+            sa.or_(nodes.c.owner == sa.bindparam("owner"), nodes.c.lessee == sa.bindparam("owner"))
+        )
     return where
 
 
-def _has(trait: str) -> sa.ColumnElement[bool]:
-    return sa.exists().where(node_traits.c.node_uuid == nodes.c.uuid, node_traits.c.trait == trait)
+def _has(number: int) -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        node_traits.c.node_uuid == nodes.c.uuid,
+        node_traits.c.trait == sa.bindparam(f"trait{number}"),
+    )
+
+
+_INSERT = Kept.insert(
+    allocations,
+    *("uuid", "name", "created_at", "updated_at", "node_uuid", "state", "last_error", "owner"),
+    *("resource_class", "traits", "candidate_nodes", "extra"),
+)
 
 
 def _insert(
     ctx: Context, conn: sa.Connection, wish: Wish, node_uuid: str | None, reason: str | None
 ) -> None:
     try:
-        conn.execute(
-            allocations.insert().values(
-                uuid=wish.uuid,
-                name=wish.name,
-                created_at=ctx.now(),
+        _INSERT.change(
+            conn,
+            {
+                "uuid": wish.uuid,
+                "name": wish.name,
+                "created_at": ctx.now(),
                 # The decision is a change of its own for whoever compares the two times.
-                updated_at=ctx.now(),
-                node_uuid=node_uuid,
-                state=ACTIVE if node_uuid else ERROR,
-                last_error=reason or None,
-                owner=wish.owner,
-                resource_class=wish.resource_class,
-                traits=to_json(list(wish.traits)),
-                candidate_nodes=to_json(list(wish.candidate_nodes)),
-                extra=to_json(wish.extra),
-            )
+                "updated_at": ctx.now(),
+                "node_uuid": node_uuid,
+                "state": ACTIVE if node_uuid else ERROR,
+                "last_error": reason or None,
+                "owner": wish.owner,
+                "resource_class": wish.resource_class,
+                "traits": to_json(list(wish.traits)),
+                "candidate_nodes": to_json(list(wish.candidate_nodes)),
+                "extra": to_json(wish.extra),
+            },
         )
     except IntegrityError as error:
         raise Conflict(
@@ -221,10 +274,15 @@ def _claim(
     events.record(conn, f"node:{node_uuid}", "node allocated", title, project_id=by.project_id)
 
 
+_WITH = {
+    name: Kept(sa.select(allocations.c.id).where(allocations.c[name] == sa.bindparam("value")))
+    for name in ("uuid", "name")
+}
+
+
 def _unique(conn: sa.Connection, **wanted: str | None) -> None:
     for column, value in wanted.items():
-        query = sa.select(allocations.c.id).where(allocations.c[column] == value)
-        if value is not None and conn.execute(query).first() is not None:
+        if value is not None and _WITH[column].first(conn, {"value": value}) is not None:
             what = "UUID" if column == "uuid" else column
             raise Conflict(f"An allocation with {what} {value} already exists.")
 
@@ -253,8 +311,7 @@ def update(
 
 def delete(ctx: Context, conn: sa.Connection, uuid: str, by: By = NOBODY) -> None:
     """Give the machine back; refused while something runs on it."""
-    held = sa.select(allocations.c.node_uuid).where(allocations.c.uuid == uuid)
-    node_uuid = conn.execute(held).scalar()
+    node_uuid = _HELD.scalar(conn, {"ident": uuid})
     if node_uuid is not None:
         node = store.lock_node(conn, node_uuid)
         if node is not None:
@@ -262,17 +319,24 @@ def delete(ctx: Context, conn: sa.Connection, uuid: str, by: By = NOBODY) -> Non
             _give_back(ctx, conn, node)
             title = f"Allocation {uuid} was given up"
             events.record(conn, node.subject, "node released", title, project_id=by.project_id)
-    conn.execute(sa.delete(allocations).where(allocations.c.uuid == uuid))
+    _DELETE.change(conn, {"ident": uuid})
+
+
+_HELD = Kept(sa.select(allocations.c.node_uuid).where(allocations.c.uuid == sa.bindparam("ident")))
+_DELETE = Kept(sa.delete(allocations).where(allocations.c.uuid == sa.bindparam("ident")))
+_DELETE_OF_NODE = Kept(
+    sa.delete(allocations).where(allocations.c.node_uuid == sa.bindparam("ident"))
+)
 
 
 def end_with_instance(ctx_now: str, conn: sa.Connection, node_uuid: str) -> bool:
     """The instance has left the machine: so does its allocation. False when it had none."""
-    gone = conn.execute(sa.delete(allocations).where(allocations.c.node_uuid == node_uuid))
-    if gone.rowcount:
+    gone = _DELETE_OF_NODE.change(conn, {"ident": node_uuid})
+    if gone:
         store.update_node(
             conn, node_uuid, allocation_uuid=None, instance_uuid=None, updated_at=ctx_now
         )
-    return bool(gone.rowcount)
+    return bool(gone)
 
 
 def _give_back(ctx: Context, conn: sa.Connection, node: Node) -> None:

@@ -30,7 +30,7 @@ from ingot.baremetal.workflows.room import Room
 from ingot.baremetal.workflows.steps import boot_mode
 from ingot.drivers.agent.client import AgentAddress
 from ingot.kit import events, ids, log
-from ingot.kit.db import after_commit, when
+from ingot.kit.db import Kept, after_commit, when
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.kit.files import send_file
 from ingot.kit.versions import Version
@@ -85,13 +85,15 @@ class RamdiskFiles:
 #: What an agent is told instead of a token that has been given out.
 _MASKED = "******"
 
-_TOKEN_OF = sa.select(node_agents.c.token_hash).where(
-    node_agents.c.node_uuid == sa.bindparam("ident")
+_TOKEN_OF = Kept(
+    sa.select(node_agents.c.token_hash).where(node_agents.c.node_uuid == sa.bindparam("ident"))
 )
-_BEATING = sa.select(node_agents.c.token_hash, node_agents.c.url).where(
-    node_agents.c.node_uuid == sa.bindparam("ident")
+_BEATING = Kept(
+    sa.select(node_agents.c.token_hash, node_agents.c.url).where(
+        node_agents.c.node_uuid == sa.bindparam("ident")
+    )
 )
-_BEAT = (
+_BEAT = Kept(
     sa.update(node_agents)
     .where(node_agents.c.node_uuid == sa.bindparam("ident"))
     .values(
@@ -296,7 +298,7 @@ class RamdiskApi:
         if node is None or node.provision_state not in machine.AGENT_STATES:
             # One answer for all reasons: an unauthenticated caller learns nothing of the inventory.
             raise Missing(_UNKNOWN)
-        return node, bool(conn.execute(_TOKEN_OF, {"ident": node.uuid}).scalar())
+        return node, bool(_TOKEN_OF.scalar(conn, {"ident": node.uuid}))
 
     def _first(
         self, conn: sa.Connection, macs: list[str], node_uuid: str | None
@@ -334,13 +336,14 @@ class RamdiskApi:
     def _beat(self, conn: sa.Connection, ident: str, body: HeartbeatBody) -> None:
         """One row and a wake-up."""
         uuid = ident if ids.is_uuid(ident) else store.get_node(conn, ident).uuid
-        row = conn.execute(_BEATING, {"ident": uuid}).first()
+        row = _BEATING.first(conn, {"ident": uuid})
         if row is None:
             store.get_node(conn, uuid)  # 404 where there is none
+        token_hash, url = row or ("", "")
         told = store.token_hash(body.agent_token or "")
-        if row is None or not hmac.compare_digest(row.token_hash or "", told):
+        if row is None or not hmac.compare_digest(token_hash or "", told):
             raise Invalid("The agent token is not this node's.")
-        if row.url and row.url != body.callback_url:
+        if url and url != body.callback_url:
             raise Invalid("The callback URL differs from the one that the agent gave before.")
         facts = {
             "url": body.callback_url,
@@ -348,7 +351,7 @@ class RamdiskApi:
             "verify_ca": body.agent_verify_ca,
             "last_heartbeat": self._room.now(),
         }
-        conn.execute(_BEAT, {**facts, "ident": uuid})
+        _BEAT.change(conn, {**facts, "ident": uuid})
         # Only the newest call counts: heartbeats of hours must not pile up.
         signal(conn, f"node:{uuid}", "agent", {"version": body.agent_version}, latest=True)
 

@@ -22,7 +22,7 @@ from ingot.baremetal.tables import (
 )
 from ingot.baremetal.types import Agent, Node, Port
 from ingot.kit import ids
-from ingot.kit.db import from_json, to_json, when
+from ingot.kit.db import Kept, from_json, to_json, when
 from ingot.kit.faults import Missing
 from ingot.kit.vault import Vault
 
@@ -50,8 +50,7 @@ _JSON = frozenset(
 HISTORY_LIMIT = 300
 
 
-def _node(row: sa.Row[Any], traits: tuple[str, ...] = ()) -> Node:
-    get = row._mapping  # pyright: ignore[reportPrivateUsage]
+def _node(get: Mapping[str, Any], traits: tuple[str, ...] = ()) -> Node:
     return Node(
         uuid=get["uuid"],
         name=get["name"],
@@ -85,9 +84,9 @@ def _node(row: sa.Row[Any], traits: tuple[str, ...] = ()) -> Node:
 
 
 #: Built once: building and keying 70 columns anew costs six times what the query does.
-_BY_UUID = sa.select(nodes).where(nodes.c.uuid == sa.bindparam("ident"))
-_BY_NAME = sa.select(nodes).where(nodes.c.name == sa.bindparam("ident"))
-_TRAITS = (
+_BY_UUID = Kept(sa.select(nodes).where(nodes.c.uuid == sa.bindparam("ident")))
+_BY_NAME = Kept(sa.select(nodes).where(nodes.c.name == sa.bindparam("ident")))
+_TRAITS = Kept(
     sa.select(node_traits.c.trait)
     .where(node_traits.c.node_uuid == sa.bindparam("ident"))
     .order_by(node_traits.c.trait)
@@ -97,11 +96,11 @@ _TRAITS = (
 def find_node(conn: sa.Connection, ident: str) -> Node | None:
     """The node with this uuid or name."""
     query = _BY_UUID if ids.is_uuid(ident) else _BY_NAME
-    row = conn.execute(query, {"ident": ident}).first()
-    if row is None:
+    found = query.mappings(conn, {"ident": ident})
+    if not found:
         return None
-    traits = conn.execute(_TRAITS, {"ident": row.uuid}).scalars()
-    return _node(row, tuple(traits))
+    traits = _TRAITS.rows(conn, {"ident": found[0]["uuid"]})
+    return _node(found[0], tuple(trait for (trait,) in traits))
 
 
 def get_node(conn: sa.Connection, ident: str) -> Node:
@@ -124,17 +123,17 @@ def update_node(conn: sa.Connection, uuid: str, **values: Any) -> None:
         name: to_json(value) if name in _JSON and value is not None else value
         for name, value in values.items()
     }
-    conn.execute(_update_of(tuple(stored)), {**stored, "ident": uuid})
+    _update_of(tuple(stored)).change(conn, {**stored, "ident": uuid})
 
 
 @functools.cache
-def _update_of(names: tuple[str, ...]) -> sa.Update:
+def _update_of(names: tuple[str, ...]) -> Kept:
     """The statement that sets these columns of a node; there are some dozens of combinations."""
     values: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in names}
-    return sa.update(nodes).where(nodes.c.uuid == sa.bindparam("ident")).values(values)
+    return Kept(sa.update(nodes).where(nodes.c.uuid == sa.bindparam("ident")).values(values))
 
 
-_INTERNAL_INFO = (
+_INTERNAL_INFO = Kept(
     sa.select(nodes.c.driver_internal_info)
     .where(nodes.c.uuid == sa.bindparam("ident"))
     .with_for_update()
@@ -144,7 +143,7 @@ _INTERNAL_INFO = (
 def merge_internal_info(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) -> None:
     """Add facts to driver_internal_info; a fact None is removed."""
     # Locked while it is changed: heartbeats, boots and the operation all add facts.
-    known = conn.execute(_INTERNAL_INFO, {"ident": uuid}).scalar_one()
+    known = _INTERNAL_INFO.rows(conn, {"ident": uuid})[0][0]
     info = {**from_json(known), **facts}
     update_node(conn, uuid, driver_internal_info={k: v for k, v in info.items() if v is not None})
 
@@ -156,7 +155,7 @@ def nodes_mentioning(
     holder = nodes.c[column]
     wanted = sa.or_(*(holder.contains(text, autoescape=True) for text in texts))
     rows = conn.execute(sa.select(nodes).where(wanted, nodes.c.uuid != but).order_by(nodes.c.id))
-    return [_node(row) for row in rows]
+    return [_node(dict(row)) for row in rows.mappings()]
 
 
 def set_traits(conn: sa.Connection, uuid: str, traits: set[str]) -> None:
@@ -173,14 +172,14 @@ def set_traits(conn: sa.Connection, uuid: str, traits: set[str]) -> None:
 _ONE_SECRET = sa.and_(
     node_secrets.c.node_uuid == sa.bindparam("ident"), node_secrets.c.name == sa.bindparam("named")
 )
-_SEALED = sa.select(node_secrets.c.sealed).where(_ONE_SECRET)
-_FORGET_SECRET = sa.delete(node_secrets).where(_ONE_SECRET)
-_KEEP_SECRET = node_secrets.insert()
+_SEALED = Kept(sa.select(node_secrets.c.sealed).where(_ONE_SECRET))
+_FORGET_SECRET = Kept(sa.delete(node_secrets).where(_ONE_SECRET))
+_KEEP_SECRET = Kept.insert(node_secrets, "node_uuid", "name", "sealed")
 
 
 def read_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str) -> Any:
     """A secret document of a node; None when there is none."""
-    sealed = conn.execute(_SEALED, {"ident": uuid, "named": name}).scalar()
+    sealed = _SEALED.scalar(conn, {"ident": uuid, "named": name})
     return None if sealed is None else from_json(vault.open(sealed))
 
 
@@ -197,10 +196,10 @@ def open_any_secret(conn: sa.Connection, vault: Vault) -> None:
 
 def write_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str, value: Any) -> None:
     """Replace a secret document; None removes it."""
-    conn.execute(_FORGET_SECRET, {"ident": uuid, "named": name})
+    _FORGET_SECRET.change(conn, {"ident": uuid, "named": name})
     if value is not None and value != {}:
         sealed = vault.seal(to_json(value))
-        conn.execute(_KEEP_SECRET, {"node_uuid": uuid, "name": name, "sealed": sealed})
+        _KEEP_SECRET.change(conn, {"node_uuid": uuid, "name": name, "sealed": sealed})
 
 
 def driver_info(conn: sa.Connection, vault: Vault, node: Node) -> dict[str, Any]:
@@ -216,33 +215,34 @@ def instance_info(conn: sa.Connection, vault: Vault, node: Node) -> dict[str, An
 # -- ports ---------------------------------------------------------------------------------------
 
 
-def _port(row: sa.Row[Any]) -> Port:
+def _port(row: Mapping[str, Any]) -> Port:
     return Port(
-        uuid=row.uuid,
-        node_uuid=row.node_uuid,
-        address=row.address,
-        pxe_enabled=bool(row.pxe_enabled),
-        physical_network=row.physical_network,
-        portgroup_uuid=row.portgroup_uuid,
-        local_link_connection=from_json(row.local_link_connection),
-        internal_info=from_json(row.internal_info),
-        extra=from_json(row.extra),
-        name=row.name,
+        uuid=row["uuid"],
+        node_uuid=row["node_uuid"],
+        address=row["address"],
+        pxe_enabled=bool(row["pxe_enabled"]),
+        physical_network=row["physical_network"],
+        portgroup_uuid=row["portgroup_uuid"],
+        local_link_connection=from_json(row["local_link_connection"]),
+        internal_info=from_json(row["internal_info"]),
+        extra=from_json(row["extra"]),
+        name=row["name"],
     )
 
 
-_PORTS_OF = sa.select(ports).where(ports.c.node_uuid == sa.bindparam("ident")).order_by(ports.c.id)
-_PORT_BY_ADDRESS = sa.select(ports).where(ports.c.address == sa.bindparam("address"))
+_PORTS_OF = Kept(
+    sa.select(ports).where(ports.c.node_uuid == sa.bindparam("ident")).order_by(ports.c.id)
+)
+_PORT_BY_ADDRESS = Kept(sa.select(ports).where(ports.c.address == sa.bindparam("address")))
 
 
 def ports_of(conn: sa.Connection, node_uuid: str) -> tuple[Port, ...]:
-    rows = conn.execute(_PORTS_OF, {"ident": node_uuid})
-    return tuple(_port(row) for row in rows)
+    return tuple(_port(row) for row in _PORTS_OF.mappings(conn, {"ident": node_uuid}))
 
 
 def port_by_address(conn: sa.Connection, address: str) -> Port | None:
-    row = conn.execute(_PORT_BY_ADDRESS, {"address": address}).first()
-    return None if row is None else _port(row)
+    found = _PORT_BY_ADDRESS.mappings(conn, {"address": address})
+    return _port(found[0]) if found else None
 
 
 def nodes_by_addresses(conn: sa.Connection, addresses: list[str]) -> tuple[str, ...]:
@@ -257,7 +257,7 @@ def portless_nodes_in(conn: sa.Connection, state: str) -> tuple[Node, ...]:
     """Nodes in a state that have no port yet."""
     owned = sa.select(ports.c.id).where(ports.c.node_uuid == nodes.c.uuid).exists()
     rows = conn.execute(sa.select(nodes).where(nodes.c.provision_state == state, ~owned))
-    return tuple(_node(row) for row in rows)
+    return tuple(_node(dict(row)) for row in rows.mappings())
 
 
 def add_port(conn: sa.Connection, *, node_uuid: str, address: str, now: str, **values: Any) -> str:
@@ -285,19 +285,27 @@ def set_port_internal(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) 
 # -- agents --------------------------------------------------------------------------------------
 
 
-_AGENT_OF = sa.select(node_agents).where(node_agents.c.node_uuid == sa.bindparam("ident"))
-_FORGET_AGENT = sa.delete(node_agents).where(node_agents.c.node_uuid == sa.bindparam("ident"))
+_AGENT_OF = Kept(
+    sa.select(
+        node_agents.c.url,
+        node_agents.c.version,
+        node_agents.c.verify_ca,
+        node_agents.c.last_heartbeat,
+    ).where(node_agents.c.node_uuid == sa.bindparam("ident"))
+)
+_FORGET_AGENT = Kept(sa.delete(node_agents).where(node_agents.c.node_uuid == sa.bindparam("ident")))
 
 
 def get_agent(conn: sa.Connection, vault: Vault, node_uuid: str) -> Agent | None:
-    row = conn.execute(_AGENT_OF, {"ident": node_uuid}).first()
+    row = _AGENT_OF.first(conn, {"ident": node_uuid})
     if row is None:
         return None
+    url, version, verify_ca, last_heartbeat = row
     return Agent(
-        url=row.url,
-        version=row.version,
-        verify_ca=row.verify_ca,
-        last_heartbeat=row.last_heartbeat,
+        url=url,
+        version=version,
+        verify_ca=verify_ca,
+        last_heartbeat=last_heartbeat,
         token=read_secret(conn, vault, node_uuid, "agent"),
     )
 
@@ -320,16 +328,16 @@ def forget_this_agent(conn: sa.Connection, vault: Vault, node_uuid: str, token: 
 
 def forget_agent(conn: sa.Connection, vault: Vault, node_uuid: str) -> None:
     """The machine is about to be restarted: whatever agent it had is gone, and its token with it."""
-    conn.execute(_FORGET_AGENT, {"ident": node_uuid})
+    _FORGET_AGENT.change(conn, {"ident": node_uuid})
     write_secret(conn, vault, node_uuid, "agent", None)
 
 
-_LOCK = sa.select(nodes.c.id).where(nodes.c.uuid == sa.bindparam("ident")).with_for_update()
+_LOCK = Kept(sa.select(nodes.c.id).where(nodes.c.uuid == sa.bindparam("ident")).with_for_update())
 
 
 def lock_node(conn: sa.Connection, uuid: str) -> Node | None:
     """The node, with its row locked until the transaction ends."""
-    conn.execute(_LOCK, {"ident": uuid})
+    _LOCK.rows(conn, {"ident": uuid})
     return find_node(conn, uuid)
 
 
@@ -343,14 +351,14 @@ def nodes_in(conn: sa.Connection, states: Sequence[str]) -> tuple[str, ...]:
     return tuple(conn.execute(sa.select(nodes.c.uuid).where(wanted)).scalars())
 
 
-_SUCCESSOR = sa.select(node_followups.c.verb).where(
-    node_followups.c.node_uuid == sa.bindparam("ident")
+_SUCCESSOR = Kept(
+    sa.select(node_followups.c.verb).where(node_followups.c.node_uuid == sa.bindparam("ident"))
 )
 
 
 def successor(conn: sa.Connection, node_uuid: str) -> str | None:
     """The verb that waits for the present operation's end, and in whose state the node is already."""
-    return conn.execute(_SUCCESSOR, {"ident": node_uuid}).scalar()
+    return _SUCCESSOR.scalar(conn, {"ident": node_uuid})
 
 
 def add_successor(
@@ -410,10 +418,12 @@ def get_inventory(conn: sa.Connection, node_uuid: str) -> tuple[Any, Any] | None
     return None if row is None else (from_json(row.inventory), from_json(row.plugin_data))
 
 
-_PRESENT = sa.select(
-    nodes.c.provision_state, nodes.c.target_provision_state, nodes.c.provision_updated_at
-).where(nodes.c.uuid == sa.bindparam("ident"))
-_ADD_ENTRY = node_history.insert()
+_PRESENT = Kept(
+    sa.select(
+        nodes.c.provision_state, nodes.c.target_provision_state, nodes.c.provision_updated_at
+    ).where(nodes.c.uuid == sa.bindparam("ident"))
+)
+_ADD_ENTRY = Kept.insert(node_history, *(c.name for c in node_history.c if c.name != "id"))
 _OLDEST_KEPT = (
     sa.select(node_history.c.id)
     .where(node_history.c.node_uuid == sa.bindparam("ident"))
@@ -422,8 +432,10 @@ _OLDEST_KEPT = (
     .limit(1)
     .scalar_subquery()
 )
-_FORGET_ENTRIES = sa.delete(node_history).where(
-    node_history.c.node_uuid == sa.bindparam("ident"), node_history.c.id < _OLDEST_KEPT
+_FORGET_ENTRIES = Kept(
+    sa.delete(node_history).where(
+        node_history.c.node_uuid == sa.bindparam("ident"), node_history.c.id < _OLDEST_KEPT
+    )
 )
 
 
@@ -440,7 +452,7 @@ def add_history(
     project: str | None = None,
 ) -> None:
     """One entry of a node's history, with the state it is in; the oldest beyond the limit go."""
-    state, target, since = conn.execute(_PRESENT, {"ident": node_uuid}).one()
+    ((state, target, since),) = _PRESENT.rows(conn, {"ident": node_uuid})
     began, moment = when(since), when(now)
     entry = {
         "uuid": ids.new_uuid(),
@@ -456,5 +468,5 @@ def add_history(
         "target_provision_state": target,
         "duration_seconds": int((moment - began).total_seconds()) if began and moment else None,
     }
-    conn.execute(_ADD_ENTRY, entry)
-    conn.execute(_FORGET_ENTRIES, {"ident": node_uuid})
+    _ADD_ENTRY.change(conn, entry)
+    _FORGET_ENTRIES.change(conn, {"ident": node_uuid})

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,6 +112,13 @@ class Kept:
     def __init__(self, statement: sa.sql.ClauseElement) -> None:
         self._statement = statement
         self._texts: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
+        self._named: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+
+    @classmethod
+    def insert(cls, table: sa.Table, *names: str) -> Kept:
+        """An insert of these columns; the others get the database's own defaults."""
+        values: dict[str, Any] = {name: sa.bindparam(name) for name in names}
+        return cls(table.insert().values(values))
 
     def rows(self, conn: sa.Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """All rows."""
@@ -129,12 +136,49 @@ class Kept:
         finally:
             cursor.close()
 
+    def scalar(self, conn: sa.Connection, values: Mapping[str, Any]) -> Any:
+        """The first value of the first row, None when there is none."""
+        row = self.first(conn, values)
+        return None if row is None else row[0]
+
+    def mappings(self, conn: sa.Connection, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """All rows of a select by the names of their columns, with truth values as such."""
+        names, flags = self._columns()
+        made = [dict(zip(names, row, strict=True)) for row in self.rows(conn, values)]
+        for row in made:
+            for name in flags:
+                if row[name] is not None:
+                    row[name] = bool(row[name])
+        return made
+
+    def _columns(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if self._named is None:
+            columns = cast("sa.Select[Any]", self._statement).selected_columns
+            flags = tuple(str(c.key) for c in columns if isinstance(c.type, sa.Boolean))
+            self._named = (tuple(str(c.key) for c in columns), flags)
+        return self._named
+
     def change(self, conn: sa.Connection, values: Mapping[str, Any]) -> int:
         """Run it for what it changes; gives the number of rows."""
         cursor = self._run(conn, values)
         try:
             return cursor.rowcount
         finally:
+            cursor.close()
+
+    def change_all(self, conn: sa.Connection, many: Sequence[Mapping[str, Any]]) -> None:
+        """The same for many sets of values."""
+        if len(many) == 1:
+            self.change(conn, many[0])
+        elif many:
+            text, names, own = self._texts.get(conn.dialect.name) or self._compile(conn.dialect)
+            cursor: Any = conn.connection.cursor()
+            try:
+                cursor.executemany(
+                    text, [tuple([{**own, **row}[name] for name in names]) for row in many]
+                )
+            except Exception as error:
+                _fail(conn, cursor, text, error)
             cursor.close()
 
     def _run(self, conn: sa.Connection, values: Mapping[str, Any]) -> Any:
@@ -162,6 +206,11 @@ class Kept:
         own = {name: value for name, value in compiled.params.items() if name not in needed}
         made = self._texts[dialect.name] = (str(compiled), names, own)
         return made
+
+
+_BEGIN, _COMMIT, _ROLLBACK = (
+    Kept(sa.text(text)) for text in ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
+)
 
 
 def _fail(conn: sa.Connection, cursor: Any, text: str, error: Exception) -> NoReturn:
@@ -330,6 +379,8 @@ class Database:
         if conn is None:
             assert self._sqlite is not None
             conn = self._sqlite.connect().execution_options(isolation_level="AUTOCOMMIT")
+            # So that nobody's commit (a migration's) ends what `_write` has begun; to the driver it is nothing.
+            conn.begin()
             self._local.conn = conn
             with self._guard:
                 self._open.append(conn)
@@ -341,13 +392,13 @@ class Database:
 
     def _write(self, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
         conn = self._connection()
-        conn.exec_driver_sql("BEGIN IMMEDIATE")
+        _BEGIN.change(conn, {})
         try:
             outcome = self._collect(conn, change)
         except BaseException:
-            conn.exec_driver_sql("ROLLBACK")
+            _ROLLBACK.change(conn, {})
             raise
-        conn.exec_driver_sql("COMMIT")
+        _COMMIT.change(conn, {})
         return outcome
 
     @staticmethod

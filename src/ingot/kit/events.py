@@ -25,7 +25,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ingot.kit.clock import Clock, SystemClock
-from ingot.kit.db import Database, after_commit, from_json, metadata, timestamp, to_json
+from ingot.kit.db import Database, Kept, after_commit, from_json, metadata, timestamp, to_json
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +161,11 @@ def record(
 
 
 _INSERT = sa.insert(events).returning(events.c.id, sort_by_parameter_order=True)
+_INSERT_ONE = Kept(
+    sa.insert(events)
+    .values({c.name: sa.bindparam(c.name) for c in events.c if c is not events.c.id})
+    .returning(events.c.id)
+)
 
 
 def record_all(
@@ -186,7 +191,10 @@ def record_all(
         }
         for event in new
     ]
-    numbers = conn.execute(_INSERT, rows).scalars().all()
+    if len(rows) == 1:
+        numbers: Sequence[int] = [_INSERT_ONE.scalar(conn, rows[0])]
+    else:
+        numbers = conn.execute(_INSERT, rows).scalars().all()
     stored = [
         msgspec.structs.replace(event, id=number)
         for event, number in zip(new, numbers, strict=True)

@@ -396,6 +396,13 @@ class Engine:
             if reason is not None and op is not None:
                 op.ask_abort(reason)
 
+    async def check_abort(self, op_id: str) -> None:
+        """The same for one of them."""
+        reason = await self.saver.read(lambda conn: store.abort_of(conn, op_id))
+        op = self.running.get(op_id)
+        if reason is not None and op is not None:
+            op.ask_abort(reason)
+
     async def mend_clock_jumps(self) -> None:
         """The wall clock jumped back: waits must not last longer than they should."""
         moment = self.clock.now()

@@ -78,7 +78,7 @@ class LocalDispatcher:
     def kick(self, op_id: str) -> None:
         """Something was committed for this operation."""
         if op_id in self.engine.running:
-            self._tasks.spawn(self.engine.check_aborts())
+            self._tasks.spawn(self.engine.check_abort(op_id))
         self._kicked.set()
 
     def free(self) -> None:

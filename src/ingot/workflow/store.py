@@ -12,18 +12,17 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from ingot.kit import events
-from ingot.kit.db import IntegrityError, after_commit, from_json, timestamp, to_json
+from ingot.kit.db import IntegrityError, Kept, after_commit, timestamp, to_json
 from ingot.kit.faults import Kind, Locked
 from ingot.kit.ids import new_uuid
 
 from .tables import AT_ONCE, conductors, operations, signals, steps
-from .types import Claim, FaultRecord, OperationRow, StepRow
+from .types import Claim, FaultRecord, OperationRow, StepRow, operation_from, step_from
 
 Row = dict[str, Any]
 
@@ -33,8 +32,14 @@ Kick = Callable[[str], None]
 _live = operations.c.ended_at.is_(None)
 
 
-_LIVE_ID = sa.select(operations.c.id).where(operations.c.subject == sa.bindparam("subject"), _live)
-_INSERT = sa.insert(operations)
+_LIVE_ID = Kept(
+    sa.select(operations.c.id).where(operations.c.subject == sa.bindparam("subject"), _live)
+)
+_INSERT = Kept.insert(
+    operations,
+    *("id", "kind", "version", "subject", "input", "profile", "group_name", "project_id"),
+    *("request_id", "requested_by", "state", "wake_at", "epoch", "created_at"),
+)
 
 
 def add_kick(conn: sa.Connection, kick: Kick) -> None:
@@ -77,7 +82,7 @@ def start(
 
     Raises Locked, naming the live operation, when the subject has one.
     """
-    if conn.execute(_LIVE_ID, {"subject": subject}).scalar() is not None:
+    if _LIVE_ID.scalar(conn, {"subject": subject}) is not None:
         before = live_operation(conn, subject)
         assert before is not None
         raise _locked(before)
@@ -99,7 +104,7 @@ def start(
         "created_at": events.now(conn),
     }
     try:
-        conn.execute(_INSERT, row)
+        _INSERT.change(conn, row)
     except IntegrityError as error:
         # Only on PostgreSQL: another transaction was first between our look and our insert.
         raise Locked(
@@ -131,7 +136,7 @@ def _locked(live: OperationRow) -> Locked:
 
 
 # Built once, as all statements of the hot paths: building and keying them costs more than they do.
-_SIGNALLED = (
+_SIGNALLED = Kept(
     sa.select(operations.c.id, operations.c.owner, operations.c.waiting_for, operations.c.wake_at)
     .where(
         sa.or_(
@@ -142,13 +147,15 @@ _SIGNALLED = (
     )
     .with_for_update()
 )
-_INSERT_SIGNAL = sa.insert(signals)
-_WAKE = (
+_INSERT_SIGNAL = Kept.insert(signals, "operation_id", "name", "payload", "at")
+_WAKE = Kept(
     sa.update(operations)
     .where(operations.c.id == sa.bindparam("op"), _live)
     .values(wake_at=AT_ONCE)
 )
-_LIVE_ONE = sa.select(operations).where(operations.c.subject == sa.bindparam("subject"), _live)
+_LIVE_ONE = Kept(
+    sa.select(operations).where(operations.c.subject == sa.bindparam("subject"), _live)
+)
 
 
 def signal(
@@ -158,25 +165,26 @@ def signal(
 
     latest: replaces signals of the same name that were not consumed yet (heartbeats).
     """
-    found = conn.execute(_SIGNALLED, {"target": target}).first()
+    found = _SIGNALLED.first(conn, {"target": target})
     if found is None:
         return False
+    op_id, owner, waiting_for, wake_at = found
     if latest:
-        forget_signals(conn, found.id, name)
+        _FORGET_NAMED.change(conn, {"op": op_id, "named": name})
     values = {
-        "operation_id": found.id,
+        "operation_id": op_id,
         "name": name,
         "payload": to_json(payload),
         "at": events.now(conn),
     }
-    conn.execute(_INSERT_SIGNAL, values)
-    if found.owner is None and found.waiting_for == name and found.wake_at != AT_ONCE:
-        _wake(conn, found.id)
+    _INSERT_SIGNAL.change(conn, values)
+    if owner is None and waiting_for == name and wake_at != AT_ONCE:
+        _wake(conn, op_id)
     return True
 
 
 def _wake(conn: sa.Connection, op_id: str) -> None:
-    conn.execute(_WAKE, {"op": op_id})
+    _WAKE.change(conn, {"op": op_id})
     kick_after_commit(conn, op_id)
 
 
@@ -209,8 +217,8 @@ def cancel(conn: sa.Connection, subject: str, reason: str, *, by: str = "") -> b
 
 
 def live_operation(conn: sa.Connection, subject: str) -> OperationRow | None:
-    found = conn.execute(_LIVE_ONE, {"subject": subject}).mappings().first()
-    return None if found is None else operation_from(dict(found))
+    found = _LIVE_ONE.mappings(conn, {"subject": subject})
+    return operation_from(found[0]) if found else None
 
 
 def live_operations(
@@ -253,42 +261,6 @@ def purge(conn: sa.Connection, before: datetime, limit: int = 1000) -> int:
     return conn.execute(
         sa.delete(operations).where(operations.c.id.in_(old.scalar_subquery()))
     ).rowcount
-
-
-def operation_from(row: Row) -> OperationRow:
-    fault = row["fault"]
-    return OperationRow(
-        id=row["id"],
-        kind=row["kind"],
-        version=row["version"],
-        subject=row["subject"],
-        input=from_json(row["input"]),
-        profile=row["profile"],
-        group=row["group_name"],
-        project_id=row["project_id"],
-        request_id=row["request_id"],
-        requested_by=row["requested_by"],
-        state=row["state"],
-        step=row["step"],
-        waiting_for=row["waiting_for"],
-        what=row["what"],
-        wake_at=row["wake_at"],
-        owner=row["owner"],
-        epoch=row["epoch"],
-        abort_reason=row["abort_reason"],
-        abort_by=row["abort_by"],
-        fault=msgspec.json.decode(fault, type=FaultRecord) if fault else None,
-        result=from_json(row["result"]),
-        created_at=row["created_at"],
-        ended_at=row["ended_at"],
-    )
-
-
-def step_from(row: Row) -> StepRow:
-    fault = row["fault"]
-    decoded = msgspec.json.decode(fault, type=FaultRecord) if fault else None
-    whole: Any = {**row, "fault": decoded}
-    return StepRow(**whole)
 
 
 # -- claims ---------------------------------------------------------------------------------------
@@ -388,18 +360,35 @@ def rows_of(conn: sa.Connection, ids: Collection[str]) -> list[Row]:
 
 def next_wake(conn: sa.Connection, groups: Sequence[str] | None) -> str | None:
     """The earliest time at which a waiting operation wants to be advanced; "" means at once."""
+    return _next_wake(None if groups is None else tuple(groups)).scalar(conn, {})
+
+
+@functools.lru_cache(maxsize=20)
+def _next_wake(groups: tuple[str, ...] | None) -> Kept:
     query = sa.select(sa.func.min(operations.c.wake_at)).where(_live, operations.c.owner.is_(None))
-    if groups is not None:
-        query = query.where(operations.c.group_name.in_(groups))
-    return conn.execute(query).scalar()
+    return Kept(query if groups is None else query.where(operations.c.group_name.in_(groups)))
+
+
+_OWNED = Kept(
+    sa.select(operations.c.id, operations.c.abort_reason).where(
+        _live, operations.c.owner == sa.bindparam("me")
+    )
+)
 
 
 def owned(conn: sa.Connection, me: str) -> dict[str, str | None]:
     """Operations this incarnation owns, with the reason of an abort that was asked for."""
-    query = sa.select(operations.c.id, operations.c.abort_reason).where(
-        _live, operations.c.owner == me
-    )
-    return {row.id: row.abort_reason for row in conn.execute(query)}
+    return dict(_OWNED.rows(conn, {"me": me}))
+
+
+_ABORT_OF = Kept(
+    sa.select(operations.c.abort_reason).where(operations.c.id == sa.bindparam("op"), _live)
+)
+
+
+def abort_of(conn: sa.Connection, op_id: str) -> str | None:
+    """The reason of an abort that was asked for."""
+    return _ABORT_OF.scalar(conn, {"op": op_id})
 
 
 def parked_in_future(conn: sa.Connection, moment: str) -> list[Row]:
@@ -447,8 +436,19 @@ _FENCE = (
 )
 
 
+_FENCE_ONE = Kept(
+    sa.select(operations.c.epoch, operations.c.abort_reason)
+    .where(operations.c.id == sa.bindparam("op"), _live)
+    .with_for_update()
+)
+
+
 def fence(conn: sa.Connection, wanted: dict[str, int]) -> dict[str, str | None]:
     """Lock operations that are still ours (id: epoch) and give their abort reasons; lost ones are absent."""
+    if len(wanted) == 1:
+        ((op_id, epoch),) = wanted.items()
+        found = _FENCE_ONE.first(conn, {"op": op_id})
+        return {op_id: found[1]} if found is not None and found[0] == epoch else {}
     rows = conn.execute(_FENCE, {"ids": list(wanted)})
     return {row.id: row.abort_reason for row in rows if row.epoch == wanted[row.id]}
 
@@ -459,12 +459,12 @@ def change(conn: sa.Connection, many: Iterable[tuple[str, Row]]) -> None:
     for op_id, values in many:
         alike.setdefault(tuple(values), []).append({**values, "this": op_id})
     for names, rows in alike.items():
-        conn.execute(_change_statement(names), rows)
+        _change_statement(names).change_all(conn, rows)
 
 
 @functools.cache
-def _change_statement(names: tuple[str, ...]) -> sa.Update:
-    return (
+def _change_statement(names: tuple[str, ...]) -> Kept:
+    return Kept(
         sa.update(operations)
         .where(operations.c.id == sa.bindparam("this"))
         .values({name: sa.bindparam(name) for name in names})
@@ -475,16 +475,17 @@ _STEP_COLUMNS = [column.name for column in steps.columns]
 _UPDATED = [name for name in _STEP_COLUMNS if name not in ("operation_id", "seq")]
 
 
-def _upsert(make: Any) -> Any:
-    statement = make(steps)
-    return statement.on_conflict_do_update(
-        index_elements=["operation_id", "seq"],
-        set_={name: statement.excluded[name] for name in _UPDATED},
+def _upsert(make: Any) -> Kept:
+    statement = make(steps).values({name: sa.bindparam(name) for name in _STEP_COLUMNS})
+    return Kept(
+        statement.on_conflict_do_update(
+            index_elements=["operation_id", "seq"],
+            set_={name: statement.excluded[name] for name in _UPDATED},
+        )
     )
 
 
-_UPSERT_SQLITE = _upsert(sqlite_insert)
-_UPSERT_POSTGRES = _upsert(postgres_insert)
+_UPSERTS = {"sqlite": _upsert(sqlite_insert), "postgresql": _upsert(postgres_insert)}
 
 
 def save_steps(conn: sa.Connection, rows: Iterable[StepRow]) -> None:
@@ -496,8 +497,7 @@ def save_steps(conn: sa.Connection, rows: Iterable[StepRow]) -> None:
         for row in rows
     ]
     if values:
-        statement = _UPSERT_SQLITE if conn.dialect.name == "sqlite" else _UPSERT_POSTGRES
-        conn.execute(statement, values)
+        _UPSERTS[conn.dialect.name].change_all(conn, values)
 
 
 def find_signal(
@@ -521,21 +521,22 @@ def take_signal(conn: sa.Connection, op_id: str, name: str, number: int, *, olde
     )
 
 
-def forget_signals(conn: sa.Connection, op_id: str, name: str | None = None) -> int:
-    statement = sa.delete(signals).where(signals.c.operation_id == op_id)
-    if name is not None:
-        statement = statement.where(signals.c.name == name)
-    return conn.execute(statement).rowcount
-
-
-_FORGET_ALL = sa.delete(signals).where(
-    signals.c.operation_id.in_(sa.bindparam("ids", expanding=True))
+_FORGET_NAMED = Kept(
+    sa.delete(signals).where(
+        signals.c.operation_id == sa.bindparam("op"), signals.c.name == sa.bindparam("named")
+    )
 )
+_FORGET_OF_ONE = Kept(sa.delete(signals).where(signals.c.operation_id == sa.bindparam("op")))
+
+
+def forget_signals(conn: sa.Connection, op_id: str, name: str | None = None) -> int:
+    if name is None:
+        return _FORGET_OF_ONE.change(conn, {"op": op_id})
+    return _FORGET_NAMED.change(conn, {"op": op_id, "named": name})
 
 
 def forget_all_signals(conn: sa.Connection, ids: Collection[str]) -> None:
-    if ids:
-        conn.execute(_FORGET_ALL, {"ids": list(ids)})
+    _FORGET_OF_ONE.change_all(conn, [{"op": op_id} for op_id in ids])
 
 
 def is_abort(record: FaultRecord) -> bool:

@@ -186,3 +186,39 @@ class Stopped(BaseException):
 
 class Changed(Exception):
     """The story told another step than the record has at this place."""
+
+
+def operation_from(row: dict[str, Any]) -> OperationRow:
+    fault = row["fault"]
+    return OperationRow(
+        id=row["id"],
+        kind=row["kind"],
+        version=row["version"],
+        subject=row["subject"],
+        input=from_json(row["input"]),
+        profile=row["profile"],
+        group=row["group_name"],
+        project_id=row["project_id"],
+        request_id=row["request_id"],
+        requested_by=row["requested_by"],
+        state=row["state"],
+        step=row["step"],
+        waiting_for=row["waiting_for"],
+        what=row["what"],
+        wake_at=row["wake_at"],
+        owner=row["owner"],
+        epoch=row["epoch"],
+        abort_reason=row["abort_reason"],
+        abort_by=row["abort_by"],
+        fault=msgspec.json.decode(fault, type=FaultRecord) if fault else None,
+        result=from_json(row["result"]),
+        created_at=row["created_at"],
+        ended_at=row["ended_at"],
+    )
+
+
+def step_from(row: dict[str, Any]) -> StepRow:
+    fault = row["fault"]
+    decoded = msgspec.json.decode(fault, type=FaultRecord) if fault else None
+    whole: Any = {**row, "fault": decoded}
+    return StepRow(**whole)

@@ -15,6 +15,7 @@ from ingot.baremetal.policies import Redaction, target
 from ingot.baremetal.tables import nodes
 from ingot.baremetal.types import Node
 from ingot.kit import ids
+from ingot.kit.db import Kept
 from ingot.kit.faults import Fault, Forbidden, Invalid, Kind, Locked, Missing, Unauthenticated
 from ingot.kit.paging import Page, page
 from ingot.kit.policy import Target
@@ -41,6 +42,16 @@ class Found:
     uuid: str
     owner: str | None
     lessee: str | None
+
+
+_FOUND = {
+    name: Kept(
+        sa.select(nodes.c.uuid, nodes.c.owner, nodes.c.lessee).where(
+            nodes.c[name] == sa.bindparam("ident")
+        )
+    )
+    for name in ("uuid", "name")
+}
 
 
 class Handlers:
@@ -101,11 +112,10 @@ class Handlers:
         return store.get_node(conn, self.find(conn, call, ident, *rules).uuid)
 
     def _look_up(self, conn: sa.Connection, call: Call, ident: str) -> Found:
-        columns = sa.select(nodes.c.uuid, nodes.c.owner, nodes.c.lessee)
         for column, text in self.spellings(call, ident):
-            row = conn.execute(columns.where(nodes.c[column] == text)).first()
+            row = _FOUND[column].first(conn, {"ident": text})
             if row is not None:
-                return Found(row.uuid, row.owner, row.lessee)
+                return Found(*row)
         raise self.absent(call, ident)
 
     def spellings(self, call: Call, ident: str) -> list[tuple[str, str]]:
