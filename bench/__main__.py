@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL instead of SQLite")
     parser.add_argument("--nodes", type=int, metavar="N", help="nodes in the inventory")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each measurement")
+    parser.add_argument("--fakes", type=int, metavar="N", help="fake nodes in `lifecycle`")
     parser.add_argument("--machines", type=int, metavar="N", help="simulated machines in `deploys`")
     parser.add_argument("--fleet", type=int, metavar="N", help="simulated machines in `fleet`")
     parser.add_argument("--at-once", type=int, metavar="N", help="deploys at once in `fleet`")
@@ -121,20 +123,22 @@ async def _one(name: str, ground: Ground, scale: Scale, outcome: Outcome) -> lis
     try:
         figures = await SCENARIOS[name](ground, scale)
     except (RuntimeError, OSError, EOFError) as error:
-        outcome.broken.append(f"{name} of {who}: {error}")
+        outcome.broken.append(f"{name} of {who}: {error!r}")
     print(f"{name}, {who}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     return figures
 
 
 def main() -> int:
     given = _parser().parse_args()
-    names = given.names or list(USUAL)
+    names: list[str] = given.names or list(USUAL)
     unknown = set(names) - set(SCENARIOS)
     if unknown:
         print(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
         return 2
     scale = QUICK if given.quick else Scale()
     options = (
+        "rounds",
+        "fakes",
         "machines",
         "nodes",
         "fleet",

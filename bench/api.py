@@ -231,9 +231,19 @@ class _Api:
         outcome.seconds = time.perf_counter() - began
         if done < made:
             outcome.failed += made - done
-            outcome.first_failure = outcome.first_failure or f"{made - done} never became active"
+            outcome.first_failure = outcome.first_failure or await self._undecided(names)
             outcome.latencies = outcome.latencies[:done]
         self._note(figure, outcome, self.server.cpu() - before)
+
+    async def _undecided(self, names: Sequence[str]) -> str:
+        path = "/v1/allocations?fields=name,state,last_error"
+        rows = (await self.cloud.call("GET", path)).json["allocations"]
+        left = [r for r in rows if r["name"] in names and r["state"] != "active"]
+        return (
+            f"{len(left)} are not active, one is {left[0]['state']}: {left[0]['last_error']}"
+            if left
+            else "lost"
+        )
 
     async def deletes(self) -> None:
         """Nodes with their ports, from those without an instance."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -17,6 +18,8 @@ VERSION_HEADER = "X-OpenStack-Ironic-API-Version"
 WRITERS = 16
 #: After so many seconds without progress a verb is given again.
 _STUCK_SECONDS = 5.0
+#: So often is a look at the server's state made again that was refused or lost.
+_LOOKS = 5
 
 
 _NEXT = re.compile(rb'"next": *"[^"?]*\?([^"]*)"')
@@ -53,10 +56,16 @@ class Cloud:
     async def call(
         self, method: str, path: str, body: Any = None, expect: int = 200, **headers: str
     ) -> Answer:
-        """One request that must succeed."""
-        answer = await self._line.ask(
-            prepare(method, self._at(path), body, {**self.headers, **headers}, expect)
-        )
+        """One request that must succeed; a lost or refused look (GET) is made again some times."""
+        ask = prepare(method, self._at(path), body, {**self.headers, **headers}, expect)
+        for _ in range(_LOOKS if method == "GET" else 0):
+            with contextlib.suppress(OSError, EOFError, TimeoutError):
+                answer = await self._line.ask(ask)
+                if answer.status < 500:
+                    break
+            await asyncio.sleep(0.5)
+        else:
+            answer = await self._line.ask(ask)
         if answer.status != expect:
             raise RuntimeError(f"{method} {path}: {answer.status} {answer.body[:500]!r}")
         return answer
