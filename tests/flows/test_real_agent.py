@@ -45,10 +45,8 @@ name = "uefi-1"
 firmware = "uefi"
 bmc = { kind = "redfish" }
 """
-SETTINGS = """
-[baremetal]
-install_boot_loaders = true
-"""
+#: Beside what the stage itself says of machines.
+SETTING = "[baremetal]\ninstall_boot_loaders = true\n"
 MIB = 1 << 20
 #: Where the root partition of our image begins, and what is behind it (ingot.builders.disk.Layout).
 ROOT_OFFSET, SPARE = 66 * MIB, MIB
@@ -83,6 +81,7 @@ STEPS: list[dict[str, Any]] = [
     },
     {"interface": "deploy", "step": "burnin_cpu"},
     {"interface": "deploy", "step": "burnin_memory"},
+    {"interface": "deploy", "step": "burnin_disk"},
     {"interface": "raid", "step": "delete_configuration"},
     {"interface": "raid", "step": "create_configuration"},
 ]
@@ -90,6 +89,7 @@ BURN_IN = {
     "agent_burnin_cpu_timeout": 2,
     "agent_burnin_vm_timeout": 2,
     "agent_burnin_vm_vm-bytes": "64M",
+    "agent_burnin_fio_disk_runtime": 2,
 }
 RAID = {
     "logical_disks": [
@@ -107,8 +107,9 @@ async def site() -> AsyncIterator[Stage]:
         stage = Stage(Path(folder), f"127.0.0.1:{free_port()}", "ingot-agent", rack)
         try:
             await stage.build()
-            with stage.config.open("a") as file:
-                file.write(SETTINGS)
+            text = stage.config.read_text()
+            assert "[baremetal]\n" in text
+            stage.config.write_text(text.replace("[baremetal]\n", SETTING))
             await stage.rack.up()
             await stage.serve()
             await stage.enrol()
@@ -180,6 +181,8 @@ async def inspect_and_clean(stage: Stage) -> None:
     console = stage.rack.console_log("store-1")
     for stressor in ("cpu", "vm"):
         assert f"dispatching hogs: 2 {stressor}" in console
+    for disk in ("vda", "vdb"):
+        assert f"/dev/{disk}: (g=0): rw=rw" in console, "fio worked on each disk"
     for number in range(2):
         assert md_magic(stage, "store-1", number) == MD_MAGIC, f"disk {number} is in no array"
 
@@ -230,7 +233,8 @@ async def deploy_and_rescue(stage: Stage) -> None:
     await stage.ssh_answers(address, 900)
     found = await stage.run_there(
         address,
-        "hostname; lsblk -n -o PARTTYPENAME,FSTYPE /dev/vda; findmnt -n -o SOURCE /",
+        # Rescue switches the machine off: what its first boot wrote must be on the disk by then.
+        "sync; hostname; lsblk -n -o PARTTYPENAME,FSTYPE /dev/vda; findmnt -n -o SOURCE /",
     )
     assert found.startswith("parted") and "EFI System" in found, found
     assert "swap" in found and "/dev/vda" in found, found
