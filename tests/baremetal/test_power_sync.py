@@ -105,6 +105,15 @@ async def test_an_operators_maintenance_is_left_alone(api: World) -> None:
     assert (await shown(api, "n1"))["maintenance_reason"] == "mine"
 
 
+async def test_machines_that_humans_switch_are_left_alone(api: World) -> None:
+    await api.node(name="by-hand", driver="manual-management")
+    await api.force("by-hand", provision_state="available")
+    sync = PowerSync(api.baremetal.ctx)
+    for _ in range(4):
+        assert (await sync.run()).failed == 0
+    assert (await shown(api, "by-hand"))["maintenance"] is False
+
+
 async def test_many_nodes_are_read_side_by_side(api: World) -> None:
     for number in range(80):
         await api.node(

@@ -69,6 +69,8 @@ async def test_without_a_cloud(tmp_path: Path, command: str) -> None:
             '[ramdisk]\nkernel = "/no/vmlinuz"\n',
             "line 2: ramdisk.kernel: there is no file /no/vmlinuz",
         ),
+        ('[monitoring]\nevent_url = "x"\n', "line 2: monitoring.event_url: 'x' is no http"),
+        ('[monitoring]\nevent_url = "http://x"\n', "event_url: events need provisioning.listen"),
         ('database = "mysql://x"\n', "line 1: database: it is postgresql://"),
     ],
 )

@@ -15,7 +15,6 @@ from ingot.baremetal.findings import HEALTH, POWER_FAILURE, Findings, Idle, Repo
 from ingot.baremetal.rota import DEAD, QUICK, SLOW, SLOW_SECONDS, Rota
 from ingot.baremetal.sensors import Sensors
 from ingot.drivers import base
-from ingot.drivers.faults import Unsupported
 from ingot.drivers.pace import probing
 from ingot.drivers.types import Access, PowerState
 from ingot.kit.events import Event
@@ -179,10 +178,10 @@ class PowerSync:
         except TimeoutError:
             trouble = Fault(f"no answer within {READ_SECONDS:g} s", kind=Kind.TIMEOUT)
             await self._failed(idle, trouble)
-        except Unsupported as fault:
-            _log.debug("power cannot be read", node=uuid, fault=fault.text)
-            return True
         except Fault as fault:
+            line = self._lines.get(uuid)
+            if line is not None and not line.power.supported():
+                return True  # a human switches it; nobody can be asked
             await self._failed(idle, fault)
         except Exception as error:
             # One driver's bug must not end the round for the others.
