@@ -46,9 +46,13 @@ def missing() -> str | None:
 
 @dataclass
 class Server:
+    """A server that runs between `start` and `stop`, any number of times."""
+
     port: int
     folder: Path
     programs: Path
+    as_user: list[str] = field(default_factory=list[str])
+    process: subprocess.Popen[bytes] | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def create(self) -> str:
@@ -63,36 +67,44 @@ class Server:
         command = [self.programs / "dropdb", "-f", "-h", "127.0.0.1", "-p", str(self.port)]
         subprocess.run([*command, "-U", "ingot", url.rsplit("/", 1)[1]], check=False, timeout=30)
 
+    def start(self) -> None:
+        settings = [part for setting in _SETTINGS for part in ("-c", setting)]
+        where = ["-D", self.folder / "data", "-p", str(self.port), "-k", self.folder]
+        command = [*self.as_user, self.programs / "postgres", *where, "-h", "127.0.0.1"]
+        self.process = subprocess.Popen([*command, *settings], cwd=self.folder)
+        ready = [self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        deadline = time.monotonic() + 60
+        while subprocess.run(ready, check=False).returncode != 0:
+            assert self.process.poll() is None, "PostgreSQL ended at its start"
+            assert time.monotonic() < deadline, "PostgreSQL did not start within 60 s"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Whoever is connected is thrown out."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.send_signal(2)  # fast shutdown
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        if process.poll() is None:
+            process.kill()
+
 
 @contextlib.contextmanager
 def server() -> Iterator[Server]:
     programs = binaries()
     assert programs is not None, "PostgreSQL's programs are missing: apt-get install postgresql"
     folder = Path(tempfile.mkdtemp(prefix="ingot-postgres-"))
-    as_user = _unprivileged(folder)
-    process: subprocess.Popen[bytes] | None = None
+    made = Server(_free_port(), folder, programs, _unprivileged(folder))
     try:
         init = [programs / "initdb", "-D", folder / "data", "-U", "ingot", "-A", "trust", "-N"]
         quiet = {"stdout": subprocess.DEVNULL, "cwd": folder}
-        subprocess.run([*as_user, *init, "-E", "UTF8", "--locale=C"], check=True, **quiet)
-        port = _free_port()
-        settings = [part for setting in _SETTINGS for part in ("-c", setting)]
-        where = ["-D", folder / "data", "-p", str(port), "-k", folder, "-h", "127.0.0.1"]
-        process = subprocess.Popen([*as_user, programs / "postgres", *where, *settings], cwd=folder)
-        ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-        deadline = time.monotonic() + 60
-        while subprocess.run(ready, check=False).returncode != 0:
-            assert process.poll() is None, "PostgreSQL ended at its start"
-            assert time.monotonic() < deadline, "PostgreSQL did not start within 60 s"
-            time.sleep(0.05)
-        yield Server(port, folder, programs)
+        subprocess.run([*made.as_user, *init, "-E", "UTF8", "--locale=C"], check=True, **quiet)
+        made.start()
+        yield made
     finally:
-        if process is not None:
-            process.send_signal(2)  # fast shutdown
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            if process.poll() is None:
-                process.kill()
+        made.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -7,7 +7,6 @@ names the file, the line and the key.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import re
 import socket
@@ -19,6 +18,7 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
+from ingot import mistakes as mistakes_in
 from ingot.kit.faults import Invalid
 from ingot.kit.places import Keys, Places
 
@@ -181,6 +181,25 @@ class Inspection(Section):
     mask_secrets: str = "always"
 
 
+class Cluster(Section):
+    """Several processes on one PostgreSQL database; see the how-to about clusters.
+
+    beat_seconds: how often a conductor tells that it lives. dead_seconds: after so much silence the others
+    take its work over. drain_seconds: at SIGTERM, steps under way get so long before their work is handed to
+    others. leave_seconds: the API still answers so long after SIGTERM, while /healthz already says 503, so that
+    a load balancer sends nobody here any more. keys: folder of vault.key, fernet-keys and deploy-url-key, which
+    must be the same for all processes; "": in `state`. images: folder of image contents, shared by all; "": in
+    `state`.
+    """
+
+    beat_seconds: float = 2
+    dead_seconds: float = 10
+    drain_seconds: float = 30
+    leave_seconds: float = 0
+    keys: str = ""
+    images: str = ""
+
+
 class Console(Section):
     """Serial consoles (`openstack baremetal node console enable`, `openstack console url show --serial`).
 
@@ -188,8 +207,10 @@ class Console(Section):
     first:last to choose from, the last one is not used. idle_seconds: silent connections are closed after it;
     0 for never. websocket_url: where websockets are answered, such as wss://cloud.example/console; "" for the
     API's address as the client wrote it. token_seconds: how long a websocket's URL may be used to connect.
+    folder: of the servers' console logs, shared by all processes of a cluster; "": in `state`.
     """
 
+    folder: str = ""
     address: str = "127.0.0.1"
     ports: list[str] = msgspec.field(default_factory=lambda: ["10000:20000"])
     idle_seconds: float = 600
@@ -268,7 +289,7 @@ class Settings(Section):
     state: folder of everything that must be kept. listen: the API's address. netns: network namespace to
     live in, while the API stays where it was bound (virtual racks). database: "" for SQLite in `state`.
     host: this process's name among its peers. roles: api, conductor,
-    console (holds the serial consoles of servers open: one process of a cluster only). group: conductor group.
+    console (holds the serial consoles of its machines open). group: conductor group.
     public_url: as clients see us, when behind a proxy. rooms: services that are offered; the others' routes
     answer 404. ["baremetal"] alone is a Bare Metal service by itself.
     """
@@ -289,6 +310,7 @@ class Settings(Section):
     baremetal: BareMetal = msgspec.field(default_factory=BareMetal)
     monitoring: Monitoring = msgspec.field(default_factory=Monitoring)
     inspection: Inspection = msgspec.field(default_factory=Inspection)
+    cluster: Cluster = msgspec.field(default_factory=Cluster)
     steps: StepOptions = msgspec.field(default_factory=StepOptions)
     console: Console = msgspec.field(default_factory=Console)
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
@@ -299,6 +321,10 @@ class Settings(Section):
     @property
     def state_dir(self) -> Path:
         return Path(self.state).absolute()
+
+    @property
+    def keys_dir(self) -> Path:
+        return Path(self.cluster.keys).absolute() if self.cluster.keys else self.state_dir
 
     @property
     def hostname(self) -> str:
@@ -414,8 +440,6 @@ def _apply_environment(
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _ROLES = ("api", "conductor", "console")
-_ROOMS = ("identity", "image", "network", "baremetal", "compute")
-_STRATEGIES = ("keystone", "http_basic", "noauth")
 
 
 def _explained(error: str) -> tuple[Keys, str]:
@@ -453,135 +477,12 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
             yield ("deadlines", name.name), "it must be more than 0."
     if settings.identity.token_seconds <= 0:
         yield ("identity", "token_seconds"), "it must be more than 0."
-    yield from _monitoring_mistakes(settings.monitoring, own)
-    yield from _console_mistakes(settings.console)
-    yield from _network_mistakes(own)
-    yield from _inspection_mistakes(settings.inspection)
-    yield from _step_mistakes(settings.steps)
-    yield from _access_mistakes(settings)
+    yield from mistakes_in.in_cluster(settings.cluster)
+    yield from mistakes_in.in_monitoring(settings.monitoring, own)
+    yield from mistakes_in.in_console(settings.console)
+    yield from mistakes_in.in_network(own)
+    yield from mistakes_in.in_inspection(settings.inspection)
+    yield from mistakes_in.in_step(settings.steps)
+    yield from mistakes_in.in_access(settings)
     if "conductor" in settings.roles:
-        yield from _ramdisk_mistakes(settings.ramdisk)
-
-
-def _monitoring_mistakes(own: Monitoring, boot: Provisioning) -> Iterator[tuple[Keys, str]]:
-    if own.sensor_seconds < 0:
-        yield ("monitoring", "sensor_seconds"), "it must be 0 or more."
-    if own.event_poll_seconds <= 0:
-        yield ("monitoring", "event_poll_seconds"), "it must be more than 0."
-    if own.event_url and not own.event_url.startswith(("http://", "https://")):
-        yield ("monitoring", "event_url"), f"{own.event_url!r} is no http or https address."
-    elif own.event_url and not boot.listen:
-        yield ("monitoring", "event_url"), "events need provisioning.listen."
-
-
-def _ramdisk_mistakes(own: Ramdisk) -> Iterator[tuple[Keys, str]]:
-    """Machines that are told to boot a missing file only show it on their consoles, minutes later."""
-    for name, text in (("kernel", own.kernel), ("initramfs", own.initramfs)):
-        if text and not Path(text).is_file():
-            yield ("ramdisk", name), f"there is no file {text}; `ingot ramdisk build` makes one."
-
-
-def _step_mistakes(own: StepOptions) -> Iterator[tuple[Keys, str]]:
-    sources = ("autogenerated", "runbook", "hybrid")
-    if own.cleaning_source not in sources:
-        yield ("steps", "cleaning_source"), f"it is one of {', '.join(sources)}."
-    lists = ("forbidden_clean", "forbidden_deploy", "forbidden_service", "clean_priorities")
-    for key in lists:
-        for name in getattr(own, key):
-            if name.count(".") != 1:
-                yield ("steps", key), f"{name!r} is not interface.step."
-    for name, priority in own.clean_priorities.items():
-        if priority < 0:
-            yield ("steps", "clean_priorities"), f"the priority of {name} must be 0 or more."
-
-
-def _inspection_mistakes(own: Inspection) -> Iterator[tuple[Keys, str]]:
-    choices = {
-        "add_ports": ("pxe", "all", "active", "disabled"),
-        "keep_ports": ("all", "present", "added"),
-        "mask_secrets": ("always", "sensitive", "never"),
-    }
-    for name, allowed in choices.items():
-        if getattr(own, name) not in allowed:
-            yield ("inspection", name), f"it is one of {', '.join(allowed)}."
-    for cidr in own.physical_networks:
-        try:
-            ipaddress.ip_network(cidr)
-        except ValueError:
-            yield ("inspection", "physical_networks"), f"{cidr!r} is no network."
-
-
-def _access_mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
-    """Who asks, and whom: the parts must fit together."""
-    unknown = sorted(set(settings.rooms) - set(_ROOMS))
-    if unknown or not settings.rooms:
-        yield ("rooms",), f"{', '.join(unknown) or 'empty'}; rooms are {', '.join(_ROOMS)}."
-    strategy, who = settings.baremetal.auth_strategy, settings.identity
-    if strategy not in _STRATEGIES:
-        yield (
-            ("baremetal", "auth_strategy"),
-            f"{strategy!r} is none of {', '.join(_STRATEGIES)}.",
-        )
-    if strategy == "http_basic" and not settings.baremetal.http_basic_auth_user_file:
-        yield ("baremetal", "http_basic_auth_user_file"), "http_basic needs it (see `htpasswd -B`)."
-    if who.mode not in ("own", "keystone"):
-        yield ("identity", "mode"), f"{who.mode!r} is none of own, keystone."
-    if who.mode == "keystone":
-        for name in ("auth_url", "username", "password"):
-            if not getattr(who, name):
-                yield ("identity", name), 'mode "keystone" needs it to validate tokens there.'
-    elif "identity" not in settings.rooms:
-        others = sorted(set(settings.rooms) - {"baremetal"})
-        if others:
-            yield ("rooms",), f'{", ".join(others)} need identity, or [identity] mode = "keystone".'
-        elif strategy == "keystone":
-            yield (
-                ("baremetal", "auth_strategy"),
-                'without the room identity it is http_basic or noauth, or [identity] mode = "keystone".',
-            )
-    for at, path in enumerate(settings.baremetal.file_images):
-        if not path.startswith("/"):
-            yield ("baremetal", "file_images"), f"entry {at + 1}, {path!r}, is no absolute path."
-    if settings.baremetal.max_image_bytes <= 0:
-        yield ("baremetal", "max_image_bytes"), "it must be more than 0."
-
-
-def _console_mistakes(own: Console) -> Iterator[tuple[Keys, str]]:
-    try:
-        ipaddress.ip_address(own.address)
-    except ValueError:
-        yield ("console", "address"), f"{own.address!r} is no address."
-    try:
-        own.ranges()
-    except ValueError:
-        yield ("console", "ports"), "they are ranges of TCP ports such as 10000:20000."
-    if own.idle_seconds < 0:
-        yield ("console", "idle_seconds"), "it must be 0 or more."
-    if own.websocket_url and not own.websocket_url.startswith(("ws://", "wss://")):
-        yield (
-            ("console", "websocket_url"),
-            f"{own.websocket_url!r} is no address ws://… or wss://….",
-        )
-    if own.token_seconds <= 0:
-        yield ("console", "token_seconds"), "it must be more than 0."
-
-
-def _network_mistakes(own: Provisioning) -> Iterator[tuple[Keys, str]]:
-    try:
-        cidr = ipaddress.ip_network(own.cidr, strict=False) if own.cidr else None
-    except ValueError:
-        yield ("provisioning", "cidr"), f"{own.cidr!r} is no network such as 192.0.2.0/24."
-        return
-    first, _, last = own.pool.partition("-")
-    inside = {"gateway": [own.gateway], "pool": [first, last]}
-    for name, addresses in inside.items():
-        for text in filter(None, addresses):
-            try:
-                address = ipaddress.ip_address(text.strip())
-            except ValueError:
-                yield ("provisioning", name), f"{text.strip()!r} is no address."
-                continue
-            if cidr is not None and address not in cidr:
-                yield ("provisioning", name), f"{address} is not inside {cidr}."
-    if own.pool and not last:
-        yield ("provisioning", "pool"), "it is a first and a last address: 192.0.2.10-192.0.2.99."
+        yield from mistakes_in.in_ramdisk(settings.ramdisk)

@@ -18,8 +18,8 @@ from tests import postgres
 
 pytestmark = pytest.mark.anyio
 
-#: Alembic's own note of the revision.
-NOT_OURS = {"alembic_version"}
+#: Notes of the revision and of the phases.
+NOT_OURS = {"alembic_version", "schema_phases"}
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+from ingot.kit import lease
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Database
 from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Workflow
@@ -17,9 +18,18 @@ async def main(url, host, kind, path):
         os.write(log, f"{time.monotonic()} {what} {op.subject} {host} {step}\n".encode())
 
     async def command(op, step):
+        lease.confirm()
         note("begin", op, step)
         await asyncio.sleep(0.05)
         note("end", op, step)
+
+    async def orders(op):
+        for _number in range(100):
+            await command(op, op.epoch)
+            await asyncio.sleep(0.03)
+
+    async def long(op, _input):
+        await op.step("orders", lambda context: orders(op))
 
     async def story(op, _input):
         for number in range(4):
@@ -29,7 +39,8 @@ async def main(url, host, kind, path):
         await op.step("write", lambda context: command(op, "write"))
 
     db = Database(url)
-    engine = Engine(db, SystemClock(), [Workflow("deploy", None, story)], host, beat=0.5, dead=2)
+    workflows = [Workflow("deploy", None, story), Workflow("long", None, long)]
+    engine = Engine(db, SystemClock(), workflows, host, beat=0.5, dead=2)
     bodies = {"cluster": ClusterDispatcher, "local": LocalDispatcher}
     await bodies[kind](engine, most=10).start()
     print("ready", flush=True)

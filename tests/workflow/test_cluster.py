@@ -1,6 +1,9 @@
 """Several processes on PostgreSQL: one is killed with kill -9, the other finishes everything."""
 
 import asyncio
+import collections
+import functools
+import signal as signal_numbers
 import sys
 import time
 from pathlib import Path
@@ -14,6 +17,8 @@ from ingot.workflow import (
     ClusterDispatcher,
     Engine,
     Workflow,
+    forget_conductor,
+    list_conductors,
     live_operations,
     operation,
     operations,
@@ -21,6 +26,8 @@ from ingot.workflow import (
     start,
 )
 from ingot.workflow.tables import steps
+
+Order = collections.namedtuple("Order", "at subject host step")
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -44,6 +51,13 @@ async def conductor(url, host, kind, log):
     async with asyncio.timeout(60):
         assert await process.stdout.readline() == b"ready\n"
     return process
+
+
+def _orders(log):
+    """The commands that were begun, in the order of their times."""
+    lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+    begun = [Order(float(at), *rest) for at, what, *rest in lines if what == "begin"]
+    return sorted(begun, key=lambda one: one.at)
 
 
 def overlaps(log, killed_at):
@@ -138,3 +152,57 @@ async def test_api_process_starts_and_signals(postgres_url):
         assert (row.state, row.result) == ("done", {"x": 1})
     await worker_db.close()
     await api_db.close()
+
+
+@pytest.mark.timeout(240)
+async def test_stopped_and_continued(postgres_url, tmp_path):
+    """A process that stood still gives no order of what others have taken over, not even one."""
+    log = tmp_path / "commands"
+    db = Database(postgres_url)
+    await db.create_all()
+    first = await conductor(postgres_url, "a", "cluster", log)
+    processes = [first]
+    try:
+        subjects = [f"node:{number}" for number in range(8)]
+        await db.write(lambda conn: [start(conn, "long", one, None) for one in subjects])
+        orders = functools.partial(_orders, log)
+
+        async def all_begun(host):
+            return {one.subject for one in orders() if one.host == host} == set(subjects)
+
+        await until(functools.partial(all_begun, "a"), 60)
+        processes.append(await conductor(postgres_url, "b", "cluster", log))
+        first.send_signal(signal_numbers.SIGSTOP)
+        await until(functools.partial(all_begun, "b"), 60)
+        gone = await db.read(list_conductors)
+        assert {row.host: row.gone for row in gone} == {"a": True, "b": False}
+        first.send_signal(signal_numbers.SIGCONT)
+
+        async def all_ended():
+            back = not any(row.gone for row in await db.read(list_conductors))
+            return back and not await db.read(live_operations)
+
+        await until(all_ended, 90)
+        newest = dict.fromkeys(subjects, 0)
+        for one in orders():
+            # The step of an order is the claim's epoch here: none of an older claim may follow.
+            assert int(one.step) >= newest[one.subject], one
+            newest[one.subject] = int(one.step)
+        rows = await db.read(lambda conn: operations(conn, limit=100))
+        assert {row.state for row in rows} == {"done"}
+        first.kill()
+        await first.wait()
+
+        async def is_missed():
+            rows = await db.read(list_conductors)
+            return {row.host: row.gone for row in rows} == {"a": True, "b": False}
+
+        await until(is_missed, 60)
+        assert not await db.write(lambda conn: forget_conductor(conn, "b"))
+        assert await db.write(lambda conn: forget_conductor(conn, "a"))
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        await db.close()

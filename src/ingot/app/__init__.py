@@ -6,18 +6,17 @@ Everything else asks nobody for its collaborators; they are given here, in the o
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import prometheus_client
 
 from ingot.app import access
+from ingot.app.patience import patient
 from ingot.baremetal import CONSOLE_PATH, Baremetal, Consoles, TcpDoors, WebDoors, node_grant
 from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.api.others import Roots
@@ -48,16 +47,16 @@ from ingot.kit.channels import Channel
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Database
 from ingot.kit.events import EventHub
-from ingot.kit.faults import Fault
+from ingot.kit.faults import Fault, Unavailable
 from ingot.kit.policy import Policy
 from ingot.kit.vault import Vault
 from ingot.kit.web import Call, Operation, Reply, Service
-from ingot.migrations import migrate, revisions
+from ingot.migrations import left, migrate
 from ingot.network import Networks, ProvisioningWire
 from ingot.network import Settings as NetworkSettings
 from ingot.network.loops import DhcpLoop
-from ingot.settings import Settings, StepOptions, load, parse_listen
-from ingot.workflow import Engine, LocalDispatcher, Loop
+from ingot.settings import Settings, StepOptions, parse_listen
+from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Loop
 from ingot.workflow.api import Timeline
 
 _log = log.get("app")
@@ -100,7 +99,7 @@ class App:
         state.mkdir(parents=True, exist_ok=True)
         url = settings.database or f"sqlite:///{state / 'ingot.db'}"
         self.db = Database(url)
-        self.vault = Vault.at(state / "vault.key")
+        self.vault = Vault.at(settings.keys_dir / "vault.key")
         self.hub = EventHub(self.db, self.clock)
         self.identity = self._identity()
         self.outside = access.outside_identity(settings, self.clock)
@@ -119,6 +118,8 @@ class App:
                 state_dir=state,
                 deploy_base_url=self.boot_url,
                 host=settings.hostname,
+                folder=_path(settings.cluster.images),
+                keys_dir=settings.keys_dir,
             ),
         )
         self.networks = Networks(self.db, self.clock, NetworkSettings(wires=self._wires()))
@@ -147,7 +148,11 @@ class App:
         lines = Consoles(self.baremetal.ctx)
         self.doors = TcpDoors(self.baremetal.ctx, lines)
         self.consoles = ConsoleKeeper(
-            self.db, self.clock, self.baremetal, lines, state / "consoles"
+            self.db,
+            self.clock,
+            self.baremetal,
+            lines,
+            _path(settings.console.folder) or state / "consoles",
         )
         self.compute = Compute(
             self.db,
@@ -168,6 +173,8 @@ class App:
             settings.hostname,
             # Operations on servers belong to no group of machines: every conductor takes them.
             groups=tuple(dict.fromkeys((settings.group, ""))),
+            beat=settings.cluster.beat_seconds,
+            dead=settings.cluster.dead_seconds,
             roles=settings.roles,
             info={"drivers": list(self.registry.hardware_types())},
         )
@@ -177,6 +184,9 @@ class App:
             require_tls=settings.baremetal.require_agent_tls,
         )
         self.timeline = Timeline(self.db, self.hub)
+        #: Set when this process was told to stop; load balancers are told so.
+        self.leaving = False
+        self._dispatches: LocalDispatcher | ClusterDispatcher | None = None
         self._stack = contextlib.AsyncExitStack()
 
     # -- parts -------------------------------------------------------------------------------
@@ -199,6 +209,7 @@ class App:
             password_cost=settings.identity.password_cost,
             public_url=settings.public_url or None,
             region=settings.identity.region,
+            keys_dir=settings.keys_dir,
         )
         return Identity(self.db, self.clock, own, _CATALOG)
 
@@ -346,18 +357,20 @@ class App:
         """What a booting machine may reach, and nothing else."""
         api = self.baremetal.service(self.gate.authenticator)
         roots = Roots(self.baremetal)
+        operations = [
+            Operation("GET", "/", roots.root, rule=None),
+            Operation("GET", "/v1", roots.v1, rule=None),
+            *self.ramdisk.operations(),
+            *MediaApi(self.room).operations(),
+            *self.room.sources.operations(),
+            *self.images.provisioning_operations(),
+            *(EventApi(self.baremetal.ctx).operations() if self._takes_events else ()),
+        ]
+        alive = Operation("GET", "/healthz", self._alive, rule=None)
         service = Service(
             name="provisioning",
             prefix="",
-            operations=[
-                Operation("GET", "/", roots.root, rule=None),
-                Operation("GET", "/v1", roots.v1, rule=None),
-                *self.ramdisk.operations(),
-                *MediaApi(self.room).operations(),
-                *self.room.sources.operations(),
-                *self.images.provisioning_operations(),
-                *(EventApi(self.baremetal.ctx).operations() if self._takes_events else ()),
-            ],
+            operations=[alive, *(patient(operation, self.clock) for operation in operations)],
             envelope=api.envelope,
             policy=Policy({}),
             versions=api.versions,
@@ -378,10 +391,16 @@ class App:
         )
 
     async def _healthy(self, _call: Call) -> Reply:
-        """200 when the database answers."""
+        """200 when the database answers and this process is not about to go."""
         import sqlalchemy as sa
 
         await self.db.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
+        return await self._alive(_call)
+
+    async def _alive(self, _call: Call) -> Reply:
+        """200 when this process is not about to go: booting machines wait for a database that is away."""
+        if self.leaving:
+            raise Unavailable("This process is about to stop.", retry_after=1)
         return Reply({"status": "ok", "host": self.settings.hostname})
 
     async def _metrics(self, _call: Call) -> Reply:
@@ -393,7 +412,12 @@ class App:
     async def open(self) -> None:
         """Migrate, bootstrap, start loops and the dispatcher."""
         await self._reach_database()
-        await migrate(self.db)
+        # Other processes of a cluster may be of the release before.
+        await migrate(self.db, "all" if self.db.is_sqlite else "expand")
+        for revision, phase in await left(self.db):
+            _log.warning(
+                "run `ingot db migrate` at the end of the upgrade", revision=revision, phase=phase
+            )
         await self.db.read(self.baremetal.prove_key)
         await self.hub.open()
         self._stack.push_async_callback(self.hub.close)
@@ -408,9 +432,8 @@ class App:
             self._stack.push_async_callback(reread.stop)
         if "conductor" in self.settings.roles:
             await self._start_loops()
-        dispatcher = self._dispatcher()
-        await dispatcher.start()
-        self._stack.push_async_callback(dispatcher.stop, 5)
+        self._dispatches = self._dispatcher()
+        await self._dispatches.start()
 
     async def _reach_database(self) -> None:
         """A first query; what can go wrong with a database is told in one line."""
@@ -420,18 +443,16 @@ class App:
             await self.db.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
         except Exception as error:
             url = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:******@", self.db.url)
-            words = str(getattr(error, "orig", None) or error)
+            words = getattr(error, "internal", "") or str(getattr(error, "orig", None) or error)
             raise Fault(
                 f"The database {url} cannot be used: {words}",
                 next_action="Check that it runs and that this user may use it; see `ingot db check`.",
             ) from None
 
-    def _dispatcher(self) -> Any:
+    def _dispatcher(self) -> LocalDispatcher | ClusterDispatcher:
         works = "conductor" in self.settings.roles
         if self.db.is_sqlite:
             return LocalDispatcher(self.engine)
-        from ingot.workflow.cluster import ClusterDispatcher
-
         return ClusterDispatcher(self.engine, work=works)
 
     async def _start_loops(self) -> None:
@@ -525,7 +546,19 @@ class App:
         self.provisioning.project_id = made.service_project_id
         return made.admin_project_id
 
+    async def drain(self) -> None:
+        """End well what is under way, and hand the rest to others, while clients are still answered."""
+        self.leaving = True
+        dispatches, self._dispatches = self._dispatches, None
+        own = self.settings.cluster
+        # Alone there is nobody to hand it to; the next start goes on with it.
+        grace = min(5.0, own.drain_seconds) if self.db.is_sqlite else own.drain_seconds
+        leave = asyncio.sleep(own.leave_seconds)
+        await asyncio.gather(leave, *([dispatches.stop(grace)] if dispatches else []))
+
     async def close(self) -> None:
+        if self._dispatches is not None:
+            await self._dispatches.stop(0)
         await self._stack.aclose()
         await self.registry.aclose()
         await self.agents.aclose()
@@ -533,20 +566,6 @@ class App:
         if self.outside is not None:
             await self.outside.close()
         await self.db.close()
-
-
-async def database_command(args: argparse.Namespace) -> tuple[str, bool]:
-    """`ingot db`: what to say, and whether the schema is current."""
-    settings = load(args.config, state=args.state, database=args.database)
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    db = Database(settings.database or f"sqlite:///{settings.state_dir / 'ingot.db'}")
-    try:
-        if args.action == "migrate":
-            await migrate(db)
-        at, newest = await revisions(db)
-        return f"schema {at or 'none'}, newest {newest}", at == newest
-    finally:
-        await db.close()
 
 
 def _path(text: str) -> Path | None:

@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 
 from ingot.app import App
-from ingot.app.wire import HttpProtocol
+from ingot.app.wire import HttpProtocol, Stillness
 from ingot.kit import log
 from ingot.kit.faults import Fault
 from ingot.kit.namespace import enter_namespace
@@ -80,7 +80,9 @@ async def _serve(
             servers.append((_server(app.api().asgi), api_socket))
         if boot_socket is not None:
             servers.append((_server(app.boot().asgi), boot_socket))
-        async with _signals() as stop:
+        if settings.database:
+            HttpProtocol.stillness = Stillness(asyncio.get_running_loop())
+        async with _signals(app.engine.hurry.set) as stop:
             tasks = [asyncio.ensure_future(s.serve(sockets=[sock])) for s, sock in servers]
             ends = [asyncio.ensure_future(stop.wait()), *tasks]
             answering = asyncio.gather(*(s.answering.wait() for s, _ in servers))
@@ -88,6 +90,7 @@ async def _serve(
             if answering.done():
                 _announce(settings)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await app.drain()
             await app.hub.close()  # live streams end; they would hold the servers otherwise
             answering.cancel()
             for server, _ in servers:
@@ -98,6 +101,8 @@ async def _serve(
         print(f"ingot: {fault.sentence()}", file=sys.stderr)
         return 1
     finally:
+        if HttpProtocol.stillness is not None:
+            HttpProtocol.stillness.close()
         await app.close()
 
 
@@ -178,11 +183,18 @@ def _server(asgi: Any) -> _QuietServer:
 
 
 @contextlib.asynccontextmanager
-async def _signals() -> AsyncGenerator[asyncio.Event]:
+async def _signals(hurry: Callable[[], object]) -> AsyncGenerator[asyncio.Event]:
+    """Set at the first SIGTERM or SIGINT; the second one calls `hurry`."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        if stop.is_set():
+            hurry()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told)
     yield stop
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -50,6 +51,50 @@ class _Joining:
         return getattr(self._transport, name)
 
 
+#: A pause in the loop that no work explains, seconds; and for how long afterwards old requests may turn up.
+_LONGEST_PAUSE = 5.0
+_AFTERWARDS = 1.0
+
+
+class Stillness:
+    """Whether this process stood still just now (a signal, a suspended virtual machine).
+
+    What then lies in its sockets was sent to it long ago: whoever asked has gone, and has asked another process.
+    To act on it now would do harm, as for a machine whose boot script is asked for once more.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._until = 0.0
+        self._last = time.monotonic()
+        self._beat()
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self._last > _LONGEST_PAUSE:
+            self._until = now + _AFTERWARDS
+        self._last = now
+        self._timer = self._loop.call_later(0.5, self._beat)
+
+    def just_now(self) -> bool:
+        now = time.monotonic()
+        return now - self._last > _LONGEST_PAUSE or now < self._until
+
+    def close(self) -> None:
+        self._timer.cancel()
+
+
 class HttpProtocol(HttpToolsProtocol):
+    #: Set in processes that are not alone: there old requests are dropped.
+    stillness: Stillness | None = None
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(_Joining(transport, self.loop))  # pyright: ignore[reportArgumentType]
+        if self.stillness is not None and self.stillness.just_now():
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self.stillness is not None and self.stillness.just_now():
+            self.transport.abort()
+            return
+        super().data_received(data)

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import machine, store, verbs
+from ingot.baremetal import listing, machine, store, verbs
 from ingot.baremetal.context import By, Context
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import orders
@@ -106,6 +106,7 @@ def _start(
     capability: str = "management",
 ) -> str:
     verbs.free(conn, node)
+    listing.need_conductor(ctx, conn, node.conductor_group)
     ctx.access(conn, node, capability)
     store.update_node(conn, node.uuid, reservation=ctx.host, last_error=None, updated_at=ctx.now())
     return verbs.start(conn, node, kind, order, by)

@@ -4,8 +4,7 @@ A controller gives one session at a time. So a `Line` holds it while anybody is 
 says to everybody, and types what any of them sends. Who may attach: the log of a server (the compute
 room), the TCP door (`tcpdoors.py`) and the websocket door.
 
-Left out: sharing the sessions among several conductors. Run one process of a cluster with the role
-`console`.
+In a cluster each process with the role `console` holds the lines of the machines that it cares for.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import consoletickets, store
+from ingot.baremetal import consoletickets, listing, store
 from ingot.baremetal.consoles import console_kind
 from ingot.baremetal.consoletickets import NO_PORT
 from ingot.baremetal.context import Context
@@ -71,10 +71,11 @@ def info(ctx: Context, conn: sa.Connection, node_uuid: str, asked: str) -> dict[
     return {"type": WEBSOCKET, "url": url}
 
 
-def wanted(conn: sa.Connection) -> dict[str, int | None]:
-    """By node the TCP doors that are to be open, with the port of last time."""
+def wanted(ctx: Context, conn: sa.Connection) -> dict[str, int | None]:
+    """By node the TCP doors that this process is to hold open, with the port of last time."""
     rows = conn.execute(sa.select(node_consoles.c.node_uuid, node_consoles.c.port))
-    return {row.node_uuid: row.port for row in rows if row.port != NO_PORT}
+    doors = {row.node_uuid: row.port for row in rows if row.port != NO_PORT}
+    return {uuid: doors[uuid] for uuid in listing.consoles_here(ctx, conn, doors)}
 
 
 def opened(conn: sa.Connection, uuid: str, port: int, url: str) -> None:

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from ingot import workflow
 from ingot.baremetal import machine
 from ingot.baremetal.context import Context
-from ingot.baremetal.tables import INTERFACES, node_history
+from ingot.baremetal.tables import INTERFACES, node_history, nodes
 from ingot.kit.db import timestamp
-from ingot.kit.faults import Fault, Invalid, Kind, Missing
+from ingot.kit.faults import Fault, Invalid, Kind, Missing, Unavailable
 from ingot.kit.paging import Page
 from ingot.kit.versions import Field, FieldTable, Version
 
@@ -165,6 +165,9 @@ class Conductors:
         for row in rows:
             self._groups.setdefault(row.group, []).append(row.host)
 
+    def has(self, group: str) -> bool:
+        return group in self._groups
+
     def of(self, uuid: str, group: str) -> str | None:
         hosts = self._groups.get(group)
         if not hosts:
@@ -175,7 +178,41 @@ class Conductors:
 def live_conductors(ctx: Context, conn: sa.Connection) -> list[workflow.ConductorRow]:
     """Conductors whose beat is recent."""
     limit = timestamp(ctx.clock.now() - timedelta(seconds=ctx.settings.conductor_timeout))
-    return [row for row in workflow.list_conductors(conn) if row.beat_at >= limit]
+    return [row for row in workflow.list_conductors(conn) if not row.gone and row.beat_at >= limit]
+
+
+def consoles_here(ctx: Context, conn: sa.Connection, node_uuids: Iterable[str]) -> set[str]:
+    """Those of some nodes whose consoles this process is to hold: it cares for them, among those with the role.
+
+    Where nobody with the role is alive, whoever asks is the one.
+    """
+    wanted = set(node_uuids)
+    if not wanted:
+        return wanted
+    able = [row for row in live_conductors(ctx, conn) if "console" in row.roles]
+    hosts = Conductors(able)
+    rows = conn.execute(
+        sa.select(nodes.c.uuid, nodes.c.conductor_group).where(nodes.c.uuid.in_(wanted))
+    )
+    mine = (ctx.host, None)
+    return {row.uuid for row in rows if hosts.of(row.uuid, row.conductor_group) in mine}
+
+
+def need_conductor(ctx: Context, conn: sa.Connection, group: str) -> None:
+    """Somebody must be there to do it: Unavailable when all conductors of the group are gone.
+
+    Where none has ever been, the work waits for the first one.
+    """
+    if who_cares(ctx, conn).has(group):
+        return
+    rows = workflow.list_conductors(conn)
+    if not rows or any(row.group == group and not row.gone for row in rows):
+        return
+    raise Unavailable(
+        f"No conductor of the conductor group '{group}' is alive.",
+        next_action="Start one, or move the node to another group; see `baremetal conductor list`.",
+        retry_after=5,
+    )
 
 
 def who_cares(ctx: Context, conn: sa.Connection) -> Conductors:

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from ingot.baremetal import (
     editing,
     knownsteps,
+    listing,
     machine,
     nics,
     part_schemas,
@@ -88,6 +89,10 @@ class Baremetal:
     def prove_key(self, conn: sa.Connection) -> None:
         """The key file must be that of this database: asked at the start, before a secret is needed."""
         store.open_any_secret(conn, self.ctx.vault)
+
+    def consoles_here(self, conn: sa.Connection, node_uuids: Iterable[str]) -> set[str]:
+        """Those of some nodes whose consoles this process is to hold."""
+        return listing.consoles_here(self.ctx, conn, node_uuids)
 
     def find_node(self, conn: sa.Connection, ident: str) -> Node | None:
         """By uuid or name."""

@@ -1,7 +1,7 @@
 """The TCP door of consoles, as clients know it from socat: connect, read and type, one client at a time.
 
 Which doors are open is in the database, so that they open again after a restart, at the same port if it is
-free. Nobody is asked for a password: bind them where only those reach them who may (`console.address`).
+free, and at another process of the cluster when theirs is gone. Nobody is asked for a password: bind them where only those reach them who may (`console.address`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class TcpDoors:
         self._loop.kick()
 
     async def reconcile(self) -> None:
-        wanted = await self._ctx.db.read(consoleswitch.wanted)
+        wanted = await self._ctx.db.read(lambda conn: consoleswitch.wanted(self._ctx, conn))
         for uuid in [uuid for uuid in self._doors if uuid not in wanted]:
             await self._doors.pop(uuid).close()
         for uuid, last in wanted.items():

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import guards, knownsteps, machine, stepsecrets, store
+from ingot.baremetal import guards, knownsteps, listing, machine, stepsecrets, store
 from ingot.baremetal.context import NOBODY, By, Context
 from ingot.baremetal.tables import node_followups, nodes
 from ingot.baremetal.types import Node
@@ -79,6 +79,7 @@ def provision(
             return _supersede(ctx, conn, node, row, verb, live.kind, extras, by)
         raise locked(node, live)
     if kind:
+        listing.need_conductor(ctx, conn, node.conductor_group)
         _crowd(ctx, conn, event)
         _check(ctx, conn, node, kind, extras)
     if event == "deploy":
@@ -138,6 +139,7 @@ def power(
     driver = ctx.registry.power(node.driver, node.interfaces.get("power"))
     guards.power(node, target, [str(one) for one in driver.supported()])
     free(conn, node)
+    listing.need_conductor(ctx, conn, node.conductor_group)
     ctx.access(conn, node, "power")
     wanted = PowerTarget(target)
     if timeout is None and wanted in (PowerTarget.SOFT_OFF, PowerTarget.SOFT_REBOOT):

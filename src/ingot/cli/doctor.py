@@ -73,6 +73,7 @@ _TEST = (
     Package("libfaketime", "lets the clock of a controller jump (ingot lab run clock-jump)"),
     Package("openssh-client", "logs in to built images", "ssh"),
     Package("postgresql", "the second database; the tests start a private server"),
+    Package("haproxy", "stands before three controllers in the tests", "haproxy"),
     Package("shellcheck", "reads the shell scripts", "shellcheck"),
 )
 

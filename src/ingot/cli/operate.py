@@ -11,16 +11,29 @@ from typing import Any
 
 
 def configure_db(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("migrate", "check"))
+    parser.add_argument("action", choices=("migrate", "check", "forget"))
+    parser.add_argument("name", nargs="?", help="forget: the conductor that will not come back")
+    parser.add_argument(
+        "--phase",
+        choices=("expand", "all"),
+        default="all",
+        help="expand: only what processes of the release before can live with",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE")
     parser.add_argument("--state", metavar="DIR")
     parser.add_argument("--database", metavar="URL")
 
 
 def run_db(args: argparse.Namespace) -> int:
-    """migrate: bring the schema up to date. check: 0 when it is, 1 when not."""
+    """migrate: bring the schema up to date. check: 0 when it is, 1 when not.
+
+    forget: a conductor that is gone is listed no more.
+    """
+    if (args.action == "forget") != bool(args.name):
+        print("ingot db: forget needs the conductor's name, the others take none.", file=sys.stderr)
+        return 2
     # The command line speaks only the public APIs; the database is the app's own matter.
-    app: Any = importlib.import_module("ingot.app")
+    app: Any = importlib.import_module("ingot.app.database")
     try:
         text, current = asyncio.run(app.database_command(args))
     except Exception as error:

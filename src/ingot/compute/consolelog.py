@@ -2,7 +2,8 @@
 
 A server's log is its own: it begins with the server and ends with it, so that nobody reads what an earlier
 tenant's system said on the same machine. Machines whose driver has no console are told as such. The session
-with the machine is shared with whoever else listens (`baremetal.Consoles`).
+with the machine is shared with whoever else listens (`baremetal.Consoles`). The processes of a cluster write to
+one shared folder, each the logs of the machines that it cares for.
 """
 
 from __future__ import annotations
@@ -56,11 +57,15 @@ class ConsoleKeeper:
 
     async def reconcile(self) -> None:
         """Open what is missing, end what has no server any more."""
-        wanted = set(await self._db.read(store.consoles))
+        pairs = await self._db.read(store.consoles)
+        mine = await self._db.read(
+            lambda conn: self._baremetal.consoles_here(conn, [node for _, node in pairs])
+        )
+        wanted = {pair for pair in pairs if pair[1] in mine}
         await self._end([pair for pair in self._sessions if pair not in wanted])
         for pair in sorted(wanted - set(self._sessions)):
             self._sessions[pair] = asyncio.create_task(self._keep(*pair))
-        servers = {server for server, _ in wanted}
+        servers = {server for server, _ in pairs}
         for file in self._folder.glob("*.log"):
             if file.stem not in servers:
                 file.unlink(missing_ok=True)

@@ -56,7 +56,7 @@ class Identity:
         self.settings = settings
         own = CatalogEntry("identity", "keystone", "/identity", "Identity (Ingot)")
         self.catalog: tuple[CatalogEntry, ...] = (own, *catalog)
-        self.keys = TokenKeys(settings.state_dir / "fernet-keys")
+        self.keys = TokenKeys((settings.keys_dir or settings.state_dir) / "fernet-keys")
         self.passwords = Passwords(settings.password_cost)
         self.policy = Policy(RULES, settings.policy)
         self._cache: dict[bytes, _Cached] = {}

@@ -31,7 +31,7 @@ class CatalogEntry:
 class IdentitySettings:
     """Options of the identity room.
 
-    state_dir: where the token keys live (`fernet-keys`, mode 0600).
+    state_dir: where the token keys live (`fernet-keys`, mode 0600), unless keys_dir is set.
     token_seconds: how long a token is good. Longer than Keystone's hour, since a machine that boots slowly
         still fetches its things with the token taken at its start.
     password_cost: log2 of scrypt's N, 10 to 20; 15 takes about 60 ms and 32 MiB.
@@ -45,6 +45,7 @@ class IdentitySettings:
     public_url: str | None = None
     region: str = "RegionOne"
     epoch_seconds: float = 1.0
+    keys_dir: Path | None = None
     policy: dict[str, str] = field(default_factory=dict[str, str])
 
 

@@ -60,9 +60,11 @@ class Images:
         self.settings = settings
         self.policy = Policy(RULES, settings.policy)
         self.blobs = Blobs(
-            settings.state_dir / "images", settings.most_bytes, settings.reserve_bytes
+            settings.folder or settings.state_dir / "images",
+            settings.most_bytes,
+            settings.reserve_bytes,
         )
-        self._key = DeployKey(settings.state_dir / "deploy-url-key")
+        self._key = DeployKey((settings.keys_dir or settings.state_dir) / "deploy-url-key")
         self._sent: dict[str, int] = {}
         self._converting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 

@@ -19,6 +19,7 @@ class ImageSettings:
     """Options of the image room.
 
     state_dir: content goes to `images/` below it, the key of deploy URLs to `deploy-url-key` (0600).
+    folder, keys_dir: where these are instead.
     deploy_base_url: the provisioning listener as booting machines reach it, such as http://10.0.0.1:6386.
     host: this host's name; it clears at its start what it left half received.
     most_bytes: the largest content taken.
@@ -32,6 +33,8 @@ class ImageSettings:
     most_bytes: int = 1 << 40
     reserve_bytes: int = 256 << 20
     convert_seconds: float = 3600.0
+    folder: Path | None = None
+    keys_dir: Path | None = None
     policy: dict[str, str] = field(default_factory=dict[str, str])
 
 

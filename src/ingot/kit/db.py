@@ -26,13 +26,17 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.sql.visitors import cloned_traverse
+
+from ingot.kit.faults import Unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
 
 __all__ = [
+    "Away",
     "Database",
     "IntegrityError",
     "Kept",
@@ -265,6 +269,34 @@ def _look_at_idle_connections(engine: sa.Engine) -> None:
     event.listen(engine, "checkout", taken)  # pyright: ignore[reportUnknownMemberType]
 
 
+class Away(Unavailable):
+    """The database does not answer just now. What was being written may be there or not."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(
+            "The database does not answer.",
+            next_action="Send the request again in a moment.",
+            internal=str(getattr(error, "orig", None) or error or repr(error)),
+            retry_after=2,
+        )
+
+
+#: PostgreSQL's SQLSTATEs of a server that comes, goes, or has no place left (classes 08 and 57P).
+_AWAY_STATES = ("08", "57P", "53300")
+
+
+def _is_away(error: BaseException) -> bool:
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or _state(error.orig).startswith(_AWAY_STATES)
+    if isinstance(error, OSError | NoConnection | DisconnectionError):
+        return True
+    return _state(error).startswith(_AWAY_STATES)
+
+
+def _state(error: object) -> str:
+    return str(getattr(error, "sqlstate", None) or "")
+
+
 class Database:
     """One database: `read` and `write` take a synchronous function of a connection.
 
@@ -300,16 +332,21 @@ class Database:
     # -- use ---------------------------------------------------------------------------------
 
     async def read(self, query: Transaction[T]) -> T:
-        """Run a short query. On SQLite it runs right here (tens of microseconds)."""
+        """Run a short query. On SQLite it runs right here (tens of microseconds). Raises Away."""
         if self._postgres is None:
             return self._read(query)
         try:
             return await self._ask(self._postgres, query)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
+        except Exception as error:
+            if not _is_away(error):
                 raise
-            # The database was started again; the pool has noticed and opens new connections.
+        try:
+            # It may have been started again; the pool has noticed and opens new connections.
             return await self._ask(self._postgres, query)
+        except Exception as error:
+            if not _is_away(error):
+                raise
+            raise Away(error) from error
 
     async def _ask(self, postgres: AsyncEngine, query: Transaction[T]) -> T:
         async with postgres.connect() as conn:
@@ -327,7 +364,7 @@ class Database:
         """Run a transaction; its return value comes back after the commit.
 
         An exception rolls everything back and is raised here. A caller who goes away (is cancelled) does
-        not stop a transaction that has begun, and what was to follow its commit follows.
+        not stop a transaction that has begun, and what was to follow its commit follows. Raises Away.
         """
         task = asyncio.ensure_future(self._write_and_tell(change))
         self._writing.add(task)
@@ -336,8 +373,13 @@ class Database:
 
     async def _write_and_tell(self, change: Transaction[T]) -> T:
         if self._postgres is not None:
-            async with self._postgres.begin() as conn:
-                result, actions = await conn.run_sync(self._collect, change)
+            try:
+                async with self._postgres.begin() as conn:
+                    result, actions = await conn.run_sync(self._collect, change)
+            except Exception as error:
+                if not _is_away(error):
+                    raise
+                raise Away(error) from error
         else:
             loop = asyncio.get_running_loop()
             result, actions = await loop.run_in_executor(self._writer, self._write, change)

@@ -25,7 +25,7 @@ from .cluster import ClusterDispatcher
 from .engine import Engine
 from .local import LocalDispatcher
 from .loops import Loop, LoopStatus
-from .membership import ConductorRow, list_conductors
+from .membership import ConductorRow, forget_conductor, list_conductors
 from .op import Op, StepContext
 from .store import (
     cancel,
@@ -60,6 +60,7 @@ __all__ = [
     "Workflow",
     "cancel",
     "estimate",
+    "forget_conductor",
     "list_conductors",
     "live_operation",
     "live_operations",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingot.kit.db import Database, timestamp, when
+from ingot.kit.db import Away, Database, timestamp, when
 
 from . import store
 from .engine import Engine
@@ -98,7 +98,7 @@ class ClusterDispatcher:
 
         @self._app.task(name=TASK)
         async def advance(operation_id: str) -> None:
-            await self.engine.advance(operation_id)
+            await self.engine.follow(operation_id)
 
         await self._app.open_async()
         if self._work:
@@ -117,6 +117,8 @@ class ClusterDispatcher:
         with contextlib.suppress(Exception):
             await self.engine.db.read(lambda conn: store.remove_kick(conn, self.kick))
         self.engine.stopping = True
+        if self._worker is not None:
+            self._worker.cancel()  # it fetches no more jobs, and waits for those it has
         await self._tasks.cancel()
         if self._work:
             await self.engine.close(grace)
@@ -228,6 +230,8 @@ class ClusterDispatcher:
             pause = self._poll
             try:
                 pause = await self._reconcile_once()
+            except Away:
+                log.warning("dispatcher: the database does not answer; all stands still")
             except Exception:
                 log.exception("dispatcher: the reconcile scan failed; trying again")
             self._scan.clear()
@@ -265,6 +269,8 @@ class ClusterDispatcher:
                     )
                 )
                 await self.engine.mend_clock_jumps()
+            except Away:
+                pass  # the scan says so
             except Exception:
                 log.exception("dispatcher: the sweep failed; trying again")
 

@@ -16,8 +16,8 @@ import msgspec
 import sqlalchemy as sa
 
 from ingot.kit import events
-from ingot.kit.clock import Clock
-from ingot.kit.db import Database, timestamp, to_json, when
+from ingot.kit.clock import Clock, SystemClock
+from ingot.kit.db import Away, Database, timestamp, to_json, when
 from ingot.kit.faults import Failed, Fault, Kind
 
 from . import store
@@ -27,7 +27,7 @@ from .running import run_undo
 from .saver import Save, Saver, write
 from .tables import AT_ONCE
 from .timing import Estimates
-from .types import Changed, Claim, FaultRecord, Lost, Parked, Stopped, Workflow
+from .types import Changed, Claim, FaultRecord, Interrupted, Lost, Parked, Stopped, Workflow
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,8 @@ class Engine:
 
     host: the name under which a restart finds its own work again. groups: conductor groups whose operations
     it takes (None: all). beat, dead: seconds between beats and until a silent process is expelled.
+    fenced: give no orders to hardware when our own beats fail to reach the database; by default where other
+    processes could take over (PostgreSQL) and time is real (virtual time runs ahead of any beat).
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Engine:
         dead: float = 30,
         roles: Sequence[str] = (),
         info: dict[str, Any] | None = None,
+        fenced: bool | None = None,
     ) -> None:
         self.db = db
         self.clock = clock
@@ -66,6 +69,10 @@ class Engine:
         self.groups = groups
         self.host = host
         self.stopping = False
+        real = not db.is_sqlite and isinstance(clock, SystemClock)
+        self.fenced = real if fenced is None else fenced
+        #: Set while closing: what is under way gets no more time.
+        self.hurry = asyncio.Event()
         self.working = 0  # coroutines of steps that are under way
         self.saver = Saver(db)
         self.estimates = Estimates(db, clock)
@@ -109,13 +116,29 @@ class Engine:
         """Stop: no step begins any more; those under way get `grace` seconds, then are given back."""
         self.stopping = True
         tasks = list(self._tasks.values())
-        if tasks and grace > 0:
-            await asyncio.wait(tasks, timeout=grace)
-        for op in list(self.running.values()):
-            op.stop()
-        if tasks:
-            await asyncio.wait(tasks, timeout=30)
-        await self.membership.leave()
+        # Still a member meanwhile: others must not take over what is about to end.
+        beating = asyncio.create_task(self.keep(lambda: None))
+        try:
+            if tasks and grace > 0:
+                all_done = asyncio.ensure_future(asyncio.wait(tasks))
+                hurry = asyncio.ensure_future(self.hurry.wait())
+                first = asyncio.FIRST_COMPLETED
+                await asyncio.wait({all_done, hurry}, timeout=grace, return_when=first)
+                all_done.cancel()
+                hurry.cancel()
+            for op in list(self.running.values()):
+                op.stop()
+            if tasks:
+                await asyncio.wait(tasks, timeout=30)
+        finally:
+            beating.cancel()
+        try:
+            await self.membership.leave()
+        except Away as away:
+            log.warning(
+                "the database does not answer; others will see that this one is gone: %s",
+                away.internal,
+            )
 
     def tasks(self) -> list[asyncio.Task[Any]]:
         """The operations that run here."""
@@ -124,6 +147,11 @@ class Engine:
     @property
     def me(self) -> str:
         return self.membership.incarnation
+
+    @property
+    def lease_over(self) -> bool:
+        """Whether our operations may be in other hands by now, or soon."""
+        return self.fenced and self.membership.stale
 
     @property
     def busy(self) -> bool:
@@ -147,7 +175,7 @@ class Engine:
 
     async def claim(self, limit: int = 100, only: str | None = None) -> list[Claim]:
         """Take operations that are due, orphaned, or ours without anybody working on them."""
-        if self.stopping:
+        if self.stopping or self.lease_over:
             return []
         if only is not None:
             abandoned = [] if only in self._tasks else [only]
@@ -180,6 +208,11 @@ class Engine:
             await self.spawn(claim)
         return bool(claims)
 
+    async def follow(self, op_id: str) -> None:
+        """Advance and wait for it; whoever waits may go away without ending it."""
+        for claim in await self.claim(1, only=op_id):
+            await asyncio.wait({self.spawn(claim)})
+
     def spawn(self, claim: Claim) -> asyncio.Task[None]:
         """Run a claimed operation in a task of its own."""
         op_id = claim.operation.id
@@ -204,11 +237,14 @@ class Engine:
         except Parked:
             pass
         except Lost:
-            log.warning("operation %s was taken over by another worker; stopping here", op.id)
+            op.lost = True
+            log.warning("operation %s is not ours any more, or may not be: stopping here", op.id)
         except Stopped:
             await self._give_back(op)
+        except (Interrupted, Away):
+            # The scan finds the operation as abandoned when the database is back, and goes on.
+            log.warning("operation %s stands still: the database does not answer", op.id)
         except Exception:
-            # The database was away, most likely. The scan finds the operation as abandoned and goes on.
             log.exception("operation %s was interrupted; it will be continued", op.id)
         finally:
             if self.running.get(op.id) is op:
@@ -265,6 +301,8 @@ class Engine:
                 await self._succeed(op, workflow, result)
                 return
             fault = before.fault()
+        except Away:
+            raise
         except Fault as error:
             fault = before.fault() if before is not None else error
         except Changed as error:

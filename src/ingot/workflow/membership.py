@@ -3,18 +3,24 @@
 Others' beats are counted and timed with our own monotonic clock, so that neither clock skew between hosts
 nor a jump of the wall clock kills anybody. A process that starts under the name of an earlier one removes
 the earlier one's row at once: its operations are orphaned and taken over without waiting for the lease.
+
+The row of a process that is gone stays, so that people see who is missing; its incarnation gets another name,
+so that whatever it owned has an owner that is no member. A process whose own beat has not reached the database
+for two thirds of the time after which others expel it gives no orders any more (`stale`).
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.kit.clock import Clock
+from ingot.kit.clock import Clock, SystemClock
 from ingot.kit.db import Database, from_json, timestamp, to_json
 from ingot.kit.ids import new_hex
 
@@ -22,10 +28,18 @@ from .tables import conductors
 
 log = logging.getLogger(__name__)
 
+#: Ends the incarnation of a process that is gone.
+GONE = " gone"
+#: Days for which a process that is gone is still shown.
+REMEMBERED = timedelta(days=90)
+
 
 @dataclass(frozen=True)
 class ConductorRow:
-    """One living process. Times as stored texts; `info` is what the process told of itself."""
+    """One process. Times as stored texts; `info` is what it told of itself.
+
+    gone: it has left or was expelled, at most `dead` seconds after `beat_at`.
+    """
 
     incarnation: str
     host: str
@@ -36,9 +50,13 @@ class ConductorRow:
     roles: list[str]
     info: dict[str, Any]
 
+    @property
+    def gone(self) -> bool:
+        return self.incarnation.endswith(GONE)
+
 
 def list_conductors(conn: sa.Connection) -> list[ConductorRow]:
-    """The processes that work on operations (or lately did: compare beat_at)."""
+    """The processes that work on operations, or did: see `gone`, and compare beat_at."""
     rows = conn.execute(sa.select(conductors).order_by(conductors.c.host)).mappings()
     return [
         ConductorRow(
@@ -53,6 +71,13 @@ def list_conductors(conn: sa.Connection) -> list[ConductorRow]:
         )
         for row in rows
     ]
+
+
+def forget_conductor(conn: sa.Connection, host: str) -> bool:
+    """Show a process that is gone no more; False when it is a member, or unknown."""
+    return bool(
+        conn.execute(sa.delete(conductors).where(conductors.c.host == host, _gone)).rowcount
+    )
 
 
 class Membership:
@@ -80,12 +105,14 @@ class Membership:
         self._roles = list(roles)
         self._info = info
         self._seen: dict[str, tuple[int, float]] = {}
-        self._last_beat = 0.0
+        self._last_beat = self._last_look = 0.0
 
     async def join(self) -> None:
         """Register under a new incarnation; earlier ones of this host name are removed."""
         incarnation = f"{self._host}:{new_hex()[:12]}"
         moment = timestamp(self._clock.now())
+        old = timestamp(self._clock.now() - REMEMBERED)
+        began = self._elapsed()
         row = {
             "incarnation": incarnation,
             "host": self._host,
@@ -99,17 +126,25 @@ class Membership:
 
         def change(conn: sa.Connection) -> None:
             conn.execute(sa.delete(conductors).where(conductors.c.host == self._host))
+            conn.execute(sa.delete(conductors).where(_gone, conductors.c.beat_at < old))
             conn.execute(sa.insert(conductors).values(row))
 
         await self._db.write(change)
         self.incarnation = incarnation
-        self._last_beat = self._clock.monotonic()
+        self._last_beat = self._last_look = began
+        self._seen.clear()
 
     async def leave(self) -> None:
+        """Give the lease back; the row stays as that of a process that is gone."""
         me = self.incarnation
+        moment = timestamp(self._clock.now())
         await self._db.write(
             lambda conn: (
-                conn.execute(sa.delete(conductors).where(conductors.c.incarnation == me)).rowcount
+                conn.execute(
+                    sa.update(conductors)
+                    .where(conductors.c.incarnation == me)
+                    .values(incarnation=me + GONE, beat_at=moment)
+                ).rowcount
             )
         )
 
@@ -117,6 +152,8 @@ class Membership:
         """Beat once and look at the others: (are we still a member, how many were expelled)."""
         me = self.incarnation
         moment = timestamp(self._clock.now())
+        # Before it is sent: we may be stopped between its commit and the answer.
+        began = self._elapsed()
 
         def change(conn: sa.Connection) -> tuple[int, dict[str, int]]:
             mine = conn.execute(
@@ -126,17 +163,22 @@ class Membership:
             ).rowcount
             rows = conn.execute(
                 sa.select(conductors.c.incarnation, conductors.c.beat).where(
-                    conductors.c.incarnation != me
+                    conductors.c.incarnation != me, sa.not_(_gone)
                 )
             )
             return mine, {row.incarnation: row.beat for row in rows}
 
         mine, others = await self._db.write(change)
-        self._last_beat = self._clock.monotonic()
+        if mine == 1:
+            self._last_beat = began
         return mine == 1, await self._expel(others)
 
     async def _expel(self, others: dict[str, int]) -> int:
-        moment = self._clock.monotonic()
+        moment = self._elapsed()
+        if moment - self._last_look > self.dead / 2:
+            # We have not looked for long (stopped, or the database was away, for them too): count anew.
+            self._seen.clear()
+        self._last_look = moment
         silent: list[tuple[str, int]] = []
         for incarnation, beat in others.items():
             before = self._seen.get(incarnation)
@@ -160,16 +202,30 @@ class Membership:
         return expelled
 
     def silent_for(self) -> float:
-        """Seconds since our own last beat reached the database."""
-        return self._clock.monotonic() - self._last_beat
+        """Seconds since our own last beat that reached the database was sent."""
+        return self._elapsed() - self._last_beat
+
+    @property
+    def stale(self) -> bool:
+        """Others may have taken over, or soon will: no order to hardware, and no claim, from here."""
+        return self.silent_for() > self.dead * 2 / 3
+
+    def _elapsed(self) -> float:
+        """Seconds, with those in which this process or its machine was suspended."""
+        if isinstance(self._clock, SystemClock):
+            return time.clock_gettime(time.CLOCK_BOOTTIME)
+        return self._clock.monotonic()
+
+
+_gone = conductors.c.incarnation.endswith(GONE)
 
 
 def _expel(incarnation: str, beat: int) -> Callable[[sa.Connection], int]:
     def change(conn: sa.Connection) -> int:
         return conn.execute(
-            sa.delete(conductors).where(
-                conductors.c.incarnation == incarnation, conductors.c.beat == beat
-            )
+            sa.update(conductors)
+            .where(conductors.c.incarnation == incarnation, conductors.c.beat == beat)
+            .values(incarnation=incarnation + GONE)
         ).rowcount
 
     return change

@@ -6,9 +6,10 @@ that is not is the front, where work is really done.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 
 from ingot.kit import events
 from ingot.kit.clock import Clock
-from ingot.kit.db import timestamp, to_json, when
+from ingot.kit.db import Away, timestamp, to_json, when
 from ingot.kit.faults import Aborted, Failed, Fault, TimedOut
 from ingot.kit.ids import new_hex
 
@@ -30,6 +31,7 @@ from .types import (
     Changed,
     Claim,
     FaultRecord,
+    Interrupted,
     Lost,
     Parked,
     Retry,
@@ -117,7 +119,8 @@ class Op:
         if self._abort is not None and record is not None:
             await self.fail_step(record, self.aborted())
             raise self.aborted()
-        known = await self._engine.estimates.get(self.kind, name, self.profile, similar, amount)
+        with interrupting():
+            known = await self._engine.estimates.get(self.kind, name, self.profile, similar, amount)
         runner = Runner(self, record, seq, name, key, "step", retry)
         runner.limit = learned_deadline(deadline, max_deadline, known, min_deadline)
         runner.expected = known.p50 if known else None
@@ -341,6 +344,11 @@ class Op:
         if self._active is not None:
             self._active.cancel()
 
+    def confirm(self) -> None:
+        """Asked in the moment before an order leaves for hardware; raises Lost when it is not ours to give."""
+        if self.lost or self._engine.lease_over:
+            raise Lost
+
     def begin_undo(self) -> None:
         self._undoing = True
         self._abort = None
@@ -387,24 +395,29 @@ class Op:
         self._engine.push(event)
 
     async def save(self, save: Save) -> None:
-        self._noted(await self._engine.saver.save(save))
+        with interrupting():
+            self._noted(await self._engine.saver.save(save))
 
     async def save_alone(
         self, save: Save, first: Callable[[sa.Connection], None] | None = None
     ) -> None:
-        self._noted(await self._engine.saver.save_alone(save, first))
+        with interrupting():
+            self._noted(await self._engine.saver.save_alone(save, first))
 
     async def transact(self, run: Callable[[sa.Connection], Any]) -> Any:
         """A transaction of the engine's; faults of a stale worker become Lost."""
-        try:
-            return await self._engine.saver.write(run)
-        except Exception:
-            held = await self._engine.saver.read(
-                lambda conn: store.fence(conn, {self.id: self.epoch})
-            )
-            if self.id not in held:
-                raise Lost from None
-            raise
+        with interrupting():
+            try:
+                return await self._engine.saver.write(run)
+            except Away:
+                raise
+            except Exception:
+                held = await self._engine.saver.read(
+                    lambda conn: store.fence(conn, {self.id: self.epoch})
+                )
+                if self.id not in held:
+                    raise Lost from None
+                raise
 
     def fence(self, conn: sa.Connection) -> None:
         held = store.fence(conn, {self.id: self.epoch})
@@ -533,6 +546,15 @@ class Op:
 
     def replayed_undo(self, seq: int) -> StepRow | None:
         return self._records.get(UNDO + seq)
+
+
+@contextlib.contextmanager
+def interrupting() -> Generator[None]:
+    """A database that is away is no fault of a step: the operation stands still until it is back."""
+    try:
+        yield
+    except Away as away:
+        raise Interrupted from away
 
 
 __all__ = ["Op", "StepContext"]

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingot.kit import events
+from ingot.kit import events, lease
 from ingot.kit.clock import Clock
-from ingot.kit.db import timestamp, to_json, when
+from ingot.kit.db import Away, timestamp, to_json, when
 from ingot.kit.faults import Fault, TimedOut
 
 from .saver import Save
 from .tables import UNDO
 from .timing import Expired, span
-from .types import Lost, Parked, Retry, StepRow, Stopped, decode, label
+from .types import Interrupted, Lost, Parked, Retry, StepRow, Stopped, decode, label
 
 if TYPE_CHECKING:
     from .op import Op
@@ -186,6 +186,8 @@ class Runner:
             await self.op.save(save)
         except Lost:
             self.op.give_up()
+        except Interrupted:
+            pass  # the step's end will meet the same
         except Exception:
             log.exception("the start of step %r could not be written", self.label)
 
@@ -218,6 +220,8 @@ class Runner:
             if self.sort != "undo":
                 op.check_aborted()
             raise
+        except Away as away:
+            raise Interrupted from away
         except (Fault, Lost):
             raise
         except Exception as error:
@@ -225,6 +229,8 @@ class Runner:
 
     async def _call(self, fn: Work, context: StepContext, row: StepRow) -> Any:
         await self.op.reach("before", row)
+        lease.hold(self.op.confirm)
+        lease.confirm()
         return await fn(context)
 
     async def _give_back(self, row: StepRow) -> None:

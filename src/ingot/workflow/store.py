@@ -294,6 +294,7 @@ def claim(
     """Take up to `limit` operations that are due or orphaned: owner and epoch+1 in one transaction.
 
     abandoned: ids that this very incarnation owns without working on them (its task died).
+    An incarnation that was expelled gets nothing: what it took would have no owner that is a member.
     kinds: workflows this process knows; others are taken only to end them after an abort.
     """
     condition = claimable(moment, groups)
@@ -301,7 +302,8 @@ def claim(
         mine = sa.and_(_live, operations.c.owner == me, operations.c.id.in_(list(abandoned)))
         condition = sa.or_(condition, mine)
     known = sa.or_(operations.c.kind.in_(list(kinds)), operations.c.abort_reason.is_not(None))
-    query = sa.select(operations).where(condition, known)
+    member = sa.exists().where(conductors.c.incarnation == me)
+    query = sa.select(operations).where(condition, known, member)
     if only is not None:
         query = query.where(operations.c.id == only)
     query = query.order_by(operations.c.wake_at, operations.c.id).limit(limit)

@@ -118,7 +118,8 @@ signals = sa.Table(
 conductors = sa.Table(
     "conductors",
     metadata,
-    # One incarnation per start of a process; the host name outlives it.
+    # One incarnation per start of a process; the host name outlives it. That of a process that is gone ends
+    # in " gone", so that nothing is owned by it any more.
     sa.Column("incarnation", sa.Text, primary_key=True),
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("group_name", sa.Text, nullable=False),

@@ -310,7 +310,7 @@ class _Run:
         for dispatcher in self._dispatchers:
             if dispatcher.engine.me != me:
                 dispatcher.free()
-        for _ in range(2000):
+        for _ in range(30_000):
             row = await self.db.read(lambda conn: store.operation(conn, op.id))
             assert row is not None
             if row.epoch != op.epoch:

@@ -180,6 +180,10 @@ class Lost(BaseException):
     """Another worker owns the operation now; this one stops quietly."""
 
 
+class Interrupted(BaseException):
+    """The database was away: the operation is continued where it was, by whoever finds it."""
+
+
 class Stopped(BaseException):
     """The process is going down; the operation is given back."""
 

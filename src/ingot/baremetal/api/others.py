@@ -227,7 +227,7 @@ class Conductors(Handlers):
             "hostname": row.host,
             "conductor_group": row.group,
             "alive": alive,
-            "drivers": list(self.ctx.registry.hardware_types()),
+            "drivers": list(row.info.get("drivers") or self.ctx.registry.hardware_types()),
             "created_at": row.started_at,
             "updated_at": row.beat_at,
             "links": listing.links(call.base_url, f"conductors/{row.host}"),

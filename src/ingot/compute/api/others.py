@@ -226,24 +226,23 @@ class Services(Handlers):
             found = []
         dead = self.compute.clock.now() - timedelta(seconds=_SILENCE)
         shown = [
-            self._service(call, number, row.incarnation, row.host, row.beat_at, dead)
+            self._service(call, number, row, dead)
             for number, row in enumerate(found, 1)
             if args.get("host", row.host) == row.host
         ]
         return Reply({"services": shown})
 
-    def _service(
-        self, call: Call, number: int, uuid: str, host: str, beat_at: str, dead: datetime
-    ) -> Wire:
-        at = when(beat_at)
+    def _service(self, call: Call, number: int, row: workflow.ConductorRow, dead: datetime) -> Wire:
+        at = when(row.beat_at)
+        alive = not row.gone and at is not None and at > dead
         shown: Wire = {
-            "id": number if call.version.minor < 53 else str(uuid5(NAMESPACE_OID, uuid)),
+            "id": number if call.version.minor < 53 else str(uuid5(NAMESPACE_OID, row.host)),
             "binary": _BINARY,
-            "host": host,
+            "host": row.host,
             "zone": self.compute.settings.availability_zone,
             "status": "enabled",
-            "state": "up" if at is not None and at > dead else "down",
-            "updated_at": naive(beat_at),
+            "state": "up" if alive else "down",
+            "updated_at": naive(row.beat_at),
             "disabled_reason": None,
         }
         if call.version.minor >= 11:

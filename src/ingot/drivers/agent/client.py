@@ -24,6 +24,7 @@ from ingot.drivers.faults import (
     Unreachable,
     Unsupported,
 )
+from ingot.drivers.fencing import fenced
 from ingot.drivers.shape import Json, as_list, is_map
 from ingot.kit.clock import Clock
 
@@ -213,7 +214,10 @@ class AgentClient:
         if self._http is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15)
             self._http = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), read_bufsize=1 << 18
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=1 << 18,
+                trace_configs=[fenced()],
             )
         return self._http
 

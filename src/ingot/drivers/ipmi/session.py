@@ -24,6 +24,7 @@ from ingot.drivers.faults import (
     Unsupported,
 )
 from ingot.drivers.ipmi import packets as wire
+from ingot.kit import lease
 
 T = TypeVar("T")
 
@@ -244,6 +245,7 @@ class Session(asyncio.DatagramProtocol):
             for _ in range(SENDS):
                 if self._transport is None:
                     raise Unreachable(f"the session with {self.login.address} is closed")
+                lease.confirm()
                 self._transport.sendto(make())
                 await asyncio.wait({found}, timeout=RESEND_SECONDS)
                 if found.done():

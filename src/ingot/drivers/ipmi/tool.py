@@ -27,6 +27,7 @@ from ingot.drivers.faults import (
 from ingot.drivers.ipmi.probe import answers
 from ingot.drivers.pace import Refusals
 from ingot.drivers.types import Access
+from ingot.kit import lease
 
 CALL_SECONDS = 25.0
 RESEND_SECONDS = 1
@@ -259,6 +260,7 @@ async def execute(
     """
     if shutil.which(line[0]) is None:
         raise Unsupported(f"{line[0]} is not installed", next_action=f"apt-get install {line[0]}")
+    lease.confirm()
     process = await asyncio.create_subprocess_exec(
         *line,
         stdin=asyncio.subprocess.DEVNULL,

@@ -29,6 +29,7 @@ from ingot.drivers.faults import (
     Unreachable,
     Unsupported,
 )
+from ingot.drivers.fencing import fenced
 from ingot.drivers.pace import Refusals
 from ingot.drivers.redfish.words import busy_message, retry_after, words_of
 from ingot.drivers.shape import Json, is_map
@@ -288,7 +289,9 @@ class RedfishClient:
             # The gates allow one call per controller; the pool needs no limit of its own.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
             self._http = aiohttp.ClientSession(
-                connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[fenced()],
             )
         return self._http
 

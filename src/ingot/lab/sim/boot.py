@@ -32,7 +32,7 @@ class BootServer:
 
     base: str
     session: aiohttp.ClientSession
-    timeout: float = 20.0
+    timeout: float = 150.0  # iPXE waits for its answer as long as the connection stands
     _seen: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:

@@ -1,0 +1,32 @@
+"""`ingot db`: what operators do with the database."""
+
+from __future__ import annotations
+
+import argparse
+
+from ingot.kit.db import Database
+from ingot.migrations import left, migrate, revisions
+from ingot.settings import load
+from ingot.workflow import forget_conductor
+
+
+async def database_command(args: argparse.Namespace) -> tuple[str, bool]:
+    """`ingot db`: what to say, and whether all is well (the schema is current)."""
+    settings = load(args.config, state=args.state, database=args.database)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    db = Database(settings.database or f"sqlite:///{settings.state_dir / 'ingot.db'}")
+    try:
+        if args.action == "forget":
+            gone = await db.write(lambda conn: forget_conductor(conn, args.name))
+            wrong = f"{args.name} is alive, or unknown: nothing is forgotten"
+            return (f"{args.name} is forgotten" if gone else wrong), gone
+        if args.action == "migrate":
+            await migrate(db, args.phase)
+        at, newest = await revisions(db)
+        missing = await left(db)
+        if args.phase == "expand":
+            missing = [one for one in missing if one[1] == "expand"]
+        rest = ", ".join(f"{revision} ({phase})" for revision, phase in missing)
+        return f"schema {at or 'none'}, newest {newest}" + (rest and f"; left: {rest}"), not missing
+    finally:
+        await db.close()

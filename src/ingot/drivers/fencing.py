@@ -1,0 +1,32 @@
+"""Requests that are not sent when this process has lost its lease (`kit.lease`)."""
+
+from __future__ import annotations
+
+import errno
+
+import aiohttp
+
+from ingot.kit import lease
+
+
+def fenced() -> aiohttp.TraceConfig:
+    """For a client session: asks when the connection stands, before the request and its body are written.
+
+    What goes out as one write is asked for twice, for a request with a body leaves one turn of the loop after
+    its head was made.
+    """
+    trace = aiohttp.TraceConfig()
+
+    async def head(*_: object) -> None:
+        lease.confirm()
+
+    async def body(*_: object) -> None:
+        try:
+            lease.confirm()
+        except BaseException as over:
+            # In the client's own writing task: it hands on only what is an error of the connection.
+            raise OSError(errno.ECONNABORTED, "the lease is over") from over
+
+    trace.on_request_headers_sent.append(head)
+    trace.on_request_chunk_sent.append(body)
+    return trace
