@@ -7,12 +7,14 @@ DEMO ?= ingot.lab.demo
 BENCH ?= bench
 PYTEST_ARGS ?=
 SUITES ?=
+FIRST ?= 1
+COUNT ?= 2000
 # Racks, network namespaces and raw sockets need root. uv is for the parts that fetch stock tools.
 ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -E) env PATH="$(CURDIR)/.venv/bin:$$PATH:/usr/sbin:/sbin" \
 	UV="$(CURDIR)/.venv-bootstrap/bin/uv"
 
 .PHONY: help setup demo test check lint lint-style lint-format lint-imports lint-house lint-shell \
-	lint-types pytest conformance fuzz bench docs clean
+	lint-types pytest schedules conformance fuzz bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
@@ -67,6 +69,10 @@ pytest: ## all tests (no set-up); PYTEST_ARGS="-k word" for some
 conformance: ## the outside suites (tempest's plugin, the SDK's tests) against a real `ingot serve`
 	@tools/setup.sh test
 	$(PY) -m tools.conformance $(SUITES)
+
+schedules: ## 2,000 seeded fault schedules in virtual time (10 minutes of a core); COUNT=100000 FIRST=1 for a night
+	@tools/setup.sh test
+	$(PY) -m tests.schedules --first $(FIRST) --count $(COUNT)
 
 fuzz: ## Schemathesis over the documents of all services, every boundary of every parameter (minutes)
 	@tools/setup.sh test

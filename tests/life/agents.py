@@ -11,7 +11,7 @@ from ingot.drivers.agent.client import AgentAddress, AgentClient
 from ingot.drivers.fake.world import FakeMachine
 from ingot.drivers.faults import BadCredentials, Busy, Unreachable, Unsupported
 from ingot.drivers.types import PowerState
-from ingot.kit.clock import VirtualClock
+from ingot.kit.clock import Clock
 
 #: Commands that answer at once; all others take some seconds.
 _AT_ONCE = ("get_", "poll.", "standby.sync", "rescue.", "log.")
@@ -71,7 +71,7 @@ def inventory(machine: FakeMachine) -> dict[str, Any]:
 class FakeAgents(AgentClient):
     """The client with its last step, the HTTP request, answered from memory."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self._time = clock
         self._ids = itertools.count(1)
@@ -93,6 +93,12 @@ class FakeAgents(AgentClient):
         body: Mapping[str, Any] | None = None,
         seconds: float = 30.0,
     ) -> dict[str, Any]:
+        return await self.ask(agent, method, path, body)
+
+    async def ask(
+        self, agent: AgentAddress, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """What the agent at that address answers."""
         here = self.agents.get(agent.url)
         if here is None or not here.alive or here.machine.key in self.silent:
             raise Unreachable(f"{path}: nobody answers")

@@ -19,10 +19,10 @@ from ingot.workflow import live_operation
 from tests.life.world import Life
 
 #: Faults that a request may be refused with; anything else is a bug.
-_REFUSALS = frozenset({Kind.INVALID, Kind.LOCKED, Kind.CONFLICT, Kind.FORBIDDEN})
+REFUSALS = frozenset({Kind.INVALID, Kind.LOCKED, Kind.CONFLICT, Kind.FORBIDDEN})
 _ALL_VERBS = sorted(machine.VERBS)
-_POWERS = ("power on", "power off", "rebooting", "soft power off", "soft rebooting")
-_PATCHES: tuple[tuple[str, Any], ...] = (
+POWERS = ("power on", "power off", "rebooting", "soft power off", "soft rebooting")
+PATCHES: tuple[tuple[str, Any], ...] = (
     ("maintenance", True),
     ("maintenance", False),
     ("retired", True),
@@ -47,7 +47,7 @@ _BIOS = {
     "step": "apply_configuration",
     "args": {"settings": [{"name": "virtualization", "value": "off"}]},
 }
-_LISTS: tuple[list[dict[str, Any]], ...] = (
+LISTS: tuple[list[dict[str, Any]], ...] = (
     [_BIOS],
     [_HOLD],
     [_AGENT],
@@ -57,7 +57,7 @@ _LISTS: tuple[list[dict[str, Any]], ...] = (
     [_BEAT],
     [{"interface": "raid", "step": "no_such_step"}],
 )
-_TROUBLES = (Unreachable, BadCredentials, Busy, Refused)
+TROUBLES = (Unreachable, BadCredentials, Busy, Refused)
 _TIMES = (1.0, 30.0, 130.0, 1000.0, 4000.0)
 
 
@@ -116,7 +116,7 @@ async def _do(life: Life, act: Act) -> None:
         case "crash soon":
             life.crash_in = 1 + act.a
         case "trouble":
-            life.world.trouble[uuid] = _TROUBLES[act.a % len(_TROUBLES)]
+            life.world.trouble[uuid] = TROUBLES[act.a % len(TROUBLES)]
         case "cure":
             cure(life, uuid)
         case "mute":
@@ -144,11 +144,11 @@ async def _do(life: Life, act: Act) -> None:
 async def _request(life: Life, uuid: str, act: Act) -> None:
     try:
         if act.what == "power":
-            await life.power(uuid, _POWERS[act.a % len(_POWERS)])
+            await life.power(uuid, POWERS[act.a % len(POWERS)])
         else:
-            await life.patch(uuid, *_PATCHES[act.a % len(_PATCHES)])
+            await life.patch(uuid, *PATCHES[act.a % len(PATCHES)])
     except Fault as fault:
-        assert fault.kind in _REFUSALS, repr(fault)
+        assert fault.kind in REFUSALS, repr(fault)
 
 
 async def _verb(life: Life, uuid: str, a: int, b: int) -> None:
@@ -158,17 +158,17 @@ async def _verb(life: Life, uuid: str, a: int, b: int) -> None:
     verb = possible[a % len(possible)] if possible and a % 8 else _ALL_VERBS[a % len(_ALL_VERBS)]
     extras: dict[str, Any] = {}
     if verb in ("clean", "service"):
-        extras = {"steps": _LISTS[b % len(_LISTS)], "disable_ramdisk": b == 7}
+        extras = {"steps": LISTS[b % len(LISTS)], "disable_ramdisk": b == 7}
     elif verb in ("active", "deploy", "rebuild"):
         await life.prepare(uuid)
         if b % 3 == 1:
-            extras = {"steps": [{**_LISTS[b % len(_LISTS)][0], "priority": 30 * b}]}
+            extras = {"steps": [{**LISTS[b % len(LISTS)][0], "priority": 30 * b}]}
     elif verb == "rescue":
         extras = {"rescue_password": "let-me-in"}
     try:
         was, now = await life.verb(uuid, verb, **extras)
     except Fault as fault:
-        assert fault.kind in _REFUSALS, repr(fault)
+        assert fault.kind in REFUSALS, repr(fault)
         return
     row = machine.following(was, machine.VERBS[verb][0])
     assert row is not None, f"{verb} was accepted in {was}"
@@ -227,7 +227,7 @@ async def _clear_flags(life: Life, uuid: str) -> None:
         try:
             await life.patch(uuid, name, False)
         except Fault as fault:
-            assert fault.kind in _REFUSALS, repr(fault)
+            assert fault.kind in REFUSALS, repr(fault)
 
 
 async def _rest(life: Life, uuid: str) -> None:

@@ -27,7 +27,7 @@ from ingot.baremetal import Baremetal, Change, Extras, Node, machine, store
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
-from ingot.baremetal.tables import nodes
+from ingot.baremetal.tables import node_history, nodes
 from ingot.baremetal.workflows import ImageFacts, Orphans, Room, Timing, workflows
 from ingot.drivers.context import DriverContext
 from ingot.drivers.fake.world import FakeMachine, FakeWorld
@@ -307,7 +307,7 @@ class Life:
             if (was, now) not in LEGAL
         ]
         for row in conn.execute(sa.select(nodes)):
-            found += [f"node {row.uuid} in {row.provision_state}: {p}" for p in _wrong(conn, row)]
+            found += [f"node {row.uuid} in {row.provision_state}: {p}" for p in wrong(conn, row)]
         return found
 
     async def story(self, uuid: str) -> str:
@@ -319,35 +319,44 @@ class Life:
         return await self.db.read(query)
 
 
-def _wrong(conn: sa.Connection, row: Any) -> list[str]:
+def wrong(conn: sa.Connection, row: Any) -> list[str]:
+    """What must not be true of a node between two transactions."""
     state = machine.STATES.get(row.provision_state)
     if state is None:
         return ["an unknown state"]
     live = live_operation(conn, f"node:{row.uuid}")
     next_verb = store.successor(conn, row.uuid)
-    wrong: list[str] = []
+    found: list[str] = []
     if state.operation:
         if live is None and next_verb is None:
-            wrong.append("nobody works on it")
+            found.append("nobody works on it")
         if live is not None and live.kind != state.operation and next_verb is None:
             undeploying = state.operation == "clean" and live.kind == "undeploy"
             if not undeploying:
-                wrong.append(f"a {live.kind} works in this state")
+                found.append(f"a {live.kind} works in this state")
     elif live is not None and live.kind not in PASSING:
-        wrong.append(f"a {live.kind} works on a node at rest")
+        found.append(f"a {live.kind} works on a node at rest")
     if live is None and next_verb is None:
         if row.reservation is not None:
-            wrong.append(f"locked by {row.reservation} for ever")
+            found.append(f"locked by {row.reservation} for ever")
         if row.target_power_state is not None:
-            wrong.append("a power change is announced that nobody makes")
+            found.append("a power change is announced that nobody makes")
         if not machine.verbs_of(state.name):
-            wrong.append("no verb leads on")
+            found.append("no verb leads on")
         for column in ("clean_step", "deploy_step", "service_step"):
             if getattr(row, column) not in (None, "{}"):
-                wrong.append(f"{column} is still shown")
-        if state.kind == "failed" and not row.last_error:
-            wrong.append("failed without a cause")
-    return wrong
+                found.append(f"{column} is still shown")
+        if state.kind == "failed" and not row.last_error and not _told(conn, row.uuid):
+            found.append("failed without a cause")
+    return found
+
+
+def _told(conn: sa.Connection, uuid: str) -> bool:
+    """Whether the history tells of an error. A power change after it clears last_error, as upstream does."""
+    told = sa.select(sa.func.count()).where(
+        node_history.c.node_uuid == uuid, node_history.c.severity == "ERROR"
+    )
+    return conn.execute(told).scalar_one() > 0
 
 
 @functools.cache
