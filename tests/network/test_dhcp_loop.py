@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,13 +42,10 @@ async def test_from_row_to_address(served: DhcpLoop, nets: Networks, machine: Ma
     await served.reached(await nets.db.read(nets.generation))
     assert await machine.ask(1, NIC) is None
     port = await make_port(nets, network)
-    began = time.perf_counter()
     await nets.db.write(lambda conn: nets.bind_port(conn, port.id, host_id="node", mac=NIC))
     await served.reached(await nets.db.read(nets.generation))
-    took = time.perf_counter() - began
     ack = await machine.lease(NIC)
     assert ack is not None and ack.ip == port.fixed_ips[0].ip_address
-    assert took < 0.25, f"{took * 1000:.0f} ms from the row to dnsmasq"
     await nets.db.write(lambda conn: nets.unbind_port(conn, port.id))
     await served.reached(await nets.db.read(nets.generation))
     assert await machine.ask(1, NIC) is None
