@@ -147,6 +147,9 @@ async def edits(site: Site, deployed: int) -> None:
     boot: list[float] = []
     dhcp: list[float] = []
     network = (await site.cloud.call("GET", "/network/v2.0/networks")).json["networks"][0]["id"]
+    me = (await site.cloud.call("GET", "/identity/v3/auth/tokens", **_myself(site))).json["token"]
+    quota = f"/network/v2.0/quotas/{me['project']['id']}"
+    await site.cloud.call("PUT", quota, {"quota": {"port": -1}})
     # A site where all machines have an address: every one a host of DHCP's.
     asks = [
         site.cloud.ask("POST", "/network/v2.0/ports", _port(network, entry["mac"]), 201)
@@ -170,6 +173,10 @@ async def edits(site: Site, deployed: int) -> None:
     paths = [f"/network/v2.0/ports/{port['id']}" for port in left if port["mac_address"] in theirs]
     await site.cloud.each([site.cloud.ask("DELETE", path, expect=204) for path in paths])
     await _hosts(site, len(left) - len(paths))
+
+
+def _myself(site: Site) -> dict[str, str]:
+    return {"X-Subject-Token": site.cloud.headers["X-Auth-Token"]}
 
 
 def _port(network: str, mac: str) -> dict[str, Any]:

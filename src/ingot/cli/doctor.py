@@ -70,6 +70,7 @@ _TEST = (
     Package("busybox", "is the DHCP client on the test wires", "busybox"),
     Package("curl", "judges HTTP and TFTP from outside", "curl"),
     Package("git", "tells the house checks which files are committed", "git"),
+    Package("libfaketime", "lets the clock of a controller jump (ingot lab run clock-jump)"),
     Package("openssh-client", "logs in to built images", "ssh"),
     Package("postgresql", "the second database; the tests start a private server"),
     Package("haproxy", "stands before three controllers in the tests", "haproxy"),

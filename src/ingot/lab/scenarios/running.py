@@ -243,6 +243,10 @@ class Runner:
             outcome.wrong.append(f"{name} is stuck in {state!r}: {cause or 'no cause is told'}")
         elif not cause:
             outcome.wrong.append(f"{name} stopped in {state!r} without a cause")
+        elif "Internal error" in cause:
+            outcome.wrong.append(
+                f"{name} stopped in {state!r} for a fault of the cloud's own: {cause}"
+            )
         elif state not in LEADS_ON:
             outcome.wrong.append(f"{name} stopped in {state!r}, from which no verb leads on")
         outcome.stopped[state, cause[:100]] += 1
