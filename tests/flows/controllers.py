@@ -12,6 +12,7 @@ import json
 import signal
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -162,8 +163,8 @@ class Client:
             assert time.monotonic() < ends, f"{len(left)} are not {state}: {left[:3]}"
             await asyncio.sleep(0.3)
 
-    async def verb(self, uuid: str, target: str) -> None:
-        path, body = f"/v1/nodes/{uuid}/states/provision", {"target": target}
+    async def verb(self, node_uuid: str, target: str) -> None:
+        path, body = f"/v1/nodes/{node_uuid}/states/provision", {"target": target}
         await self.ask("PUT", path, body, repeated="state")
 
 
@@ -199,16 +200,20 @@ class Site:
             ports = node.pop("ports")
             more = {"network_interface": "noop", "automated_clean": False, "instance_info": image}
             async with slots:
-                made = await self.client.ask("POST", "/v1/nodes", {**node, **more})
+                # Known before it is asked for: an earlier try may have been done without our hearing of it.
+                own, done = str(uuid.uuid4()), "already exists"
+                body = {**node, **more, "uuid": own}
+                await self.client.ask("POST", "/v1/nodes", body, repeated=done)
                 for port in ports:
-                    await self.client.ask("POST", "/v1/ports", {**port, "node_uuid": made["uuid"]})
-                await self.client.verb(made["uuid"], "manage")
-            return made["uuid"]
+                    body = {**port, "node_uuid": own}
+                    await self.client.ask("POST", "/v1/ports", body, repeated=done)
+                await self.client.verb(own, "manage")
+            return own
 
         uuids = await asyncio.gather(*(one(node) for node in fleet.enrolment()["nodes"]))
         await self.client.all_in("manageable", 300)
-        for uuid in uuids:
-            await self.client.verb(uuid, "provide")
+        for one_uuid in uuids:
+            await self.client.verb(one_uuid, "provide")
         await self.client.all_in("available", 300)
         return uuids
 
