@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,15 +25,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
-from sqlalchemy.exc import TimeoutError as NoConnection
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.sql.visitors import cloned_traverse
 
 from ingot.kit.faults import Unavailable
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
-    from sqlalchemy.pool import ConnectionPoolEntry
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 __all__ = [
     "Away",
@@ -66,6 +64,10 @@ metadata = sa.MetaData(
 
 #: Seconds for which an idle connection to PostgreSQL is trusted.
 _LOOK_AFTER = 1.0
+#: Connections to PostgreSQL for reads, and as many for transactions.
+_MOST = 10
+#: Seconds for which somebody waits for one of them.
+_TURN_SECONDS = 30.0
 
 _encoder = msgspec.json.Encoder()
 
@@ -246,27 +248,70 @@ def _prepare_sqlite(dbapi: Any, _record: object) -> None:
     cursor.close()
 
 
-def _look_at_idle_connections(engine: sa.Engine) -> None:
-    """Ask a connection that has been idle whether it lives, before it is used.
+class _Lines:
+    """Connections to PostgreSQL that stay open between uses.
 
-    Asking each time (`pool_pre_ping`) costs a round trip per request; never asking fails a request for each
-    connection that a restarted database has dropped.
+    To fetch one from SQLAlchemy's pool and give it back costs twice what a short query does. `most` are open
+    at the same time; who comes when all are in use waits for one.
     """
 
-    def returned(_dbapi: Any, record: ConnectionPoolEntry) -> None:
-        record.info["idle since"] = time.monotonic()
+    def __init__(self, engine: AsyncEngine, most: int) -> None:
+        self._engine = engine
+        self._free: list[tuple[AsyncConnection, float]] = []
+        self._turns = asyncio.Semaphore(most)
 
-    def taken(dbapi: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-        since = record.info.get("idle since")
-        if since is None or time.monotonic() - since < _LOOK_AFTER:
-            return
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """What `work` gives. A connection that was lost, or whose user went away, is not used again."""
+        async with asyncio.timeout(_TURN_SECONDS):
+            await self._turns.acquire()
         try:
-            engine.dialect.do_ping(dbapi)
-        except Exception as error:
-            raise DisconnectionError from error  # the pool opens new ones
+            return await self._run(await self._one(), work)
+        finally:
+            self._turns.release()
 
-    event.listen(engine, "checkin", returned)  # pyright: ignore[reportUnknownMemberType]
-    event.listen(engine, "checkout", taken)  # pyright: ignore[reportUnknownMemberType]
+    async def _run(
+        self, conn: AsyncConnection, work: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> T:
+        whole = False
+        try:
+            result = await work(conn)
+            whole = True
+            return result
+        except Exception as error:
+            whole = not _is_away(error)
+            if not whole:
+                await self.close()
+            raise
+        finally:
+            if whole and not conn.invalidated:
+                self._free.append((conn, time.monotonic()))
+            else:
+                await conn.close()
+
+    async def _one(self) -> AsyncConnection:
+        while self._free:
+            conn, since = self._free.pop()
+            if time.monotonic() - since < _LOOK_AFTER or await _lives(conn):
+                return conn
+            await self.close()
+        return await self._engine.connect()
+
+    async def close(self) -> None:
+        """Close those that are not in use."""
+        free, self._free = self._free, []
+        for conn, _ in free:
+            await conn.close()
+
+
+async def _lives(conn: AsyncConnection) -> bool:
+    """Whether a connection that was idle can be used: a restarted database has dropped it."""
+    try:
+        await conn.exec_driver_sql("SELECT 1")
+        await conn.rollback()
+    except (DBAPIError, OSError):
+        await conn.close()
+        return False
+    return True
 
 
 class Away(Unavailable):
@@ -288,7 +333,7 @@ _AWAY_STATES = ("08", "57P", "53300")
 def _is_away(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or _state(error.orig).startswith(_AWAY_STATES)
-    if isinstance(error, OSError | NoConnection | DisconnectionError):
+    if isinstance(error, OSError):  # a wait that was too long too
         return True
     return _state(error).startswith(_AWAY_STATES)
 
@@ -325,9 +370,12 @@ class Database:
 
             plain = url.split("://", 1)[1]
             self._postgres = create_async_engine(
-                "postgresql+asyncpg://" + plain, pool_size=10, max_overflow=10
+                "postgresql+asyncpg://" + plain, poolclass=sa.NullPool
             )
-            _look_at_idle_connections(self._postgres.sync_engine)
+            # As on SQLite reads see the newest state at each statement, without BEGIN and ROLLBACK around.
+            reads = self._postgres.execution_options(isolation_level="AUTOCOMMIT")
+            self._reads = _Lines(reads, _MOST)
+            self._writes = _Lines(self._postgres, _MOST)
 
     # -- use ---------------------------------------------------------------------------------
 
@@ -336,23 +384,17 @@ class Database:
         if self._postgres is None:
             return self._read(query)
         try:
-            return await self._ask(self._postgres, query)
+            return await self._reads.run(lambda conn: conn.run_sync(query))
         except Exception as error:
             if not _is_away(error):
                 raise
         try:
-            # It may have been started again; the pool has noticed and opens new connections.
-            return await self._ask(self._postgres, query)
+            # It may have been started again; the lines to it were given up, this one is new.
+            return await self._reads.run(lambda conn: conn.run_sync(query))
         except Exception as error:
             if not _is_away(error):
                 raise
             raise Away(error) from error
-
-    async def _ask(self, postgres: AsyncEngine, query: Transaction[T]) -> T:
-        async with postgres.connect() as conn:
-            # As on SQLite: each statement sees the newest state; no BEGIN and ROLLBACK around it.
-            await conn.execution_options(isolation_level="AUTOCOMMIT")
-            return await conn.run_sync(query)
 
     async def scan(self, query: Transaction[T]) -> T:
         """Run a query that may take longer than a millisecond: on SQLite in a reader thread."""
@@ -374,8 +416,7 @@ class Database:
     async def _write_and_tell(self, change: Transaction[T]) -> T:
         if self._postgres is not None:
             try:
-                async with self._postgres.begin() as conn:
-                    result, actions = await conn.run_sync(self._collect, change)
+                result, actions = await self._writes.run(lambda conn: self._transact(conn, change))
             except Exception as error:
                 if not _is_away(error):
                     raise
@@ -386,6 +427,12 @@ class Database:
         for action in actions:
             action()
         return result
+
+    async def _transact(
+        self, conn: AsyncConnection, change: Transaction[T]
+    ) -> tuple[T, list[Callable[[], None]]]:
+        async with conn.begin():
+            return await conn.run_sync(self._collect, change)
 
     def _written(self, task: asyncio.Task[Any]) -> None:
         self._writing.discard(task)
@@ -400,6 +447,8 @@ class Database:
 
     async def close(self) -> None:
         if self._postgres is not None:
+            await self._reads.close()
+            await self._writes.close()
             await self._postgres.dispose()
         self._writer.shutdown(wait=True)
         self._readers.shutdown(wait=True)
