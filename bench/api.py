@@ -196,7 +196,9 @@ class _Api:
     async def allocations(self) -> None:
         """Machines claimed by class, twice as many free as wanted, until all are decided; then given back."""
         first, wanted = self.scale.nodes + _AGENTS, self.scale.allocations
-        await self._available(range(first, first + 2 * wanted), resource_class="wanted")
+        numbers = range(first, first + 2 * wanted)
+        await self._available(numbers, resource_class="wanted")
+        await self._powered(numbers)
         figures = [
             Figure(f"{what}, {count} client{'s' if count > 1 else ''}", "per s")
             for count in (1, WRITERS)
@@ -209,6 +211,22 @@ class _Api:
                 await self._claims(figures[2 * place], clients, names)
                 asks = [self.cloud.ask("DELETE", f"/v1/allocations/{n}", expect=204) for n in names]
                 await self._round(figures[2 * place + 1], clients, shared(asks), timed=False)
+
+    async def _powered(self, numbers: Sequence[int]) -> None:
+        """Nodes whose power is not known are not given away; the peer does not know a fake node's before."""
+        body = {"target": "power on"}
+        for _ in range(20):
+            path = "/v1/nodes?resource_class=wanted&fields=uuid,power_state"
+            nodes = (await self.cloud.call("GET", path)).json["nodes"]
+            left = [node["uuid"] for node in nodes if node["power_state"] != "power on"]
+            if not left:
+                return
+            path = "/v1/nodes/{}/states/power"
+            await self.cloud.some(
+                [self.cloud.ask("PUT", path.format(uuid), body, 202) for uuid in left]
+            )
+            await asyncio.sleep(2)
+        raise RuntimeError(f"{len(left)} of {len(numbers)} nodes could not be powered on")
 
     async def _claims(self, figure: Figure, clients: int, names: Sequence[str]) -> None:
         """Those that are not active after a while count as failed too."""
