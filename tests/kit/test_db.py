@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import sqlalchemy as sa
 
-from ingot.kit.db import Database
+from ingot.kit.db import STILL, Database
 from tests import postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -66,3 +66,11 @@ async def test_a_read_sees_what_was_committed_meanwhile(db: Database) -> None:
     await asyncio.gather(*(put() for _ in range(30)))
     count = await db.read(lambda conn: conn.execute(sa.text("SELECT count(*) FROM kept")).scalar())
     assert count == 30
+
+
+async def test_a_process_that_stands_still_keeps_no_locks(db: Database) -> None:
+    """What a controller holds when it is stopped in the middle of a transaction is free again soon."""
+    wanted = sa.text("SHOW idle_in_transaction_session_timeout")
+    for ask in (db.read, db.write):
+        told = await ask(lambda conn: conn.execute(wanted).scalar_one())
+        assert told == f"{STILL:.0f}s"

@@ -68,6 +68,9 @@ _LOOK_AFTER = 1.0
 _MOST = 10
 #: Seconds for which somebody waits for one of them.
 _TURN_SECONDS = 30.0
+#: So many seconds may a transaction stand still before PostgreSQL ends it: a process that was stopped in the middle
+#: of one (SIGSTOP, a sleeping host) must not keep its locks from those who take its work over.
+STILL = 10.0
 
 _encoder = msgspec.json.Encoder()
 
@@ -370,7 +373,13 @@ class Database:
 
             plain = url.split("://", 1)[1]
             self._postgres = create_async_engine(
-                "postgresql+asyncpg://" + plain, poolclass=sa.NullPool
+                "postgresql+asyncpg://" + plain,
+                poolclass=sa.NullPool,
+                connect_args={
+                    "server_settings": {
+                        "idle_in_transaction_session_timeout": f"{STILL * 1000:.0f}"
+                    }
+                },
             )
             # As on SQLite reads see the newest state at each statement, without BEGIN and ROLLBACK around.
             reads = self._postgres.execution_options(isolation_level="AUTOCOMMIT")
