@@ -133,7 +133,7 @@ class Client:
         domain = {"id": "default"}
         user = {"name": "admin", "domain": domain, "password": "site-secret"}
         identity = {"methods": ["password"], "password": {"user": user}}
-        scope = {"project": {"name": "admin", "domain": domain}}
+        scope = {"system": {"all": True}}
         body = {"auth": {"identity": identity, "scope": scope}}
         async with self.http.post(f"{self.base}/identity/v3/auth/tokens", json=body) as reply:
             status, text = self._seen("POST", "/tokens", reply.status, await reply.text())
