@@ -101,10 +101,10 @@ async def hang(api: World, uuid: str, first: int, count: int) -> None:
         ("/v1/volume/connectors?detail=true", 1),
         ("/v1/volume/targets?detail=true", 1),
         ("/v1/chassis/detail", 1),
-        # With the look-up of the node, whose owner decides.
-        ("/v1/nodes/n0/ports/detail", 2),
-        ("/v1/nodes/n0/portgroups?sort_key=name", 2),
-        ("/v1/nodes/n0/volume/targets", 2),
+        # Besides, the node is looked up by a kept statement, which SQLAlchemy does not see.
+        ("/v1/nodes/n0/ports/detail", 1),
+        ("/v1/nodes/n0/portgroups?sort_key=name", 1),
+        ("/v1/nodes/n0/volume/targets", 1),
     ],
 )
 async def test_no_query_for_each_part(api: World, path: str, most: int) -> None:

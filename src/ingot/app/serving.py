@@ -11,7 +11,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from ingot.kit import log
 from ingot.kit.faults import Fault
 from ingot.kit.namespace import enter_namespace
 from ingot.settings import Settings, load, parse_listen
+
+_log = log.get("serve")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -95,8 +97,8 @@ async def _serve(
             answering.cancel()
             for server, _ in servers:
                 server.should_exit = True
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return 0
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        return _told(ended)
     except Fault as fault:
         print(f"ingot: {fault.sentence()}", file=sys.stderr)
         return 1
@@ -104,6 +106,15 @@ async def _serve(
         if HttpProtocol.stillness is not None:
             HttpProtocol.stillness.close()
         await app.close()
+
+
+def _told(ended: Sequence[BaseException | None]) -> int:
+    """The exit code, after what broke a listener has been told."""
+    broken = [error for error in ended if error is not None]
+    for error in broken:
+        _log.error("a listener broke", exc_info=error)
+        print(f"ingot: a listener broke: {error!r}; the log has more.", file=sys.stderr)
+    return 1 if broken else 0
 
 
 def _claimed(settings: Settings) -> contextlib.AbstractContextManager[object]:
