@@ -24,6 +24,8 @@ from ingot.kit.faults import Fault
 from ingot.kit.namespace import enter_namespace
 from ingot.settings import Settings, load, parse_listen
 
+#: How long cut-off requests may take for that.
+_TIDY_SECONDS = 15.0
 _log = log.get("serve")
 
 
@@ -98,6 +100,9 @@ async def _serve(
             for server, _ in servers:
                 server.should_exit = True
             ended = await asyncio.gather(*tasks, return_exceptions=True)
+            # Requests that were cut off tidy up after themselves, with what `close` takes away.
+            if cut := [task for server, _ in servers for task in server.server_state.tasks]:
+                await asyncio.wait(cut, timeout=_TIDY_SECONDS)
         return _told(ended)
     except Fault as fault:
         print(f"ingot: {fault.sentence()}", file=sys.stderr)
