@@ -101,16 +101,17 @@ class Binding:
     kicks: list[Callable[[str], None]] = field(default_factory=list[Callable[[str], None]])
 
 
-_bindings: weakref.WeakKeyDictionary[sa.Engine, Binding] = weakref.WeakKeyDictionary()
+#: By the pool: engines that differ only in options (reads and transactions on PostgreSQL) share it.
+_bindings: weakref.WeakKeyDictionary[sa.Pool, Binding] = weakref.WeakKeyDictionary()
 _guard = threading.Lock()
 
 
 def binding(conn: sa.Connection) -> Binding:
     """The binding of a connection's database; made when it is missing."""
     with _guard:
-        found = _bindings.get(conn.engine)
+        found = _bindings.get(conn.engine.pool)
         if found is None:
-            found = _bindings[conn.engine] = Binding()
+            found = _bindings[conn.engine.pool] = Binding()
         return found
 
 
