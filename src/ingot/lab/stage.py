@@ -115,8 +115,13 @@ class Stage:
         assert self._server.stdout is not None
         line = await asyncio.wait_for(self._server.stdout.readline(), 60)
         if not line:
-            raise StageFailed(f"the cloud did not start; its log is {self.state / 'serve.log'}")
+            raise StageFailed(f"the cloud did not start; its log ends with\n{self._tail('serve.log')}")
         return line.decode().strip()
+
+    def _tail(self, name: str, lines: int = 15) -> str:
+        """The end of one of our logs; the folder may be gone when somebody reads of the failure."""
+        text = (self.state / name).read_text(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
 
     async def kill(self) -> None:
         """kill -9: nothing is said, nothing is saved."""
