@@ -41,6 +41,7 @@ async def test_metrics_and_events(tmp_path: Path) -> None:
 
         await until(lambda: metrics_have(f'baremetal_temp_cpu_celsius{{node_name="{name}"'))
         assert await metrics_have("ingot_bmc_polls_total")
+        assert await metrics_have("ingot_database_statements_total ")
 
         async def heard(text: str) -> bool:
             path = f"/v1/events?subject=node:{uuid}"

@@ -71,6 +71,9 @@ _CATALOG = (
 _REQUESTS = prometheus_client.Histogram(
     "ingot_request_seconds", "Time per request.", ("service", "path", "method", "status")
 )
+_STATEMENTS = prometheus_client.Counter(
+    "ingot_database_statements_total", "SQL statements that were run."
+)
 
 
 def step_rules(own: StepOptions) -> StepRules:
@@ -99,6 +102,7 @@ class App:
         state.mkdir(parents=True, exist_ok=True)
         url = settings.database or f"sqlite:///{state / 'ingot.db'}"
         self.db = Database(url)
+        self.db.on_statement(lambda _text: _STATEMENTS.inc())
         self.vault = Vault.at(settings.keys_dir / "vault.key")
         self.hub = EventHub(self.db, self.clock)
         self.identity = self._identity()

@@ -115,7 +115,8 @@ class Kept:
 
     SQLAlchemy keys a statement and describes its result at every call, which costs more than a short
     statement does. Values go in by the names of the statement's parameters. Rows are plain tuples as the
-    driver gives them, so truth values are numbers on SQLite. Errors are SQLAlchemy's.
+    driver gives them, so truth values are numbers on SQLite. Errors are SQLAlchemy's, and who listens to
+    statements (`Database.on_statement`) hears of these too.
     """
 
     def __init__(self, statement: sa.sql.ClauseElement) -> None:
@@ -181,11 +182,11 @@ class Kept:
             self.change(conn, many[0])
         elif many:
             text, names, own = self._texts.get(conn.dialect.name) or self._compile(conn.dialect)
+            rows = [tuple([{**own, **row}[name] for name in names]) for row in many]
             cursor: Any = conn.connection.cursor()
+            _tell(conn, cursor, text, rows, many=True)
             try:
-                cursor.executemany(
-                    text, [tuple([{**own, **row}[name] for name in names]) for row in many]
-                )
+                cursor.executemany(text, rows)
             except Exception as error:
                 _fail(conn, cursor, text, error)
             cursor.close()
@@ -193,9 +194,11 @@ class Kept:
     def _run(self, conn: sa.Connection, values: Mapping[str, Any]) -> Any:
         text, names, own = self._texts.get(conn.dialect.name) or self._compile(conn.dialect)
         given = {**own, **values} if own else values
+        row = tuple([given[name] for name in names])
         cursor: Any = conn.connection.cursor()
+        _tell(conn, cursor, text, row, many=False)
         try:
-            cursor.execute(text, tuple([given[name] for name in names]))
+            cursor.execute(text, row)
         except Exception as error:
             _fail(conn, cursor, text, error)
         return cursor
@@ -220,6 +223,13 @@ class Kept:
 _BEGIN, _COMMIT, _ROLLBACK = (
     Kept(sa.text(text)) for text in ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
 )
+
+
+def _tell(conn: sa.Connection, cursor: Any, text: str, values: Any, *, many: bool) -> None:
+    """What SQLAlchemy does before each of its own statements: tell those who listen on the engine."""
+    dispatch: Any = conn.dispatch
+    for listener in dispatch.before_cursor_execute:
+        listener(conn, cursor, text, values, None, many)
 
 
 def _fail(conn: sa.Connection, cursor: Any, text: str, error: Exception) -> NoReturn:
@@ -447,6 +457,22 @@ class Database:
         self._writing.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waited has seen it; nobody else needs a warning
+
+    def on_statement(self, note: Callable[[str], None]) -> Callable[[], None]:
+        """Call `note` with the text of each statement from now on; call what this gives back to end it.
+
+        Kept statements are among them. `note` is called in whatever thread runs the statement. Not told of:
+        BEGIN, COMMIT and ROLLBACK on PostgreSQL (on SQLite they are statements like others), and what
+        prepares a new connection.
+        """
+        engine = self._sqlite if self._postgres is None else self._postgres.sync_engine
+        assert engine is not None
+
+        def listener(_conn: Any, _cursor: Any, text: str, *_: Any) -> None:
+            note(text)
+
+        event.listen(engine, "before_cursor_execute", listener)  # pyright: ignore[reportUnknownMemberType]
+        return lambda: event.remove(engine, "before_cursor_execute", listener)  # pyright: ignore[reportUnknownMemberType]
 
     # -- life --------------------------------------------------------------------------------
 
