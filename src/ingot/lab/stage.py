@@ -115,7 +115,9 @@ class Stage:
         assert self._server.stdout is not None
         line = await asyncio.wait_for(self._server.stdout.readline(), 60)
         if not line:
-            raise StageFailed(f"the cloud did not start; its log ends with\n{self._tail('serve.log')}")
+            raise StageFailed(
+                f"the cloud did not start; its log ends with\n{self._tail('serve.log')}"
+            )
         return line.decode().strip()
 
     def _tail(self, name: str, lines: int = 15) -> str:
