@@ -5,6 +5,7 @@ cache.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -20,6 +21,10 @@ from ingot.builders import build_image, build_ramdisk
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1800)]
 
 OVMF = Path("/usr/share/OVMF")
+#: As they are on the console, with systemd's colours.
+SSH_STARTED = re.compile(rb"Started \S*ssh\.service")
+SSH_FAILED = re.compile(rb"Failed to start \S*ssh\.serv")
+CLOUD_INIT_ENDED = re.compile(rb"Cloud-init v\. \S+ finished")
 BOOT_DEADLINE = 420  # seconds; on an idle machine of 2 cores a boot takes about 60
 
 
@@ -43,15 +48,20 @@ def machine(serial: Path, *arguments: str, memory: int = 2048) -> Iterator[subpr
         process.wait()
 
 
-def wait_for(text: bytes, serial: Path, process: subprocess.Popen[bytes]) -> None:
+def wait_for(
+    text: bytes | re.Pattern[bytes], serial: Path, process: subprocess.Popen[bytes]
+) -> None:
+    pattern = text if isinstance(text, re.Pattern) else re.compile(re.escape(text))
     end = time.monotonic() + BOOT_DEADLINE
     while time.monotonic() < end:
         seen = serial.read_bytes() if serial.exists() else b""
-        if text in seen:
+        if pattern.search(seen):
             return
         assert process.poll() is None, f"QEMU ended with {process.returncode}: {seen[-2000:]!r}"
         time.sleep(0.5)
-    pytest.fail(f"no {text!r} on the console in {BOOT_DEADLINE} s: {serial.read_bytes()[-2000:]!r}")
+    pytest.fail(
+        f"no {pattern.pattern!r} on the console in {BOOT_DEADLINE} s: {serial.read_bytes()[-2000:]!r}"
+    )
 
 
 def test_ramdisk_looks_itself_up_and_heartbeats(tmp_path: Path) -> None:
@@ -89,6 +99,19 @@ def test_image_boots_to_the_login_prompt(firmware: str, tmp_path: Path) -> None:
         arguments += ["-drive", f"if=pflash,format=raw,file={tmp_path / 'vars.fd'}"]
     with machine(serial, *arguments) as process:
         wait_for(b" login: ", serial, process)
+
+
+def test_who_could_log_in_can_do_so_after_power_was_cut(tmp_path: Path) -> None:
+    image, disk = build_image(cache(), progress=print), tmp_path / "disk.qcow2"
+    base = ["-F", "raw", "-b", str(image.files["raw"])]
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk), "8G"], check=True)
+    arguments = ["-drive", f"file={disk},if=virtio", "-nic", "user,model=virtio-net-pci"]
+    for serial in (tmp_path / "first.log", tmp_path / "second.log"):
+        with machine(serial, *arguments) as process:
+            # By then the file system has noted the new files, but not yet what is in them.
+            wait_for(CLOUD_INIT_ENDED, serial, process)
+            wait_for(SSH_STARTED, serial, process)
+        assert not SSH_FAILED.search(serial.read_bytes()), serial.read_bytes()[-4000:]
 
 
 def blank_disk(folder: Path) -> Path:
