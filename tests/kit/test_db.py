@@ -74,3 +74,24 @@ async def test_a_process_that_stands_still_keeps_no_locks(db: Database) -> None:
     for ask in (db.read, db.write):
         told = await ask(lambda conn: conn.execute(wanted).scalar_one())
         assert told == f"{STILL:.0f}s"
+
+
+async def test_the_victim_of_a_deadlock_is_run_again(db: Database) -> None:
+    await db.write(lambda conn: conn.execute(sa.text("CREATE TABLE pair (id int, count int)")))
+    await db.write(lambda conn: conn.execute(sa.text("INSERT INTO pair VALUES (1, 0), (2, 0)")))
+    runs: list[tuple[int, int]] = []
+
+    def change(first: int, second: int, conn: sa.Connection) -> None:
+        runs.append((first, second))
+        one = "UPDATE pair SET count = count + 1 WHERE id = :id"
+        conn.execute(sa.text(one), {"id": first})
+        if len(runs) < 3:  # by then both hold what the other wants
+            conn.execute(sa.text("SELECT pg_sleep(0.5)"))
+        conn.execute(sa.text(one), {"id": second})
+
+    await asyncio.gather(
+        db.write(lambda conn: change(1, 2, conn)), db.write(lambda conn: change(2, 1, conn))
+    )
+    rows = await db.read(lambda conn: list(conn.execute(sa.text("SELECT count FROM pair"))))
+    assert [count for (count,) in rows] == [2, 2]
+    assert len(runs) == 3, "nobody was in the way: the test shows nothing"

@@ -395,3 +395,31 @@ async def test_tables_have_no_leftovers(db):
         await reach(db, op_id)
         count = sa.select(sa.func.count()).select_from(signals)
         assert await db.read(lambda conn: conn.execute(count).scalar_one()) == 0
+
+
+async def test_a_commit_that_fails_takes_no_other_with_it(db):
+    """Operations share their commits; what an author's function raises is for its own operation."""
+    together = 10
+    tries: list[str] = []
+
+    async def story(op, number):
+        def change(conn):
+            tries.append(op.id)
+            events.record(conn, op.subject, "note", f"of {number}")
+            if number == 3:
+                raise Fault("not this one", kind=Kind.REFUSED)
+
+        await op.commit("change", change)
+
+    subjects = {f"node:{number}": number for number in range(together)}
+    ids = await db.write(
+        lambda conn: [start(conn, "w", one, number) for one, number in subjects.items()]
+    )
+    async with running(db, Workflow("w", None, story)):
+        rows = [await reach(db, op_id) for op_id in ids]
+    assert [row.state for row in rows] == ["failed" if n == 3 else "done" for n in range(together)]
+    assert "not this one" in rows[3].fault.text
+    told = await db.read(lambda conn: events.query(conn, kinds=["note"]))
+    kept = sorted(event.subject for event in told)
+    assert kept == [one for one, number in sorted(subjects.items()) if number != 3], "once each"
+    assert len(tries) > together, "they were never written together: the test shows nothing"

@@ -71,6 +71,8 @@ _TURN_SECONDS = 30.0
 #: So many seconds may a transaction stand still before PostgreSQL ends it: a process that was stopped in the middle
 #: of one (SIGSTOP, a sleeping host) must not keep its locks from those who take its work over.
 STILL = 10.0
+#: So often is a transaction begun that PostgreSQL ends because two waited for each other.
+_DEADLOCKS = 3
 
 _encoder = msgspec.json.Encoder()
 
@@ -351,6 +353,10 @@ def _is_away(error: BaseException) -> bool:
     return _state(error).startswith(_AWAY_STATES)
 
 
+def _was_deadlock(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and _state(error.orig) == "40P01"
+
+
 def _state(error: object) -> str:
     return str(getattr(error, "sqlstate", None) or "")
 
@@ -424,7 +430,7 @@ class Database:
     async def write(self, change: Transaction[T]) -> T:
         """Run a transaction; its return value comes back after the commit.
 
-        An exception rolls everything back and is raised here. A caller who goes away (is cancelled) does
+        An exception rolls everything back and is raised here; the victim of a deadlock is run again. A caller who goes away (is cancelled) does
         not stop a transaction that has begun, and what was to follow its commit follows. Raises Away.
         """
         task = asyncio.ensure_future(self._write_and_tell(change))
@@ -434,18 +440,24 @@ class Database:
 
     async def _write_and_tell(self, change: Transaction[T]) -> T:
         if self._postgres is not None:
-            try:
-                result, actions = await self._writes.run(lambda conn: self._transact(conn, change))
-            except Exception as error:
-                if not _is_away(error):
-                    raise
-                raise Away(error) from error
+            result, actions = await self._write_postgres(change)
         else:
             loop = asyncio.get_running_loop()
             result, actions = await loop.run_in_executor(self._writer, self._write, change)
         for action in actions:
             action()
         return result
+
+    async def _write_postgres(self, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
+        for left in reversed(range(_DEADLOCKS)):
+            try:
+                return await self._writes.run(lambda conn: self._transact(conn, change))
+            except Exception as error:
+                if _is_away(error):
+                    raise Away(error) from error
+                if left == 0 or not _was_deadlock(error):
+                    raise
+        raise AssertionError
 
     async def _transact(
         self, conn: AsyncConnection, change: Transaction[T]

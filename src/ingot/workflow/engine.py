@@ -13,7 +13,6 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-import sqlalchemy as sa
 
 from ingot.kit import events
 from ingot.kit.clock import Clock, SystemClock
@@ -24,7 +23,7 @@ from . import store
 from .membership import Membership
 from .op import Op
 from .running import run_undo
-from .saver import Save, Saver, write
+from .saver import Save, Saver
 from .tables import AT_ONCE
 from .timing import Estimates
 from .types import Changed, Claim, FaultRecord, Interrupted, Lost, Parked, Stopped, Workflow
@@ -279,7 +278,7 @@ class Engine:
             if step.ended_at is None
         ]
         # A signal that came meanwhile did not wake the operation, because it was ours: look again.
-        await self.saver.save_alone(Save(row.id, row.epoch, steps=waiting, changes=changes))
+        await self.saver.save(Save(row.id, row.epoch, steps=waiting, changes=changes))
         self.remember_park(row.id, left)
         if row.waiting_for is not None:
             await self.db.write(lambda conn: store.wake_if_signalled(conn, row.id, row.waiting_for))
@@ -318,10 +317,9 @@ class Engine:
         save = self._ending(op, {"state": "done", "result": text}, told)
         await self.reach("ending", op, "end", "end")
         on_success = workflow.on_success
-        if on_success is None:
-            await self.saver.save(save)
-        else:
-            await op.transact(lambda conn: self._end(conn, op, save, on_success, result))
+        if on_success is not None:
+            save.first = lambda conn: on_success(conn, op, result)
+        await op.save(save)
         await self.reach("ended", op, "end", "end")
 
     async def _fail(self, op: Op, workflow: Workflow | None, fault: Fault, again: bool) -> None:
@@ -351,11 +349,13 @@ class Engine:
         on_failure = workflow.on_failure if workflow is not None else None
 
         save = self._ending(op, values, told)
+        if on_failure is not None:
+            save.first = lambda conn: on_failure(conn, op, fault)
         await self.reach("ending", op, "end", "end")
         broken: Exception | None = None
         for attempt in range(END_ATTEMPTS):
             try:
-                await op.transact(lambda conn: self._end(conn, op, save, on_failure, fault))
+                await op.save(save)
                 await self.reach("ended", op, "end", "end")
                 return
             except Exception as error:
@@ -366,7 +366,8 @@ class Engine:
         bug = op.bug("on_failure", broken)
         # Better an ended operation whose subject was not told than a lock that nobody can open.
         save.events.append(op.event("note", bug.text, severity="error", data={"cause": bug.text}))
-        await op.transact(lambda conn: self._end(conn, op, save, None, fault))
+        save.first = None
+        await op.save(save)
 
     def _ending(self, op: Op, values: dict[str, Any], told: events.Event) -> Save:
         changes = {
@@ -378,20 +379,6 @@ class Engine:
             **values,
         }
         return Save(op.id, op.epoch, events=[told], changes=changes, ends=True)
-
-    def _end(
-        self,
-        conn: sa.Connection,
-        op: Op,
-        save: Save,
-        tell: Callable[[sa.Connection, Op, Any], None] | None,
-        outcome: Any,
-    ) -> None:
-        """The transaction that ends an operation: the domain's rows, then ours."""
-        if tell is not None:
-            tell(conn, op, outcome)
-        op.fence(conn)
-        write(conn, [save])
 
     # -- keeping up ------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -145,12 +145,18 @@ class Op:
         row = self.row(seq, name, key, "commit", "done", started)
         await self.reach("before", row)
         outcome: list[str] = []
+        save = Save(self.id, self.epoch)
 
         def first(conn: sa.Connection) -> None:
             outcome[:] = [to_json(fn(conn))]
+            done = self.ended(row, "done", result=outcome[0])
+            data = {"duration": done.duration}
+            save.steps = [done]
+            save.events = [self.event("step.done", row.label, step=row.label, data=data)]
 
+        save.first = first
         try:
-            await self.transact(lambda conn: self._finish_commit(conn, first, outcome, row))
+            await self.save(save)
         except Fault as fault:
             await self.fail_step(row, fault)
             raise fault from None
@@ -160,20 +166,6 @@ class Op:
             raise fault from error
         await self.reach("saved", row)
         return decode(outcome[0], result_type)
-
-    def _finish_commit(
-        self,
-        conn: sa.Connection,
-        first: Callable[[sa.Connection], None],
-        outcome: list[str],
-        row: StepRow,
-    ) -> None:
-        first(conn)
-        self.fence(conn)
-        done = self.ended(row, "done", result=outcome[0])
-        store.save_steps(conn, [done])
-        data = {"duration": done.duration}
-        events.record_all(conn, [self.event("step.done", row.label, step=row.label, data=data)])
 
     async def wait(
         self,
@@ -395,29 +387,30 @@ class Op:
         self._engine.push(event)
 
     async def save(self, save: Save) -> None:
+        """Write it with what other operations save. Faults of a stale worker become Lost."""
         with interrupting():
-            self._noted(await self._engine.saver.save(save))
-
-    async def save_alone(
-        self, save: Save, first: Callable[[sa.Connection], None] | None = None
-    ) -> None:
-        with interrupting():
-            self._noted(await self._engine.saver.save_alone(save, first))
+            async with self._ours():
+                self._noted(await self._engine.saver.save(save))
 
     async def transact(self, run: Callable[[sa.Connection], Any]) -> Any:
-        """A transaction of the engine's; faults of a stale worker become Lost."""
+        """A transaction of its own; faults of a stale worker become Lost."""
         with interrupting():
-            try:
+            async with self._ours():
                 return await self._engine.saver.write(run)
-            except Away:
-                raise
-            except Exception:
-                held = await self._engine.saver.read(
-                    lambda conn: store.fence(conn, {self.id: self.epoch})
-                )
-                if self.id not in held:
-                    raise Lost from None
-                raise
+
+    @contextlib.asynccontextmanager
+    async def _ours(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        except Away:
+            raise
+        except Exception:
+            held = await self._engine.saver.read(
+                lambda conn: store.fence(conn, {self.id: self.epoch})
+            )
+            if self.id not in held:
+                raise Lost from None
+            raise
 
     def fence(self, conn: sa.Connection) -> None:
         held = store.fence(conn, {self.id: self.epoch})
@@ -518,7 +511,7 @@ class Op:
         """Save a row that waits and give the operation back until `seconds` have passed."""
         moment = self.clock.now()
         changes = self.parked(moment, seconds, row.label, waiting_for, what)
-        await self.save_alone(Save(self.id, self.epoch, steps=[row], changes=changes))
+        await self.save(Save(self.id, self.epoch, steps=[row], changes=changes))
         self._engine.remember_park(self.id, seconds)
 
     def parked(

@@ -259,12 +259,10 @@ class Runner:
             data["log"] = list(context.lines)
         end = op.event("step.done", self.label, step=self.label, data=data)
         save = Save(op.id, op.epoch, [done], [*told, end], set(range(len(told))))
-        if commit is None:
-            await op.save(save)
-            await op.reach("saved", row)
-            return result
+        if commit is not None:
+            save.first = lambda conn: commit(conn, result)
         try:
-            await op.save_alone(save, lambda conn: commit(conn, result))
+            await op.save(save)
         except Fault:
             raise
         except Exception as error:
@@ -315,7 +313,7 @@ class Runner:
         save = Save(op.id, op.epoch, [tried], [*told, event], set(range(len(told))))
         if delay > PARK_RETRY_AFTER:
             save.changes = op.parked(op.clock.now(), delay, self.label, None, fault.text)
-            await op.save_alone(save)
+            await op.save(save)
             op.note_parked(delay)
             raise Parked
         await op.save(save)

@@ -1,8 +1,9 @@
 """Saves of many operations, grouped into few commits.
 
 While one commit is under way the saves that come in wait together for the next: a lone operation pays no
-delay, three hundred share their commits. Saves that carry a function of the author's are not grouped, since
-one author's exception must not roll back another's step.
+delay, three hundred share their commits. One author's exception must not roll back another's step: where a
+save's own function raises, or its lease is lost, all of that commit is rolled back and the saves with such
+functions are written one by one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from ingot.kit import events
-from ingot.kit.db import Database
+from ingot.kit.db import Away, Database
 
 from . import store
 from .types import Lost, StepRow
@@ -29,6 +30,7 @@ class Save:
 
     pushed: positions in `events` that were pushed live already.
     changes: columns of the operation's row. ends: it is over, so its signals go.
+    first: runs before, in the same transaction, and may fill in the rest; it may run again after a rollback.
     """
 
     op_id: str
@@ -38,18 +40,27 @@ class Save:
     pushed: set[int] = field(default_factory=set[int])
     changes: dict[str, Any] | None = None
     ends: bool = False
+    first: Callable[[sa.Connection], None] | None = None
+
+
+Waiting = tuple[Save, asyncio.Future[str | None]]
 
 
 @dataclass
 class Saver:
-    """Writes saves. `busy` counts those under way (virtual time must not move while there are any)."""
+    """Writes saves. `busy` counts those under way (virtual time must not move while there are any).
+
+    batch: most saves in a commit; with_author: of them those that carry a function of the author's, so that
+    requests need not wait long for the one writer of SQLite.
+    """
 
     db: Database
     batch: int = 100
+    with_author: int = 20
     busy: int = 0
 
     def __post_init__(self) -> None:
-        self._waiting: list[tuple[Save, asyncio.Future[str | None]]] = []
+        self._waiting: list[Waiting] = []
         self._flushers: set[asyncio.Task[None]] = set()
         self._active = 0
         # One writer on SQLite; on PostgreSQL a few commits overlap.
@@ -65,22 +76,6 @@ class Saver:
             self._flushers.add(task)
             task.add_done_callback(self._flushers.discard)
         return await answer
-
-    async def save_alone(
-        self, save: Save, first: Callable[[sa.Connection], None] | None = None
-    ) -> str | None:
-        """Write in a transaction of its own, after `first(conn)`."""
-
-        def run(conn: sa.Connection) -> str | None:
-            if first is not None:
-                first(conn)
-            held = store.fence(conn, {save.op_id: save.epoch})
-            if save.op_id not in held:
-                raise Lost
-            write(conn, [save])
-            return held[save.op_id]
-
-        return await self.write(run)
 
     async def write(self, run: Callable[[sa.Connection], T]) -> T:
         """A transaction that counts as busy."""
@@ -107,22 +102,45 @@ class Saver:
             self._active -= 1
 
     async def _flush_batch(self) -> None:
-        batch = self._waiting[: self.batch]
-        del self._waiting[: self.batch]
+        batch = self._next()
         self.busy += 1
         try:
-            held = await self.db.write(lambda conn, saves=batch: _write_batch(conn, saves))
-        except BaseException as error:
+            await self._settle(batch)
+        except BaseException:
             for _, answer in batch:
                 if not answer.done():
-                    answer.set_exception(
-                        error if isinstance(error, Exception) else asyncio.CancelledError()
-                    )
-            if not isinstance(error, Exception):
-                raise
-            return
+                    answer.set_exception(asyncio.CancelledError())
+            raise
         finally:
             self.busy -= 1
+
+    def _next(self) -> list[Waiting]:
+        """What goes into the next commit, in the order in which it came."""
+        authors = count = 0
+        for save, _ in self._waiting[: self.batch]:
+            authors += save.first is not None
+            if authors > self.with_author:
+                break
+            count += 1
+        batch = self._waiting[:count]
+        del self._waiting[:count]
+        return batch
+
+    async def _settle(self, batch: list[Waiting]) -> None:
+        """Write them together; apart when one of them cannot be written with the others."""
+        try:
+            held = await self.db.write(lambda conn: _write_batch(conn, [save for save, _ in batch]))
+        except (Exception, Lost) as error:
+            apart = [one for one in batch if one[0].first is not None]
+            if len(batch) == 1 or not apart or isinstance(error, Away):
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(error)
+                return
+            plain = [one for one in batch if one[0].first is None]
+            for part in ([plain] if plain else []) + [[one] for one in apart]:
+                await self._settle(part)
+            return
         for save, answer in batch:
             if answer.done():
                 continue
@@ -132,11 +150,15 @@ class Saver:
                 answer.set_exception(Lost())
 
 
-def _write_batch(
-    conn: sa.Connection, batch: list[tuple[Save, asyncio.Future[str | None]]]
-) -> dict[str, str | None]:
-    held = store.fence(conn, {save.op_id: save.epoch for save, _ in batch})
-    write(conn, [save for save, _ in batch if save.op_id in held])
+def _write_batch(conn: sa.Connection, saves: list[Save]) -> dict[str, str | None]:
+    """Gives the operations that were ours, with the reasons of aborts that were asked for."""
+    for save in saves:
+        if save.first is not None:
+            save.first(conn)
+    held = store.fence(conn, {save.op_id: save.epoch for save in saves})
+    if any(save.first is not None and save.op_id not in held for save in saves):
+        raise Lost
+    write(conn, [save for save in saves if save.op_id in held])
     return held
 
 
