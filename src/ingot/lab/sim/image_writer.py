@@ -87,6 +87,7 @@ async def write_image(agent: Agent, args: dict[str, Any], node: str, source: str
             "qemu-img: error while writing sector 1629312: Input/output error\n",
         )
     machine.image = WrittenImage(str(info["id"]), digest, size, configdrive, complete=True)
+    machine.written.append(machine.image)
     root = f"0x{digest[:8]}"
     agent.commands.partition_uuids = {"root uuid": root}
     return f"image ({info['id']}) written to device {disk.name} root_uuid={root}"

@@ -82,6 +82,8 @@ class Machine:
         self.image: WrittenImage | None = None
         self.timeline: list[TimelineEntry] = []
         self.destructive_acts: list[DestructiveAct] = []
+        #: Images that were written to the end, in order.
+        self.written: list[WrittenImage] = []
         self._boots = 0
         self.media: str | None = None
         self.agent: Ramdisk | None = None
