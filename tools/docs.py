@@ -193,7 +193,8 @@ def _events() -> str:
         "\n".join(["| kind | when |", "|---|---|", *rows]),
         "In `data`, where known: `duration` in seconds, `done` and `total` with `unit`, `rate` in units\n"
         "per second, `eta` in seconds, `expected` (the median of this step on this hardware model, in\n"
-        "seconds), `attempt`, `cause`, `next_action`, `log`.",
+        "seconds), `rule` (what the step's author says of its deadline, in seconds: the `default` before there\n"
+        "is history, and bounds), `attempt`, `cause`, `next_action`, `log`.",
         "The routes are in [the timeline API](api/timeline.md).",
     )
 

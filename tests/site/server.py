@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -413,16 +413,21 @@ class Site:
 
 @contextlib.asynccontextmanager
 async def site(
-    folder: Path, count: int = 0, *, small_store: bool = False, **sections: dict[str, Any]
+    folder: Path,
+    count: int = 0,
+    *,
+    machines: Mapping[str, Any] | None = None,
+    small_store: bool = False,
+    **sections: dict[str, Any],
 ) -> AsyncIterator[Site]:
-    """A cloud with `count` simulated machines; all ends with the context."""
+    """A cloud with `count` simulated machines; all ends with the context. machines: further FleetOptions."""
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
         here = Site(folder, free_port(), free_port(), http)
         if count:
-            options = FleetOptions(
-                count=count, boot_url=f"http://127.0.0.1:{here.boot}", speed=1000
-            )
+            url = f"http://127.0.0.1:{here.boot}"
+            more = {"speed": 1000, **(machines or {})}
+            options = FleetOptions(count=count, boot_url=url, **more)
             here.fleet = await stack.enter_async_context(Fleet(options))
         try:
             await here.start(here.settings(**sections), small_store=small_store)

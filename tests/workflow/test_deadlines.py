@@ -11,6 +11,7 @@ from ingot.kit.clock import VirtualClock
 from ingot.kit.db import Database
 from ingot.workflow import Engine, LocalDispatcher, Workflow, estimate, operation, start, steps
 from ingot.workflow.history import Run
+from ingot.workflow.learned import learned
 from ingot.workflow.testing import drive
 from ingot.workflow.timing import ENOUGH, Estimate, judge, learned_deadline
 
@@ -147,6 +148,36 @@ async def test_hangs_are_found_and_slow_machines_finish(tmp_path: Path) -> None:
         # Another step of the same name has a history of its own.
         site.seconds["node:1/deploy.burnin"] = 180.0
         assert (await site.run("node:1/deploy.burnin"))[0][0] == "done"
+
+
+async def test_what_was_learned_is_listed(tmp_path: Path) -> None:
+    async with a_site(tmp_path / "a.db") as site:
+        assert await learned(site.db) == []
+        await site.run(*(f"node:{number}" for number in range(ENOUGH)))
+        await site.run("node:1/deploy.burnin")
+        burnin, erase = await learned(site.db)
+        assert burnin["similar"] == "deploy.burnin" and burnin["count"] == 1
+        assert (burnin["deadline"], burnin["learned"]) == (200, False)
+        known = await site.db.read(
+            lambda conn: estimate(conn, "w", "work", "r640", similar="deploy.erase")
+        )
+        assert known is not None
+        assert erase == {
+            "kind": "w",
+            "profile": "r640",
+            "step": "work",
+            "similar": "deploy.erase",
+            "count": ENOUGH,
+            "late": 0,
+            "p50": known.p50,
+            "p99": known.p99,
+            "deadline": 2 * known.p99,
+            "default": 200,
+            "learned": True,
+            "bytes": None,
+        }
+        assert await learned(site.db, kind="other") == []
+        assert await learned(site.db, profile="r650") == []
 
 
 async def test_where_everything_is_slow_the_third_run_succeeds(tmp_path: Path) -> None:

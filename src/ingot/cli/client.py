@@ -133,6 +133,13 @@ def escaped(text: str) -> str:
     return quote(text, safe="")
 
 
+def span(seconds: float) -> str:
+    """Seconds in words for people."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
 def fail(error: Exception) -> int:
     print(f"ingot: {error}", file=sys.stderr)
     return 1

@@ -12,6 +12,12 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "serve": ("ingot.app.serving", "configure", "run_serve", "run the cloud"),
     "watch": ("ingot.cli.watch", "configure_watch", "run_watch", "see steps live"),
     "events": ("ingot.cli.watch", "configure_events", "run_events", "list what happened"),
+    "deadlines": (
+        "ingot.cli.deadlines",
+        "configure",
+        "run",
+        "list how long steps take and may take, by hardware model",
+    ),
     "doctor": ("ingot.cli.doctor", "configure", "run", "check this host and say what to do"),
     "ramdisk": ("ingot.cli.build", "configure_ramdisk", "run_ramdisk", "build the agent ramdisk"),
     "image": ("ingot.cli.build", "configure_image", "run_image", "build instance images"),
@@ -59,7 +65,7 @@ def _usage(name: str) -> int:
         return 2
     print("usage: ingot COMMAND [options]\n\ncommands:")
     for command, (_, _, _, text) in COMMANDS.items():
-        print(f"  {command:9}{text}")
+        print(f"  {command:11}{text}")
     return 0
 
 

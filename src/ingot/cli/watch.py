@@ -13,7 +13,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from ingot.cli.client import Cloud, CloudError, cloud, escaped, fail, query
+from ingot.cli.client import Cloud, CloudError, cloud, escaped, fail, query, span
 
 _SIGNS = {
     "operation.started": ">",
@@ -233,17 +233,11 @@ def _left(at: str, data: dict[str, Any]) -> str:
     """What history says of the time left, and when patience ends."""
     said: list[str] = []
     if data.get("expected") is not None:
-        said.append(f"about {_span(data['expected'])} left")
+        said.append(f"about {span(data['expected'])} left")
     if data.get("deadline_at"):
         until = datetime.fromisoformat(data["deadline_at"]) - datetime.fromisoformat(at)
-        said.append(f"at most {_span(max(until.total_seconds(), 0))}")
+        said.append(f"at most {span(max(until.total_seconds(), 0))}")
     return f"({', '.join(said)})" if said else ""
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def _progress(data: dict[str, Any]) -> str:

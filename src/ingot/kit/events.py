@@ -74,7 +74,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     data: where known `duration` (seconds), `done` and `total` with `unit`, `rate` (units per second),
     `eta` (seconds left), `expected` (median seconds of this step on this model), `attempt`, `cause`,
-    `next_action`, `log`.
+    `next_action`, `log`, `rule` (what the step's author says of its deadline).
     """
 
     at: str

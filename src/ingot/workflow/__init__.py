@@ -14,6 +14,7 @@ engine      claims, tells, ends, keeps the lease
 saver       many saves in few commits
 timing      deadlines, learned and kept
 history     how steps went in the past
+learned     what was learned of deadlines, for people
 membership  who is alive
 local       the dispatcher of one machine
 cluster     the dispatcher on Procrastinate (PostgreSQL)

@@ -5,6 +5,7 @@ Our own API (no OpenStack service has one): `ingot watch`, `ingot events` and th
     GET /timeline/v1/operations?subject=node:<uuid>&live=true
     GET /timeline/v1/operations/{id}             with its steps
     GET /timeline/v1/events?subject=…&operation=…&after=…&limit=…
+    GET /timeline/v1/deadlines?kind=…&profile=…  what was learned of them; administrators and system readers
     GET /timeline/v1/stream?subject=…&after=…    text/event-stream
 
 Administrators and system readers see everything, members of a project what belongs to their project.
@@ -26,6 +27,7 @@ from ingot.kit.faults import Missing
 from ingot.kit.policy import Policy
 from ingot.kit.web import Authenticator, Call, Operation, Reply, Service
 from ingot.workflow import store
+from ingot.workflow.learned import learned
 from ingot.workflow.types import OperationRow, StepRow
 
 RULES = {
@@ -48,6 +50,11 @@ class EventQuery(msgspec.Struct, forbid_unknown_fields=True):
     after: int = 0
     limit: int = 500
     newest: bool = False
+
+
+class DeadlineQuery(msgspec.Struct, forbid_unknown_fields=True):
+    kind: str | None = None
+    profile: str | None = None
 
 
 class StreamQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -73,6 +80,9 @@ class Timeline:
                 Operation("GET", "/v1/operations", self.operations, rule, query=OperationQuery),
                 Operation("GET", "/v1/operations/{id}", self.operation, rule),
                 Operation("GET", "/v1/events", self.events, rule, query=EventQuery),
+                Operation(
+                    "GET", "/v1/deadlines", self.deadlines, "timeline:all", query=DeadlineQuery
+                ),
                 Operation("GET", "/v1/stream", self.stream, rule, query=StreamQuery),
             ],
             envelope=plain_envelope,
@@ -111,6 +121,10 @@ class Timeline:
             )
         )
         return Reply({"events": found})
+
+    async def deadlines(self, call: Call) -> Reply:
+        query: DeadlineQuery = call.query
+        return Reply({"deadlines": await learned(self._db, query.kind, query.profile)})
 
     async def stream(self, call: Call) -> Reply:
         query: StreamQuery = call.query

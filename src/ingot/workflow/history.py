@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from ingot.kit.events import events
 from ingot.kit.faults import Kind
 
 from .tables import operations, steps
@@ -26,7 +28,49 @@ class Run:
 
 def runs(conn: sa.Connection, kind: str, step: str, profile: str, limit: int = 200) -> list[Run]:
     """How this step went in the last operations of this kind on this profile: those done, those given up."""
-    recent = (
+    return _runs(conn, kind, profile, limit, steps.c.name == step).get(step, [])
+
+
+def all_runs(
+    conn: sa.Connection, kind: str, profile: str, limit: int = 200
+) -> dict[str, list[Run]]:
+    """The same for all steps at once, by their names."""
+    return _runs(conn, kind, profile, limit, sa.true())
+
+
+def groups(conn: sa.Connection) -> list[tuple[str, str]]:
+    """The kinds of work that were done, each with the profiles (hardware models) it was done on."""
+    query = (
+        sa.select(operations.c.kind, operations.c.profile)
+        .where(operations.c.ended_at.is_not(None))
+        .distinct()
+        .order_by(operations.c.kind, operations.c.profile)
+    )
+    return [(row.kind, row.profile) for row in conn.execute(query)]
+
+
+def newest_rules(
+    conn: sa.Connection, kind: str, profile: str, limit: int = 50
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """What the authors of steps said of their deadlines the last time, by name and `similar`; see `timing.Rule`."""
+    chosen = _recent(kind, profile, limit).subquery()
+    query = (
+        sa.select(events.c.step, events.c.data)
+        .join(chosen, chosen.c.id == events.c.operation_id)
+        .where(events.c.kind.in_(("step.started", "wait.started")))
+        .order_by(events.c.id)
+    )
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in conn.execute(query):
+        rule = msgspec.json.decode(row.data).get("rule")
+        if rule:
+            name = str(row.step).partition(" [")[0]
+            found[name, rule.get("similar", "")] = rule
+    return found
+
+
+def _recent(kind: str, profile: str, limit: int) -> sa.Select[Any, Any]:
+    return (
         sa.select(operations.c.id, operations.c.subject)
         .where(
             operations.c.kind == kind,
@@ -36,10 +80,16 @@ def runs(conn: sa.Connection, kind: str, step: str, profile: str, limit: int = 2
         .order_by(operations.c.ended_at.desc())
         .limit(limit)
     )
-    chosen = recent.subquery()
+
+
+def _runs(
+    conn: sa.Connection, kind: str, profile: str, limit: int, which: sa.ColumnElement[bool]
+) -> dict[str, list[Run]]:
+    chosen = _recent(kind, profile, limit).subquery()
     query = (
         sa.select(
             chosen.c.subject,
+            steps.c.name,
             steps.c.key,
             steps.c.state,
             steps.c.duration,
@@ -48,18 +98,20 @@ def runs(conn: sa.Connection, kind: str, step: str, profile: str, limit: int = 2
         )
         .join(chosen, chosen.c.id == steps.c.operation_id)
         .where(
-            steps.c.name == step,
+            which,
             steps.c.state.in_(("done", "failed")),
             steps.c.duration.is_not(None),
         )
     )
-    found: list[Run] = []
+    found: dict[str, list[Run]] = {}
     for row in conn.execute(query):
         late = row.state == "failed"
         if late and not _given_up(row.fault):
             continue
         amount = 0.0 if late else _amount(row.result)
-        found.append(Run(float(row.duration), row.subject, late, row.key, amount))
+        found.setdefault(row.name, []).append(
+            Run(float(row.duration), row.subject, late, row.key, amount)
+        )
     return found
 
 

@@ -25,7 +25,7 @@ from . import store
 from .running import Runner, StepContext, Undoing, UndoWork, Work
 from .saver import Save
 from .tables import AT_ONCE, UNDO
-from .timing import Limited, learned_deadline, span
+from .timing import Limited, Rule, span
 from .types import (
     DEFAULT,
     Changed,
@@ -122,7 +122,8 @@ class Op:
         with interrupting():
             known = await self._engine.estimates.get(self.kind, name, self.profile, similar, amount)
         runner = Runner(self, record, seq, name, key, "step", retry)
-        runner.limit = learned_deadline(deadline, max_deadline, known, min_deadline)
+        runner.rule = Rule(deadline, max_deadline, min_deadline, similar, amount)
+        runner.limit = runner.rule.limit(known)
         runner.expected = known.p50 if known else None
         runner.abortable = abortable
         value = await runner.run(fn, commit, result_type)
@@ -180,6 +181,7 @@ class Op:
         latest: bool = False,
         fresh: bool = False,
         expected: float | None = None,
+        rule: Rule | None = None,
         result_type: Any = None,
         next_action: str = "",
     ) -> Any:
@@ -189,7 +191,8 @@ class Op:
         commit_waiting / commit_resumed: run in the transaction that parks / that consumes the signal. When
         the signal is there already both run in one transaction, in this order.
         latest: take the newest signal of that name and drop the older ones. fresh: drop those that came
-        before the wait began. expected: seconds that it usually takes, for people.
+        before the wait began. expected: seconds that it usually takes, for people; rule: where history says
+        them, so that it can be listed.
         """
         record, seq = self._enter(name or f"wait for {signal}", key, "wait")
         if record is not None and record.state in ("done", "failed"):
@@ -199,7 +202,7 @@ class Op:
             raise self.aborted()
         started = self.clock.now()
         waiter = Waiter(self, signal, what, latest, commit_waiting, commit_resumed)
-        waiter.expected = expected
+        waiter.expected, waiter.rule = expected, rule
         if record is None:
             waiter.entering = True
             waiter.fresh = fresh

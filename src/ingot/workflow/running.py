@@ -18,7 +18,7 @@ from ingot.kit.faults import Fault, TimedOut
 
 from .saver import Save
 from .tables import UNDO
-from .timing import Expired, span
+from .timing import Expired, Rule, span
 from .types import Interrupted, Lost, Parked, Retry, StepRow, Stopped, decode, label
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Runner:
         self.retry = retry
         self.limit = 60.0
         self.expected: float | None = None
+        self.rule: Rule | None = None
         self.abortable = True
         self._told: list[events.Event] = []  # the start, pushed but not yet written
         self._handle: asyncio.TimerHandle | None = None
@@ -163,6 +164,8 @@ class Runner:
         """Show the start at once; write it with the end of the step, or after a moment."""
         data: dict[str, Any] = {"attempt": row.attempt, "expected": self.expected}
         data["deadline_at"] = row.deadline_at
+        if self.rule is not None:
+            data["rule"] = self.rule.told()
         event = self.op.event("step.started", self.label, step=self.label, data=data)
         self.op.push(event)
         self._told = [event]

@@ -67,13 +67,18 @@ def estimate(
     similar: only runs with this word in their key. amount: what is to be done now, in the unit that earlier
     results tell as "bytes": their seconds are scaled to it.
     """
-    found = runs(conn, kind, step, profile)
+    return judge(chosen(runs(conn, kind, step, profile), similar, amount))
+
+
+def chosen(history: Sequence[Run], similar: str, amount: float | None) -> list[Run]:
+    """Those runs that count, scaled to the amount; see `estimate`."""
+    found = list(history)
     if similar:
         found = [run for run in found if similar in (run.key or "").split()]
     if amount is not None:
         scaled = [_scaled(run, amount) for run in found]
         found = [run for run in scaled if run is not None]
-    return judge(found)
+    return found
 
 
 def judge(history: Sequence[Run]) -> Estimate | None:
@@ -116,6 +121,28 @@ def learned_deadline(
         wanted = max(wanted, default)
     floor = min(LEAST, default) if least is None else least
     return max(floor, min(wanted, ceiling))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a step's author says of its deadline: seconds before there is history, and the bounds of what is learned.
+
+    similar, amount: which history counts, see `estimate`.
+    """
+
+    default: float
+    most: float | None = None
+    least: float | None = None
+    similar: str = ""
+    amount: float | None = None
+
+    def limit(self, known: Estimate | None) -> float:
+        """Seconds that the step gets."""
+        return learned_deadline(self.default, self.most, known, self.least)
+
+    def told(self) -> dict[str, Any]:
+        """What is said, for the event of the step's start; `Rule(**told)` is the rule again."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value}
 
 
 def span(seconds: float) -> str:

@@ -12,6 +12,7 @@ from ingot.kit.db import from_json
 from ingot.kit.faults import Fault
 
 from . import store
+from .timing import Rule
 from .types import StepRow
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Waiter:
         self.entering = False
         self.fresh = False
         self.expected: float | None = None
+        self.rule: Rule | None = None
         self._commit_waiting = commit_waiting
         self._commit_resumed = commit_resumed
 
@@ -100,5 +102,7 @@ class Waiter:
         if self.entering:
             data: dict[str, Any] = {"signal": self.signal, "what": self.what}
             data |= {"deadline_at": row.deadline_at, "expected": self.expected}
+            if self.rule is not None:
+                data["rule"] = self.rule.told()
             told = op.event("wait.started", self.what or row.label, step=row.label, data=data)
             events.record_all(conn, [told])

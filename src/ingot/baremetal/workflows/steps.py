@@ -21,7 +21,7 @@ from ingot.baremetal.workflows.room import Case, unplug
 from ingot.drivers.types import BootMode, PowerState, PowerTarget
 from ingot.kit.faults import Fault, Kind
 from ingot.workflow import StepContext, estimate
-from ingot.workflow.timing import learned_deadline
+from ingot.workflow.timing import Rule
 
 # -- power ---------------------------------------------------------------------------------------
 
@@ -172,12 +172,14 @@ async def _wait_for_call(case: Case, signal: str, key: str, *, last: bool) -> An
     known = await case.room.db.scan(
         lambda conn: estimate(conn, case.op.kind, name, case.op.profile)
     )
-    deadline = learned_deadline(default, None, known, min(default, 60))
+    rule = Rule(default, least=min(default, 60))
+    deadline = rule.limit(known)
     return await case.op.wait(
         signal,
         key=key,
         deadline=max(deadline, default) if last else deadline,
         expected=known.p50 if known else None,
+        rule=rule,
         what="the inspection data" if inspecting else "the agent's first call",
         commit_waiting=case.shifting("wait"),
         commit_resumed=case.shifting("resume"),
