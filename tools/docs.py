@@ -61,7 +61,7 @@ def _settings() -> str:
 
     return _page(
         "Settings",
-        "src/ingot/settings.py",
+        "src/ingot/settings/tree.py",
         "`ingot config reference` prints the same as a file to start from. Give the file with\n"
         "`ingot serve --config FILE`. Sources in rising order: defaults, file, environment, command\n"
         "line. The environment spells a key `INGOT_SECTION__KEY`, for example\n"

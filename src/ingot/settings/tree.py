@@ -1,26 +1,14 @@
-"""Every option, in one typed tree. Sources in rising order: defaults, TOML file, environment, command line.
-
-The environment spells a key `INGOT_SECTION__KEY`, for example `INGOT_PROVISIONING__LISTEN`. A wrong value
-names the file, the line and the key.
-"""
+"""The tree of options: what each means, and its default."""
 
 from __future__ import annotations
 
-import difflib
-import os
-import re
 import socket
-import tomllib
-import typing
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
 import msgspec
 
-from ingot import mistakes as mistakes_in
 from ingot.kit.faults import Invalid
-from ingot.kit.places import Keys, Places
 
 
 class Section(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -331,158 +319,9 @@ class Settings(Section):
         return self.host or socket.gethostname()
 
 
-def load(
-    path: Path | None, environment: Mapping[str, str] | None = None, **overrides: Any
-) -> Settings:
-    """The settings of a file (may be None), the environment, and the command line's own values.
-
-    Raises Invalid with the place (file and line, or variable), the key and what is wrong with it.
-    """
-    text, tree = _read(path)
-    places = Places(str(path or ""), text, {})
-    variables = environment if environment is not None else os.environ
-    _apply_environment(tree, variables, places.variables)
-    for key, value in overrides.items():
-        if value is not None:
-            tree[key] = value
-            places.variables[key,] = f"--{key}"
-    try:
-        settings = msgspec.convert(tree, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        raise places.fault(*_explained(str(error))) from None
-    for keys, wrong in mistakes(settings):
-        raise places.fault(keys, wrong)
-    return settings
-
-
-def _read(path: Path | None) -> tuple[str, dict[str, Any]]:
-    if path is None:
-        return "", {}
-    try:
-        text = path.read_text(encoding="utf-8")
-        return text, tomllib.loads(text)
-    except OSError as error:
-        raise Invalid(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise Invalid(f"{path} is not a text in UTF-8: {error.reason}.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise Invalid(f"{path} is not valid TOML: {error}.") from None
-
-
 def parse_listen(text: str) -> tuple[str, int]:
     """`address:port`, `[v6]:port`."""
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise Invalid(f"{text!r} is not address:port.")
     return host.strip("[]"), int(port)
-
-
-def reference() -> str:
-    """All options with their defaults, as TOML with comments."""
-    lines: list[str] = []
-    _describe(Settings, "", lines)
-    return "\n".join(lines) + "\n"
-
-
-def _describe(shape: type[msgspec.Struct], prefix: str, lines: list[str]) -> None:
-    hints = typing.get_type_hints(shape)
-    if prefix:
-        lines += ["", f"[{prefix}]"]
-    lines += [f"# {line.strip()}".rstrip() for line in (shape.__doc__ or "").strip().splitlines()]
-    nested: list[tuple[str, type[msgspec.Struct]]] = []
-    for field in msgspec.structs.fields(shape):
-        kind = hints[field.name]
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            nested.append((field.name, kind))
-            continue
-        default: Any = field.default
-        if field.default_factory is not msgspec.NODEFAULT:
-            default = field.default_factory()
-        lines.append(f"# {field.name} = {_toml(default)}")
-    for name, kind in nested:
-        _describe(kind, f"{prefix}.{name}".lstrip("."), lines)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | list | dict):
-        return msgspec.json.encode(value).decode()
-    return str(value)
-
-
-def _apply_environment(
-    tree: dict[str, Any], environment: Mapping[str, str], origins: dict[tuple[str, ...], str]
-) -> None:
-    """Put the environment's values into the tree, and note which variable each came from."""
-    for name, value in environment.items():
-        if not name.startswith("INGOT_"):
-            continue
-        keys = tuple(name.removeprefix("INGOT_").lower().split("__"))
-        if len(keys) == 1 and keys[0] not in {f.name for f in msgspec.structs.fields(Settings)}:
-            continue  # other programs' variables may begin like ours
-        here = tree
-        for section in keys[:-1]:
-            inner: Any = here.setdefault(section, {})
-            if isinstance(inner, dict):
-                here = cast("dict[str, Any]", inner)
-            else:
-                raise Invalid(f"{name}: {section} is a value in the settings file, not a section.")
-        try:
-            is_list = value.startswith(("[", "{"))
-            here[keys[-1]] = msgspec.json.decode(value) if is_list else value
-        except msgspec.DecodeError as error:
-            raise Invalid(f"{name}: a list is written as JSON: {error}.") from None
-        origins[keys] = name
-
-
-# -- what is wrong, and where ----------------------------------------------------------------------
-
-_LEVELS = ("debug", "info", "warning", "error", "critical")
-_ROLES = ("api", "conductor", "console")
-
-
-def _explained(error: str) -> tuple[Keys, str]:
-    """Keys and words of a conversion's error such as "Expected `int` - at `$.section.key`"."""
-    what, _, where = error.partition(" - at `$")
-    keys = tuple(re.findall(r"\.(\w+)", where))
-    if "unknown field" not in what:
-        return keys, what + "."
-    name = what.split("`")[1]
-    shape: Any = Settings
-    for key in keys:
-        shape = typing.get_type_hints(shape)[key]
-    near = difflib.get_close_matches(name, [f.name for f in msgspec.structs.fields(shape)], 1)
-    hint = f" Did you mean {near[0]}?" if near else " `ingot config reference` lists all."
-    return (*keys, name), f"there is no such option.{hint}"
-
-
-def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
-    """Values of the right type that cannot work, with what is wrong about them."""
-    unknown = sorted(set(settings.roles) - set(_ROLES))
-    if unknown or not settings.roles:
-        yield ("roles",), f"{', '.join(unknown) or 'empty'}; roles are {', '.join(_ROLES)}."
-    if settings.log.level not in _LEVELS:
-        yield ("log", "level"), f"{settings.log.level!r} is none of {', '.join(_LEVELS)}."
-    if settings.database and not settings.database.startswith(("postgresql://", "sqlite:///")):
-        yield ("database",), "it is postgresql://user:password@host/name, or empty for SQLite."
-    own = settings.provisioning
-    for keys, text in ((("listen",), settings.listen), (("provisioning", "listen"), own.listen)):
-        try:
-            parse_listen(text or "0.0.0.0:0")
-        except Invalid as fault:
-            yield keys, fault.text
-    for name in msgspec.structs.fields(Deadlines):
-        if getattr(settings.deadlines, name.name) <= 0:
-            yield ("deadlines", name.name), "it must be more than 0."
-    if settings.identity.token_seconds <= 0:
-        yield ("identity", "token_seconds"), "it must be more than 0."
-    yield from mistakes_in.in_cluster(settings.cluster)
-    yield from mistakes_in.in_monitoring(settings.monitoring, own)
-    yield from mistakes_in.in_console(settings.console)
-    yield from mistakes_in.in_network(own)
-    yield from mistakes_in.in_inspection(settings.inspection)
-    yield from mistakes_in.in_step(settings.steps)
-    yield from mistakes_in.in_access(settings)
-    if "conductor" in settings.roles:
-        yield from mistakes_in.in_ramdisk(settings.ramdisk)
