@@ -87,11 +87,13 @@ async def _faults(
     here.controllers["c3"].send(signal.SIGTERM)
     began = time.monotonic()
     assert await here.controllers["c3"].ended(120) == 0, here.controllers["c3"].log[-2000:]
-    assert await here.owned("c3") == 0, "it left work behind"
     took["drained"] = time.monotonic() - began
+    # It has left, so nobody waits for a beat of it.
     listed = (await here.client.ask("GET", "/v1/conductors"))["conductors"]
     alive = {one["hostname"]: one["alive"] for one in listed}
     assert alive == {"c1": False, "c2": True, "c3": False}, listed
+    # What the database's absence had interrupted in it, and it had not taken up again, is free like a dead one's.
+    await here.until_owned("c3", False)
     await here.controllers["c3"].start()
     return took
 

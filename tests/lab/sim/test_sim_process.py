@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from ingot.drivers.ipxe import scripts
+from ingot.drivers.types import BootMode
 from ingot.lab.sim.bootscript import BootFailed, BootTarget, ScriptRun
 
 pytestmark = pytest.mark.anyio
@@ -92,8 +94,11 @@ async def run_script(script: str, missing: str = "") -> tuple[BootTarget, str]:
         if missing and missing in url:
             raise BootFailed(f"{url}: HTTP 404")
 
+    async def pause(seconds: float) -> None:
+        said.append(f"({seconds:g} s)")
+
     variables = {"mac": "52:54:00:00:00:01"}
-    run = ScriptRun(variables, fetch, check, said.append)
+    run = ScriptRun(variables, fetch, check, pause, said.append)
     return await run.run("#!ipxe\n" + script, "http://boot/x/y"), "".join(said)
 
 
@@ -118,3 +123,28 @@ async def test_scripts() -> None:
     for bad in ("frobnicate", "boot", "goto nowhere", ":a\ngoto a", "kernel gone\nboot"):
         with pytest.raises(BootFailed):
             await run_script(bad, missing="gone")
+
+
+async def test_a_script_that_says_wait_is_asked_again_for_as_long_as_it_says_so() -> None:
+    """As by iPXE: what is chained with --replace does not nest, and a question that fails is asked again."""
+    slept: list[float] = []
+    answers = iter([*["wait"] * 30, *["down"] * 30, "go"])
+
+    async def fetch(url: str) -> str:
+        answer = next(answers)
+        if answer == "down":
+            raise BootFailed(f"{url}: Connection refused")
+        return (
+            scripts.render_wait("not yet", url)
+            if answer == "wait"
+            else scripts.render_local(BootMode.BIOS)
+        )
+
+    async def check(_url: str) -> None: ...
+
+    async def pause(seconds: float) -> None:
+        slept.append(seconds)
+
+    run = ScriptRun({}, fetch, check, pause, lambda _text: None)
+    target = await run.run(scripts.render_wait("not yet", "http://boot/x"), "http://boot/x")
+    assert target.kind == "disk" and slept == [10.0] * 61

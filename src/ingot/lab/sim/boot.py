@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -39,9 +39,17 @@ class BootServer:
         self.base = self.base.removesuffix("/boot.ipxe").rstrip("/")
 
     async def boot(
-        self, mac: str, identity: Identity, mode: BootMode, say: Callable[[str], None]
+        self,
+        mac: str,
+        identity: Identity,
+        mode: BootMode,
+        say: Callable[[str], None],
+        pause: Callable[[float], Awaitable[None]],
     ) -> BootTarget:
-        """What to boot. Raises NoAnswer (nothing there) or BootFailed (a bad script or file)."""
+        """What to boot. Raises NoAnswer (nothing there) or BootFailed (a bad script or file).
+
+        pause: lets the machine's seconds pass; a script may have it wait and ask again, for as long as it likes.
+        """
         url = f"{self.base}/boot/{mac.lower()}"
         script = await self._script(url)
         variables = {
@@ -55,9 +63,11 @@ class BootServer:
             "platform": "efi" if mode is BootMode.UEFI else "pcbios",
             "buildarch": "x86_64",
         }
-        run = ScriptRun(variables, self._script, self._check, say)
+        return await ScriptRun(variables, self._chained, self._check, pause, say).run(script, url)
+
+    async def _chained(self, url: str) -> str:
         try:
-            return await run.run(script, url)
+            return await self._script(url)
         except NoAnswer as problem:
             raise BootFailed(str(problem)) from problem
 

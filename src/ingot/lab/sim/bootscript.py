@@ -4,6 +4,9 @@ Commands: `set`, `echo`, `kernel`, `initrd`, `chain`, `boot`, `sanboot`, `exit`,
 `isset`, `iseq`, `sleep`, `imgfree`, `dhcp`, `ifopen`, `ifconf`, `poweroff`, `reboot`, joined by
 `||` and `&&`. Anything else fails like iPXE's "command not found". Menus, `login` and `prompt`
 are left out: nobody sits in front of a simulated machine.
+
+As with iPXE a script may ask again for ever, as one does that says "nothing yet": `sleep` takes its time, and
+`chain --replace` leaves nothing behind that would end.
 """
 
 from __future__ import annotations
@@ -31,6 +34,16 @@ class BootTarget:
     params: dict[str, str] = field(default_factory=dict[str, str])
 
 
+@dataclass(frozen=True)
+class _Replaced:
+    """The script's place was taken by another one."""
+
+    script: str
+    url: str
+
+
+#: Of one line: the end of the script, a label to go to, or nothing.
+_Outcome = BootTarget | _Replaced | str | None
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _JOINT = re.compile(r"\s(\|\||&&)\s")
 
@@ -45,18 +58,23 @@ def kernel_params(words: list[str]) -> dict[str, str]:
 
 
 class ScriptRun:
-    """One run of a script for one NIC. `fetch` gets a chained script, `check` a boot file."""
+    """One run of a script for one NIC.
+
+    `fetch` gets a chained script, `check` a boot file, both raise BootFailed; `pause` sleeps so many seconds.
+    """
 
     def __init__(
         self,
         variables: dict[str, str],
         fetch: Callable[[str], Awaitable[str]],
         check: Callable[[str], Awaitable[None]],
+        pause: Callable[[float], Awaitable[None]],
         say: Callable[[str], None],
     ) -> None:
         self._variables = variables
         self._fetch = fetch
         self._check = check
+        self._pause = pause
         self._say = say
         self._kernel = ""
         self._words: list[str] = []
@@ -64,6 +82,13 @@ class ScriptRun:
         self._budget = MAX_STEPS
 
     async def run(self, script: str, url: str, depth: int = 0) -> BootTarget:
+        """What the script, got from `url`, decides. Raises BootFailed."""
+        ended = await self._run(script, url, depth)
+        while isinstance(ended, _Replaced):
+            ended = await self._run(ended.script, ended.url, depth)
+        return ended
+
+    async def _run(self, script: str, url: str, depth: int) -> BootTarget | _Replaced:
         lines = script.splitlines()
         if not lines or not lines[0].startswith("#!ipxe"):
             raise BootFailed(f"{url}: exec format error (no #!ipxe in the first line)")
@@ -82,7 +107,7 @@ class ScriptRun:
             if not line or line[0] in "#:":
                 continue
             outcome = await self._line(line, url, depth)
-            if isinstance(outcome, BootTarget):
+            if isinstance(outcome, BootTarget | _Replaced):
                 return outcome
             if isinstance(outcome, str):
                 if outcome not in labels:
@@ -99,11 +124,11 @@ class ScriptRun:
 
         return _VARIABLE.sub(value, text)
 
-    async def _line(self, line: str, url: str, depth: int) -> BootTarget | str | None:
+    async def _line(self, line: str, url: str, depth: int) -> _Outcome:
         parts = _JOINT.split(line)
         good = True
         joint = ""
-        outcome: BootTarget | str | None = None
+        outcome: _Outcome = None
         reason = ""
         for part in parts:
             if part in ("||", "&&"):
@@ -123,13 +148,16 @@ class ScriptRun:
             raise BootFailed(reason)
         return None
 
-    async def _command(self, words: list[str], url: str, depth: int) -> BootTarget | str | None:
+    async def _command(self, words: list[str], url: str, depth: int) -> _Outcome:
         if not words:
             return None
         name, rest = words[0], words[1:]
-        if name in ("echo", "imgfree", "dhcp", "ifopen", "ifconf", "sleep", "clear", "imgstat"):
+        if name in ("echo", "imgfree", "dhcp", "ifopen", "ifconf", "clear", "imgstat"):
             if name == "echo":
                 self._say(" ".join(rest) + "\n")
+            return None
+        if name == "sleep":
+            await self._sleep(rest)
             return None
         if name == "set":
             self._variables[rest[0]] = " ".join(rest[1:]) if rest else ""
@@ -144,9 +172,14 @@ class ScriptRun:
             return None
         return await self._boot_command(name, rest, url, depth)
 
-    async def _boot_command(
-        self, name: str, rest: list[str], url: str, depth: int
-    ) -> BootTarget | str | None:
+    async def _sleep(self, rest: list[str]) -> None:
+        if len(rest) != 1 or not rest[0].isdigit():
+            raise BootFailed("sleep: not a number of seconds")
+        await self._pause(float(rest[0]))
+        if int(rest[0]):
+            self._budget = MAX_STEPS  # it may go on so for ever, as long as it lets time pass
+
+    async def _boot_command(self, name: str, rest: list[str], url: str, depth: int) -> _Outcome:
         plain = _without_options(rest)
         match name:
             case "goto":
@@ -171,7 +204,10 @@ class ScriptRun:
                 if depth >= MAX_CHAIN or not plain:
                     raise BootFailed("chain: too deep or nothing named")
                 target = urljoin(url, plain[0])
-                return await self.run(await self._fetch(target), target, depth + 1)
+                script = await self._fetch(target)
+                if "--replace" in rest[: len(rest) - len(plain)]:
+                    return _Replaced(script, target)
+                return await self.run(script, target, depth + 1)
             case "sanboot":
                 return BootTarget("disk")
             case "exit":

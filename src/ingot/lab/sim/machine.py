@@ -343,7 +343,7 @@ class Machine:
                     continue
                 try:
                     target = await self.boot_server.boot(
-                        nic.mac, self._identity, self._boot.mode, self.serial.print
+                        nic.mac, self._identity, self._boot.mode, self.serial.print, self._idle
                     )
                 except NoAnswer as problem:
                     self.note("network boot: no answer", str(problem))
@@ -354,6 +354,9 @@ class Machine:
                     continue
                 return await self._follow(target, nic.mac)
         return False
+
+    async def _idle(self, seconds: float) -> None:
+        await self.clock.sleep(seconds, "script-sleep")
 
     async def _media_boot(self, url: str | None) -> bool:
         """Boot an ISO; the firmware goes on to its next device when that cannot be done."""
