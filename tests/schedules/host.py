@@ -152,12 +152,26 @@ class Networks:
     def unplug_vif(self, *_: Any) -> None: ...
 
 
+class SiteProcesses:
+    """As one machine tells of its processes: each knows whether another has been killed."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def name(self) -> str:
+        return str(self._host.number)
+
+    def ended(self, name: str) -> bool:
+        return all(str(host.number) != name for host in self._host.site.hosts)
+
+
 class Host:
-    """See the module."""
+    """See the module. number: of the process; its name may be that of an earlier one, or of a living one."""
 
     def __init__(self, site: Site, name: str) -> None:
         self.site = site
         self.name = name
+        self.number = next(site.numbers)
         self.dead = False
         self.frozen = False
         self.clock = HostClock(self)
@@ -213,6 +227,7 @@ class Host:
             beat=BEAT,
             dead=DEAD,
             fenced=True,
+            processes=SiteProcesses(self),
         )
         self.dispatcher = LocalDispatcher(self.engine, poll=15, scan=45)
         self.follow_ups = FollowUps(self.baremetal.ctx)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import random
@@ -21,6 +22,7 @@ from ingot.drivers.fake.world import FakeMachine, FakeWorld
 from ingot.drivers.types import BootDevice, PowerState
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Away, Database
+from ingot.kit.faults import Conflict
 from ingot.kit.vault import Vault
 from ingot.workflow import live_operation, operations
 from ingot.workflow.tables import operations as operations_table
@@ -83,6 +85,7 @@ class Site:
         self.vault = Vault.at(Path(folder) / "key")
         self.db = Judge(self.url)
         self.hosts: list[Host] = []
+        self.numbers = itertools.count(1)
         self.uuids: list[str] = []
         self.mute: set[str] = set()
         self.calm = False
@@ -107,7 +110,11 @@ class Site:
 
     async def _join(self, host: Host) -> None:
         with contextlib.suppress(Killed, asyncio.CancelledError):
-            await host.start()
+            try:
+                await host.start()
+            except Conflict:  # its name is a living process's: it ends, as `ingot serve` does
+                if host in self.hosts:
+                    await self.kill(host)
 
     def up(self) -> list[Host]:
         return [host for host in self.hosts if host.up and hasattr(host, "baremetal")]

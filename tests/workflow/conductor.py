@@ -40,7 +40,7 @@ async def main(url, host, kind, path):
 
     db = Database(url)
     workflows = [Workflow("deploy", None, story), Workflow("long", None, long)]
-    engine = Engine(db, SystemClock(), workflows, host, beat=0.5, dead=2)
+    engine = Engine(db, SystemClock(), workflows, host, beat=0.5, dead=4)
     bodies = {"cluster": ClusterDispatcher, "local": LocalDispatcher}
     await bodies[kind](engine, most=10).start()
     print("ready", flush=True)

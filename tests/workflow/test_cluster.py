@@ -53,6 +53,12 @@ async def conductor(url, host, kind, log):
     return process
 
 
+def _said_by_the_queue(conn):
+    """What the sessions of the queue of jobs said last."""
+    query = "SELECT query FROM pg_stat_activity WHERE application_name = 'ingot jobs'"
+    return set(conn.execute(sa.text(query)).scalars())
+
+
 def _orders(log):
     """The commands that were begun, in the order of their times."""
     lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
@@ -150,6 +156,9 @@ async def test_api_process_starts_and_signals(postgres_url):
         print(f"woken and ended in {time.monotonic() - began:.3f} s")
         row = await api_db.read(lambda conn: operation(conn, op_id))
         assert (row.state, row.result) == ("done", {"x": 1})
+        said = await api_db.read(_said_by_the_queue)
+        # Never a transaction of more than one statement: a process that is stopped in one keeps its locks.
+        assert said and not said & {"BEGIN", "COMMIT"}, said
     await worker_db.close()
     await api_db.close()
 

@@ -27,6 +27,7 @@ from .tasks import Tasks, cancelled
 
 if TYPE_CHECKING:
     import procrastinate
+    import psycopg
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,15 @@ async def prepare(db: Database) -> None:
             await conn.execute(SchemaManager.get_schema())
 
 
+async def _single(conn: psycopg.AsyncConnection[Any]) -> None:
+    """Each query is a transaction of its own.
+
+    In one around it a process that is stopped before its COMMIT would keep jobs locked, and everybody else waiting,
+    for as long as it stands still.
+    """
+    await conn.set_autocommit(True)
+
+
 class ClusterDispatcher:
     """Runs an engine's operations as Procrastinate jobs; `start` and `stop`, `async with`, or `run`.
 
@@ -92,7 +102,11 @@ class ClusterDispatcher:
 
         await prepare(self.engine.db)
         connector = procrastinate.PsycopgConnector(
-            conninfo=self.engine.db.url, min_size=2, max_size=10
+            conninfo=self.engine.db.url,
+            min_size=2,
+            max_size=10,
+            kwargs={"application_name": "ingot jobs"},
+            configure=_single,
         )
         self._app = procrastinate.App(connector=connector)
 

@@ -17,7 +17,8 @@ import msgspec
 from ingot.kit import events
 from ingot.kit.clock import Clock, SystemClock
 from ingot.kit.db import Away, Database, timestamp, to_json, when
-from ingot.kit.faults import Failed, Fault, Kind
+from ingot.kit.faults import Conflict, Failed, Fault, Kind
+from ingot.kit.processes import Processes
 
 from . import store
 from .membership import Membership
@@ -46,6 +47,7 @@ class Engine:
     it takes (None: all). beat, dead: seconds between beats and until a silent process is expelled.
     fenced: give no orders to hardware when our own beats fail to reach the database; by default where other
     processes could take over (PostgreSQL) and time is real (virtual time runs ahead of any beat).
+    processes: how to see that an earlier process of this host has ended; by default as this machine tells it.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Engine:
         roles: Sequence[str] = (),
         info: dict[str, Any] | None = None,
         fenced: bool | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.db = db
         self.clock = clock
@@ -85,6 +88,7 @@ class Engine:
             dead=dead,
             roles=roles,
             info=info or {},
+            processes=processes,
         )
         #: The harness stands here: called at "before", "done", "saved", "parked", "ending" and "ended" of
         #: every call that is not a replay. None in production.
@@ -100,7 +104,10 @@ class Engine:
         self.workflows.update({workflow.kind: workflow for workflow in workflows})
 
     async def open(self) -> None:
-        """Join the conductors. Operations of an earlier life of this host become free."""
+        """Join the conductors. Operations of an earlier life of this host become free.
+
+        Raises Conflict while another process lives under this host's name.
+        """
         await self.bind()
         self.stopping = False
         await self.membership.join()
@@ -404,6 +411,8 @@ class Engine:
             try:
                 if await self.beat():
                     freed()
+            except Conflict as conflict:
+                log.error("this process is no member: %s", conflict.sentence())
             except Exception as error:
                 log.error("the beat did not reach the database: %r", error)
                 if self.membership.silent_for() > self.membership.dead * 2 / 3:

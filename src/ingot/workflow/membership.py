@@ -1,8 +1,10 @@
 """Which processes are alive: each beats a row; who stops beating is expelled and its work is free to take.
 
 Others' beats are counted and timed with our own monotonic clock, so that neither clock skew between hosts
-nor a jump of the wall clock kills anybody. A process that starts under the name of an earlier one removes
-the earlier one's row at once: its operations are orphaned and taken over without waiting for the lease.
+nor a jump of the wall clock kills anybody. A process that starts under the name of an earlier one that has
+ended removes the earlier one's row at once: its operations are orphaned and taken over without waiting for the
+lease. Where nobody can tell that it has ended (it ran on another machine, or in another container) its lease is
+waited for; a name whose owner still beats is not taken.
 
 The row of a process that is gone stays, so that people see who is missing; its incarnation gets another name,
 so that whatever it owned has an owner that is no member. A process whose own beat has not reached the database
@@ -22,7 +24,9 @@ import sqlalchemy as sa
 
 from ingot.kit.clock import Clock, SystemClock
 from ingot.kit.db import Database, from_json, timestamp, to_json
+from ingot.kit.faults import Conflict
 from ingot.kit.ids import new_hex
+from ingot.kit.processes import LocalProcesses, Processes
 
 from .tables import conductors
 
@@ -30,8 +34,14 @@ log = logging.getLogger(__name__)
 
 #: Ends the incarnation of a process that is gone.
 GONE = " gone"
+#: In a conductor's info: the process that it is.
+_PROCESS = "process"
 #: Days for which a process that is gone is still shown.
 REMEMBERED = timedelta(days=90)
+
+
+#: An incarnation, and how often it has beaten.
+_Beat = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,7 @@ class Membership:
         dead: float,
         roles: Sequence[str],
         info: dict[str, Any],
+        processes: Processes | None = None,
     ) -> None:
         self.incarnation = ""
         self.beat = beat
@@ -103,12 +114,17 @@ class Membership:
         self._host = host
         self._group = group
         self._roles = list(roles)
-        self._info = info
+        self._processes = processes or LocalProcesses(alone=db.is_sqlite)
+        self._info = {**info, _PROCESS: self._processes.name()}
         self._seen: dict[str, tuple[int, float]] = {}
         self._last_beat = self._last_look = 0.0
 
     async def join(self) -> None:
-        """Register under a new incarnation; earlier ones of this host name are removed."""
+        """Register under a new incarnation; earlier ones of this host name are removed.
+
+        Raises Conflict while another process lives under the name.
+        """
+        silent = await self._name_is_free()
         incarnation = f"{self._host}:{new_hex()[:12]}"
         moment = timestamp(self._clock.now())
         old = timestamp(self._clock.now() - REMEMBERED)
@@ -125,7 +141,9 @@ class Membership:
         }
 
         def change(conn: sa.Connection) -> None:
-            conn.execute(sa.delete(conductors).where(conductors.c.host == self._host))
+            conn.execute(sa.delete(conductors).where(conductors.c.host == self._host, _but(silent)))
+            if silent is not None and self._beat_of_another(conn) is not None:
+                raise self._taken()  # it has beaten in this very moment
             conn.execute(sa.delete(conductors).where(_gone, conductors.c.beat_at < old))
             conn.execute(sa.insert(conductors).values(row))
 
@@ -133,6 +151,41 @@ class Membership:
         self.incarnation = incarnation
         self._last_beat = self._last_look = began
         self._seen.clear()
+
+    async def _name_is_free(self) -> _Beat | None:
+        """Returns once nobody can give orders under this host name any more; the beat that was waited out."""
+        began, first = self._elapsed(), None
+        while (beat := await self._db.read(self._beat_of_another)) is not None:
+            if first is None:
+                first = beat
+                log.warning(
+                    "the last process named %s may still live somewhere: waiting %g s for a beat of it",
+                    self._host,
+                    self.dead,
+                )
+            if beat != first:
+                raise self._taken()
+            if (left := began + self.dead - self._elapsed()) <= 0:
+                return beat
+            await self._clock.sleep(min(left, self.beat))
+        return None
+
+    def _taken(self) -> Conflict:
+        return Conflict(
+            f"Another process that is alive is the controller '{self._host}' of this database.",
+            next_action="Give each controller a host name of its own (host in the settings, or --host).",
+        )
+
+    def _beat_of_another(self, conn: sa.Connection) -> _Beat | None:
+        """The beat of a member of this host name that may not have ended."""
+        query = sa.select(conductors.c.incarnation, conductors.c.beat, conductors.c.info).where(
+            conductors.c.host == self._host, sa.not_(_gone)
+        )
+        for row in conn.execute(query):
+            name = from_json(row.info).get(_PROCESS) or ""
+            if name != self._processes.name() and not self._processes.ended(name):
+                return row.incarnation, row.beat
+        return None
 
     async def leave(self) -> None:
         """Give the lease back; the row stays as that of a process that is gone."""
@@ -218,6 +271,14 @@ class Membership:
 
 
 _gone = conductors.c.incarnation.endswith(GONE)
+
+
+def _but(beaten: _Beat | None) -> sa.ColumnElement[bool]:
+    """All rows but that of a process which has beaten again."""
+    if beaten is None:
+        return sa.true()
+    again = sa.and_(conductors.c.incarnation == beaten[0], conductors.c.beat != beaten[1])
+    return sa.not_(again)
 
 
 def _expel(incarnation: str, beat: int) -> Callable[[sa.Connection], int]:
