@@ -173,6 +173,7 @@ level = "warning"
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         while not self._answers():
             if self._process.poll() is not None or time.perf_counter() - began > START_SECONDS:
+                self.stop()
                 raise RuntimeError(f"{command[0]} does not answer: {self.said()}")
             time.sleep(0.005)
         self.started_in = time.perf_counter() - began

@@ -16,11 +16,12 @@ from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.workflows import ImageFacts, Room, Timing, workflows
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.fake.world import FakeMachine
-from ingot.kit.clock import SystemClock
+from ingot.kit.clock import Clock, SystemClock
 from ingot.kit.faults import Missing
 from ingot.workflow import Engine, LocalDispatcher, live_operation
 
 PATIENCE = 60.0
+QUICK = Timing(agent=5, inspection=5, write=5, power=20, agent_silence=5, poll=0.02)
 
 
 class NoImages:
@@ -50,6 +51,8 @@ class NoNetworks:
 class Working(World):
     """A world in which operations are done."""
 
+    engine: Engine
+
     def machine(self, uuid: str) -> FakeMachine:
         """The imaginary machine behind a node."""
         return self.baremetal.ctx.registry.context.world.machine(uuid)
@@ -77,8 +80,10 @@ class Working(World):
 
 
 @asynccontextmanager
-async def working(folder: Path, **options: Any) -> AsyncIterator[Working]:
-    async with world(folder, SystemClock(), **options) as made:
+async def working(
+    folder: Path, clock: Clock | None = None, timing: Timing = QUICK, **options: Any
+) -> AsyncIterator[Working]:
+    async with world(folder, clock or SystemClock(), **options) as made:
         ctx = made.baremetal.ctx
         agents = AgentClient(ctx.clock)
         room = Room(
@@ -91,9 +96,11 @@ async def working(folder: Path, **options: Any) -> AsyncIterator[Working]:
             agents=agents,
             urls=BootUrls("http://127.0.0.1:1", "", ""),
             host=ctx.host,
-            timing=Timing(agent=5, inspection=5, write=5, power=20, agent_silence=5, poll=0.02),
+            timing=timing,
         )
         engine = Engine(made.db, ctx.clock, workflows(room), ctx.host)
         async with LocalDispatcher(engine, scan=1):
-            yield Working(made.db, made.baremetal, made.app, made.client, made.callers)
+            here = Working(made.db, made.baremetal, made.app, made.client, made.callers)
+            here.engine = engine
+            yield here
         await agents.aclose()

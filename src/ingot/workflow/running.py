@@ -40,10 +40,12 @@ class StepContext:
 
     attempt: 1 for the first; higher also after a crash in which the step may have been run.
     epoch: grows with every claim; pass it to whatever can refuse the commands of an older worker.
+    began: when the first attempt was made.
     """
 
-    def __init__(self, op: Op, name: str, attempt: int) -> None:
+    def __init__(self, op: Op, name: str, attempt: int, began: datetime) -> None:
         self.attempt = attempt
+        self.began = began
         self.epoch = op.claim.operation.epoch
         self.clock: Clock = op.clock
         self.lines: list[str] = []
@@ -131,7 +133,7 @@ class Runner:
         self._begin(row)
         try:
             while True:
-                context = StepContext(op, self.label, row.attempt)
+                context = StepContext(op, self.label, row.attempt, began)
                 try:
                     value = await self._attempt(fn, context, ends, row)
                     return await self._done(row, value, commit, result_type, context)

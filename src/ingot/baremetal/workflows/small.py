@@ -26,11 +26,16 @@ from ingot.baremetal.workflows.stepping import (
     ordered,
     step_id,
 )
+from ingot.drivers.faults import Unreachable
 from ingot.drivers.types import PowerTarget
-from ingot.kit.faults import Invalid
+from ingot.kit.faults import Failed, Fault, Invalid
 from ingot.workflow import StepContext
 
 # -- verify --------------------------------------------------------------------------------------
+
+#: Seconds of silence that are borne where somebody has just said where the controller is: it may be starting
+#: anew, but whoever has mistyped its address should soon know.
+FIRST_CONTACT = 30.0
 
 
 async def verify(case: Case, _order: VerifyOrder) -> None:
@@ -39,7 +44,10 @@ async def verify(case: Case, _order: VerifyOrder) -> None:
     async def ask(ctx: StepContext) -> str:
         node, access = await case.reach()
         power = case.room.registry.power(node.driver, node.interfaces.get("power"))
-        state = await power.get(access)
+        try:
+            state = await power.get(access)
+        except Unreachable as fault:
+            raise _silent(ctx, fault) or fault from None
         ctx.log(f"the controller answers: {state}")
         return str(state)
 
@@ -60,6 +68,20 @@ async def verify(case: Case, _order: VerifyOrder) -> None:
     for number, step in enumerate(wanted, 1):
         await run_driver_step(case, "verify", step, f"{number} {'.'.join(step_id(step))}")
     await read_settings(case)
+
+
+def _silent(ctx: StepContext, fault: Unreachable) -> Fault | None:
+    """That it is over, where one more attempt would come too late."""
+    waited = (ctx.clock.now() - ctx.began).total_seconds()
+    if waited + (fault.retry_after or 0) <= FIRST_CONTACT:
+        return None
+    times = "once" if ctx.attempt == 1 else f"{ctx.attempt} times"
+    return Failed(
+        f"The controller was asked {times} in {waited:.0f} s and did not answer: {fault.text}",
+        next_action=fault.next_action,
+        internal=fault.internal,
+        details=fault.details,
+    )
 
 
 def verified(case: Case, conn: sa.Connection) -> None:
