@@ -52,16 +52,21 @@ class Controller:
         file = self.folder / f"{self.name}.log"
         return file.read_text(errors="replace") if file.exists() else ""
 
-    async def start(self, deadline: float = 120) -> None:
+    def write(self, state: Path) -> Path:
+        """Its settings file. state: its folder."""
         tree = json.loads(json.dumps(self.settings))
         tree["provisioning"]["listen"] = f"127.0.0.1:{self.boot}"
-        head = {"state": str(self.folder / self.name), "host": self.name}
+        head = {"state": str(state), "host": self.name}
         head |= {"listen": f"127.0.0.1:{self.api}", **tree.pop("")}
         lines = [f"{key} = {json.dumps(value)}" for key, value in head.items()]
         for section, values in tree.items():
             lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in values.items())]
-        file = self.folder / f"{self.name}.toml"
+        file = state.with_suffix(".toml")
         file.write_text("\n".join(lines) + "\n")
+        return file
+
+    async def start(self, deadline: float = 120) -> None:
+        file = self.write(self.folder / self.name)
         self.child = await asyncio.create_subprocess_exec(
             str(INGOT),
             "serve",

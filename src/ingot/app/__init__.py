@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import prometheus_client
 
-from ingot.app import access
+from ingot.app import access, keys
 from ingot.app.patience import patient
 from ingot.baremetal import CONSOLE_PATH, Baremetal, Consoles, TcpDoors, WebDoors, node_grant
 from ingot.baremetal import Settings as BaremetalSettings
@@ -56,7 +56,7 @@ from ingot.network import Networks, ProvisioningWire
 from ingot.network import Settings as NetworkSettings
 from ingot.network.loops import DhcpLoop
 from ingot.settings import Settings, StepOptions, parse_listen
-from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Loop
+from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Loop, list_conductors
 from ingot.workflow.api import Timeline
 
 _log = log.get("app")
@@ -180,7 +180,10 @@ class App:
             beat=settings.cluster.beat_seconds,
             dead=settings.cluster.dead_seconds,
             roles=settings.roles,
-            info={"drivers": list(self.registry.hardware_types())},
+            info={
+                "drivers": list(self.registry.hardware_types()),
+                keys.INFO: keys.marks(settings.keys_dir),
+            },
         )
         self.ramdisk = RamdiskApi(
             self.room,
@@ -423,6 +426,8 @@ class App:
                 "run `ingot db migrate` at the end of the upgrade", revision=revision, phase=phase
             )
         await self.db.read(self.baremetal.prove_key)
+        marks = keys.marks(self.settings.keys_dir)
+        keys.compare(marks, self.settings.hostname, await self.db.read(list_conductors))
         await self.hub.open()
         self._stack.push_async_callback(self.hub.close)
         await self._bootstrap()
