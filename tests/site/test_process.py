@@ -103,6 +103,13 @@ async def test_settings_that_cannot_be_read(tmp_path: Path) -> None:
     one_line(code, err, "state folder /dev/null/s cannot be used", "--state")
 
 
+async def test_a_machine_that_is_not_there(here: Site, tmp_path: Path) -> None:
+    code, _, err = await run(
+        "events", "nosuch", "--clouds", str(here.state / "clouds.yaml"), cwd=tmp_path
+    )
+    one_line(code, err, "there is no node and no server 'nosuch'", expect=1)
+
+
 async def test_a_second_cloud(here: Site, tmp_path: Path) -> None:
     other = f"127.0.0.1:{free_port()}"
     code, _, err = await run("serve", "--state", str(here.state), "--listen", other, cwd=tmp_path)

@@ -37,7 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--database", metavar="URL", help="postgresql://… for a cluster")
     parser.add_argument("--host", metavar="NAME", help="this process's name among its peers")
     parser.add_argument("--group", metavar="NAME", help="conductor group")
-    parser.add_argument("--roles", help="api,conductor")
+    parser.add_argument(
+        "--roles", help="api,conductor,console: those of this process (default: all)"
+    )
     parser.add_argument("--netns", metavar="NAME", help="live in this network namespace")
 
 

@@ -13,7 +13,11 @@ from urllib.parse import quote, urlencode, urlsplit
 
 
 class CloudError(Exception):
-    """What went wrong, for a person."""
+    """What went wrong, for a person. status: of the reply, 0 where there was none."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Cloud:
@@ -44,7 +48,8 @@ class Cloud:
             self._log_in()
         response = self._call("GET", path, None, {"X-Auth-Token": self._token, **headers}, timeout)
         if response.status >= 300:
-            raise CloudError(f"GET {path}: {response.status}: {_words(response.read())}")
+            said = f"GET {path}: {response.status}: {_words(response.read())}"
+            raise CloudError(said, response.status)
         return response
 
     def _log_in(self) -> None:
@@ -87,11 +92,13 @@ class Cloud:
 
 
 def _words(text: bytes) -> str:
-    """The message inside any of our error envelopes."""
+    """The message inside any of our error envelopes: each service has its own."""
     try:
-        body: Any = json.loads(text)
-        return str(body["error"]["message"])
-    except (ValueError, KeyError, TypeError):
+        (inner,) = json.loads(text).values()
+        if isinstance(inner, str):  # Bare Metal's is JSON in JSON
+            inner = json.loads(inner)
+        return str(inner["message"] if "message" in inner else inner["faultstring"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return text.decode(errors="replace")[:300]
 
 

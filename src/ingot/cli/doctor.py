@@ -311,8 +311,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PURPOSE",
         help="only print the Debian packages of run, demo or test",
     )
-    parser.add_argument("--state", type=Path, default=Path("var"), metavar="DIR")
-    parser.add_argument("--listen", default="127.0.0.1:6385", metavar="ADDRESS:PORT")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        default=Path("var"),
+        metavar="DIR",
+        help="the cloud's state folder (default: var)",
+    )
+    parser.add_argument(
+        "--listen",
+        default="127.0.0.1:6385",
+        metavar="ADDRESS:PORT",
+        help="where its API shall answer (default: 127.0.0.1:6385)",
+    )
     parser.add_argument("-f", "--format", choices=("text", "json"), default="text")
 
 

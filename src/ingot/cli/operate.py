@@ -19,9 +19,9 @@ def configure_db(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="expand: only what processes of the release before can live with",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE")
-    parser.add_argument("--state", metavar="DIR")
-    parser.add_argument("--database", metavar="URL")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML)")
+    parser.add_argument("--state", metavar="DIR", help="the cloud's state folder")
+    parser.add_argument("--database", metavar="URL", help="postgresql://… of a cluster")
 
 
 def run_db(args: argparse.Namespace) -> int:
@@ -45,7 +45,7 @@ def run_db(args: argparse.Namespace) -> int:
 
 
 def configure_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("reference",))
+    parser.add_argument("action", choices=("reference",), help="all, with defaults, as TOML")
 
 
 def run_config(_args: argparse.Namespace) -> int:

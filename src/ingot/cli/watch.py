@@ -107,15 +107,21 @@ def _subjects(here: Cloud, ident: str | None) -> list[str]:
     try:
         node = here.get(f"/baremetal/v1/nodes/{escaped(ident)}?fields=uuid", **_IRONIC)
         return [f"node:{node['uuid']}"]
-    except CloudError:
-        pass
+    except CloudError as error:
+        if not error.status:  # nobody is there, or nobody lets us in
+            raise
     path = query("/compute/v2.1/servers/detail", name=f"^{ident}$", all_tenants="true")
     try:
         servers = here.get(path, **_COMPUTE)["servers"]
     except CloudError:
         servers = []
     if not servers:
-        server = here.get(f"/compute/v2.1/servers/{escaped(ident)}", **_COMPUTE)["server"]
+        try:
+            server = here.get(f"/compute/v2.1/servers/{escaped(ident)}", **_COMPUTE)["server"]
+        except CloudError as error:
+            if error.status != 404:
+                raise
+            raise CloudError(f"there is no node and no server {ident!r} that you may see") from None
         servers = [server]
     subjects = [f"server:{servers[0]['id']}"]
     nodes = here.get(query("/baremetal/v1/nodes", instance_uuid=servers[0]["id"]), **_IRONIC)[
