@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
+import pycdlib
 import pytest
 import sqlalchemy as sa
+from pycdlib.pycdlibexception import PyCdlibException
 
 from ingot.baremetal import store
 from ingot.baremetal.bootplan import Intent, media_url
+from ingot.baremetal.patching import Change
 from ingot.baremetal.workflows import booting
 from ingot.drivers.types import Access
 from ingot.kit.faults import Invalid
@@ -75,6 +81,64 @@ async def test_the_medium_has_this_boots_words_and_the_agents_token(site: Site) 
     ):
         assert words.encode() in body, words
     assert (await site.node(uuid)).driver_internal_info["boot_seen"]
+
+
+NETWORK_DATA = {
+    "links": [{"id": "one", "type": "phy", "ethernet_mac_address": MAC}],
+    "networks": [
+        {
+            "id": "n",
+            "link": "one",
+            "network_id": "n",
+            "type": "ipv4",
+            "ip_address": "10.0.0.5",
+            "netmask": "255.255.255.0",
+            "routes": [],
+        }
+    ],
+    "services": [],
+}
+
+
+def drive_of(body: bytes) -> tuple[str, Any]:
+    """The medium's label, and its network_data."""
+    disc: Any = pycdlib.PyCdlib()
+    disc.open_fp(io.BytesIO(body))
+    out = io.BytesIO()
+    try:
+        disc.get_file_from_iso_fp(out, rr_path="/openstack/latest/network_data.json")
+    except PyCdlibException:
+        return disc.pvd.volume_identifier.decode().strip(), None
+    return disc.pvd.volume_identifier.decode().strip(), json.loads(out.getvalue())
+
+
+async def test_a_medium_brings_the_nodes_addresses(site: Site) -> None:
+    uuid = await ordered(site, Intent(boot="agent"))
+    _, body, _ = await fetch(await url_of(site, uuid))
+    assert drive_of(body) == ("VMEDIA_BOOT_ISO", None) and b"ingot.network" not in body
+
+    fields = [Change(op="add", path="/network_data", value=NETWORK_DATA)]
+    await site.db.write(lambda conn: site.baremetal.patch(conn, uuid, fields))
+    await again(site, uuid, Intent(boot="agent"))
+    url = await url_of(site, uuid)
+    # What a boot began with counts until its end: a controller fetches the medium in pieces.
+    fields = [Change(op="remove", path="/network_data")]
+    await site.db.write(lambda conn: site.baremetal.patch(conn, uuid, fields))
+    _, body, _ = await fetch(url)
+    assert drive_of(body) == ("config-2", NETWORK_DATA)
+    assert b"'ingot.network=config-2'" in body
+
+    await again(site, uuid, Intent(boot="agent"))
+    assert drive_of((await fetch(await url_of(site, uuid)))[1])[1] is None
+
+
+async def test_instances_and_ready_made_media_bring_their_own(site: Site) -> None:
+    uuid = await ordered(site, Intent(boot="agent"))
+    fields = [Change(op="add", path="/network_data", value=NETWORK_DATA)]
+    await site.db.write(lambda conn: site.baremetal.patch(conn, uuid, fields))
+    for intent in (Intent(boot="kernel"), Intent(boot="agent", iso="http://x/own.iso")):
+        await again(site, uuid, intent)
+        assert "network_data" not in ((await site.node(uuid)).boot_intent or {})
 
 
 async def test_heads_and_ranges(site: Site) -> None:

@@ -81,6 +81,9 @@ class NoNetworks:
     def unplug_vif(self, *_: Any) -> None:
         return None
 
+    def static_data(self, *_: Any) -> dict[str, Any]:
+        return {}
+
 
 class HurriedClock:
     """The machine's own clock, `factor` times as fast: a deadline of an hour passes in minutes."""

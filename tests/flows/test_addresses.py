@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from ingot.baremetal.doors import OwnNetworks
-from ingot.network import Networks, ProvisioningWire, Settings
+from ingot.baremetal import Change, network_data, store
+from ingot.baremetal.bootplan import Intent
+from ingot.baremetal.doors import AloneNetworks, OwnNetworks
+from ingot.baremetal.workflows import booting
+from ingot.network import Networks, ProvisioningWire, Settings, Subnet
 from tests.flows.site import site
 
 pytestmark = pytest.mark.anyio
@@ -110,3 +114,62 @@ async def test_an_instance_takes_the_card_of_an_agent_that_was_kept() -> None:
             lambda conn: nets.create_port(conn, network_id=network.id, project_id="p-other")
         )
         assert agents.ip in [ip.ip_address for ip in other.fixed_ips]
+
+
+@pytest.mark.parametrize("kind", [OwnNetworks, AloneNetworks])
+async def test_addresses_that_no_dhcp_tells_go_onto_the_medium(kind: type[OwnNetworks]) -> None:
+    """A subnet without DHCP: its addresses reach the agent by its boot medium. With DHCP they do not."""
+    rooms: list[Networks] = []
+
+    def own(db: Any, clock: Any) -> OwnNetworks:
+        rooms.append(Networks(db, clock, Settings(wires={"wire1": WIRE})))
+        return kind(rooms[0], "provider", "p-admin")
+
+    async with site(1, networks=own, protocols=("redfish",)) as here:
+        (nets,) = rooms
+        pool, dns = ("192.0.2.10", "192.0.2.11"), ["192.0.2.53"]
+        made = ("provider", "wire1", "192.0.2.0/24", pool, "192.0.2.1", dns)
+
+        def prepared(conn: Any) -> Subnet:
+            network = nets.ensure_flat_network(conn, *made, project_id="p-admin")
+            return nets.subnets_of(conn, network.id)[0]
+
+        subnet = await here.db.write(prepared)
+        choice = {"network_interface": "flat", "boot_interface": "redfish-virtual-media"}
+        (uuid,) = await here.enrol("manageable", **choice)
+        ports = await here.db.read(lambda conn: store.ports_of(conn, uuid))
+        node = await here.node(uuid)
+        door = here.room.networks
+        vif = None
+        for port in ports:
+            vif = await here.db.write(
+                lambda conn, port=port: door.plug_provisioning(conn, node, port, None)
+            )
+        assert vif is not None
+
+        def told(conn: Any) -> dict[str, Any]:
+            return door.static_data(conn, node, ports)
+
+        assert await here.db.read(told) == {}
+        await here.db.write(lambda conn: nets.update_subnet(conn, subnet, {"enable_dhcp": False}))
+        data = await here.db.read(told)
+        network_data.check(data)
+        address = (await here.db.read(lambda conn: nets.get_port(conn, vif))).fixed_ips[0]
+        (link,), (net,) = data["links"], data["networks"]
+        assert link["ethernet_mac_address"] == ports[-1].address
+        assert (net["ip_address"], net["netmask"]) == (address.ip_address, "255.255.255.0")
+        assert net["routes"][0]["gateway"] == "192.0.2.1"
+        assert data["services"] == [{"type": "dns", "address": "192.0.2.53"}]
+        # What an operator says at the node itself counts before it.
+        own_words = {"links": [], "networks": [], "services": data["services"]}
+        fields = [Change(op="add", path="/network_data", value=own_words)]
+        for wanted in (data, own_words):
+            order = Intent(boot="agent")
+
+            def ready(conn: Any, order: Intent = order) -> None:
+                store.update_node(conn, uuid, boot_intent=msgspec.to_builtins(order))
+                booting.ready_medium(conn, here.room, store.get_node(conn, uuid))
+
+            await here.db.write(ready)
+            assert ((await here.node(uuid)).boot_intent or {})["network_data"] == wanted
+            await here.db.write(lambda conn: here.baremetal.patch(conn, uuid, fields))

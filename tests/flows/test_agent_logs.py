@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ingot.baremetal.rules.checking import read_rule
+from ingot.baremetal.rules.rows import add_rule
 from ingot.lab.sim import ALWAYS
 from tests.flows.site import Site, site
 from tests.flows.test_steps import ERASE, begin, told
@@ -48,6 +50,38 @@ async def test_logs_of_a_failure_are_kept_and_the_oldest_go() -> None:
         with tarfile.open(file) as archive:
             assert {"journal", "inventory"} <= set(archive.getnames())
         assert KEEP in await told(here, uuid, "clean")
+
+
+async def test_logs_of_a_failed_inspection_are_kept() -> None:
+    """The agent has posted its data and not called yet when the rule ends it all."""
+    refuse = {
+        "description": "none of ours",
+        "conditions": [],
+        "actions": [{"op": "fail", "args": {"msg": "there is no such machine here"}}],
+    }
+    async with site(1, protocols=("redfish",)) as here:
+        (uuid,) = await here.enrol("manageable")
+        rule = read_rule(refuse)
+        await here.db.write(lambda conn: add_rule(conn, here.room.vault, rule, here.room.now()))
+        await here.verb(uuid, "inspect")
+        assert await here.rest(uuid) == "inspect failed", await here.story(uuid)
+        reason = str(await here.db.read(lambda conn: here.baremetal.last_error(conn, uuid)))
+        assert "there is no such machine here" in reason
+        (file,) = kept(here)
+        assert file.name.startswith(f"{uuid}_inspect_")
+        with tarfile.open(file) as archive:
+            assert "journal" in archive.getnames()
+        (machine,) = here.fleet.machines.values()
+        assert machine.power == "off", "no agent is left running"
+
+
+async def test_a_good_inspection_keeps_logs_where_always_is_said() -> None:
+    async with site(1, protocols=("redfish",), logs="always") as here:
+        (uuid,) = await here.enrol("manageable")
+        await here.verb(uuid, "inspect")
+        assert await here.rest(uuid) == "manageable", await here.story(uuid)
+        (file,) = kept(here)
+        assert file.name.startswith(f"{uuid}_inspect_")
 
 
 async def test_a_good_end_keeps_logs_only_where_always_is_said() -> None:

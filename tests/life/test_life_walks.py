@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
+from collections import Counter
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
@@ -27,7 +29,6 @@ AGAIN = (
 )
 
 
-@pytest.mark.timeout(120 + 10 * EXAMPLES)
 @seed(SEED)
 @settings(
     max_examples=EXAMPLES,
@@ -37,8 +38,8 @@ AGAIN = (
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=list(HealthCheck),
 )
-@given(walks(25 if NIGHTLY else 14))
-def test_no_walk_leads_astray(acts: list[Act]) -> None:
+@given(acts=walks(25, far=True) if NIGHTLY else walks(14))
+def walked(acts: list[Act], tally: Counter[str]) -> None:
     note(f"again: {AGAIN}")
     note("the walk: " + ", ".join(str(act) for act in acts))
 
@@ -46,5 +47,19 @@ def test_no_walk_leads_astray(acts: list[Act]) -> None:
         async with life() as here:
             await walk(here, acts)
             await lead_home(here)
+            tally.update(
+                walks=1, acts=len(acts), crashes=here.crashes, changes=await here.changes()
+            )
 
     asyncio.run(run())
+
+
+@pytest.mark.timeout(120 + 10 * EXAMPLES)
+def test_no_walk_leads_astray() -> None:
+    tally = Counter[str]()
+    began = time.process_time()
+    try:
+        walked(tally=tally)
+    finally:
+        told = ", ".join(f"{count} {name}" for name, count in tally.items())
+        print(f"seed {SEED}: {told}, {time.process_time() - began:.0f} s of CPU")

@@ -84,7 +84,8 @@ _WHATS = (
 )
 
 
-def walks(longest: int) -> st.SearchStrategy[list[Act]]:
+def walks(longest: int, *, far: bool = False) -> st.SearchStrategy[list[Act]]:
+    """Walks of up to so many acts. Most are short, as hypothesis draws lists; far: half of them are long."""
     act = st.builds(
         Act,
         st.sampled_from(_WHATS),
@@ -92,7 +93,9 @@ def walks(longest: int) -> st.SearchStrategy[list[Act]]:
         st.integers(0, 40),
         st.integers(0, 7),
     )
-    return st.lists(act, min_size=1, max_size=longest)
+    short = st.lists(act, min_size=1, max_size=longest)
+    # The short ones first: a long walk that fails is told as a short one.
+    return short | st.lists(act, min_size=longest // 2, max_size=longest) if far else short
 
 
 async def walk(life: Life, acts: list[Act]) -> None:

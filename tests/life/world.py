@@ -114,6 +114,9 @@ class NoNetworks:
     def plug_vif(self, *_: Any) -> None: ...
     def unplug_vif(self, *_: Any) -> None: ...
 
+    def static_data(self, *_: Any) -> dict[str, Any]:
+        return {}
+
 
 @dataclass
 class Life:
@@ -309,6 +312,11 @@ class Life:
         for row in conn.execute(sa.select(nodes)):
             found += [f"node {row.uuid} in {row.provision_state}: {p}" for p in wrong(conn, row)]
         return found
+
+    async def changes(self) -> int:
+        """How many changes of a provision state there were."""
+        count = "SELECT count(*) FROM walked"
+        return await self.db.read(lambda conn: conn.exec_driver_sql(count).scalar_one())
 
     async def story(self, uuid: str) -> str:
         def query(conn: sa.Connection) -> str:

@@ -151,6 +151,9 @@ class Networks:
     def plug_vif(self, *_: Any) -> None: ...
     def unplug_vif(self, *_: Any) -> None: ...
 
+    def static_data(self, *_: Any) -> dict[str, Any]:
+        return {}
+
 
 class SiteProcesses:
     """As one machine tells of its processes: each knows whether another has been killed."""

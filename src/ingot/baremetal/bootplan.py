@@ -13,6 +13,7 @@ import msgspec
 
 from ingot.drivers.ipxe import scripts
 from ingot.drivers.types import BootMode
+from ingot.drivers.vmedia.iso import CONFIG_LABEL
 
 
 class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -23,6 +24,7 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
     log and ours can be read together. extra: an operator's kernel parameters. kernel, ramdisk: URLs or
     image ids; of the agent "" is the configured one. iso: URL or image id of an ISO that is booted as it
     is. media: the unguessable part of the URL of this boot's medium; "" for boots from the network.
+    network_data: the addresses that the agent's medium brings along; without them it asks DHCP.
     """
 
     boot: Literal["agent", "disk", "kernel"]
@@ -33,6 +35,7 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
     ramdisk: str = ""
     iso: str = ""
     media: str = ""
+    network_data: dict[str, Any] = {}
 
 
 class BootUrls(msgspec.Struct, frozen=True):
@@ -49,6 +52,8 @@ class BootUrls(msgspec.Struct, frozen=True):
 
 
 DISK = Intent(boot="disk")
+#: Tells our ramdisk to take its addresses from a medium with that label instead of DHCP.
+NETWORK_WORD = "ingot.network"
 #: The newest version that the agent's client knows (ironic-python-agent 13).
 AGENT_API_VERSION = "1.68"
 
@@ -102,6 +107,8 @@ def media_words(
     if intent.boot == "kernel":
         return scripts.kernel_words({}, intent.extra)
     params = {**agent_params(intent, urls), "boot_method": "vmedia"}
+    if intent.network_data:
+        params[NETWORK_WORD] = CONFIG_LABEL
     if token:
         params["ipa-agent-token"] = token
     if boot_mac:

@@ -6,7 +6,9 @@ body over an outside service would stand beside them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -135,6 +137,22 @@ class OwnNetworks:
         profile = {"local_link_information": links} if any(links) else {}
         self.room.bind_port(conn, vif, host_id=node.uuid, mac=port.address, profile=profile)
 
+    def static_data(self, conn: sa.Connection, node: Node, ports: Sequence[Port]) -> dict[str, Any]:
+        ours = {
+            known.mac_address: known.id
+            for known in self.room.ports_of_device(conn, node.uuid)
+            if known.device_owner == OURS
+        }
+        plugged = [self.vif_of(port) or ours.get(port.address) for port in ports]
+        document = self.room.network_data(conn, [id for id in plugged if id])
+        if all(net["type"].endswith("_dhcp") for net in document["networks"]):
+            return {}
+        return document
+
+    def vif_of(self, port: Port) -> str | None:
+        """The network port of the instance that this card has."""
+        return port.vif
+
     def unplug_vif(self, conn: sa.Connection, vif: str) -> None:
         try:
             self.room.unbind_port(conn, vif)
@@ -169,4 +187,7 @@ class AloneNetworks(OwnNetworks):
         return None
 
     def unplug_vif(self, conn: sa.Connection, vif: str) -> None:
+        return None
+
+    def vif_of(self, port: Port) -> str | None:
         return None

@@ -20,6 +20,7 @@ from ingot.baremetal.workflows import booting
 from ingot.baremetal.workflows.room import Room
 from ingot.drivers.vmedia import iso
 from ingot.kit import ids, log
+from ingot.kit.db import to_json
 from ingot.kit.faults import Missing
 from ingot.kit.files import send_bytes, send_file
 from ingot.kit.web import Call, Operation, Reply
@@ -48,7 +49,8 @@ class MediaApi:
             _log.info("boot medium", node=node.uuid, boots=intent.boot)
         made = await booting.template(self._room, intent)
         words = bootplan.media_words(intent, self._room.urls, token, mac)
-        filled = made.filled(iso.config(words))
+        addresses = to_json(intent.network_data).encode() if intent.network_data else b""
+        filled = made.filled(iso.config(words), addresses)
         return await send_file(call, Path(made.path), content_type=ISO, patch=filled.patch)
 
     async def config_drive(self, call: Call) -> Reply:

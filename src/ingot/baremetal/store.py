@@ -103,6 +103,12 @@ def find_node(conn: sa.Connection, ident: str) -> Node | None:
     return _node(found[0], tuple(trait for (trait,) in traits))
 
 
+def network_data(conn: sa.Connection, uuid: str) -> dict[str, Any]:
+    """The addresses that an operator gave a node; {} for none."""
+    query = sa.select(nodes.c.network_data).where(nodes.c.uuid == uuid)
+    return from_json(conn.execute(query).scalar()) or {}
+
+
 def get_node(conn: sa.Connection, ident: str) -> Node:
     """As `find_node`; Missing when there is none."""
     node = find_node(conn, ident)

@@ -32,7 +32,8 @@ def default_cache() -> Path:
 def recipe_digest(recipe: Path, code: Path, options: Mapping[str, object]) -> str:
     """16 hex digits over every file of the recipe, the code beside it, and the options."""
     digest = hashlib.sha256()
-    sources = [*sorted(p for p in recipe.rglob("*") if p.is_file()), *sorted(code.glob("*.py"))]
+    parts = (path for path in recipe.rglob("*") if "__pycache__" not in path.parts)
+    sources = [*sorted(path for path in parts if path.is_file()), *sorted(code.glob("*.py"))]
     for path in sources:
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import struct
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import pycdlib
 import pytest
+from pycdlib.pycdlibexception import PyCdlibException
 
 from ingot.drivers.ipxe.scripts import BadParameter, kernel_words
 from ingot.drivers.vmedia import iso
@@ -85,6 +87,34 @@ def test_words_that_would_run_commands_never_reach_a_medium() -> None:
             iso.config(kernel_words({}, f"x={word}" if " " not in word else word))
 
 
+@pytest.mark.parametrize("step", [1 << 20, 2048, 1000])
+def test_a_config_drive_with_each_machines_addresses(tmp_path: Path, step: int) -> None:
+    (tmp_path / "k").write_bytes(b"kernel" * 1000)
+    (tmp_path / "r").write_bytes(b"ramdisk" * 5000)
+    files = tmp_path / "boot.iso", tmp_path / "k", tmp_path / "r"
+    made = iso.build(*files, LOADERS, network_data=True)
+    for address in ("10.0.0.1", "10.0.0.2"):
+        data = {"links": [], "networks": [{"ip_address": address}], "services": []}
+        filled = made.filled(iso.config(("a=1",)), json.dumps(data).encode())
+        content = Path(made.path).read_bytes()
+        pieces = range(0, len(content), step)
+        image = b"".join(filled.patch(content[at : at + step], at) for at in pieces)
+        assert image[32768 + 40 : 32768 + 72].strip() == b"config-2"
+        assert json.loads(read(image, iso.NETWORK_DATA)) == data
+        assert b"'a=1'" in read(image, iso.CONFIG)
+        assert read(image, "/.disk/info") == iso.NAME
+        assert read(image, "/ingot/ramdisk") == b"ramdisk" * 5000
+    with pytest.raises(Failed, match="65536"):
+        made.filled(b"", bytes(65537))
+
+
+def test_without_addresses_it_is_no_config_drive(made: iso.Template) -> None:
+    image = whole(made, b"", 1 << 20)
+    assert image[32768 + 40 : 32768 + 72].strip() == iso.LABEL.encode()
+    with pytest.raises(PyCdlibException):
+        read(image, iso.NETWORK_DATA)
+
+
 def test_too_many_words(made: iso.Template) -> None:
     with pytest.raises(Failed, match="8192"):
         made.filled(bytes(8193))
@@ -106,6 +136,9 @@ async def test_a_medium_is_made_once_and_again_when_its_files_change(tmp_path: P
         seen.add((await store.template()).path)
     assert len(seen) == 7
     assert len(list((tmp_path / "media").glob("*.iso"))) == 4
+    drive = await store.template(network_data=True)
+    assert drive.data and drive.path not in seen
+    assert await store.template(network_data=True) == drive
 
 
 @pytest.mark.anyio

@@ -15,11 +15,14 @@ from typing import Any
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows.patience import is_lost
 from ingot.baremetal.workflows.room import Case
+from ingot.drivers.agent.commands import Agent
 from ingot.kit.faults import Fault, Kind
 from ingot.workflow import StepContext
 
 ON_FAILURE, ALWAYS, NEVER = "on_failure", "always", "never"
 SECONDS = 180.0
+#: How long an agent that has posted its inspection data may take for its first call: it goes on to that at once.
+FIRST_CALL = 90.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ async def _keep(case: Case, rules: AgentLogs, key: str | None) -> None:
     async def keep(ctx: StepContext) -> dict[str, Any]:
         try:
             node = await case.node()
-            data = await (await case.agent()).collect_logs()
+            data = await (await _agent(case, ctx)).collect_logs()
             path = rules.folder / _name(case, node)
             await asyncio.to_thread(_write, path, data, rules.most, node.uuid)
         except (Fault, OSError) as trouble:
@@ -67,6 +70,19 @@ async def _keep(case: Case, rules: AgentLogs, key: str | None) -> None:
     except Fault as fault:
         if fault.kind is Kind.ABORTED:
             raise
+
+
+async def _agent(case: Case, ctx: StepContext) -> Agent:
+    """The agent, which after an inspection has not called yet."""
+    patience = FIRST_CALL if case.op.kind == "inspect" else 0.0
+    while True:
+        try:
+            return await case.agent()
+        except Fault as fault:
+            if fault.kind is not Kind.UNREACHABLE or patience <= 0:
+                raise
+        await ctx.clock.sleep(case.room.timing.poll)
+        patience -= case.room.timing.poll
 
 
 def _name(case: Case, node: Node) -> str:

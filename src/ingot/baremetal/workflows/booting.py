@@ -57,7 +57,8 @@ def ready_medium(conn: sa.Connection, room: Room, node: Node) -> None:
     intent = bootplan.intent_of(node.boot_intent)
     if intent is None or not boot_of(room, node).needs_iso:
         return
-    intent = msgspec.structs.replace(intent, media=ids.new_secret())
+    data = _addresses(conn, room, node) if intent.boot == "agent" and not intent.iso else {}
+    intent = msgspec.structs.replace(intent, media=ids.new_secret(), network_data=data)
     store.update_node(conn, node.uuid, boot_intent=msgspec.to_builtins(intent))
     if intent.boot != "agent" or intent.iso:
         return
@@ -67,6 +68,17 @@ def ready_medium(conn: sa.Connection, room: Room, node: Node) -> None:
         node_agents.insert().values(node_uuid=node.uuid, token_hash=store.token_hash(token))
     )
     store.write_secret(conn, room.vault, node.uuid, "agent", token)
+
+
+def _addresses(conn: sa.Connection, room: Room, node: Node) -> dict[str, Any]:
+    """network_data for the agent: the node's own, or that of its network ports where these have no DHCP.
+
+    Empty: the agent asks DHCP. Source: upstream's order (its documentation, "DHCP-less ramdisk booting").
+    """
+    if own := store.network_data(conn, node.uuid):
+        return own
+    cards = [port for port in store.ports_of(conn, node.uuid) if port.pxe_enabled]
+    return room.networks.static_data(conn, node, cards)
 
 
 async def prepare(
@@ -114,7 +126,9 @@ async def template(room: Room, intent: Intent, *, refresh: bool = False) -> Temp
             next_action="Set provisioning.listen (and provisioning.url) in the settings.",
         )
     files = [await _source(room, ident) for ident in (intent.kernel, intent.ramdisk)]
-    return await room.media.template(*files, refresh=refresh)
+    return await room.media.template(
+        *files, network_data=bool(intent.network_data), refresh=refresh
+    )
 
 
 async def located(room: Room, intent: Intent) -> Intent:

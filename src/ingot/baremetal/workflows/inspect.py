@@ -12,14 +12,14 @@ from ingot.baremetal.hooks.storage import disk_serials
 from ingot.baremetal.rules.actions import ApiCall
 from ingot.baremetal.rules.calls import make
 from ingot.baremetal.rules.engine import Applied
-from ingot.baremetal.workflows import proofs, steps
+from ingot.baremetal.workflows import agentlogs, proofs, steps
 from ingot.baremetal.workflows.caching import FIRMWARE, read_settings
 from ingot.baremetal.workflows.findings import write_findings
 from ingot.baremetal.workflows.orders import InspectOrder
 from ingot.baremetal.workflows.room import Case
 from ingot.drivers.types import Identity
 from ingot.kit.db import from_json, to_json
-from ingot.kit.faults import Failed
+from ingot.kit.faults import Failed, Fault
 from ingot.workflow import StepContext
 
 _Calls = list[tuple[str, ApiCall]]
@@ -40,7 +40,11 @@ async def inspect(case: Case, _order: InspectOrder) -> None:
 async def _by_agent(case: Case, before: list[str]) -> str | None:
     await _first_ports(case)
     await steps.boot_for_inspection(case)
-    calls = await case.op.commit("write the findings", lambda conn: _write(case, conn, before))
+    try:
+        calls = await case.op.commit("write the findings", lambda conn: _write(case, conn, before))
+    except Fault as fault:
+        await agentlogs.keep_after(case, fault)
+        raise
     # Before the machine goes off: some controllers tell of network cards only while it is on.
     await read_settings(case, FIRMWARE)
     await steps.leave_agent(case)

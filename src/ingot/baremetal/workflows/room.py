@@ -6,7 +6,7 @@ story, in the words of the people who read the timeline.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -70,6 +70,10 @@ class Networks(Protocol):
         ...
 
     def unplug_vif(self, conn: sa.Connection, vif: str) -> None: ...
+
+    def static_data(self, conn: sa.Connection, node: Node, ports: Sequence[Port]) -> dict[str, Any]:
+        """network_data of these NICs as they are plugged; {} where DHCP gives all their addresses."""
+        ...
 
 
 @dataclass(frozen=True)

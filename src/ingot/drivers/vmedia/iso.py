@@ -4,6 +4,9 @@ The boot loader's configuration is a file of fixed size in the image. Whoever se
 machine's own configuration over those bytes on the way (`Template.filled`), so that a boot costs
 neither disk space nor the time to write hundreds of megabytes. UEFI starts GRUB from an EFI system
 partition, BIOS from an El Torito image (where GRUB's BIOS part is installed).
+
+A medium for a network without DHCP is a config drive too, as upstream's is: its label is `config-2`, and the
+machine's addresses are in `openstack/latest/network_data.json` (again a file of fixed size).
 """
 
 from __future__ import annotations
@@ -26,10 +29,19 @@ from ingot.kit.faults import Failed
 
 #: What the agent looks for when it searches its own medium (ironic-python-agent, utils.py).
 LABEL = "VMEDIA_BOOT_ISO"
+#: What Glean and others look for when they search a config drive; the agent takes it for its own medium as well.
+CONFIG_LABEL = "config-2"
 #: Room for the boot loader's configuration: a kernel line has at most 2048 characters.
 HOLE = 8192
+#: Room for network_data.json, which grows with a machine's cards and routes: 200 networks need about as much.
+DATA_HOLE = 65536
 BLOCK = 2048
 CONFIG = "/boot/grub/grub.cfg"
+NETWORK_DATA = "/openstack/latest/network_data.json"
+#: The first line of `/.disk/info`, by which our ramdisk tells its medium from other config drives.
+NAME = b"Ingot boot medium\n"
+_CONFIG_PLACE = "/BOOT/GRUB/GRUB.CFG;1"
+_DATA_PLACE = "/OPENSTACK/LATEST/NETWORK_DATA.JSON;1"
 _MARK = b"# ingot: here comes what this machine boots\n"
 
 #: Debian's GRUB for UEFI on read-only media: it looks for /.disk/info and then reads `CONFIG`.
@@ -49,38 +61,51 @@ class Loaders:
 
 
 class Template(msgspec.Struct, frozen=True):
-    """An image on disk. hole: offset of the configuration's HOLE bytes. size: of the whole image."""
+    """An image on disk. hole: offset of the configuration's HOLE bytes. size: of the whole image.
+
+    data: offset of network_data.json's DATA_HOLE bytes, 0 where the image is no config drive.
+    """
 
     path: str
     hole: int
     size: int
+    data: int = 0
 
-    def filled(self, config: bytes) -> Filled:
-        """The image with this configuration in it. Raises Failed when it is too long."""
+    def filled(self, config: bytes, network_data: bytes = b"") -> Filled:
+        """The image with this configuration, and these addresses, in it. Raises Failed when they are too long."""
         if len(config) > HOLE:
             raise Failed(f"The boot loader's configuration has more than {HOLE} bytes.")
-        return Filled(self, config.ljust(HOLE, b"\n"))
+        parts = [(self.hole, config.ljust(HOLE, b"\n"))]
+        if self.data:
+            if len(network_data) > DATA_HOLE:
+                raise Failed(
+                    f"The machine's network_data has more than the {DATA_HOLE} bytes that a boot medium has for it.",
+                    next_action="Leave out what the agent needs not: one network that reaches Ingot is enough.",
+                )
+            parts.append((self.data, network_data.ljust(DATA_HOLE, b"\n")))
+        return Filled(self, tuple(parts))
 
 
 @dataclass(frozen=True)
 class Filled:
-    """A template with its hole filled; read piece by piece."""
+    """A template with its holes filled; read piece by piece. parts: offsets and what is there."""
 
     template: Template
-    config: bytes
+    parts: tuple[tuple[int, bytes], ...]
 
     @property
     def size(self) -> int:
         return self.template.size
 
     def patch(self, block: bytes, offset: int) -> bytes:
-        """`block`, read from the template at `offset`, with the configuration where it belongs."""
-        first = max(offset, self.template.hole)
-        last = min(offset + len(block), self.template.hole + HOLE)
-        if first >= last:
-            return block
-        here = self.config[first - self.template.hole : last - self.template.hole]
-        return block[: first - offset] + here + block[last - offset :]
+        """`block`, read from the template at `offset`, with the machine's own parts where they belong."""
+        for start, content in self.parts:
+            first = max(offset, start)
+            last = min(offset + len(block), start + len(content))
+            if first < last:
+                here = content[first - start : last - start]
+                block = block[: first - offset] + here + block[last - offset :]
+        return block
 
 
 def config(kernel_words: tuple[str, ...]) -> bytes:
@@ -131,50 +156,66 @@ def _bios_loader() -> bytes:
         return made.read_bytes() if done.returncode == 0 else b""
 
 
-def build(target: Path, kernel: Path, ramdisk: Path, loaders: Loaders) -> Template:
-    """Write a template. Takes as long as the files need to be copied; not for the event loop."""
+def build(
+    target: Path, kernel: Path, ramdisk: Path, loaders: Loaders, *, network_data: bool = False
+) -> Template:
+    """Write a template. Takes as long as the files need to be copied; not for the event loop.
+
+    network_data: it is a config drive with room for a machine's addresses.
+    """
     disc: Any = pycdlib.PyCdlib()
-    disc.new(interchange_level=3, rock_ridge="1.09", vol_ident=LABEL)
-    for iso, name in (
-        ("/DISK", ".disk"),
-        ("/BOOT", "boot"),
-        ("/BOOT/GRUB", "grub"),
-        ("/INGOT", "ingot"),
-        ("/EFI", "efi"),
-    ):
-        disc.add_directory(iso, rr_name=name)
+    label = CONFIG_LABEL if network_data else LABEL
+    disc.new(interchange_level=3, rock_ridge="1.09", vol_ident=label)
+    folders = [("/DISK", ".disk"), ("/BOOT", "boot"), ("/BOOT/GRUB", "grub")]
+    folders += [("/INGOT", "ingot"), ("/EFI", "efi")]
+    if network_data:
+        folders += [("/OPENSTACK", "openstack"), ("/OPENSTACK/LATEST", "latest")]
+    for place, name in folders:
+        disc.add_directory(place, rr_name=name)
 
     def add(content: bytes, iso: str, name: str) -> None:
         disc.add_fp(io.BytesIO(content), len(content), iso, rr_name=name)
 
-    add(b"Ingot boot medium\n", "/DISK/INFO.;1", "info")
-    add(_MARK.ljust(HOLE, b"\n"), "/BOOT/GRUB/GRUB.CFG;1", "grub.cfg")
+    add(NAME, "/DISK/INFO.;1", "info")
+    add(_MARK.ljust(HOLE, b"\n"), _CONFIG_PLACE, "grub.cfg")
+    if network_data:
+        add(_MARK.ljust(DATA_HOLE, b"\n"), _DATA_PLACE, "network_data.json")
     esp = fat_image({f"EFI/BOOT/{name}": content for name, content in loaders.uefi.items()})
     add(esp, "/EFI/ESP.IMG;1", "esp.img")
     disc.add_file(str(kernel), "/INGOT/KERNEL.;1", rr_name="kernel")
     disc.add_file(str(ramdisk), "/INGOT/RAMDISK.;1", rr_name="ramdisk")
     if loaders.bios:
         add(loaders.bios, "/BOOT/GRUB/BIOS.IMG;1", "bios.img")
+    _make_bootable(disc, bios=bool(loaders.bios))
+    return _written(disc, target, network_data)
+
+
+def _make_bootable(disc: Any, *, bios: bool) -> None:
+    catalogue = {"bootcatfile": "/BOOT/BOOT.CAT;1"}
+    if bios:
         disc.add_eltorito(
             "/BOOT/GRUB/BIOS.IMG;1",
-            bootcatfile="/BOOT/BOOT.CAT;1",
             rr_bootcatname="boot.cat",
             boot_load_size=4,
             boot_info_table=True,
+            **catalogue,
         )
     disc.add_eltorito(
-        "/EFI/ESP.IMG;1",
-        bootcatfile="/BOOT/BOOT.CAT;1",
-        rr_bootcatname="boot.cat",
-        platform_id=0xEF,
-        efi=True,
+        "/EFI/ESP.IMG;1", rr_bootcatname="boot.cat", platform_id=0xEF, efi=True, **catalogue
     )
+
+
+def _written(disc: Any, target: Path, network_data: bool) -> Template:
     draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+
+    def place(path: str) -> int:
+        return disc.get_record(iso_path=path).extent_location() * BLOCK
+
     try:
         disc.write(str(draft))
-        hole = disc.get_record(iso_path="/BOOT/GRUB/GRUB.CFG;1").extent_location() * BLOCK
+        data = place(_DATA_PLACE) if network_data else 0
+        made = Template(str(target), place(_CONFIG_PLACE), draft.stat().st_size, data)
         disc.close()
-        made = Template(str(target), hole, draft.stat().st_size)
         _check(draft, made)
         os.replace(draft, target)
     finally:
@@ -184,6 +225,7 @@ def build(target: Path, kernel: Path, ramdisk: Path, loaders: Loaders) -> Templa
 
 def _check(path: Path, made: Template) -> None:
     with path.open("rb") as file:
-        file.seek(made.hole)
-        if file.read(len(_MARK)) != _MARK:
-            raise Failed("The boot medium is not laid out as expected.")
+        for hole in (made.hole, made.data):
+            file.seek(hole)
+            if hole and file.read(len(_MARK)) != _MARK:
+                raise Failed("The boot medium is not laid out as expected.")

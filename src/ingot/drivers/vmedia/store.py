@@ -52,11 +52,12 @@ class MediaStore:
         kernel: Source | None = None,
         ramdisk: Source | None = None,
         *,
+        network_data: bool = False,
         refresh: bool = False,
     ) -> Template:
         """The medium with this kernel and ramdisk; None means the configured agent's.
 
-        refresh: ask the server whether a file that we have has changed. Raises Invalid without an
+        network_data: one with room for a machine's addresses. refresh: ask the server whether a file that we have has changed. Raises Invalid without an
         agent, Failed when a file cannot be had.
         """
         async with self._lock:
@@ -64,20 +65,20 @@ class MediaStore:
                 await self._file(kernel, self._own[0], refresh),
                 await self._file(ramdisk, self._own[1], refresh),
             )
-            name = await asyncio.to_thread(_digest, files)
+            name = await asyncio.to_thread(_digest, files, network_data)
             found = self._known.get(name)
             if found is None or not await asyncio.to_thread(os.path.exists, found.path):
-                found = await asyncio.to_thread(self._made, name, *files)
+                found = await asyncio.to_thread(self._made, name, files, network_data)
                 self._known[name] = found
             return found
 
-    def _made(self, name: str, kernel: Path, ramdisk: Path) -> Template:
+    def _made(self, name: str, files: tuple[Path, Path], network_data: bool) -> Template:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         target, notes = self._folder / f"{name}.iso", self._folder / f"{name}.json"
         if target.exists() and notes.exists():
             os.utime(target)
             return msgspec.json.decode(notes.read_bytes(), type=Template)
-        made = build(target, kernel, ramdisk, self._loaders())
+        made = build(target, *files, self._loaders(), network_data=network_data)
         notes.write_bytes(msgspec.json.encode(made))
         media = sorted(self._folder.glob("*.iso"), key=lambda path: path.stat().st_mtime)
         for old in media[:-KEEP]:
@@ -141,9 +142,9 @@ async def _write(reply: aiohttp.ClientResponse, path: Path) -> None:
     await asyncio.to_thread(os.replace, draft, path)
 
 
-def _digest(files: tuple[Path, Path]) -> str:
+def _digest(files: tuple[Path, Path], network_data: bool) -> str:
     """Names the medium that these files, as they are now, make."""
-    told = [str(LAYOUT)]
+    told = [f"{LAYOUT} config-2" if network_data else str(LAYOUT)]
     for path in files:
         try:
             stat = path.stat()
