@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,18 @@ from hypothesis import HealthCheck, settings
 
 #: Of a test's time-out: the test itself fails first, with its own stack.
 SHARE = 0.9
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "nightly: takes many minutes; runs where NIGHTLY is set")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("NIGHTLY"):
+        return
+    for item in items:
+        if item.get_closest_marker("nightly"):
+            item.add_marker(pytest.mark.skip(reason="set NIGHTLY=1 to run it"))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Builds both when the cache lacks them (minutes); INGOT_TEST_CACHE names another
 cache.
 """
 
+import json
 import os
 import re
 import shutil
@@ -12,11 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent_api import TOKEN, AgentApi
 
+from ingot.baremetal import network_data
 from ingot.builders import build_image, build_ramdisk
+from ingot.drivers.vmedia import iso
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1800)]
 
@@ -83,6 +87,63 @@ def test_ramdisk_looks_itself_up_and_heartbeats(tmp_path: Path) -> None:
     assert api.heartbeat["callback_url"] == "https://10.0.2.15:9999"
     assert api.heartbeat["agent_token"] == TOKEN
     assert api.heartbeat["agent_version"].startswith("13.")
+
+
+@pytest.mark.nightly  # one more boot
+def test_ramdisk_takes_its_addresses_from_the_medium(tmp_path: Path) -> None:
+    """A VLAN on a bond of one card, beside the bond's own address; DHCP would answer and is not asked."""
+    ramdisk = build_ramdisk(cache(), progress=print)
+    api, serial, mac = AgentApi(), tmp_path / "serial.log", "52:54:00:12:34:56"
+    files = tmp_path / "boot.iso", ramdisk.files["kernel"], ramdisk.files["kernel"]
+    made = iso.build(*files, iso.Loaders({"BOOTX64.EFI": b"MZ"}), network_data=True)
+    filled = made.filled(b"", json.dumps(_addresses(mac)).encode())
+    whole = Path(made.path).read_bytes()
+    Path(made.path).write_bytes(filled.patch(whole, 0))
+    parameters = f"console=ttyS0 ipa-api-url=http://10.0.2.2:{api.port} ingot.network=config-2"
+    try:
+        with machine(
+            serial,
+            *("-kernel", str(ramdisk.files["kernel"]), "-append", parameters),
+            *("-initrd", str(ramdisk.files["initramfs"]), "-cdrom", made.path),
+            *("-nic", f"user,model=virtio-net-pci,mac={mac}"),
+            *("-drive", f"file={blank_disk(tmp_path)},if=virtio,format=raw"),
+        ) as process:
+            wait_for(b"agent starts", serial, process)
+            assert api.seen_heartbeat.wait(BOOT_DEADLINE), serial.read_bytes()[-2000:]
+    finally:
+        api.close()
+    assert api.heartbeat["callback_url"] == "https://10.0.2.77:9999"
+    log = serial.read_text(errors="replace")
+    assert "lag0 has 10.0.2.77/24 from the boot medium" in log
+    assert "lag0.42 has 10.9.0.5/16 from the boot medium" in log
+    assert "asks for an address" not in log and "network: ip " not in log, log[-4000:]
+
+
+def _addresses(mac: str) -> dict[str, Any]:
+    """network_data: `lag0` of the card with its address, and a VLAN of it with another."""
+    card = {"id": "card", "type": "phy", "ethernet_mac_address": mac}
+    bond = {"id": "bond", "type": "bond", "bond_mode": "active-backup", "bond_links": ["card"]}
+    vlan = {"id": "vlan", "type": "vlan", "vlan_id": 42, "vlan_link": "bond"}
+    route = {"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "10.0.2.2"}
+
+    def network(link: str, address: str, mask: str, *routes: Any) -> dict[str, Any]:
+        given = {"ip_address": address, "netmask": mask, "routes": list(routes)}
+        return {"id": link, "network_id": link, "link": link, "type": "ipv4", **given}
+
+    document = {
+        "links": [
+            {**vlan, "vlan_mac_address": mac},
+            {**bond, "ethernet_mac_address": mac},
+            card,
+        ],
+        "networks": [
+            network("bond", "10.0.2.77", "255.255.255.0", route),
+            network("vlan", "10.9.0.5", "255.255.0.0"),
+        ],
+        "services": [{"type": "dns", "address": "10.0.2.3"}],
+    }
+    network_data.check(document)
+    return document
 
 
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])

@@ -98,18 +98,18 @@ def test_a_vlan_on_a_bond_whose_links_come_later_in_the_list() -> None:
     assert words(made) == [
         "ip link set dev ens3 up",
         "ip link set dev ens4 up",
-        f"ip link add bond0 address {MAC} type bond mode 802.3ad miimon 100",
+        f"ip link add lag0 address {MAC} type bond mode 802.3ad miimon 100",
         "ip link set dev ens3 down",
-        "ip link set dev ens3 master bond0",
+        "ip link set dev ens3 master lag0",
         "ip link set dev ens4 down",
-        "ip link set dev ens4 master bond0",
-        "ip link set dev bond0 up",
-        f"ip link add link bond0 name bond0.42 address {MAC} type vlan id 42",
-        "ip link set dev bond0.42 up",
-        "ip addr replace 10.0.0.5/24 dev bond0.42",
-        "ip route replace default via 10.0.0.1 dev bond0.42 metric 100 onlink",
+        "ip link set dev ens4 master lag0",
+        "ip link set dev lag0 up",
+        f"ip link add link lag0 name lag0.42 address {MAC} type vlan id 42",
+        "ip link set dev lag0.42 up",
+        "ip addr replace 10.0.0.5/24 dev lag0.42",
+        "ip route replace default via 10.0.0.1 dev lag0.42 metric 100 onlink",
     ]
-    assert made.given == ["bond0.42"]
+    assert made.given == ["lag0.42"]
     half = plan(document(links, [static("v")]), {MAC: "ens3"}, {})
     assert half.missing and "bond" not in " ".join(words(half))
 

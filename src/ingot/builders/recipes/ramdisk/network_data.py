@@ -85,7 +85,8 @@ def _set_up(made: Plan, link: Mapping[str, Any], cards: Mapping[str, str]) -> No
         make = ["ip", "link", "add", "link", parent, "name", name, "address", _mac(link)]
         made.commands.append([*make, "type", "vlan", "id", str(link["vlan_id"])])
     elif kind == "bond":
-        name = f"bond{sum(device.startswith('bond') for device in made.done.values())}"
+        # Not bond0, which the kernel makes by itself, in a mode of its own.
+        name = f"lag{sum(device.startswith('lag') for device in made.done.values())}"
         made.commands += _bond(name, link, [made.done[member] for member in link["bond_links"]])
     else:
         name = cards[_mac(link)]
