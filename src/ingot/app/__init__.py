@@ -16,9 +16,9 @@ import msgspec
 import prometheus_client
 
 from ingot.app import access, keys
+from ingot.app.options import machine_options
 from ingot.app.patience import patient
 from ingot.baremetal import CONSOLE_PATH, Baremetal, Consoles, TcpDoors, WebDoors, node_grant
-from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bmcevents import KIND, EventApi
 from ingot.baremetal.bootplan import BootUrls
@@ -29,7 +29,6 @@ from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.media_api import MediaApi
 from ingot.baremetal.powersync import LOOK_SECONDS, PowerSync
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
-from ingot.baremetal.steprules import StepRules
 from ingot.baremetal.workflows import AgentLogs, Orphans, Room, Timing
 from ingot.baremetal.workflows import workflows as baremetal_workflows
 from ingot.compute import Compute, ConsoleKeeper
@@ -55,7 +54,7 @@ from ingot.migrations import left, migrate
 from ingot.network import Networks, ProvisioningWire
 from ingot.network import Settings as NetworkSettings
 from ingot.network.loops import DhcpLoop
-from ingot.settings import Settings, StepOptions, parse_listen
+from ingot.settings import Settings, parse_listen
 from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Loop, list_conductors
 from ingot.workflow.api import Timeline
 
@@ -74,22 +73,6 @@ _REQUESTS = prometheus_client.Histogram(
 _STATEMENTS = prometheus_client.Counter(
     "ingot_database_statements_total", "SQL statements that were run."
 )
-
-
-def step_rules(own: StepOptions) -> StepRules:
-    """What operators say of steps, as the bare-metal room knows it."""
-    return StepRules(
-        forbidden={
-            kind: frozenset(getattr(own, f"forbidden_{kind}"))
-            for kind in ("clean", "deploy", "service")
-        },
-        clean_priorities=own.clean_priorities,
-        cleaning_source=own.cleaning_source,
-        cleaning_runbook=own.cleaning_runbook,
-        by_resource_class=own.cleaning_runbooks,
-        from_node=own.cleaning_runbook_from_node,
-        validate_traits=own.cleaning_runbook_validate_traits,
-    )
 
 
 class App:
@@ -145,7 +128,7 @@ class App:
             self.registry,
             self.provisioning,
             settings.hostname,
-            self._machine_options(),
+            machine_options(settings, self._has_websockets()),
         )
         self.power_sync = PowerSync(self.baremetal.ctx)
         self.room = self._room()
@@ -220,32 +203,6 @@ class App:
         )
         return Identity(self.db, self.clock, own, _CATALOG)
 
-    def _machine_options(self) -> BaremetalSettings:
-        settings = self.settings
-        return BaremetalSettings(
-            power_sync_interval=settings.baremetal.power_sync_seconds,
-            watch_health=settings.monitoring.health,
-            sensor_interval=settings.monitoring.sensor_seconds,
-            sensors_of_undeployed=settings.monitoring.sensors_of_undeployed,
-            event_url=settings.monitoring.event_url,
-            event_poll_interval=settings.monitoring.event_poll_seconds,
-            lock_wait=settings.baremetal.lock_wait_seconds,
-            steps=step_rules(settings.steps),
-            agent_ramdisk=bool(settings.ramdisk.kernel and settings.ramdisk.initramfs),
-            service_project="service" if settings.baremetal.elevated_service_role else "",
-            project_admin_can_manage_own_nodes=settings.baremetal.project_admins_own_nodes,
-            allow_provisioning_in_maintenance=settings.baremetal.allow_provisioning_in_maintenance,
-            automatic_lessee=settings.baremetal.automatic_lessee,
-            max_concurrent_deploy=settings.baremetal.max_concurrent_deploy,
-            max_concurrent_clean=settings.baremetal.max_concurrent_clean,
-            console_address=settings.console.address,
-            console_ports=settings.console.ranges(),
-            console_idle=settings.console.idle_seconds,
-            console_websockets=self._has_websockets(),
-            console_url=settings.console.websocket_url,
-            console_token_seconds=settings.console.token_seconds,
-        )
-
     def _wires(self) -> dict[str, ProvisioningWire]:
         own = self.settings.provisioning
         if not (own.dhcp and own.interface and own.listen):
@@ -267,7 +224,6 @@ class App:
         settings, base = self.settings, self.boot_url
         has_agent = bool(settings.ramdisk.kernel and settings.ramdisk.initramfs)
         files = ("agent.kernel", "agent.initramfs") if has_agent else ("", "")
-        deadlines = settings.deadlines
         return Room(
             db=self.db,
             clock=self.clock,
@@ -290,16 +246,7 @@ class App:
                 params=settings.ramdisk.params,
             ),
             host=settings.hostname,
-            timing=Timing(
-                agent=deadlines.agent,
-                inspection=deadlines.inspection,
-                write=deadlines.write,
-                clean_step=deadlines.clean_step,
-                power=deadlines.power,
-                agent_silence=deadlines.agent_silence,
-                poll=deadlines.poll,
-                boots=deadlines.boots,
-            ),
+            timing=Timing(**msgspec.structs.asdict(settings.deadlines)),
             clean_whole_disks=settings.baremetal.clean_whole_disks,
             step_rules=self.baremetal.ctx.settings.steps,
             automated_clean=settings.baremetal.automated_clean,

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+#: Where a token is asked for with `login`.
+LOGIN = "/identity/v3/auth/tokens?nocatalog"
+
 
 class CloudError(Exception):
     """What went wrong, for a person. status: of the reply, 0 where there was none."""
@@ -26,8 +29,7 @@ class Cloud:
     def __init__(self, auth: dict[str, Any]) -> None:
         self._auth = auth
         self._token = ""
-        root = str(auth["auth_url"]).rstrip("/")
-        self._root = root.removesuffix("/v3").removesuffix("/identity")
+        self._root = root_of(auth)
 
     def get(self, path: str, **headers: str) -> Any:
         """The JSON below the cloud's root, such as "/timeline/v1/events"."""
@@ -53,20 +55,8 @@ class Cloud:
         return response
 
     def _log_in(self) -> None:
-        auth = self._auth
-        domain = {"name": auth.get("user_domain_name", "Default")}
-        user = {"name": auth["username"], "password": auth["password"], "domain": domain}
-        scope: dict[str, Any] = {"system": {"all": True}}
-        if "project_name" in auth:
-            scope = {"project": {"name": auth["project_name"], "domain": domain}}
-        body = {
-            "auth": {
-                "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": scope,
-            }
-        }
-        path = "/identity/v3/auth/tokens?nocatalog"
-        response = self._call("POST", path, json.dumps(body).encode(), {}, 30)
+        body = login(self._auth)
+        response = self._call("POST", LOGIN, json.dumps(body).encode(), {}, 30)
         text = response.read()
         if response.status != 201:
             raise CloudError(f"login failed: {_words(text)}")
@@ -126,6 +116,27 @@ def auth_of(name: str | None, file: str | None) -> dict[str, Any]:
         "give --os-cloud and --clouds, or set OS_CLOUD and OS_CLIENT_CONFIG_FILE "
         "(`ingot serve` writes clouds.yaml into its state folder)"
     )
+
+
+def root_of(auth: dict[str, Any]) -> str:
+    """The cloud's own address, below which all services answer."""
+    root = str(auth["auth_url"]).rstrip("/")
+    return root.removesuffix("/v3").removesuffix("/identity")
+
+
+def login(auth: dict[str, Any]) -> dict[str, Any]:
+    """What is sent to get a token: for the project that `auth` names, else for the whole system."""
+    domain = {"name": auth.get("user_domain_name", "Default")}
+    user = {"name": auth["username"], "password": auth["password"], "domain": domain}
+    scope: dict[str, Any] = {"system": {"all": True}}
+    if "project_name" in auth:
+        scope = {"project": {"name": auth["project_name"], "domain": domain}}
+    return {
+        "auth": {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": scope,
+        }
+    }
 
 
 def query(path: str, **values: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from ingot.cli.client import LOGIN, login, root_of
 from ingot.lab.scenarios.script import ScenarioError
 
 VERSION = {"X-OpenStack-Ironic-API-Version": "1.99"}
@@ -23,8 +24,7 @@ class Api:
 
     def __init__(self, auth: dict[str, Any]) -> None:
         self._auth = auth
-        root = str(auth["auth_url"]).rstrip("/")
-        self.root = root.removesuffix("/v3").removesuffix("/identity")
+        self.root = root_of(auth)
         self._headers = dict(VERSION)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._session: aiohttp.ClientSession | None = None
@@ -47,19 +47,7 @@ class Api:
             await self._session.close()
 
     async def _log_in(self) -> None:
-        auth = self._auth
-        domain = {"name": auth.get("user_domain_name", "Default")}
-        user = {"name": auth["username"], "password": auth["password"], "domain": domain}
-        scope: dict[str, Any] = {"system": {"all": True}}
-        if "project_name" in auth:
-            scope = {"project": {"name": auth["project_name"], "domain": domain}}
-        body = {
-            "auth": {
-                "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": scope,
-            }
-        }
-        status, _, headers = await self._once("POST", "/identity/v3/auth/tokens?nocatalog", body)
+        status, _, headers = await self._once("POST", LOGIN, login(self._auth))
         if status != 201:
             raise ScenarioError(f"log-in at {self.root} was answered {status}")
         self._headers["X-Auth-Token"] = headers["X-Subject-Token"]

@@ -1,0 +1,50 @@
+"""The operator's settings as the bare-metal room knows them."""
+
+from __future__ import annotations
+
+from ingot.baremetal import Settings as BaremetalSettings
+from ingot.baremetal.steprules import StepRules
+from ingot.settings import Settings, StepOptions
+
+
+def machine_options(settings: Settings, websockets: bool) -> BaremetalSettings:
+    """What the bare-metal room is told. websockets: whether consoles are offered by them."""
+    return BaremetalSettings(
+        power_sync_interval=settings.baremetal.power_sync_seconds,
+        watch_health=settings.monitoring.health,
+        sensor_interval=settings.monitoring.sensor_seconds,
+        sensors_of_undeployed=settings.monitoring.sensors_of_undeployed,
+        event_url=settings.monitoring.event_url,
+        event_poll_interval=settings.monitoring.event_poll_seconds,
+        lock_wait=settings.baremetal.lock_wait_seconds,
+        steps=_step_rules(settings.steps),
+        agent_ramdisk=bool(settings.ramdisk.kernel and settings.ramdisk.initramfs),
+        service_project="service" if settings.baremetal.elevated_service_role else "",
+        project_admin_can_manage_own_nodes=settings.baremetal.project_admins_own_nodes,
+        allow_provisioning_in_maintenance=settings.baremetal.allow_provisioning_in_maintenance,
+        automatic_lessee=settings.baremetal.automatic_lessee,
+        max_concurrent_deploy=settings.baremetal.max_concurrent_deploy,
+        max_concurrent_clean=settings.baremetal.max_concurrent_clean,
+        console_address=settings.console.address,
+        console_ports=settings.console.ranges(),
+        console_idle=settings.console.idle_seconds,
+        console_websockets=websockets,
+        console_url=settings.console.websocket_url,
+        console_token_seconds=settings.console.token_seconds,
+    )
+
+
+def _step_rules(own: StepOptions) -> StepRules:
+    """What operators say of steps, as the bare-metal room knows it."""
+    return StepRules(
+        forbidden={
+            kind: frozenset(getattr(own, f"forbidden_{kind}"))
+            for kind in ("clean", "deploy", "service")
+        },
+        clean_priorities=own.clean_priorities,
+        cleaning_source=own.cleaning_source,
+        cleaning_runbook=own.cleaning_runbook,
+        by_resource_class=own.cleaning_runbooks,
+        from_node=own.cleaning_runbook_from_node,
+        validate_traits=own.cleaning_runbook_validate_traits,
+    )
