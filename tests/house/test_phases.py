@@ -11,7 +11,8 @@ from alembic.script import ScriptDirectory
 import ingot.app
 from ingot.kit.db import Database
 from ingot.kit.faults import Fault
-from ingot.migrations import configuration, left, migrate, revisions
+from ingot.migrations import left, migrate, revisions
+from ingot.migrations.line import configuration
 
 pytestmark = pytest.mark.anyio
 _SHRINKS = ("drop_table", "drop_column", "drop_constraint", "nullable=False, existing")

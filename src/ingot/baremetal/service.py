@@ -202,7 +202,7 @@ class Baremetal:
     def provision(
         self,
         conn: sa.Connection,
-        ident: str,
+        ident: str | Node,
         verb: str,
         extras: Extras = NOTHING,
         by: By = NOBODY,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,11 @@ _JSON = frozenset(
 HISTORY_LIMIT = 300
 
 
+def _flag(value: Any) -> bool | None:
+    """A truth value as a driver gives it."""
+    return None if value is None else bool(value)
+
+
 def _node(get: Mapping[str, Any], traits: tuple[str, ...] = ()) -> Node:
     return Node(
         uuid=get["uuid"],
@@ -70,7 +76,7 @@ def _node(get: Mapping[str, Any], traits: tuple[str, ...] = ()) -> Node:
         fault=get["fault"],
         resource_class=get["resource_class"],
         conductor_group=get["conductor_group"],
-        automated_clean=get["automated_clean"],
+        automated_clean=_flag(get["automated_clean"]),
         owner=get["owner"],
         lessee=get["lessee"],
         retired=bool(get["retired"]),
@@ -83,24 +89,42 @@ def _node(get: Mapping[str, Any], traits: tuple[str, ...] = ()) -> Node:
     )
 
 
-#: Built once: building and keying 70 columns anew costs six times what the query does.
-_BY_UUID = Kept(sa.select(nodes).where(nodes.c.uuid == sa.bindparam("ident")))
-_BY_NAME = Kept(sa.select(nodes).where(nodes.c.name == sa.bindparam("ident")))
-_TRAITS = Kept(
-    sa.select(node_traits.c.trait)
-    .where(node_traits.c.node_uuid == sa.bindparam("ident"))
-    .order_by(node_traits.c.trait)
+#: The columns of which a Node is made; every query of nodes as values gives these.
+_NODE = tuple(
+    c
+    for c in nodes.columns
+    if c.name in {f.name for f in dataclasses.fields(Node)}
+    or c.name.removesuffix("_interface") in INTERFACES
 )
+_NODE_NAMES = tuple(c.name for c in _NODE)
+#: In one text, so that a node is one statement; a trait has no comma.
+_TRAITS = (
+    sa.select(sa.func.aggregate_strings(node_traits.c.trait, ","))
+    .where(node_traits.c.node_uuid == nodes.c.uuid)
+    .scalar_subquery()
+)
+_SECRETS = (
+    sa.select(node_secrets.c.sealed)
+    .where(node_secrets.c.node_uuid == nodes.c.uuid, node_secrets.c.name == "driver_info")
+    .scalar_subquery()
+)
+#: Built once: building and keying so many columns anew costs six times what the query does.
+_BY_UUID = Kept(sa.select(_TRAITS, *_NODE).where(nodes.c.uuid == sa.bindparam("ident")))
+_BY_NAME = Kept(sa.select(_TRAITS, *_NODE).where(nodes.c.name == sa.bindparam("ident")))
+_TO_REACH = Kept(sa.select(_SECRETS, _TRAITS, *_NODE).where(nodes.c.uuid == sa.bindparam("ident")))
+
+
+def _whole(row: Sequence[Any]) -> Node:
+    """From traits and columns."""
+    traits = tuple(sorted(row[0].split(","))) if row[0] else ()
+    return _node(dict(zip(_NODE_NAMES, row[1:], strict=True)), traits)
 
 
 def find_node(conn: sa.Connection, ident: str) -> Node | None:
     """The node with this uuid or name."""
     query = _BY_UUID if ids.is_uuid(ident) else _BY_NAME
-    found = query.mappings(conn, {"ident": ident})
-    if not found:
-        return None
-    traits = _TRAITS.rows(conn, {"ident": found[0]["uuid"]})
-    return _node(found[0], tuple(trait for (trait,) in traits))
+    row = query.first(conn, {"ident": ident})
+    return None if row is None else _whole(row)
 
 
 def network_data(conn: sa.Connection, uuid: str) -> dict[str, Any]:
@@ -115,6 +139,16 @@ def get_node(conn: sa.Connection, ident: str) -> Node:
     if node is None:
         raise Missing(f"Node {ident} could not be found.")
     return node
+
+
+def node_to_reach(conn: sa.Connection, vault: Vault, uuid: str) -> tuple[Node, dict[str, Any]]:
+    """A node, and its driver_info with the secrets in plain text, for drivers only."""
+    row = _TO_REACH.first(conn, {"ident": uuid})
+    if row is None:
+        raise Missing(f"Node {uuid} could not be found.")
+    sealed, *rest = row
+    node = _whole(rest)
+    return node, {**node.driver_info, **((sealed and from_json(vault.open(sealed))) or {})}
 
 
 def target_raid_config(conn: sa.Connection, uuid: str) -> dict[str, Any]:
@@ -160,7 +194,7 @@ def nodes_mentioning(
     """Nodes (without `but`) in whose JSON column one of the texts stands; a scan, for rare questions."""
     holder = nodes.c[column]
     wanted = sa.or_(*(holder.contains(text, autoescape=True) for text in texts))
-    rows = conn.execute(sa.select(nodes).where(wanted, nodes.c.uuid != but).order_by(nodes.c.id))
+    rows = conn.execute(sa.select(*_NODE).where(wanted, nodes.c.uuid != but).order_by(nodes.c.id))
     return [_node(dict(row)) for row in rows.mappings()]
 
 
@@ -262,7 +296,7 @@ def nodes_by_addresses(conn: sa.Connection, addresses: list[str]) -> tuple[str, 
 def portless_nodes_in(conn: sa.Connection, state: str) -> tuple[Node, ...]:
     """Nodes in a state that have no port yet."""
     owned = sa.select(ports.c.id).where(ports.c.node_uuid == nodes.c.uuid).exists()
-    rows = conn.execute(sa.select(nodes).where(nodes.c.provision_state == state, ~owned))
+    rows = conn.execute(sa.select(*_NODE).where(nodes.c.provision_state == state, ~owned))
     return tuple(_node(dict(row)) for row in rows.mappings())
 
 

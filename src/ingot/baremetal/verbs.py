@@ -42,16 +42,18 @@ NOTHING = Extras()
 def provision(
     ctx: Context,
     conn: sa.Connection,
-    ident: str,
+    ident: str | Node,
     verb: str,
     extras: Extras = NOTHING,
     by: By = NOBODY,
 ) -> str | None:
     """Do a verb of the state table; the id of the operation that was started, if one was.
 
+    ident: a node's uuid or name, or the node as this transaction has read it.
+
     Raises Invalid (400) when the state does not have the verb, Locked (409) while an operation works.
     """
-    node = store.get_node(conn, ident)
+    node = ident if isinstance(ident, Node) else store.get_node(conn, ident)
     event, _since = machine.VERBS.get(verb, ("", 0))
     state = machine.STATES[node.provision_state]
     if event in ("deploy", "rebuild"):

@@ -99,6 +99,8 @@ class Registry:
         self._enabled = {k: tuple(v) for k, v in (enabled_interfaces or {}).items()}
         self._defaults = dict(default_interfaces or {})
         self._made: dict[tuple[str, str, Factory], object] = {}
+        #: By driver and interfaces: they are asked for before every call of a driver.
+        self._options: dict[tuple[str, tuple[str | None, ...] | None], tuple[Option, ...]] = {}
         self._check_names(known.values())
 
     def _check_names(self, hardware: Iterable[HardwareType]) -> None:
@@ -221,6 +223,17 @@ class Registry:
 
         With interfaces=None: those of every enabled interface, as the driver's properties.
         """
+        chosen = None
+        if interfaces is not None:
+            chosen = tuple(interfaces.get(name) for name in base.CAPABILITIES)
+        key = (driver, chosen)
+        if key not in self._options:
+            self._options[key] = self._find_options(driver, interfaces)
+        return self._options[key]
+
+    def _find_options(
+        self, driver: str, interfaces: Mapping[str, str | None] | None
+    ) -> tuple[Option, ...]:
         found: dict[str, Option] = {}
         for capability in base.CAPABILITIES:
             specs = self._specs(driver, capability)

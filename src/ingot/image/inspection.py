@@ -7,19 +7,25 @@ Nova and Ironic took after their image CVEs of 2024 (oslo.utils `format_inspecto
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 from typing import Any
 
-from oslo_utils.imageutils import format_inspector
-
 from ingot.kit.faults import Invalid
-
-# Its own log of refused images says nothing that our fault does not.
-logging.getLogger(format_inspector.__name__).setLevel(logging.ERROR)
 
 #: What content of a declared format may look like. A raw disk mostly shows its partition table.
 _MAY_BE = {"raw": ("raw", "gpt"), "qcow2": ("qcow2",), "iso": ("iso", "gpt")}
+
+
+@functools.cache
+def _formats() -> Any:
+    """oslo.utils' module, loaded with the first image."""
+    from oslo_utils.imageutils import format_inspector
+
+    # Its own log of refused images says nothing that our fault does not.
+    logging.getLogger(format_inspector.__name__).setLevel(logging.ERROR)
+    return format_inspector
 
 
 def inspect(path: Path, declared: str) -> int | None:
@@ -34,8 +40,8 @@ def inspect(path: Path, declared: str) -> int | None:
     if declared == "iso":
         return _inspect_as(path, "iso").actual_size and path.stat().st_size
     try:
-        found: Any = format_inspector.detect_file_format(str(path))
-    except format_inspector.ImageFormatError as wrong:
+        found: Any = _formats().detect_file_format(str(path))
+    except _formats().ImageFormatError as wrong:
         raise _mismatch(declared, f"more than one format ({wrong})") from None
     name = str(found) if found is not None else "nothing known"
     if name not in _MAY_BE[declared]:
@@ -47,10 +53,10 @@ def inspect(path: Path, declared: str) -> int | None:
 
 def _inspect_as(path: Path, declared: str) -> Any:
     """The inspector of the declared format, fed."""
-    kind: Any = format_inspector.get_inspector(declared)
+    kind: Any = _formats().get_inspector(declared)
     try:
         return kind.from_file(str(path))
-    except format_inspector.ImageFormatError:
+    except _formats().ImageFormatError:
         raise _mismatch(declared, "something else") from None
     except Exception as wrong:  # a broken header makes the parser itself stumble
         raise Invalid(
@@ -61,13 +67,13 @@ def _inspect_as(path: Path, declared: str) -> Any:
 def _stands_alone(inspector: Any, declared: str) -> int:
     try:
         inspector.safety_check()
-    except format_inspector.SafetyCheckFailed as failed:
+    except _formats().SafetyCheckFailed as failed:
         reasons = "; ".join(str(reason) for reason in failed.failures.values())
         raise Invalid(
             f"The {declared} image is refused: {reasons}.",
             next_action="Flatten it (qemu-img convert -O qcow2) and upload it again.",
         ) from None
-    except format_inspector.ImageFormatError as wrong:
+    except _formats().ImageFormatError as wrong:
         raise Invalid(f"The {declared} image is refused: {wrong}.") from None
     return int(inspector.virtual_size)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -93,10 +93,20 @@ class Handlers:
     def find(self, conn: sa.Connection, call: Call, ident: str, *rules: str) -> Found:
         """The node behind a uuid or name, if the caller may see it (404) and may do `rules` (403)."""
         found = self._look_up(conn, call, ident)
-        place = self.may_see(call, ident, found.owner, found.lessee)
+        self._may(call, ident, found.owner, found.lessee, rules)
+        return found
+
+    def _may(
+        self,
+        call: Call,
+        ident: str,
+        owner: str | None,
+        lessee: str | None,
+        rules: Sequence[str],
+    ) -> None:
+        place = self.may_see(call, ident, owner, lessee)
         for rule in rules:
             call.require(rule, place)
-        return found
 
     def may_see(self, call: Call, ident: str, owner: str | None, lessee: str | None) -> Target:
         """What rules of the node are decided on; Missing for those who may not know of it."""
@@ -109,7 +119,12 @@ class Handlers:
 
     def node(self, conn: sa.Connection, call: Call, ident: str, *rules: str) -> Node:
         """As `find`, with the whole node."""
-        return store.get_node(conn, self.find(conn, call, ident, *rules).uuid)
+        for _, text in self.spellings(call, ident):
+            node = store.find_node(conn, text)
+            if node is not None:
+                self._may(call, ident, node.owner, node.lessee, rules)
+                return node
+        raise self.absent(call, ident)
 
     def _look_up(self, conn: sa.Connection, call: Call, ident: str) -> Found:
         for column, text in self.spellings(call, ident):

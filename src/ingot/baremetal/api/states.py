@@ -92,7 +92,7 @@ class States(Handlers):
                 extras = _extras(call, full)
             else:
                 extras = Extras()
-            self.bm.provision(conn, node.uuid, body.target, extras, by(call))
+            self.bm.provision(conn, node, body.target, extras, by(call))
             return accepted(call, f"nodes/{call.params['id']}/states")
 
         return await self.write(change)

@@ -67,9 +67,10 @@ def _offered(case: Case, node: Node, part: str) -> bool:
 
 async def _ask(case: Case, ctx: StepContext, parts: list[str]) -> Told:
     found: dict[str, Any] = {}
+    node, info = await case.known()
     for part in parts:
         try:
-            node, access = await case.reach("management", *(p for p in (part,) if p != MODES))
+            access = case.access(node, info, "management", *(p for p in (part,) if p != MODES))
             found.update(await _part(case, node, access, part))
         except Fault as fault:
             ctx.log(f"{part}: not told ({fault.text})")

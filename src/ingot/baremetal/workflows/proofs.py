@@ -42,7 +42,7 @@ async def prove_controller(case: Case, name: str = "prove the controller") -> No
         known = known_identity(node)
         if known is None or found is None:
             ctx.log("the controller does not say who it is" if found is None else "first meeting")
-            return {"identity": msgspec.to_builtins(found) if found else None}
+            return {"identity": msgspec.to_builtins(found) if found else None, "new": True}
         judged = compare(known, found)
         for line in judged.evidence:
             ctx.log(line)
@@ -53,11 +53,12 @@ async def prove_controller(case: Case, name: str = "prove the controller") -> No
                 + (f", but that of node {owner.label}: " if owner else ": ")
                 + "; ".join(_as_met(judged.evidence))
             )
-        return {"identity": msgspec.to_builtins(found)}
+        return {"identity": msgspec.to_builtins(found), "new": False}
 
     def remember(conn: sa.Connection, result: dict[str, Any]) -> None:
-        node = store.get_node(conn, case.uuid)
-        if result["identity"] and known_identity(node) is None:
+        if not (result["new"] and result["identity"]):
+            return
+        if known_identity(store.get_node(conn, case.uuid)) is None:
             store.merge_internal_info(conn, case.uuid, {"bmc_identity": result["identity"]})
 
     await case.controller_step(name, prove, commit=remember)

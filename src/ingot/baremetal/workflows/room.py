@@ -218,14 +218,17 @@ class Case:
         return await self.room.db.read(lambda conn: store.ports_of(conn, self.uuid))
 
     async def reach(self, *capabilities: str) -> tuple[Node, Access]:
+        """The node, and how drivers reach its machine; capabilities: power and management by default."""
+        node, info = await self.known()
+        return node, self.access(node, info, *capabilities)
+
+    async def known(self) -> tuple[Node, dict[str, Any]]:
         """The node, and its driver_info in plain text for the drivers."""
+        vault = self.room.vault
+        return await self.room.db.read(lambda conn: store.node_to_reach(conn, vault, self.uuid))
 
-        def query(conn: sa.Connection) -> tuple[Node, dict[str, Any]]:
-            node = store.get_node(conn, self.uuid)
-            return node, store.driver_info(conn, self.room.vault, node)
-
-        node, info = await self.room.db.read(query)
-        return node, self.room.registry.access(
+    def access(self, node: Node, info: dict[str, Any], *capabilities: str) -> Access:
+        return self.room.registry.access(
             node.driver,
             info,
             node.interfaces,
@@ -261,15 +264,22 @@ class Case:
         """Show the step in the node's clean_step or deploy_step, as the API does."""
         store.update_node(conn, self.uuid, **{column: step or {}})
 
-    def shift(self, conn: sa.Connection, event: str) -> None:
-        """Follow an event of the state table; anything the table does not have is our bug."""
+    def shift(self, conn: sa.Connection, event: str, **values: Any) -> None:
+        """Follow an event of the state table; anything the table does not have is our bug.
+
+        values: columns of the node that are set with it.
+        """
         if store.successor(conn, self.uuid) is not None:
-            return  # Given up for another verb, whose state the node is in already.
+            # Given up for another verb, whose state the node is in already.
+            if values:
+                store.update_node(conn, self.uuid, **values)
+            return
         node = store.get_node(conn, self.uuid)
         row = machine.following(node.provision_state, event)
         if row is None:
             raise RuntimeError(f"no way on from {node.provision_state!r} on {event!r}")
-        enter(conn, self.uuid, row.next, row.target or node.target_provision_state, self.room.now())
+        target = row.target or node.target_provision_state
+        enter(conn, self.uuid, row.next, target, self.room.now(), **values)
 
     def resume(self, conn: sa.Connection) -> None:
         """Back from a waiting or held state to work, wherever in them the node is."""
@@ -303,9 +313,9 @@ class Case:
 
     def finish(self, conn: sa.Connection, event: str) -> None:
         """The good end: follow `event`, release the node, tell who waits."""
-        self.shift(conn, event)
+        over = {"reservation": None, "target_provision_state": None, "last_error": None}
+        self.shift(conn, event, **over)
         stepsecrets.forget(conn, self.room.vault, self.uuid)
-        release(conn, self.uuid, target_provision_state=None, last_error=None)
         self.tell(conn, {"ok": True})
 
     def tell(self, conn: sa.Connection, message: dict[str, Any]) -> None:
@@ -346,14 +356,12 @@ def enter(
 ) -> None:
     """Put a node into a state. A resting state has no target."""
     resting = machine.STATES[state].kind == "stable"
-    store.update_node(
-        conn,
-        uuid,
-        provision_state=state,
-        target_provision_state=None if resting else target,
-        provision_updated_at=now,
-        **values,
-    )
+    entered = {
+        "provision_state": state,
+        "target_provision_state": None if resting else target,
+        "provision_updated_at": now,
+    }
+    store.update_node(conn, uuid, **{**entered, **values})
 
 
 def release(conn: sa.Connection, uuid: str, **values: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from oslo_utils import secretutils
 
 from ingot.baremetal import store
 from ingot.baremetal.workflows import netboot, proofs, steps
@@ -146,6 +145,8 @@ async def rescue(case: Case, _order: RescueOrder) -> None:
 
 
 async def _set_password(case: Case, ctx: StepContext) -> None:
+    from oslo_utils import secretutils
+
     password = await case.room.db.read(
         lambda conn: store.read_secret(conn, case.room.vault, case.uuid, "rescue_password")
     )

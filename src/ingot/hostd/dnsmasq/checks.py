@@ -9,8 +9,6 @@ import socket
 from pathlib import Path
 from typing import Any, cast
 
-from pyroute2 import IPRoute  # pyright: ignore[reportMissingTypeStubs]
-
 from ingot.hostd.plans import DhcpPlan
 from ingot.kit.faults import Failed
 
@@ -46,6 +44,9 @@ def binary() -> str:
 
 def check_interface(plan: DhcpPlan) -> None:
     """The wire's interface is there and has our address."""
+    # A tenth of a program's memory and start, and only who serves DHCP needs it.
+    from pyroute2 import IPRoute  # pyright: ignore[reportMissingTypeStubs]
+
     with cast("Any", IPRoute()) as netlink:  # its calls are made up at run time
         index: list[int] = list(netlink.link_lookup(ifname=plan.interface))
         if not index:
