@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import gc
 import os
 import resource
 import signal
@@ -95,6 +96,9 @@ async def _serve(
             await asyncio.wait([answering, *ends], return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
                 _announce(settings)
+                # What is there now stays: the collector need not go through it again and again.
+                gc.collect()
+                gc.freeze()
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             await app.drain()
             await app.hub.close()  # live streams end; they would hold the servers otherwise

@@ -12,7 +12,6 @@ import io
 from typing import Any
 
 import msgspec
-import pycdlib
 
 from ingot.kit.faults import Invalid
 
@@ -42,6 +41,8 @@ def build(documents: dict[str, Any]) -> bytes:
 
 def iso(tree: dict[str, bytes]) -> bytes:
     """An ISO 9660 image with Joliet and Rock Ridge names."""
+    import pycdlib  # few machines want a disc
+
     disc: Any = pycdlib.PyCdlib()
     disc.new(interchange_level=3, joliet=3, rock_ridge="1.09", vol_ident=LABEL)
     folders: dict[str, str] = {"": ""}

@@ -28,8 +28,8 @@ class Passwords:
             raise ValueError(f"password_cost must be between 10 and 20, not {cost}")
         self._cost = cost
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="scrypt")
-        # What an unknown user's password is compared with, so that both answers take as long.
-        self._decoy = self._make(secrets.token_urlsafe(16))
+        # What an unknown user's password is compared with, so that both answers take as long; no password has it.
+        self._decoy = self._text(secrets.token_bytes(16), secrets.token_bytes(_SIZE))
 
     async def hash(self, password: str) -> str:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._make, password)
@@ -47,7 +47,10 @@ class Passwords:
 
     def _make(self, password: str) -> str:
         salt = secrets.token_bytes(16)
-        return f"$scrypt$ln={self._cost},r={_R},p={_P}${_b64(salt)}${_b64(_scrypt(password, salt, self._cost, _R, _P))}"
+        return self._text(salt, _scrypt(password, salt, self._cost, _R, _P))
+
+    def _text(self, salt: bytes, digest: bytes) -> str:
+        return f"$scrypt$ln={self._cost},r={_R},p={_P}${_b64(salt)}${_b64(digest)}"
 
 
 def _matches(password: str, known: str) -> bool:

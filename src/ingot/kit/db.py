@@ -392,9 +392,10 @@ class Database:
                 "postgresql+asyncpg://" + plain,
                 poolclass=sa.NullPool,
                 connect_args={
+                    "prepared_statement_cache_size": 500,  # all of ours
                     "server_settings": {
                         "idle_in_transaction_session_timeout": f"{STILL * 1000:.0f}"
-                    }
+                    },
                 },
             )
             # As on SQLite reads see the newest state at each statement, without BEGIN and ROLLBACK around.

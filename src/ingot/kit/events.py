@@ -172,7 +172,7 @@ _INSERT_ONE = Kept(
 def record_all(
     conn: sa.Connection, new: Sequence[Event], already_pushed: Iterable[int] = ()
 ) -> list[Event]:
-    """Write many events in one statement.
+    """Write many events.
 
     already_pushed: positions in `new` of events that this process pushed live before they were stored.
     """
@@ -192,8 +192,10 @@ def record_all(
         }
         for event in new
     ]
-    if len(rows) == 1:
-        numbers: Sequence[int] = [_INSERT_ONE.scalar(conn, rows[0])]
+    if (
+        len(rows) == 1 or conn.dialect.name == "sqlite"
+    ):  # where SQLAlchemy would do the same, but slower
+        numbers: Sequence[int] = [_INSERT_ONE.scalar(conn, row) for row in rows]
     else:
         numbers = conn.execute(_INSERT, rows).scalars().all()
     stored = [

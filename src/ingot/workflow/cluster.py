@@ -160,7 +160,7 @@ class ClusterDispatcher:
     def kick(self, op_id: str) -> None:
         """Something was committed for this operation; hints of one moment go out together."""
         if op_id in self.engine.running:
-            self._tasks.spawn(self.engine.check_aborts())
+            self._tasks.spawn(self.engine.check_abort(op_id))
         self._kicked.add(op_id)
         if not self._deferring:
             self._deferring = True

@@ -63,8 +63,8 @@ class Saver:
         self._waiting: list[Waiting] = []
         self._flushers: set[asyncio.Task[None]] = set()
         self._active = 0
-        # One writer on SQLite; on PostgreSQL a few commits overlap.
-        self._most = 1 if self.db.is_sqlite else 4
+        # One writer on SQLite. On PostgreSQL two commits overlap: more would be smaller, and cost more round trips.
+        self._most = 1 if self.db.is_sqlite else 2
 
     async def save(self, save: Save) -> str | None:
         """Write with others; gives the reason of an abort that was asked for. Raises Lost."""
@@ -168,8 +168,6 @@ def write(conn: sa.Connection, saves: list[Save]) -> None:
     store.change(conn, [(save.op_id, save.changes) for save in saves if save.changes])
     ended = [save.op_id for save in saves if save.ends]
     store.forget_all_signals(conn, ended)
-    for op_id in ended:
-        store.kick_after_commit(conn, op_id)
     told: list[events.Event] = []
     quiet: set[int] = set()
     for save in saves:

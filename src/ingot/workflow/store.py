@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from ingot.kit import events
@@ -274,10 +273,41 @@ def _orphaned() -> sa.ColumnElement[bool]:
     )
 
 
-def claimable(moment: str, groups: Sequence[str] | None) -> sa.ColumnElement[bool]:
+def claimable(
+    moment: str | sa.BindParameter[str], groups: Sequence[str] | None
+) -> sa.ColumnElement[bool]:
     due = sa.and_(operations.c.owner.is_(None), operations.c.wake_at <= moment)
     whole = sa.and_(_live, sa.or_(due, _orphaned()))
     return whole if groups is None else sa.and_(whole, operations.c.group_name.in_(groups))
+
+
+_TAKE = Kept(
+    sa.update(operations)
+    .where(operations.c.id == sa.bindparam("this"))
+    .values(owner=sa.bindparam("me"), epoch=operations.c.epoch + 1, wake_at=None)
+)
+
+
+@functools.lru_cache(maxsize=20)
+def _claiming(
+    groups: tuple[str, ...] | None, kinds: tuple[str, ...], mine: tuple[str, ...] | bool, one: bool
+) -> Kept:
+    """mine: what may be taken though it is ours; where it is but one, whether that may."""
+    me = sa.bindparam("me", type_=sa.Text)
+    condition = claimable(sa.bindparam("moment", type_=sa.Text), groups)
+    if mine:
+        ours = sa.and_(_live, operations.c.owner == me)
+        if not isinstance(mine, bool):
+            ours = sa.and_(ours, operations.c.id.in_(mine))
+        condition = sa.or_(condition, ours)
+    known = sa.or_(operations.c.kind.in_(kinds), operations.c.abort_reason.is_not(None))
+    member = sa.exists().where(conductors.c.incarnation == me)
+    query = sa.select(operations).where(condition, known, member)
+    if one:
+        query = query.where(operations.c.id == sa.bindparam("op"))
+    query = query.order_by(operations.c.wake_at, operations.c.id)
+    most = sa.bindparam("most", type_=sa.Integer)
+    return Kept(query.limit(most).with_for_update(skip_locked=True))
 
 
 def claim(
@@ -297,30 +327,22 @@ def claim(
     An incarnation that was expelled gets nothing: what it took would have no owner that is a member.
     kinds: workflows this process knows; others are taken only to end them after an abort.
     """
-    condition = claimable(moment, groups)
-    if abandoned:
-        mine = sa.and_(_live, operations.c.owner == me, operations.c.id.in_(list(abandoned)))
-        condition = sa.or_(condition, mine)
-    known = sa.or_(operations.c.kind.in_(list(kinds)), operations.c.abort_reason.is_not(None))
-    member = sa.exists().where(conductors.c.incarnation == me)
-    query = sa.select(operations).where(condition, known, member)
-    if only is not None:
-        query = query.where(operations.c.id == only)
-    query = query.order_by(operations.c.wake_at, operations.c.id).limit(limit)
-    found = [dict(row) for row in conn.execute(query.with_for_update(skip_locked=True)).mappings()]
+    one = only is not None
+    mine = bool(abandoned) if one else tuple(abandoned)
+    query = _claiming(None if groups is None else tuple(groups), tuple(kinds), mine, one)
+    given = {"me": me, "moment": moment, "most": limit, "op": only}
+    found = query.mappings(conn, given)
     if not found:
         return []
-    ids = [row["id"] for row in found]
     # waiting_for and parked_at are kept until the story has moved: they tell where it stood.
-    conn.execute(
-        sa.update(operations)
-        .where(operations.c.id.in_(ids))
-        .values(owner=me, epoch=operations.c.epoch + 1, wake_at=None)
-    )
-    recorded: dict[str, dict[int, StepRow]] = {op_id: {} for op_id in ids}
-    for row in conn.execute(sa.select(steps).where(steps.c.operation_id.in_(ids))).mappings():
-        step = step_from(dict(row))
-        recorded[step.operation_id][step.seq] = step
+    _TAKE.change_all(conn, [{"me": me, "this": row["id"]} for row in found])
+    recorded: dict[str, dict[int, StepRow]] = {row["id"]: {} for row in found}
+    begun = [row["id"] for row in found if row["epoch"]]  # the others were never taken before
+    if begun:
+        of_these = sa.select(steps).where(steps.c.operation_id.in_(begun))
+        for row in conn.execute(of_these).mappings():
+            step = step_from(dict(row))
+            recorded[step.operation_id][step.seq] = step
     return [
         Claim(
             operation=operation_from({**row, "owner": me, "epoch": row["epoch"] + 1}),
@@ -477,7 +499,12 @@ _STEP_COLUMNS = [column.name for column in steps.columns]
 _UPDATED = [name for name in _STEP_COLUMNS if name not in ("operation_id", "seq")]
 
 
-def _upsert(make: Any) -> Kept:
+@functools.cache
+def _upsert(dialect: str) -> Kept:
+    if dialect == "sqlite":
+        make: Any = sqlite_insert
+    else:  # who is on SQLite need not load it
+        from sqlalchemy.dialects.postgresql import insert as make
     statement = make(steps).values({name: sa.bindparam(name) for name in _STEP_COLUMNS})
     return Kept(
         statement.on_conflict_do_update(
@@ -485,9 +512,6 @@ def _upsert(make: Any) -> Kept:
             set_={name: statement.excluded[name] for name in _UPDATED},
         )
     )
-
-
-_UPSERTS = {"sqlite": _upsert(sqlite_insert), "postgresql": _upsert(postgres_insert)}
 
 
 def save_steps(conn: sa.Connection, rows: Iterable[StepRow]) -> None:
@@ -499,7 +523,7 @@ def save_steps(conn: sa.Connection, rows: Iterable[StepRow]) -> None:
         for row in rows
     ]
     if values:
-        _UPSERTS[conn.dialect.name].change_all(conn, values)
+        _upsert(conn.dialect.name).change_all(conn, values)
 
 
 def find_signal(

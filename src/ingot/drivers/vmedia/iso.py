@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pycdlib
 
 from ingot.drivers.vmedia.fat import fat_image
 from ingot.kit.faults import Failed
@@ -163,6 +162,8 @@ def build(
 
     network_data: it is a config drive with room for a machine's addresses.
     """
+    import pycdlib  # few machines want a disc
+
     disc: Any = pycdlib.PyCdlib()
     label = CONFIG_LABEL if network_data else LABEL
     disc.new(interchange_level=3, rock_ridge="1.09", vol_ident=label)
