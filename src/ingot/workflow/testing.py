@@ -327,12 +327,15 @@ async def settle(db: Database, engines: Sequence[Engine]) -> None:
     """
     quiet = 0
     while quiet < 3:
+        # Seen at every turn of the loop: one save after the other could end just when we look.
+        busy = False
         for _ in range(5):
             await asyncio.sleep(0)
+            busy = busy or any(engine.busy for engine in engines)
         await db.write(lambda conn: None)  # on SQLite all earlier writes are done after this one
         if not db.is_sqlite:
             await asyncio.sleep(0.002)
-        busy = any(engine.busy for engine in engines)
+        busy = busy or any(engine.busy for engine in engines)
         quiet = 0 if busy else quiet + 1
 
 
