@@ -198,8 +198,8 @@ class Site:
         how = "well" if self.calm else self._draw(body)
         while device is BootDevice.PXE and body.power_cycles == cycles and _on(body):
             script = await self.ask("GET", f"/boot/{body.mac}")
-            if script is None:
-                await asyncio.sleep(5)
+            if script is None or "echo Ingot: wait" in script.text:
+                await asyncio.sleep(5 if script is None else 10)
                 continue
             if "http://b/k" in script.text and how != "never":
                 await asyncio.sleep(300 if how == "late" else 5)

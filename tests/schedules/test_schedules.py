@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import subprocess
@@ -59,6 +60,32 @@ def test_a_conductor_that_stood_still_gives_no_orders() -> None:
 def test_without_its_lease_in_hand_it_would() -> None:
     here = virtual.run(_frozen(fenced=False), quiet=Killed)
     assert here.rig.problems, "two conductors at one machine, and nobody saw it"
+
+
+async def _away(seconds: float) -> tuple[Site, int]:
+    """The database is away while an agent is awaited, longer than it is waited for."""
+    async with site(random.Random(1)) as here:
+        here.calm = True
+        for name in ("a", "b"):
+            await here.add_host(name)
+        await here.enrol(here.hosts[0], "direct", machine.AVAILABLE)
+        (uuid,) = here.uuids
+        await here.prepare(uuid)
+        await here.verb(uuid, "active")
+        while here.node(uuid).provision_state != machine.DEPLOYWAIT:
+            await virtual.sleep(1)
+        for host in here.hosts:
+            host.db.away_until = asyncio.get_running_loop().time() + seconds
+        await virtual.sleep(seconds + 900)
+        assert here.node(uuid).provision_state == machine.ACTIVE, here.story(uuid)
+        return here, here.body(uuid).power_cycles
+
+
+def test_who_could_not_be_heard_is_waited_for_longer() -> None:
+    """Once for the agent, once for the instance: nobody boots a machine again whose agent called in vain."""
+    for seconds in (20, 230, 600):
+        here, cycles = virtual.run(_away(seconds), quiet=Killed)
+        assert cycles == 2 and not here.rig.problems, (seconds, cycles, here.rig.problems)
 
 
 def test_a_seed_always_tells_the_same_story() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -27,7 +27,17 @@ from .running import run_undo
 from .saver import Save, Saver
 from .tables import AT_ONCE
 from .timing import Estimates
-from .types import Changed, Claim, FaultRecord, Interrupted, Lost, Parked, Stopped, Workflow
+from .types import (
+    Changed,
+    Claim,
+    FaultRecord,
+    Interrupted,
+    Lost,
+    OperationRow,
+    Parked,
+    Stopped,
+    Workflow,
+)
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +107,8 @@ class Engine:
         self._parks: dict[str, float] = {}
         self._binding: events.Binding | None = None
         self._opened = 0.0
-        self._opened_at = ""
+        #: Since when signals are heard here, and since when they had not been.
+        self._opened_at = self._away_at = datetime.min.replace(tzinfo=UTC)
 
     def add(self, *workflows: Workflow) -> None:
         """Teach more workflows (before `open`)."""
@@ -111,8 +122,7 @@ class Engine:
         await self.bind()
         self.stopping = False
         await self.membership.join()
-        self._opened = self.clock.monotonic()
-        self._opened_at = timestamp(self.clock.now())
+        self._back(0)
 
     async def bind(self) -> None:
         """Attach the clock and the event hubs of this process, without taking part in the work."""
@@ -270,12 +280,11 @@ class Engine:
         if not row.wake_at or row.abort_reason is not None:
             return False
         left = (due - self.clock.monotonic()) if due is not None else 0.0
-        absent = row.waiting_for is not None and due is None and row.wake_at < self._opened_at
-        if absent:
-            left = self._opened + GRACE - self.clock.monotonic()
+        moment = self.clock.now()
+        if row.waiting_for is not None:
+            left = max(left, self._missed(row, moment))
         if left < 1.0:
             return False
-        moment = self.clock.now()
         wake_at = timestamp(moment + timedelta(seconds=left))
         changes = {"owner": None, "wake_at": wake_at, "parked_at": timestamp(moment)}
         shift = moment + timedelta(seconds=left) - (when(row.wake_at) or moment)
@@ -290,6 +299,22 @@ class Engine:
         if row.waiting_for is not None:
             await self.db.write(lambda conn: store.wake_if_signalled(conn, row.id, row.waiting_for))
         return True
+
+    def _missed(self, row: OperationRow, moment: datetime) -> float:
+        """Seconds that a wait still has, since nobody could hear what it waits for while we were away."""
+        wake, parked = when(row.wake_at) or moment, when(row.parked_at) or moment
+        left = 0.0
+        if wake < self._opened_at:
+            left = GRACE - (self.clock.monotonic() - self._opened)
+        if parked < self._opened_at:
+            unheard = self._opened_at - max(parked, self._away_at)
+            left = max(left, (wake - moment + unheard).total_seconds())
+        return left
+
+    def _back(self, silent: float) -> None:
+        """From now on signals are heard here, which were not for so many seconds."""
+        self._opened, self._opened_at = self.clock.monotonic(), self.clock.now()
+        self._away_at = self._opened_at - timedelta(seconds=silent)
 
     # -- telling -------------------------------------------------------------------------------
 
@@ -391,7 +416,11 @@ class Engine:
 
     async def beat(self) -> bool:
         """One beat; True when work of others may have become free. Joins anew after being expelled."""
+        silent = self.membership.silent_for()
         member, expelled = await self.membership.tick()
+        # The database was away, or we stood still.
+        if silent > max(2 * self.membership.beat, self.membership.dead / 2):
+            self._back(silent)
         if not member:
             log.error("this process was expelled (it was silent too long); joining anew")
             self.drop_all()

@@ -86,6 +86,7 @@ class OperationRow:
     waiting_for: str | None
     what: str | None
     wake_at: str | None
+    parked_at: str | None
     owner: str | None
     epoch: int
     abort_reason: str | None
@@ -210,6 +211,7 @@ def operation_from(row: dict[str, Any]) -> OperationRow:
         waiting_for=row["waiting_for"],
         what=row["what"],
         wake_at=row["wake_at"],
+        parked_at=row["parked_at"],
         owner=row["owner"],
         epoch=row["epoch"],
         abort_reason=row["abort_reason"],
