@@ -93,8 +93,8 @@ def _hardware() -> str:
         "[the settings](settings.md) narrows what is offered. All boot interfaces over the network\n"
         "hand out iPXE: `pxe` is another name of `ipxe` and `http` of `http-ipxe` (there the firmware\n"
         "fetches iPXE by HTTP). GRUB behind shim, which secure boot over the network would need, is\n"
-        "not offered; media that a controller inserts can carry it. Machines do not boot from volumes\n"
-        "yet, so `external` storage only records them.",
+        "not offered ([why](../decisions/0008-no-grub-over-the-network.md)); media that a controller\n"
+        "inserts carry it. Machines do not boot from volumes yet, so `external` storage only records them.",
         *parts,
     )
 
