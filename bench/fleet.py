@@ -167,8 +167,7 @@ async def edits(site: Site, deployed: int) -> None:
         site.tell(f"edit until the {name} shows it, p99", "ms", share(found, 0.99))
         site.tell(f"edit until the {name} shows it, p50", "ms", share(found, 0.50))
     site.tell("CPU an edit, control plane", "ms", cpu)
-    query = f"/network/v2.0/ports?network_id={network}&fields=id&fields=mac_address"
-    left = (await site.cloud.call("GET", query)).json["ports"]
+    left = await _ports(site, network)
     theirs = {entry["mac"] for entry in site.entries[:deployed]}
     paths = [f"/network/v2.0/ports/{port['id']}" for port in left if port["mac_address"] in theirs]
     await site.cloud.each([site.cloud.ask("DELETE", path, expect=204) for path in paths])
@@ -181,6 +180,18 @@ def _myself(site: Site) -> dict[str, str]:
 
 def _port(network: str, mac: str) -> dict[str, Any]:
     return {"port": {"network_id": network, "mac_address": mac, "device_owner": "bench"}}
+
+
+async def _ports(site: Site, network: str) -> list[dict[str, str]]:
+    """Ids and MACs of all of a network's ports, page by page."""
+    query = f"/network/v2.0/ports?network_id={network}&fields=id&fields=mac_address&limit=1000"
+    found: list[dict[str, str]] = []
+    while True:
+        marker = f"&marker={found[-1]['id']}" if found else ""
+        page = (await site.cloud.call("GET", query + marker)).json["ports"]
+        if not page:
+            return found
+        found += page
 
 
 async def _hosts(site: Site, count: int) -> None:
