@@ -23,6 +23,7 @@ from ingot.kit.db import Away, Database, timestamp, when
 
 from . import store
 from .engine import Engine
+from .pacing import Pacing
 from .tasks import Tasks, cancelled
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class ClusterDispatcher:
             raise ValueError("the cluster's dispatcher needs PostgreSQL")
         self.engine = engine
         self._most = most
+        self._pacing = Pacing(engine.saver)
+        self._starting = asyncio.Lock()
         self._poll = poll
         self._work = work
         self._app: procrastinate.App | None = None
@@ -112,6 +115,8 @@ class ClusterDispatcher:
 
         @self._app.task(name=TASK)
         async def advance(operation_id: str) -> None:
+            async with self._starting:
+                await self._pacing.turn()
             await self.engine.follow(operation_id)
 
         await self._app.open_async()

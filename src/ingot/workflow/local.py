@@ -11,6 +11,7 @@ from ingot.kit.db import timestamp, when
 
 from . import store
 from .engine import Engine
+from .pacing import TOGETHER, Pacing
 from .tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class LocalDispatcher:
     ) -> None:
         self.engine = engine
         self._most = most
+        self._pacing = Pacing(engine.saver)
         self._poll = poll if poll is not None else (scan if engine.db.is_sqlite else 1.0)
         self._scan = scan
         self._kicked = asyncio.Event()
@@ -110,11 +112,12 @@ class LocalDispatcher:
         due = wake is not None and wake <= timestamp(moment)
         if due or self._scan_now:
             self._scan_now = False
-            claims = await self.engine.claim(free)
+            claims = await self.engine.claim(min(free, TOGETHER))
             for claim in claims:
                 self._active += 1
                 self.engine.spawn(claim).add_done_callback(self._ended)
             if claims:
+                await self._pacing.turn()
                 return 0
             if due:  # not ours to take (unknown kind, or locked by a transaction): look again later
                 return 1.0

@@ -1,0 +1,44 @@
+"""How fast operations are taken on: as fast as the event loop keeps up.
+
+Every operation that goes on has its turn in the same loop as requests and watchers. Two hundred that start at once make
+one round of the loop last for hundreds of milliseconds, and a request needs several rounds. So new ones wait while a
+round takes longer than `ROUND`: the processor has work all the same, and everybody else waits for a few of them only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from .saver import Saver
+
+#: So many are taken on together.
+TOGETHER = 8
+#: Seconds that one round of the loop may take before nobody new is let in.
+ROUND = 0.010
+
+
+class Pacing:
+    """`turn` returns when the next operations may start. Real time, also where the engine's clock is virtual.
+
+    most: nobody waits longer than so many seconds, since others than operations may fill the loop.
+    """
+
+    def __init__(self, saver: Saver, *, most: float = 1.0) -> None:
+        self._saver = saver
+        self._most = most
+
+    async def turn(self) -> None:
+        # Counted as work: virtual time must not move on while somebody could start.
+        self._saver.busy += 1
+        try:
+            ends = time.monotonic() + self._most
+            while time.monotonic() < ends:
+                began = time.monotonic()
+                await asyncio.sleep(0)
+                round_ = time.monotonic() - began
+                if round_ < ROUND:
+                    return
+                await asyncio.sleep(round_)
+        finally:
+            self._saver.busy -= 1
