@@ -44,6 +44,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--netns", metavar="NAME", help="live in this network namespace")
 
 
+#: A thread that waits for the interpreter while the event loop is busy gets it after so long. The writer of SQLite
+#: gives it up at every statement: with Python's 5 ms a commit of a hundred takes half a second in a storm.
+SWITCH_SECONDS = 0.0005
+
+
 def run_serve(args: argparse.Namespace) -> int:
     """`ingot serve`: the cloud, until it is told to stop."""
     try:
@@ -68,6 +73,7 @@ def run_serve(args: argparse.Namespace) -> int:
         print(f"ingot: {fault.sentence()}", file=sys.stderr)
         return 2
     _many_sockets()
+    sys.setswitchinterval(SWITCH_SECONDS)
     with claim, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings, api_socket, boot_socket))
 
