@@ -7,8 +7,7 @@ round takes longer than `ROUND`: the processor has work all the same, and everyb
 
 from __future__ import annotations
 
-import asyncio
-import time
+from ingot.kit.clock import SystemClock
 
 from .saver import Saver
 
@@ -27,18 +26,19 @@ class Pacing:
     def __init__(self, saver: Saver, *, most: float = 1.0) -> None:
         self._saver = saver
         self._most = most
+        self._clock = SystemClock()
 
     async def turn(self) -> None:
         # Counted as work: virtual time must not move on while somebody could start.
         self._saver.busy += 1
         try:
-            ends = time.monotonic() + self._most
-            while time.monotonic() < ends:
-                began = time.monotonic()
-                await asyncio.sleep(0)
-                round_ = time.monotonic() - began
+            ends = self._clock.monotonic() + self._most
+            while self._clock.monotonic() < ends:
+                began = self._clock.monotonic()
+                await self._clock.sleep(0)
+                round_ = self._clock.monotonic() - began
                 if round_ < ROUND:
                     return
-                await asyncio.sleep(round_)
+                await self._clock.sleep(round_)
         finally:
             self._saver.busy -= 1
