@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,14 +119,21 @@ class Machines:
 
 
 class Postgres:
-    """A private server in a folder: loopback only, no login from elsewhere, durable as in real life."""
+    """A private server: loopback only, no login from elsewhere, durable as in real life.
+
+    As root its files are in a folder of their own that goes with us: PostgreSQL then runs as another user, who may
+    not enter the folder of a scenario's state.
+    """
 
     def __init__(self, folder: Path) -> None:
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parent.name)
         if not found:
             raise ScenarioError("PostgreSQL is not installed: apt-get install postgresql")
         self._programs = found[-1]
-        self._folder = folder
+        self._own = None
+        if os.geteuid() == 0:
+            self._own = tempfile.TemporaryDirectory(prefix="ingot-postgres-")
+        self._folder = Path(self._own.name) if self._own else folder
         self._port = free_port()
         self._process: asyncio.subprocess.Process | None = None
 
