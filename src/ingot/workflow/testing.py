@@ -279,7 +279,7 @@ class _Run:
             case "bug":
                 raise RuntimeError("a bug")
             case "aborted":
-                await self._abort()
+                await self._abort(op)
             case "lease lost":
                 await self._lose_lease(op)
             case _:
@@ -294,8 +294,9 @@ class _Run:
             self._kill.set()
             raise Killed
 
-    async def _abort(self) -> None:
-        await self.db.write(
+    async def _abort(self, op: Op) -> None:
+        # Counted as work: the step's deadline must not pass while the database takes its time.
+        await op.transact(
             lambda conn: store.cancel(conn, self.scenario.subject, "aborted by the test", by="test")
         )
 
