@@ -145,7 +145,7 @@ class Site:
                 "inspection": 4,
                 "boots": 1,
                 "write": 20,
-                "power": 3,
+                "power": 6,
                 "agent_silence": 3,
                 "poll": 0.05,
             },

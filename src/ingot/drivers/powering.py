@@ -38,7 +38,7 @@ class PowerLines:
 async def reach(
     lines: PowerLines, target: PowerTarget, clock: Clock, timeout: float | None = None
 ) -> PowerOutcome:
-    """Bring the machine to `target`. Raises Refused when it was not reached in `timeout` s."""
+    """Bring the machine to `target`. Raises Refused when it was not reached `timeout` s after a command."""
     attempt = _Attempt(lines, clock, DEFAULT_TIMEOUT if timeout is None else timeout)
     before = await attempt.read()
     for leg in _legs(target, before):
@@ -79,8 +79,9 @@ class _Attempt:
 
     async def go(self, leg: PowerTarget) -> None:
         sent_at = await self._send(leg)
-        left = self._deadline - sent_at
-        pause = left * RESEND_AFTER_FRACTION
+        # From the command on: a controller that took long to be read and told does not take it from the machine.
+        self._deadline = sent_at + self._timeout
+        pause = self._timeout * RESEND_AFTER_FRACTION
         resend_at = sent_at + pause
         sends_left = 0 if leg is PowerTarget.SOFT_OFF else MOST_SENDS - 1
         poll = FIRST_POLL_SECONDS
