@@ -116,7 +116,7 @@ async def test_time_left_and_deadlines_come_from_history(tmp_path: Path) -> None
         assert int(left[1]) == round(known["p50"])
         assert abs(int(left[2]) - known["deadline"]) <= 1
         # Steps, which only a terminal shows when they begin, tell the same.
-        assert re.search(r"prove the controller \(about \d+ s left, at most 3 s\)", shown), shown
+        assert re.search(r"prove the controller \(about \d+ s left, at most 6 s\)", shown), shown
 
 
 async def waited(here: Site, uuid: str) -> float:
