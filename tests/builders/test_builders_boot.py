@@ -69,21 +69,7 @@ def wait_for(
 
 
 def test_ramdisk_looks_itself_up_and_heartbeats(tmp_path: Path) -> None:
-    ramdisk = build_ramdisk(cache(), progress=print)
-    api, serial = AgentApi(), tmp_path / "serial.log"
-    parameters = f"console=ttyS0 ipa-api-url=http://10.0.2.2:{api.port}"
-    try:
-        with machine(
-            serial,
-            *("-kernel", str(ramdisk.files["kernel"]), "-append", parameters),
-            *("-initrd", str(ramdisk.files["initramfs"])),
-            *("-nic", "user,model=virtio-net-pci"),
-            *("-drive", f"file={blank_disk(tmp_path)},if=virtio,format=raw"),
-        ) as process:
-            wait_for(b"agent starts", serial, process)
-            assert api.seen_heartbeat.wait(BOOT_DEADLINE), serial.read_bytes()[-2000:]
-    finally:
-        api.close()
+    api, _ = heartbeat(tmp_path, "", "-nic", "user,model=virtio-net-pci")
     assert api.heartbeat["callback_url"] == "https://10.0.2.15:9999"
     assert api.heartbeat["agent_token"] == TOKEN
     assert api.heartbeat["agent_version"].startswith("13.")
@@ -93,27 +79,15 @@ def test_ramdisk_looks_itself_up_and_heartbeats(tmp_path: Path) -> None:
 def test_ramdisk_takes_its_addresses_from_the_medium(tmp_path: Path) -> None:
     """A VLAN on a bond of one card, beside the bond's own address; DHCP would answer and is not asked."""
     ramdisk = build_ramdisk(cache(), progress=print)
-    api, serial, mac = AgentApi(), tmp_path / "serial.log", "52:54:00:12:34:56"
+    mac = "52:54:00:12:34:56"
     files = tmp_path / "boot.iso", ramdisk.files["kernel"], ramdisk.files["kernel"]
     made = iso.build(*files, iso.Loaders({"BOOTX64.EFI": b"MZ"}), network_data=True)
     filled = made.filled(b"", json.dumps(_addresses(mac)).encode())
     whole = Path(made.path).read_bytes()
     Path(made.path).write_bytes(filled.patch(whole, 0))
-    parameters = f"console=ttyS0 ipa-api-url=http://10.0.2.2:{api.port} ingot.network=config-2"
-    try:
-        with machine(
-            serial,
-            *("-kernel", str(ramdisk.files["kernel"]), "-append", parameters),
-            *("-initrd", str(ramdisk.files["initramfs"]), "-cdrom", made.path),
-            *("-nic", f"user,model=virtio-net-pci,mac={mac}"),
-            *("-drive", f"file={blank_disk(tmp_path)},if=virtio,format=raw"),
-        ) as process:
-            wait_for(b"agent starts", serial, process)
-            assert api.seen_heartbeat.wait(BOOT_DEADLINE), serial.read_bytes()[-2000:]
-    finally:
-        api.close()
+    hardware = ("-cdrom", made.path, "-nic", f"user,model=virtio-net-pci,mac={mac}")
+    api, log = heartbeat(tmp_path, " ingot.network=config-2", *hardware)
     assert api.heartbeat["callback_url"] == "https://10.0.2.77:9999"
-    log = serial.read_text(errors="replace")
     assert "lag0 has 10.0.2.77/24 from the boot medium" in log
     assert "lag0.42 has 10.9.0.5/16 from the boot medium" in log
     assert "asks for an address" not in log and "network: ip " not in log, log[-4000:]
@@ -148,11 +122,7 @@ def _addresses(mac: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_image_boots_to_the_login_prompt(firmware: str, tmp_path: Path) -> None:
-    image, serial = build_image(cache(), progress=print), tmp_path / "serial.log"
-    disk = tmp_path / "disk.qcow2"
-    base = ["-F", "raw", "-b", str(image.files["raw"])]
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk), "8G"], check=True)
-    arguments = ["-drive", f"file={disk},if=virtio", "-nic", "user,model=virtio-net-pci"]
+    serial, arguments = tmp_path / "serial.log", image_machine(tmp_path)
     if firmware == "uefi":
         shutil.copyfile(OVMF / "OVMF_VARS_4M.fd", tmp_path / "vars.fd")
         code = OVMF / "OVMF_CODE_4M.fd"
@@ -163,16 +133,40 @@ def test_image_boots_to_the_login_prompt(firmware: str, tmp_path: Path) -> None:
 
 
 def test_who_could_log_in_can_do_so_after_power_was_cut(tmp_path: Path) -> None:
-    image, disk = build_image(cache(), progress=print), tmp_path / "disk.qcow2"
-    base = ["-F", "raw", "-b", str(image.files["raw"])]
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk), "8G"], check=True)
-    arguments = ["-drive", f"file={disk},if=virtio", "-nic", "user,model=virtio-net-pci"]
+    arguments = image_machine(tmp_path)
     for serial in (tmp_path / "first.log", tmp_path / "second.log"):
         with machine(serial, *arguments) as process:
             # By then the file system has noted the new files, but not yet what is in them.
             wait_for(CLOUD_INIT_ENDED, serial, process)
             wait_for(SSH_STARTED, serial, process)
         assert not SSH_FAILED.search(serial.read_bytes()), serial.read_bytes()[-4000:]
+
+
+def heartbeat(folder: Path, more: str, *hardware: str) -> tuple[AgentApi, str]:
+    """Boot the ramdisk until its agent calls: what it told, and its console. more: kernel parameters, a blank first."""
+    ramdisk = build_ramdisk(cache(), progress=print)
+    api, serial = AgentApi(), folder / "serial.log"
+    parameters = f"console=ttyS0 ipa-api-url=http://10.0.2.2:{api.port}{more}"
+    try:
+        with machine(
+            serial,
+            *("-kernel", str(ramdisk.files["kernel"]), "-append", parameters),
+            *("-initrd", str(ramdisk.files["initramfs"]), *hardware),
+            *("-drive", f"file={blank_disk(folder)},if=virtio,format=raw"),
+        ) as process:
+            wait_for(b"agent starts", serial, process)
+            assert api.seen_heartbeat.wait(BOOT_DEADLINE), serial.read_bytes()[-2000:]
+    finally:
+        api.close()
+    return api, serial.read_text(errors="replace")
+
+
+def image_machine(folder: Path) -> list[str]:
+    """QEMU's words for a network card, and a disk with our image that may be written to."""
+    image, disk = build_image(cache(), progress=print), folder / "disk.qcow2"
+    base = ["-F", "raw", "-b", str(image.files["raw"])]
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(disk), "8G"], check=True)
+    return ["-drive", f"file={disk},if=virtio", "-nic", "user,model=virtio-net-pci"]
 
 
 def blank_disk(folder: Path) -> Path:

@@ -12,8 +12,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,15 +20,12 @@ from typing import Any
 import pytest
 
 from ingot.lab.stage import Stage
-from tests.flows.site import free_port
+from tests.flows.realsite import REAL, real_site
 
 pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.qemu,
+    *REAL,
     pytest.mark.nightly,  # minutes of emulated machines: `make test` has to end within thirty
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a network namespace"),
-    pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86"),
 ]
 
 RACK = """
@@ -46,7 +41,7 @@ firmware = "uefi"
 bmc = { kind = "redfish" }
 """
 #: Beside what the stage itself says of machines.
-SETTING = "[baremetal]\ninstall_boot_loaders = true\n"
+SETTINGS = {"baremetal": "install_boot_loaders = true\n"}
 MIB = 1 << 20
 #: Where the root partition of our image begins, and what is behind it (ingot.builders.disk.Layout).
 ROOT_OFFSET, SPARE = 66 * MIB, MIB
@@ -101,21 +96,9 @@ RAID = {
 @contextlib.asynccontextmanager
 async def site() -> AsyncIterator[Stage]:
     """A rack of two machines with a cloud, all enrolled; everything ends with it."""
-    with tempfile.TemporaryDirectory(prefix="ingot-agent-") as folder:
-        rack = Path(folder) / "rack.toml"
-        rack.write_text(RACK)
-        stage = Stage(Path(folder), f"127.0.0.1:{free_port()}", "ingot-agent", rack)
-        try:
-            await stage.build()
-            text = stage.config.read_text()
-            assert "[baremetal]\n" in text
-            stage.config.write_text(text.replace("[baremetal]\n", SETTING))
-            await stage.rack.up()
-            await stage.serve()
-            await stage.enrol()
-            yield stage
-        finally:
-            await stage.close()
+    async with real_site("ingot-agent", RACK, SETTINGS) as stage:
+        await stage.enrol()
+        yield stage
 
 
 class Machine:

@@ -5,26 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from ingot.lab.stage import Stage
-from tests.flows.site import free_port
+from tests.flows.realsite import REAL, real_site
 from tests.flows.test_real_agent import Machine
 
 pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.qemu,
+    *REAL,
     pytest.mark.nightly,  # minutes of emulated machines: `make test` has to end within thirty
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a network namespace"),
-    pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86"),
 ]
 
 RACK = """
@@ -46,18 +39,9 @@ SECONDS = 10
 
 @contextlib.asynccontextmanager
 async def site() -> AsyncIterator[Stage]:
-    with tempfile.TemporaryDirectory(prefix="ingot-burnin-") as folder:
-        file = Path(folder) / "rack.toml"
-        file.write_text(RACK)
-        stage = Stage(Path(folder), f"127.0.0.1:{free_port()}", "ingot-burnin", file)
-        try:
-            await stage.build()
-            await stage.rack.up()
-            await stage.serve()
-            await stage.enrol()
-            yield stage
-        finally:
-            await stage.close()
+    async with real_site("ingot-burnin", RACK) as stage:
+        await stage.enrol()
+        yield stage
 
 
 async def burn_in(stage: Stage, name: str) -> None:

@@ -7,28 +7,19 @@ machines must come up without help, and their images must have been written once
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ingot.cli.client import cloud
 from ingot.lab.stage import Stage
-from tests.flows.site import free_port
+from tests.flows.realsite import REAL, real_site
 
 pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.qemu,
+    *REAL,
     pytest.mark.timeout(1500),
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a network namespace"),
-    pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86"),
 ]
 
 RACK = """
@@ -50,22 +41,6 @@ bmc = { kind = "redfish" }
 
 #: The cloud is killed when one of the machines' timelines shows these.
 KILL_AT = ("power on [1]", "wait for agent [1]", "write the image", "start the instance")
-
-
-@contextlib.asynccontextmanager
-async def site() -> AsyncIterator[Stage]:
-    """A rack of two machines with a cloud, as the stagenstration has it; everything ends with it."""
-    with tempfile.TemporaryDirectory(prefix="ingot-real-") as folder:
-        rack = Path(folder) / "rack.toml"
-        rack.write_text(RACK)
-        stage = Stage(Path(folder), f"127.0.0.1:{free_port()}", "ingot-test", rack)
-        try:
-            await stage.build()
-            await stage.rack.up()
-            await stage.serve()
-            yield stage
-        finally:
-            await stage.close()
 
 
 async def events(stage: Stage) -> list[dict[str, Any]]:
@@ -109,7 +84,7 @@ async def refuse_the_wrong_machine(stage: Stage) -> None:
 
 
 async def test_deploys_survive_kills_and_the_machine_is_the_right_one() -> None:
-    async with site() as stage:
+    async with real_site("ingot-test", RACK) as stage:
         await stage.enrol()
         await baremetal(stage, "manage", "bios-1", "uefi-1", "uefi-2", "--wait", "120")
         await refuse_the_wrong_machine(stage)

@@ -9,26 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ingot.cli.client import cloud
 from ingot.lab.stage import Stage
-from tests.flows.site import free_port
+from tests.flows.realsite import REAL, real_site
 
 pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.qemu,
+    *REAL,
     pytest.mark.nightly,  # minutes of emulated machines: `make test` has to end within thirty
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a network namespace"),
-    pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86"),
 ]
 
 RACK = """
@@ -42,23 +34,9 @@ bmc = { kind = "redfish" }
 ADDRESS = "172.30.0.50"
 
 
-@contextlib.asynccontextmanager
-async def rack(dhcp: bool = True) -> AsyncIterator[Stage]:
-    with tempfile.TemporaryDirectory(prefix="ingot-vmedia-") as folder:
-        file = Path(folder) / "rack.toml"
-        file.write_text(RACK)
-        stage = Stage(Path(folder), f"127.0.0.1:{free_port()}", "ingot-vmedia", file)
-        try:
-            await stage.build()
-            text = stage.config.read_text()
-            assert "[provisioning]\n" in text
-            switch = f"[provisioning]\ndhcp = {str(dhcp).lower()}\n"
-            stage.config.write_text(text.replace("[provisioning]\n", switch))
-            await stage.rack.up()
-            await stage.serve()
-            yield stage
-        finally:
-            await stage.close()
+def rack(dhcp: bool = True) -> contextlib.AbstractAsyncContextManager[Stage]:
+    switch = f"dhcp = {str(dhcp).lower()}\n"
+    return real_site("ingot-vmedia", RACK, {"provisioning": switch})
 
 
 async def test_a_deploy_by_virtual_media() -> None:

@@ -431,8 +431,9 @@ class Database:
     async def write(self, change: Transaction[T]) -> T:
         """Run a transaction; its return value comes back after the commit.
 
-        An exception rolls everything back and is raised here; the victim of a deadlock is run again. A caller who goes away (is cancelled) does
-        not stop a transaction that has begun, and what was to follow its commit follows. Raises Away.
+        An exception rolls everything back and is raised here; the victim of a deadlock is run again. A caller
+        who goes away (is cancelled) does not stop a transaction that has begun, and what was to follow its
+        commit follows. Raises Away.
         """
         task = asyncio.ensure_future(self._write_and_tell(change))
         self._writing.add(task)

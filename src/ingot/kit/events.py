@@ -192,9 +192,8 @@ def record_all(
         }
         for event in new
     ]
-    if (
-        len(rows) == 1 or conn.dialect.name == "sqlite"
-    ):  # where SQLAlchemy would do the same, but slower
+    # On SQLite SQLAlchemy would insert them one by one too, but slower.
+    if len(rows) == 1 or conn.dialect.name == "sqlite":
         numbers: Sequence[int] = [_INSERT_ONE.scalar(conn, row) for row in rows]
     else:
         numbers = conn.execute(_INSERT, rows).scalars().all()
