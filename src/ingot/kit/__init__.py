@@ -1,12 +1,26 @@
 """The ground floor: what every room stands on. It knows no cloud words and imports nothing of ours.
 
-faults    what can go wrong, told without HTTP
-clock     the only source of time and of sleep
-ids       identifiers
-db        connections and transactions on SQLite and PostgreSQL
-policy    who may do what: oslo.policy's rule language, compiled
-versions  microversions and fields that appear with them
-web       the table of operations, from which routing, checks and documents come
-paging    limit, marker and next links
-log       one calm log, secrets filtered
+faults      what can go wrong, told without HTTP
+clock       the only source of time and of sleep
+ids         identifiers
+db          connections and transactions on SQLite and PostgreSQL
+events      what happened, as rows and as a live stream
+lease       whether this process may still give orders to hardware
+processes   whether another process of this machine still lives
+vault       secrets at rest
+policy      who may do what: oslo.policy's rule language, compiled
+policyfile  an operator's own rules
+standalone  callers where there is no identity service
+versions    microversions and fields that appear with them
+web         the table of operations, from which routing, checks and documents come
+asgi        from that table to the web framework
+channels    websockets beside it
+wire        from octets to checked values
+openapi     documents from the table
+paging      limit, marker and next links
+files       sending files with ranges
+places      where the value of a setting came from
+namespace   living in a network namespace
+installers  where Python packages come from
+log         one calm log, secrets filtered
 """

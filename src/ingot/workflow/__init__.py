@@ -12,6 +12,7 @@ running     one step or undo from its first attempt to its end
 waiting     one wait for a signal
 engine      claims, tells, ends, keeps the lease
 saver       many saves in few commits
+pacing      how fast operations are taken on
 timing      deadlines, learned and kept
 history     how steps went in the past
 learned     what was learned of deadlines, for people
@@ -19,6 +20,7 @@ membership  who is alive
 local       the dispatcher of one machine
 cluster     the dispatcher on Procrastinate (PostgreSQL)
 loops       reconcilers
+tasks       background tasks that end with their owner
 testing     the harness that breaks every step of a workflow
 """
 
