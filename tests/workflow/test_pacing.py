@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from ingot.kit.db import Database
-from ingot.workflow.pacing import ROUND, Pacing
-from ingot.workflow.saver import Saver
+from ingot.workflow.pacing import BACKLOG, ROUND, Pacing
+from ingot.workflow.saver import Save, Saver
+from ingot.workflow.types import Lost
 
 pytestmark = pytest.mark.anyio
 
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def saver(tmp_path: Path, anyio_backend: str):
     db = Database(f"sqlite:///{tmp_path}/ingot.db")
+    await db.create_all()
     yield Saver(db)
     await db.close()
 
@@ -56,3 +59,24 @@ async def test_nobody_waits_for_ever(saver: Saver) -> None:
     await asyncio.wait_for(Pacing(saver, most=0.2).turn(), 60)
     assert not hog.task.done()
     hog.stopped = True
+
+
+async def test_who_starts_waits_for_the_database(saver: Saver) -> None:
+    """Saves that wait for a commit hold newcomers up."""
+    gate = threading.Event()
+    first = asyncio.create_task(
+        saver.save(Save("first", 1, first=lambda _: gate.wait(60) and None))
+    )
+    while saver.backlog or not saver.busy:
+        await asyncio.sleep(0)
+    others = [asyncio.create_task(saver.save(Save(f"{n}", 1))) for n in range(BACKLOG)]
+    turn = asyncio.create_task(Pacing(saver, most=3600).turn())
+    while saver.backlog < BACKLOG:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.1)
+    assert not turn.done()
+    gate.set()
+    await asyncio.wait_for(turn, 60)
+    # None of these operations exists.
+    ended = await asyncio.gather(first, *others, return_exceptions=True)
+    assert {type(end) for end in ended} == {Lost}

@@ -143,7 +143,7 @@ def read_nodes(
     statement = _page_of(
         shape, filters.parts, page.sort_key, page.descending, page.marker is not None
     )
-    rows = statement.rows(conn, values)
+    rows = statement.bulk(conn, values)
     if conductor is not None:
         hosts = listing.who_cares(ctx, conn)
         rows = [row for row in rows if hosts.of(row[0], row[3]) == conductor]

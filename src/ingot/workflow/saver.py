@@ -66,6 +66,11 @@ class Saver:
         # One writer on SQLite. On PostgreSQL two commits overlap: more would be smaller, and cost more round trips.
         self._most = 1 if self.db.is_sqlite else 2
 
+    @property
+    def backlog(self) -> int:
+        """Saves that wait for a commit which has not begun."""
+        return len(self._waiting)
+
     async def save(self, save: Save) -> str | None:
         """Write with others; gives the reason of an abort that was asked for. Raises Lost."""
         answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
