@@ -26,6 +26,9 @@ class _Joining:
 
     def write(self, data: bytes) -> None:
         head, self._head = self._head, None
+        # uvloop, other than asyncio, raises where the peer has gone; uvicorn learns of that by itself.
+        if self._transport.is_closing():
+            return
         if head is not None:
             if len(data) > _JOINED:
                 self._transport.write(head)
