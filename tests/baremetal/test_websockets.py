@@ -6,12 +6,17 @@ import asyncio
 import contextlib
 import shutil
 import socket
+import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
+import sqlalchemy as sa
 import uvicorn
 from api_support import World, project, system, world
 from websockets.asyncio.client import connect
@@ -19,11 +24,14 @@ from websockets.exceptions import InvalidStatus
 
 from ingot.app.wire import HttpProtocol
 from ingot.baremetal import CONSOLE_PATH, Consoles, Settings, TcpDoors, WebDoors, node_grant
+from ingot.baremetal.listing import Conductors
 from ingot.drivers.types import PowerTarget
 from ingot.kit.asgi import WebApp
 from ingot.kit.channels import Channel
 from ingot.kit.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
+from ingot.workflow import ConductorRow
+from ingot.workflow.tables import conductors
 
 pytestmark = pytest.mark.anyio
 PATH = "/v1/nodes/n1/states/console"
@@ -58,10 +66,12 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def door(api: World) -> AsyncIterator[tuple[WebDoors, int]]:
-    """The door behind the server that `ingot serve` uses; its port."""
-    consoles = Consoles(api.baremetal.ctx)
-    made = WebDoors(api.baremetal.ctx, consoles, {"node": node_grant})
+async def door(api: World, host: str = "") -> AsyncIterator[tuple[WebDoors, int]]:
+    """The door behind the server that `ingot serve` uses; its port. host: of another process than the API's."""
+    ctx = api.baremetal.ctx
+    ctx = replace(ctx, host=host, memory={}) if host else ctx
+    consoles = Consoles(ctx)
+    made = WebDoors(ctx, consoles, {"node": node_grant})
     app = WebApp(api.app.services, channels=[Channel(CONSOLE_PATH, made.enter)])
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
@@ -221,6 +231,97 @@ async def test_a_process_without_websockets_says_so(tmp_path: Path) -> None:
         await api.ask("PUT", PATH, {"enabled": True})
         told = (await api.ask("GET", PATH)).json["console_info"]["url"]
         assert told.startswith("wss://consoles.example/c?token=")
+
+
+async def alive(api: World, **addresses: str) -> None:
+    """These controllers and no others live: by name, where each is reached."""
+    row = {"group_name": "", "beat": 1, "roles": '["api","conductor","console"]'}
+    moment = api.baremetal.ctx.now()
+    rows = [
+        {
+            **row,
+            "incarnation": name,
+            "host": name.replace("_", "-"),
+            "info": msgspec.json.encode({"address": address}).decode(),
+            "beat_at": moment,
+            "started_at": moment,
+        }
+        for name, address in addresses.items()
+    ]
+
+    def change(conn: sa.Connection) -> None:
+        conn.execute(sa.delete(conductors))
+        conn.execute(sa.insert(conductors), rows)
+
+    await api.db.write(change)
+
+
+async def told(client: Any, words: bytes) -> bytes:
+    """All that was said until the words came."""
+    said = b""
+    async with asyncio.timeout(30):
+        while words not in said:
+            said += await client.recv()
+    return said
+
+
+async def test_a_guest_is_passed_on_to_the_controller_that_holds_the_console(api: World) -> None:
+    """Also when it changes hands; the grant counts everywhere."""
+    node = await api.node(name="n1", console_interface="fake-websocket")
+    async with door(api) as (made, port), door(api, "host-2") as (second, other):
+        await alive(api, host_2=f"127.0.0.1:{other}")
+        url = await enabled(api, port)
+        async with connect(url) as guest, connect(await address(api, other)) as there:
+            await heard(guest, f"imaginary console of {node['uuid']}".encode())
+            await guest.send(b"typed here\r")
+            await heard(there, b"typed here\r")  # one line for both
+            await alive(api, host_1=f"127.0.0.1:{port}")
+            made.kick()
+            second.kick()
+            await told(guest, b"host-2 holds this console no more")
+            await heard(guest, b"imaginary console")
+            await guest.send(b"held here now\r")
+            await heard(there, b"held here now\r")  # he was passed on in his turn
+            assert (await api.ask("PUT", PATH, {"enabled": False})).status == 202
+            second.kick()
+            assert await closed(there) == 1008
+            made.kick()
+            assert await closed(guest) == 1008
+
+
+async def test_a_holder_that_cannot_be_reached_is_told(api: World) -> None:
+    await api.node(name="n1", console_interface="fake-websocket")
+    async with door(api) as (made, port):
+        await alive(api, host_2="")
+        url = await enabled(api, port)
+        async with connect(url) as guest:
+            await told(guest, b"host-2, which holds this console, serves no API")
+            with socket.socket() as nobody:
+                nobody.bind(("127.0.0.1", 0))
+                await alive(api, host_2=f"127.0.0.1:{nobody.getsockname()[1]}")
+                said = await told(guest, b"which holds this console, does not answer")
+                assert b"token" not in said
+            await guest.send(b"x")
+            await told(guest, b"does not answer")  # what is typed is answered with the reason
+            await alive(api, host_1="")
+            made.kick()
+            await heard(guest, b"imaginary console")
+
+
+def test_who_holds_what_changes_little_when_one_goes() -> None:
+    def row(host: str) -> ConductorRow:
+        return ConductorRow(host, host, "", 1, "", "", [], {})
+
+    names = [str(uuid.uuid5(uuid.NAMESPACE_DNS, str(number))) for number in range(3000)]
+    three = Conductors([row("c1"), row("c2"), row("c3")])
+    two = Conductors([row("c3"), row("c1")])
+    before = {name: three.of(name, "") for name in names}
+    after = {name: two.of(name, "") for name in names}
+    assert all(after[name] == host for name, host in before.items() if host != "c2")
+    counts = Counter(before.values())
+    assert min(counts.values()) > 800, counts
+    assert min(Counter(after.values()).values()) > 1300
+    assert three.of(names[0], "rack7") is None
 
 
 @pytest.mark.skipif(shutil.which("ipmitool") is None, reason="needs ipmitool")

@@ -265,8 +265,13 @@ async def haproxy(
 
 
 @contextlib.asynccontextmanager
-async def site(folder: Path, database: str, **cluster: float) -> AsyncIterator[Site]:
-    """Three controllers behind HAProxy; all end with the context. cluster: values of that section."""
+async def site(
+    folder: Path, database: str, more: dict[str, dict[str, Any]] | None = None, **cluster: float
+) -> AsyncIterator[Site]:
+    """Three controllers behind HAProxy; all end with the context.
+
+    more: values of other sections, "" for what is in none. cluster: values of that section.
+    """
     fronts = {"api": free_port(), "provisioning": free_port()}
     boots = f"http://127.0.0.1:{fronts['provisioning']}"
     for name in ("kernel", "ramdisk"):
@@ -288,6 +293,8 @@ async def site(folder: Path, database: str, **cluster: float) -> AsyncIterator[S
         },
         "identity": {"password_cost": 10, "admin_password": "site-secret"},
     }
+    for section, values in (more or {}).items():
+        settings[section] = {**settings.get(section, {}), **values}
     controllers = {name: Controller(name, folder, settings) for name in NAMES}
     backs = {f"{c.name} api": c.api for c in controllers.values()}
     backs |= {f"{c.name} provisioning": c.boot for c in controllers.values()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -10,12 +11,14 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from ingot.image import Images, RawView
 from ingot.kit.faults import Conflict, Missing
 from tests.identity.cloud import Cloud, running
 
@@ -351,6 +354,30 @@ def test_the_raw_view(cloud: Cloud, admin: Client, tmp_path: Path) -> None:
         cloud.run(cloud.images.raw_view(image_id))
     with pytest.raises(Conflict):
         cloud.run(cloud.images.raw_view(admin.new()))
+
+
+def test_two_controllers_want_the_raw_view_at_once(
+    cloud: Cloud, admin: Client, tmp_path: Path
+) -> None:
+    """Over one folder: each makes it, neither in the other's way; what a killed one left is no trouble."""
+    raw = os.urandom(16 << 20)
+    (tmp_path / "r").write_bytes(raw)
+    qemu_img("convert", "-O", "qcow2", "-c", str(tmp_path / "r"), str(tmp_path / "q"))
+    image_id = admin.new(disk_format="qcow2")
+    admin.put(image_id, (tmp_path / "q").read_bytes())
+    own = cloud.images
+    other = Images(own.db, own.clock, replace(own.settings, host="c2/../x"))
+    for left in (f"{image_id}.part", f"{image_id}.c2%2F..%2Fx.part"):
+        (own.blobs.raw / left).write_bytes(b"left behind" * 1000)
+
+    async def both() -> list[RawView]:
+        return await asyncio.gather(own.raw_view(image_id), other.raw_view(image_id))
+
+    for view in cloud.run(both()):
+        assert view.sha512 == hashlib.sha512(raw).hexdigest()
+        assert view.path.read_bytes() == raw
+    admin.call("DELETE", f"/v2/images/{image_id}")
+    assert list(own.blobs.raw.iterdir()) == []
 
 
 # -- documents -------------------------------------------------------------------------------------

@@ -11,14 +11,23 @@ import contextlib
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import prometheus_client
 
 from ingot.app import access, keys
-from ingot.app.options import machine_options
+from ingot.app.options import machine_options, peer_address
 from ingot.app.patience import patient
-from ingot.baremetal import CONSOLE_PATH, Baremetal, Consoles, TcpDoors, WebDoors, node_grant
+from ingot.baremetal import (
+    CONSOLE_ADDRESS,
+    CONSOLE_PATH,
+    Baremetal,
+    Consoles,
+    TcpDoors,
+    WebDoors,
+    node_grant,
+)
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bmcevents import KIND, EventApi
 from ingot.baremetal.bootplan import BootUrls
@@ -44,7 +53,7 @@ from ingot.kit import events, log
 from ingot.kit.asgi import WebApp, plain_envelope
 from ingot.kit.channels import Channel
 from ingot.kit.clock import SystemClock
-from ingot.kit.db import Database
+from ingot.kit.db import Away, Database
 from ingot.kit.events import EventHub
 from ingot.kit.faults import Fault, Unavailable
 from ingot.kit.policy import Policy
@@ -59,6 +68,8 @@ from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Loop, lis
 from ingot.workflow.api import Timeline
 
 _log = log.get("app")
+#: Controllers of machines may be slow to end their sessions.
+_HAND_OVER_SECONDS = 15.0
 #: Owner of the cloud's own addresses where it has no projects.
 OWN_PROJECT = "ingot"
 _CATALOG = (
@@ -163,10 +174,7 @@ class App:
             beat=settings.cluster.beat_seconds,
             dead=settings.cluster.dead_seconds,
             roles=settings.roles,
-            info={
-                "drivers": list(self.registry.hardware_types()),
-                keys.INFO: keys.marks(settings.keys_dir),
-            },
+            info=self._told(),
         )
         self.ramdisk = RamdiskApi(
             self.room,
@@ -177,6 +185,7 @@ class App:
         #: Set when this process was told to stop; load balancers are told so.
         self.leaving = False
         self._dispatches: LocalDispatcher | ClusterDispatcher | None = None
+        self._line_keepers: list[TcpDoors | ConsoleKeeper] = []
         self._stack = contextlib.AsyncExitStack()
 
     # -- parts -------------------------------------------------------------------------------
@@ -202,6 +211,14 @@ class App:
             keys_dir=settings.keys_dir,
         )
         return Identity(self.db, self.clock, own, _CATALOG)
+
+    def _told(self) -> dict[str, Any]:
+        """What this process tells the others of itself."""
+        return {
+            "drivers": list(self.registry.hardware_types()),
+            keys.INFO: keys.marks(self.settings.keys_dir),
+            CONSOLE_ADDRESS: peer_address(self.settings),
+        }
 
     def _wires(self) -> dict[str, ProvisioningWire]:
         own = self.settings.provisioning
@@ -288,11 +305,11 @@ class App:
             for service in offered
         ]
         self.policies.lay_over(offered)
-        channels = [Channel(CONSOLE_PATH, self.webdoors.enter)] if self._has_websockets() else []
+        channels = [Channel(CONSOLE_PATH, self.webdoors.enter)]
         return WebApp([*offered, self._house()], _observe, channels)
 
     def _has_websockets(self) -> bool:
-        """Whether consoles are served here: where their sessions are, beside the API."""
+        """Whether consoles are served here: where their sessions are, beside the API. Others pass on."""
         return {"api", "conductor", "console"} <= set(self.settings.roles)
 
     def has_room(self, name: str) -> bool:
@@ -386,6 +403,7 @@ class App:
             )
             await reread.start()
             self._stack.push_async_callback(reread.stop)
+        await self._start_consoles()
         if "conductor" in self.settings.roles:
             await self._start_loops()
         self._dispatches = self._dispatcher()
@@ -431,15 +449,6 @@ class App:
             self._stack.push_async_callback(loop.stop)
         told = await events.bind(self.db, self.clock)
         told.publishers.append(lambda event: waiting.kick() if follow_ups.concerns(event) else None)
-        if "console" in self.settings.roles:
-            keepers = [self.doors, self.webdoors]
-            for keeper in (*keepers, *([self.consoles] if self.has_room("compute") else [])):
-                await keeper.start()
-                self._stack.push_async_callback(keeper.stop)
-            for keeper in keepers:
-                told.publishers.append(
-                    lambda event, keeper=keeper: keeper.kick() if event.kind == "console" else None
-                )
         if not self._wires():
             return
         hostd = Dnsmasq(self.settings.state_dir / "dnsmasq", self.clock, self._dhcp_said)
@@ -447,6 +456,35 @@ class App:
         dhcp = DhcpLoop(self.networks, hostd, self.clock, self.settings.hostname)
         await dhcp.start()
         self._stack.push_async_callback(dhcp.stop)
+
+    async def _start_consoles(self) -> None:
+        """What holds machines' consoles, and what lets people in; guests of others' are passed on."""
+        if {"conductor", "console"} <= set(self.settings.roles):
+            self._line_keepers = [
+                self.doors,
+                *([self.consoles] if self.has_room("compute") else []),
+            ]
+        for keeper in (*self._line_keepers, self.webdoors):
+            await keeper.start()
+            self._stack.push_async_callback(keeper.stop)
+        told = await events.bind(self.db, self.clock)
+        for door in (self.doors, self.webdoors):
+            told.publishers.append(
+                lambda event, door=door: door.kick() if event.kind == "console" else None
+            )
+
+    async def _hand_consoles_over(self) -> None:
+        """Let other controllers have them, while those who came in here by websocket are still served."""
+        try:
+            async with asyncio.timeout(_HAND_OVER_SECONDS):
+                await asyncio.gather(*(keeper.stop() for keeper in self._line_keepers))
+                await self.engine.membership.lay_down("console")
+        except (Away, TimeoutError) as error:
+            _log.warning(
+                "consoles are not handed over; others will see that this one is gone",
+                why=str(error),
+            )
+        self.webdoors.kick()
 
     async def _hear_controllers(self) -> None:
         """What controllers sent to any process of the cluster, to who cares for their machines."""
@@ -510,7 +548,8 @@ class App:
         # Alone there is nobody to hand it to; the next start goes on with it.
         grace = min(5.0, own.drain_seconds) if self.db.is_sqlite else own.drain_seconds
         leave = asyncio.sleep(own.leave_seconds)
-        await asyncio.gather(leave, *([dispatches.stop(grace)] if dispatches else []))
+        others = [] if self.db.is_sqlite else [self._hand_consoles_over()]
+        await asyncio.gather(leave, *others, *([dispatches.stop(grace)] if dispatches else []))
 
     async def close(self) -> None:
         if self._dispatches is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.steprules import StepRules
-from ingot.settings import Settings, StepOptions
+from ingot.settings import Settings, StepOptions, parse_listen
 
 
 def machine_options(settings: Settings, websockets: bool) -> BaremetalSettings:
@@ -32,6 +32,18 @@ def machine_options(settings: Settings, websockets: bool) -> BaremetalSettings:
         console_url=settings.console.websocket_url,
         console_token_seconds=settings.console.token_seconds,
     )
+
+
+def peer_address(settings: Settings) -> str:
+    """Where other controllers reach this one's API, as host:port; "" when it serves none."""
+    if "api" not in settings.roles:
+        return ""
+    if settings.cluster.address:
+        return settings.cluster.address
+    host, port = parse_listen(settings.listen)
+    if host in ("", "0.0.0.0", "::"):
+        host = settings.hostname
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _step_rules(own: StepOptions) -> StepRules:

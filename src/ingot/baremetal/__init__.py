@@ -5,6 +5,7 @@ service = baremetal.service(authenticator)      # the Bare Metal API
 baremetal.claim(conn, node, instance) …         # verbs, as functions of a connection
 """
 
+from ingot.baremetal.consoleholders import ADDRESS as CONSOLE_ADDRESS
 from ingot.baremetal.consoles import Attachment, Consoles, console_kind
 from ingot.baremetal.consoletickets import PATH as CONSOLE_PATH
 from ingot.baremetal.consoletickets import Ticket as ConsoleTicket
@@ -20,6 +21,7 @@ from ingot.baremetal.verbs import Extras
 from ingot.baremetal.webdoors import WebDoors
 
 __all__ = [
+    "CONSOLE_ADDRESS",
     "CONSOLE_PATH",
     "NOBODY",
     "Attachment",

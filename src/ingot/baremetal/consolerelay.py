@@ -1,11 +1,15 @@
-"""One guest at a machine's console, whatever he came in by: bytes both ways until one side ends."""
+"""One guest at a machine's console, whatever he came in by: bytes both ways until one side ends.
+
+The console is a line of this process, or another controller's that is passed on.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from enum import Enum
 from typing import Any, Protocol
 
-from ingot.baremetal.consoles import Attachment
 from ingot.kit.faults import Fault
 
 #: How long a guest who does not read is waited for.
@@ -22,31 +26,49 @@ class Guest(Protocol):
         ...
 
 
+class Line(Protocol):
+    """What a guest is given: iterate for what the machine says, `send` to type (a Fault where it cannot be)."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def send(self, data: bytes) -> None: ...
+
+
+class End(Enum):
+    """Why a guest is served no longer."""
+
+    LEFT = "he left"
+    SILENT = "nothing was said for long"
+    LINE = "the line ended"
+    TOLD = "it was told to"
+
+
 async def relay(
-    line: Attachment, guest: Guest, idle_seconds: float, over: asyncio.Event | None = None
-) -> None:
-    """Until he leaves, nothing was said for so long (0: for ever), or it is over.
+    line: Line, guest: Guest, idle_seconds: float, over: asyncio.Event | None = None
+) -> End:
+    """Until he leaves, nothing was said for so long (0: for ever), the line ends, or `over` is set.
 
     TimeoutError when he does not read.
     """
     touched = asyncio.Event()
-    works: list[asyncio.Task[Any]] = [
-        asyncio.create_task(_to_guest(line, guest, touched)),
-        asyncio.create_task(_from_guest(line, guest, touched)),
-        asyncio.create_task(_idle(touched, idle_seconds)),
-        asyncio.create_task((over or asyncio.Event()).wait()),
-    ]
+    works: dict[asyncio.Task[Any], End] = {
+        asyncio.create_task(_from_guest(line, guest, touched)): End.LEFT,
+        asyncio.create_task((over or asyncio.Event()).wait()): End.TOLD,
+        asyncio.create_task(_idle(touched, idle_seconds)): End.SILENT,
+        asyncio.create_task(_to_guest(line, guest, touched)): End.LINE,
+    }
     try:
         done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
         for work in done:
             work.result()
+        return next(why for work, why in works.items() if work in done)
     finally:
         for work in works:
             work.cancel()
         await asyncio.gather(*works, return_exceptions=True)
 
 
-async def _to_guest(line: Attachment, guest: Guest, touched: asyncio.Event) -> None:
+async def _to_guest(line: Line, guest: Guest, touched: asyncio.Event) -> None:
     async for chunk in line:
         if not chunk:
             continue
@@ -55,7 +77,7 @@ async def _to_guest(line: Attachment, guest: Guest, touched: asyncio.Event) -> N
             await guest.write(chunk)
 
 
-async def _from_guest(line: Attachment, guest: Guest, touched: asyncio.Event) -> None:
+async def _from_guest(line: Line, guest: Guest, touched: asyncio.Event) -> None:
     while data := await guest.read():
         touched.set()
         try:

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import sqlalchemy as sa
 
-from ingot.baremetal import store
+from ingot.baremetal import consoleholders, store
 from ingot.baremetal.context import Context
 from ingot.baremetal.types import Node
 from ingot.drivers.base import ConsoleSession
@@ -104,7 +104,7 @@ class Line:
             try:
                 found = await self._ctx.db.read(self._access)
                 if found is None:
-                    self.trouble = "the machine has no console"
+                    self.trouble = "the machine has no console here"
                 else:
                     await self._one_session(*found)
                     self.trouble = "the session was ended by the other side"
@@ -121,6 +121,9 @@ class Line:
     def _access(self, conn: sa.Connection) -> tuple[Node, Access] | None:
         node = store.find_node(conn, self._uuid)
         if node is None or not console_kind(self._ctx, node):
+            return None
+        # Who stood still, or is told late, would break the session of who took it over.
+        if not consoleholders.here(self._ctx, conn, [node.uuid]):
             return None
         return node, self._ctx.access(conn, node, "console")
 

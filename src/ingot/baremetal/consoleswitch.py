@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import consoletickets, listing, store
+from ingot.baremetal import consoleholders, consoletickets, store
 from ingot.baremetal.consoles import console_kind
 from ingot.baremetal.consoletickets import NO_PORT
 from ingot.baremetal.context import Context
@@ -45,7 +45,7 @@ def switch(ctx: Context, conn: sa.Connection, node: Node, on: bool, asked: str) 
     if on:
         conn.execute(node_consoles.insert().values(node_uuid=node.uuid, created_at=ctx.now()))
         if kind == WEBSOCKET:
-            consoletickets.url(ctx, asked, "node", "", node.uuid)
+            consoletickets.url(ctx, conn, asked, "node", "", node.uuid)
             opened(conn, node.uuid, NO_PORT, "")
         events.record(conn, node.subject, "console", "Console opened")
     else:
@@ -67,7 +67,7 @@ def info(ctx: Context, conn: sa.Connection, node_uuid: str, asked: str) -> dict[
         return None
     if row.port != NO_PORT:
         return {"type": "socat", "url": row.url}
-    url = consoletickets.url(ctx, asked, "node", row.created_at, node_uuid)
+    url = consoletickets.url(ctx, conn, asked, "node", row.created_at, node_uuid)
     return {"type": WEBSOCKET, "url": url}
 
 
@@ -75,7 +75,7 @@ def wanted(ctx: Context, conn: sa.Connection) -> dict[str, int | None]:
     """By node the TCP doors that this process is to hold open, with the port of last time."""
     rows = conn.execute(sa.select(node_consoles.c.node_uuid, node_consoles.c.port))
     doors = {row.node_uuid: row.port for row in rows if row.port != NO_PORT}
-    return {uuid: doors[uuid] for uuid in listing.consoles_here(ctx, conn, doors)}
+    return {uuid: doors[uuid] for uuid in consoleholders.here(ctx, conn, doors)}
 
 
 def opened(conn: sa.Connection, uuid: str, port: int, url: str) -> None:

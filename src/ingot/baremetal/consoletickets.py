@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import sqlalchemy as sa
 
+from ingot.baremetal import consoleholders
 from ingot.baremetal.context import Context
 from ingot.baremetal.tables import node_consoles
 from ingot.kit.faults import Fault, Forbidden, Kind
@@ -30,7 +31,8 @@ _MOST = 2048
 class Ticket(msgspec.Struct, frozen=True):
     """kind: whose grant it is ("node", "server"). holder: what must still be so, in the words of that grant.
 
-    node: the machine's uuid. until: seconds since 1970.
+    node: the machine's uuid. until: seconds since 1970. passed: made by a controller that passes its guest on;
+    it is passed on no further.
     """
 
     kind: str
@@ -38,6 +40,7 @@ class Ticket(msgspec.Struct, frozen=True):
     node: str
     until: int
     what: str = _WHAT
+    passed: bool = False
 
 
 #: Whether the holder of a ticket may (still) be at that machine's console.
@@ -65,23 +68,24 @@ def read(vault: Vault, token: str, now: datetime) -> Ticket:
     return ticket
 
 
-def url(ctx: Context, asked: str, kind: str, holder: str, node: str) -> str:
+def url(ctx: Context, conn: sa.Connection, asked: str, kind: str, holder: str, node: str) -> str:
     """The address of a console's websocket, with a new token.
 
     asked: the URL of the request, whose scheme and host are right for this client too, where no address is
-    configured. Fault (unsupported) when this process has none of its own and knows of no other.
+    configured: every process answers there, and passes on to the controller that holds the console. Fault
+    (unsupported) when no controller serves any.
     """
     own = ctx.settings
     if own.console_url:
         base = own.console_url.rstrip("/")
-    elif own.console_websockets:
+    elif own.console_websockets or consoleholders.any_passes_on(ctx, conn):
         parts = urlsplit(asked)
         base = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{PATH}"
     else:
         raise Fault(
-            "This process serves no consoles by websocket.",
+            "No controller that is alive serves consoles by websocket.",
             kind=Kind.UNSUPPORTED,
-            next_action="Set console.websocket_url to the address of the process with the role console.",
+            next_action="Start one with the roles api, conductor and console, or set console.websocket_url.",
         )
     until = int(ctx.clock.now().timestamp() + own.console_token_seconds)
     return f"{base}?token={seal(ctx.vault, Ticket(kind, holder, node, until))}"

@@ -80,7 +80,7 @@ class Settings:
     service_project: the project whose `service` role counts as the system's (rule service_role); "": none.
     console_address, console_ports: where consoles listen; ranges are first (in) to last (out).
     console_idle: a console connection that says nothing for so long is closed, 0 for never.
-    console_websockets: whether this process serves consoles by websocket, beside the API.
+    console_websockets: whether this process serves the consoles that it holds by websocket, beside the API.
     console_url: where they are served (ws://…); "" for the address by which a client asked.
     console_token_seconds: how long a websocket's URL may be used to connect.
     automatic_lessee: the project of instance_info becomes the lessee while its instance is on the machine.

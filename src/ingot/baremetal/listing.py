@@ -5,6 +5,8 @@ Nodes themselves are read and shown by `showing.py`.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import zlib
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
@@ -15,7 +17,7 @@ import sqlalchemy as sa
 from ingot import workflow
 from ingot.baremetal import machine
 from ingot.baremetal.context import Context
-from ingot.baremetal.tables import INTERFACES, node_history, nodes
+from ingot.baremetal.tables import INTERFACES, node_history
 from ingot.kit.db import timestamp
 from ingot.kit.faults import Fault, Invalid, Kind, Missing, Unavailable
 from ingot.kit.paging import Page
@@ -158,44 +160,49 @@ def acceptable(names: Iterable[str], table: FieldTable, version: Version) -> Non
 
 
 class Conductors:
-    """Which process cares for which node: by conductor group, spread by uuid."""
+    """Which process cares for which node: by conductor group, spread by uuid.
+
+    When one comes or goes, only machines that it gets or had change hands.
+    """
 
     def __init__(self, rows: Sequence[workflow.ConductorRow]) -> None:
-        self._groups: dict[str, list[str]] = {}
+        groups: dict[str, list[str]] = {}
         for row in rows:
-            self._groups.setdefault(row.group, []).append(row.host)
+            groups.setdefault(row.group, []).append(row.host)
+        self._groups = {
+            group: _shares(tuple(sorted(set(hosts)))) for group, hosts in groups.items()
+        }
 
     def has(self, group: str) -> bool:
         return group in self._groups
 
     def of(self, uuid: str, group: str) -> str | None:
-        hosts = self._groups.get(group)
-        if not hosts:
+        shares = self._groups.get(group)
+        if not shares:
             return None
-        return hosts[zlib.crc32(uuid.encode()) % len(hosts)] if len(hosts) > 1 else hosts[0]
+        return shares[zlib.crc32(uuid.encode()) % len(shares)]
+
+
+#: Into so many shares the machines of a group are divided.
+_SHARES = 1024
+
+
+@functools.lru_cache(maxsize=64)
+def _shares(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    """Who has each share: the host that a hash of both puts first (rendezvous hashing)."""
+    if len(hosts) == 1:
+        return hosts
+
+    def weight(host: str, share: int) -> bytes:
+        return hashlib.blake2b(f"{share} {host}".encode(), digest_size=8).digest()
+
+    return tuple(max(hosts, key=lambda host: weight(host, share)) for share in range(_SHARES))
 
 
 def live_conductors(ctx: Context, conn: sa.Connection) -> list[workflow.ConductorRow]:
     """Conductors whose beat is recent."""
     limit = timestamp(ctx.clock.now() - timedelta(seconds=ctx.settings.conductor_timeout))
     return [row for row in workflow.list_conductors(conn) if not row.gone and row.beat_at >= limit]
-
-
-def consoles_here(ctx: Context, conn: sa.Connection, node_uuids: Iterable[str]) -> set[str]:
-    """Those of some nodes whose consoles this process is to hold: it cares for them, among those with the role.
-
-    Where nobody with the role is alive, whoever asks is the one.
-    """
-    wanted = set(node_uuids)
-    if not wanted:
-        return wanted
-    able = [row for row in live_conductors(ctx, conn) if "console" in row.roles]
-    hosts = Conductors(able)
-    rows = conn.execute(
-        sa.select(nodes.c.uuid, nodes.c.conductor_group).where(nodes.c.uuid.in_(wanted))
-    )
-    mine = (ctx.host, None)
-    return {row.uuid for row in rows if hosts.of(row.uuid, row.conductor_group) in mine}
 
 
 def need_conductor(ctx: Context, conn: sa.Connection, group: str) -> None:

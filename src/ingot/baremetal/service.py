@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ingot.baremetal import (
+    consoleholders,
     editing,
     knownsteps,
-    listing,
     machine,
     nics,
     part_schemas,
@@ -92,7 +92,7 @@ class Baremetal:
 
     def consoles_here(self, conn: sa.Connection, node_uuids: Iterable[str]) -> set[str]:
         """Those of some nodes whose consoles this process is to hold."""
-        return listing.consoles_here(self.ctx, conn, node_uuids)
+        return consoleholders.here(self.ctx, conn, node_uuids)
 
     def find_node(self, conn: sa.Connection, ident: str) -> Node | None:
         """By uuid or name."""

@@ -64,8 +64,8 @@ class TcpDoors:
 
     async def stop(self) -> None:
         await self._loop.stop()
-        for uuid in list(self._doors):
-            await self._doors.pop(uuid).close()
+        doors = [self._doors.pop(uuid) for uuid in list(self._doors)]
+        await asyncio.gather(*(door.close() for door in doors))
 
     def kick(self) -> None:
         """Look now."""
@@ -73,8 +73,8 @@ class TcpDoors:
 
     async def reconcile(self) -> None:
         wanted = await self._ctx.db.read(lambda conn: consoleswitch.wanted(self._ctx, conn))
-        for uuid in [uuid for uuid in self._doors if uuid not in wanted]:
-            await self._doors.pop(uuid).close()
+        over = [self._doors.pop(uuid) for uuid in list(self._doors) if uuid not in wanted]
+        await asyncio.gather(*(door.close() for door in over))
         for uuid, last in wanted.items():
             if uuid not in self._doors:
                 await self._open(uuid, last)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import sqlalchemy as sa
@@ -311,7 +312,11 @@ class Images:
 
     async def _convert(self, image: Image, progress: Progress) -> RawView:
         path = self.blobs.raw / image.id
-        draft = path.with_suffix(".part")
+        # Other controllers may be at it too, in the same folder: each has its own draft, and puts the same in place.
+        draft = path.with_suffix(f".{quote(self.settings.host, safe='')}.part")
+        await self.blobs.run(
+            lambda: draft.unlink(missing_ok=True)
+        )  # what was left may still be written
         # A second look: the file could have been changed on disk since its upload.
         await self.blobs.run(lambda: inspect(self.path(image.id), "qcow2"))
         try:

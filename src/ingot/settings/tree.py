@@ -177,7 +177,8 @@ class Cluster(Section):
     others. leave_seconds: the API still answers so long after SIGTERM, while /healthz already says 503, so that
     a load balancer sends nobody here any more. keys: folder of vault.key, fernet-keys and deploy-url-key, which
     must be the same for all processes; "": in `state`. images: folder of image contents, shared by all; "": in
-    `state`.
+    `state`. address: host:port at which the other controllers reach this one's API, to pass consoles on; "": that of
+    `listen`, with the host's name where that means all addresses.
     """
 
     beat_seconds: float = 2
@@ -186,6 +187,7 @@ class Cluster(Section):
     leave_seconds: float = 0
     keys: str = ""
     images: str = ""
+    address: str = ""
 
 
 class Console(Section):

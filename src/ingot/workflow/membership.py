@@ -187,6 +187,18 @@ class Membership:
                 return row.incarnation, row.beat
         return None
 
+    async def lay_down(self, role: str) -> None:
+        """Tell the others that this process does not have a role any more."""
+        self._roles = [own for own in self._roles if own != role]
+        me, roles = self.incarnation, to_json(self._roles)
+        await self._db.write(
+            lambda conn: (
+                conn.execute(
+                    sa.update(conductors).where(conductors.c.incarnation == me).values(roles=roles)
+                ).rowcount
+            )
+        )
+
     async def leave(self) -> None:
         """Give the lease back; the row stays as that of a process that is gone."""
         me = self.incarnation

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 import msgspec
+import sqlalchemy as sa
 
 from ingot.baremetal import console_kind, console_url
 from ingot.compute.api.common import Body, Handlers, part, read
@@ -78,13 +79,20 @@ class RemoteConsoles(Handlers):
         if server.node_uuid is None:
             raise Conflict(f"Instance {server.uuid} is not ready: it has no machine yet.")
         room, uuid = self.compute.baremetal, server.node_uuid
-        node = await self.compute.db.read(lambda conn: room.find_node(conn, uuid))
-        if node is None or not console_kind(room.ctx, node):
-            _unavailable(kind, "The machine's driver has no console.")
+
+        def query(conn: sa.Connection) -> str:
+            node = room.find_node(conn, uuid)
+            if node is None or not console_kind(room.ctx, node):
+                return ""
+            return console_url(room.ctx, conn, call.url, "server", server.uuid, uuid)
+
         try:
-            return console_url(room.ctx, call.url, "server", server.uuid, uuid)
+            url = await self.compute.db.read(query)
         except Fault as fault:
             _unavailable(kind, fault.text, fault.next_action)
+        if not url:
+            _unavailable(kind, "The machine's driver has no console.")
+        return url
 
 
 def _unavailable(kind: str, why: str, next_action: str = "") -> NoReturn:

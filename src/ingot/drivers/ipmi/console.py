@@ -63,6 +63,7 @@ class SolSession:
         if self._closed:
             return
         self._closed = True
+        taken = self._ended
         self._stop_reading()
         try:
             os.write(self._fd, f"\r{ESCAPE}.".encode())
@@ -70,6 +71,8 @@ class SolSession:
             pass
         await asyncio.shield(self._end_process())
         os.close(self._fd)
+        if taken:
+            return  # it had ended before: what there is now may be the session of who took it over
         try:
             await self._tool.run(self._access, "sol", "deactivate", seconds=10.0)
         except DriverFault:
