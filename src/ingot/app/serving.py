@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
-import gc
 import os
 import resource
 import signal
@@ -18,7 +17,7 @@ from typing import Any
 
 import uvicorn
 
-from ingot.app import App
+from ingot.app import App, memory
 from ingot.app.wire import HttpProtocol, Stillness
 from ingot.kit import log
 from ingot.kit.faults import Fault
@@ -74,6 +73,7 @@ def run_serve(args: argparse.Namespace) -> int:
         return 2
     _many_sockets()
     sys.setswitchinterval(SWITCH_SECONDS)
+    memory.share_arenas()
     with claim, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings, api_socket, boot_socket))
 
@@ -102,9 +102,7 @@ async def _serve(
             await asyncio.wait([answering, *ends], return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
                 _announce(settings)
-                # What is there now stays: the collector need not go through it again and again.
-                gc.collect()
-                gc.freeze()
+                memory.settle()
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             await app.drain()
             await app.hub.close()  # live streams end; they would hold the servers otherwise

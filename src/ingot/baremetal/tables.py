@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ingot.kit.db import json_column, metadata
+from ingot.kit.db import json_column, metadata, partial_index
 
 INTERFACES = (
     "bios",
@@ -90,12 +90,11 @@ nodes = sa.Table(
     sa.Index("ix_nodes_owner", "owner"),
     sa.Index("ix_nodes_lessee", "lessee"),
     #: Machines that an allocation may choose from.
-    sa.Index(
+    partial_index(
         "ix_nodes_free",
         "resource_class",
         "uuid",
-        sqlite_where=sa.text(_FREE),
-        postgresql_where=sa.text(_FREE),
+        where=_FREE,
     ),
 )
 

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 import falcon
@@ -22,6 +22,7 @@ from ingot.kit import ids, log
 from ingot.kit.channels import Channel
 from ingot.kit.channels import serve as serve_websocket
 from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated
+from ingot.kit.routes import Routes
 from ingot.kit.versions import Version
 from ingot.kit.web import Call, Operation, Reply, Service
 from ingot.kit.wire import check_address, decode_body, decode_query, too_large
@@ -99,7 +100,8 @@ class WebApp:
     ) -> None:
         self.services = services
         self._observe = observe
-        self.asgi: Any = _Framework()
+        self._routes = Routes()
+        self.asgi: Any = _Framework(router=cast("Any", self._routes))
         self.asgi.channels = channels
         self.asgi.req_options.strip_url_path_trailing_slash = True
         self.asgi.add_error_handler(Exception, self._unexpected)
@@ -115,9 +117,9 @@ class WebApp:
             by_path.setdefault(operation.path, []).append(operation)
         for path, operations in by_path.items():
             endpoint = _Endpoint(service, operations, self._observe)
-            self.asgi.add_route((service.prefix + path) or "/", endpoint)
+            self._routes.add((service.prefix + path) or "/", endpoint)
             if service.implied and path.startswith(f"{service.implied}/"):
-                self.asgi.add_route(service.prefix + path.removeprefix(service.implied), endpoint)
+                self._routes.add(service.prefix + path.removeprefix(service.implied), endpoint)
         sink = _Endpoint(service, (), self._observe)
         self.asgi.add_sink(sink.absent, prefix=f"{service.prefix}(/|$)" if service.prefix else "/")
 
@@ -186,7 +188,14 @@ class _Endpoint:
             took = time.perf_counter() - started
             self._observe(service.name, self._path, req.method, resp.status_code, took)
 
-    on_get = on_head = on_post = on_put = on_patch = on_delete = serve
+    def __getitem__(self, method: str) -> Callable[..., Awaitable[None]]:
+        """The framework's responder for a method."""
+        return self.options if method == "OPTIONS" else self.serve
+
+    async def options(self, _req: Any, resp: Any, **_params: str) -> None:
+        """Browsers and monitors ask so; what is allowed depends on the version too, so all methods are told."""
+        resp.set_header("Allow", ", ".join(self._methods))
+        resp.status = 200
 
     async def absent(self, req: Any, resp: Any, **_params: str) -> None:
         """A path that no operation has."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ingot.kit.db import json_column, metadata
+from ingot.kit.db import json_column, metadata, partial_index
 
 #: `wake_at` of an operation that is to be advanced at once; sorts before every time.
 AT_ONCE = ""
@@ -40,24 +40,21 @@ operations = sa.Table(
     json_column("result"),
     sa.Column("created_at", sa.Text, nullable=False),
     sa.Column("ended_at", sa.Text),
-    sa.Index(
+    partial_index(
         "uq_operations_live_subject",
         "subject",
         unique=True,
-        sqlite_where=sa.text("ended_at IS NULL"),
-        postgresql_where=sa.text("ended_at IS NULL"),
+        where="ended_at IS NULL",
     ),
-    sa.Index(
+    partial_index(
         "ix_operations_wake_at",
         "wake_at",
-        sqlite_where=sa.text("ended_at IS NULL"),
-        postgresql_where=sa.text("ended_at IS NULL"),
+        where="ended_at IS NULL",
     ),
-    sa.Index(
+    partial_index(
         "ix_operations_owner",
         "owner",
-        sqlite_where=sa.text("ended_at IS NULL AND owner IS NOT NULL"),
-        postgresql_where=sa.text("ended_at IS NULL AND owner IS NOT NULL"),
+        where="ended_at IS NULL AND owner IS NOT NULL",
     ),
     sa.Index("ix_operations_subject_created_at", "subject", "created_at"),
     sa.Index("ix_operations_kind_profile_ended_at", "kind", "profile", "ended_at"),
