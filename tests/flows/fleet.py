@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import re
 import resource
 import sys
@@ -18,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
-import structlog
 
 from ingot.baremetal import machine as table
 from ingot.baremetal.tables import nodes
 from ingot.baremetal.workflows import Timing
+from ingot.kit import log
 from ingot.lab.sim import PERSONALITIES, STOPS, misbehaving
 from tests.flows.site import Site, site
 
@@ -171,7 +170,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=100)
     parser.add_argument("--hurry", type=float, default=10, help="factor of the controller's time")
     arguments = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    log.configure(level="error")
     outcome = asyncio.run(
         live(
             arguments.count,

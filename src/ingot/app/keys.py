@@ -12,12 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import structlog
-
+from ingot.kit import log
 from ingot.kit.faults import Conflict
 from ingot.workflow import ConductorRow
 
-_log = structlog.get_logger(__name__)
+_log = log.get("keys")
 
 #: In a conductor's info.
 INFO = "keys"

@@ -19,19 +19,22 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-import aiohttp
 import msgspec
 
 from ingot.baremetal.types import ImageFacts
 from ingot.image import inspect_image
+from ingot.kit import outgoing
 from ingot.kit.clock import Clock, SystemClock
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.kit.files import send_file
 from ingot.kit.vault import Vault
 from ingot.kit.web import Call, Operation, Reply
+
+if TYPE_CHECKING:
+    import aiohttp
 
 FORMATS = ("raw", "qcow2")
 #: Digests by their number of hexadecimal digits; MD5 is not taken.
@@ -133,6 +136,9 @@ class ImageSources:
 
     async def _fetch(self, url: str) -> str:
         """A checksum file."""
+        await outgoing.ready()
+        import aiohttp  # loaded by then (`outgoing`)
+
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS)) as http:
             try:
                 async with http.get(url) as reply:
@@ -145,6 +151,9 @@ class ImageSources:
 
     async def _size(self, url: str) -> int | None:
         """Bytes behind a URL; None where the server does not tell."""
+        await outgoing.ready()
+        import aiohttp  # loaded by then (`outgoing`)
+
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS)) as http:
             try:
                 async with http.head(url, allow_redirects=True) as reply:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from ingot.kit import lease
+
+if TYPE_CHECKING:
+    import aiohttp
 
 
 def fenced() -> aiohttp.TraceConfig:
@@ -15,6 +17,8 @@ def fenced() -> aiohttp.TraceConfig:
     What goes out as one write is asked for twice, for a request with a body leaves one turn of the loop after
     its head was made.
     """
+    import aiohttp  # loaded by then (`outgoing`)
+
     trace = aiohttp.TraceConfig()
 
     async def head(*_: object) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-import yaml
 
 from ingot.identity import grants, store, tables
 from ingot.identity.tokens import write_private
@@ -172,4 +171,6 @@ def write_clouds_yaml(
         "ingot-system": cloud("admin", admin_password, system_scope="all"),
         "ingot-demo": cloud("demo", demo_password, **project("demo")),
     }
+    import yaml  # only once in the life of a cloud
+
     write_private(path, yaml.safe_dump({"clouds": clouds}, sort_keys=False))

@@ -19,15 +19,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 
-from ingot.kit import log
+from ingot.kit import log, outgoing
 from ingot.kit.clock import Clock
 from ingot.kit.faults import Invalid, Unauthenticated, Unavailable
 from ingot.kit.policy import ANONYMOUS, Caller
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _log = log.get("keystone")
 
@@ -232,6 +234,9 @@ class OutsideIdentity:
         self, method: str, path: str, headers: dict[str, str], body: Any = None
     ) -> tuple[int, Any, str]:
         """Status, document and X-Subject-Token of an answer; Unavailable when there is none."""
+        await outgoing.ready()
+        import aiohttp  # loaded by then (`outgoing`)
+
         if self._http is None:
             self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS))
         url = self.settings.root + path

@@ -6,16 +6,16 @@ both are refused with file and line. Names that only the file's own rules refer 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import yaml
+from typing import TYPE_CHECKING, Any, cast
 
 from ingot.kit.faults import Invalid
 from ingot.kit.policy import DEFAULT, Policy, PolicyError
+
+if TYPE_CHECKING:
+    import yaml
 
 #: A whole policy of upstream's has 20 KiB.
 _MOST = 1 << 20
@@ -53,6 +53,8 @@ def load(path: Path, policy: Policy) -> dict[str, str]:
     rules, lines = _read(path)
     for name in rules:
         if name not in policy.defaults and name != DEFAULT and not _referred(name, rules):
+            import difflib  # only to help with a mistake
+
             near = difflib.get_close_matches(name, policy.defaults, 1)
             hint = f"Did you mean {near[0]}?" if near else "`ingot policy list` shows all."
             raise Invalid(f"{path}, line {lines[name]}: there is no rule {name!r}. {hint}")
@@ -74,6 +76,8 @@ def _referred(name: str, rules: Mapping[str, str]) -> bool:
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, int]]:
     """Rules, and the line of each."""
+    import yaml  # few clouds have such a file
+
     try:
         if path.stat().st_size > _MOST:
             raise Invalid(f"{path} is larger than {_MOST} bytes: that is no policy file.")
@@ -107,6 +111,8 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, int]]:
 
 def _expression(node: yaml.Node) -> str | None:
     """A rule as text. Lists are the oldest form: any of lists of checks that must all hold."""
+    import yaml
+
     if isinstance(node, yaml.ScalarNode):
         return "" if node.tag.endswith(":null") else str(node.value)
     if not isinstance(node, yaml.SequenceNode):

@@ -13,13 +13,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-
-import bcrypt
 
 from ingot.kit import log
 from ingot.kit.faults import Invalid, Unauthenticated, Unavailable
@@ -31,8 +30,6 @@ ROLES = frozenset({"admin", "manager", "member", "reader"})
 CHALLENGE = 'Basic realm="Baremetal API"'
 _BCRYPT = ("$2y$", "$2a$", "$2b$")
 _REMEMBERED = 256
-#: Checked when there is no such user, so that the time tells nothing about who there is.
-_NOBODY = bcrypt.hashpw(b"nobody", bcrypt.gensalt(10))
 
 
 async def everybody(header: Callable[[str], str | None]) -> Caller:
@@ -72,7 +69,7 @@ class BasicAuth:
         digest = hmac.new(self._key, (hashed or b"") + b"\0" + password, hashlib.sha256).digest()
         known = self._known.get(digest)
         if known is None:
-            right = await asyncio.to_thread(bcrypt.checkpw, password[:72], hashed or _NOBODY)
+            right = await asyncio.to_thread(_matches, password[:72], hashed)
             known = right and hashed is not None
             while len(self._known) >= _REMEMBERED:
                 self._known.pop(next(iter(self._known)))
@@ -89,6 +86,21 @@ class BasicAuth:
             raise Invalid(f"The file of users {self._file} cannot be read: {error}.") from None
         self._users = dict(_entries(self._file, text))
         self._seen = (state.st_mtime_ns, state.st_size)
+
+
+def _matches(password: bytes, hashed: bytes | None) -> bool:
+    """In a thread. hashed: None where there is no such user."""
+    import bcrypt  # only this mode needs it
+
+    return bcrypt.checkpw(password, hashed or _nobody())
+
+
+@functools.cache
+def _nobody() -> bytes:
+    """Checked when there is no such user, so that the time tells nothing about who there is."""
+    import bcrypt
+
+    return bcrypt.hashpw(b"nobody", bcrypt.gensalt(10))
 
 
 def _entries(file: Path, text: str) -> list[tuple[str, bytes]]:

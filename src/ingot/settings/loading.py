@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -93,6 +92,8 @@ def _explained(error: str) -> tuple[Keys, str]:
     shape: Any = Settings
     for key in keys:
         shape = typing.get_type_hints(shape)[key]
+    import difflib  # only to help with a mistake
+
     near = difflib.get_close_matches(name, [f.name for f in msgspec.structs.fields(shape)], 1)
     hint = f" Did you mean {near[0]}?" if near else " `ingot config reference` lists all."
     return (*keys, name), f"there is no such option.{hint}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import aiohttp
-
 from ingot.baremetal.rules.actions import ApiCall
+from ingot.kit import outgoing
 from ingot.kit.clock import Clock
 from ingot.kit.faults import Failed
 
@@ -14,6 +13,9 @@ _AGAIN = frozenset({429, 500, 502, 503, 504})
 
 async def make(call: ApiCall, clock: Clock) -> int:
     """Make the call; the status of a good answer. Failed when there is none after all tries."""
+    await outgoing.ready()
+    import aiohttp  # loaded by then (`outgoing`)
+
     wrong = ""
     for number in range(call.retries + 1):
         if number:
@@ -32,6 +34,8 @@ async def make(call: ApiCall, clock: Clock) -> int:
 
 
 async def _once(call: ApiCall) -> int:
+    import aiohttp  # loaded by then (`outgoing`)
+
     proxy = call.proxies.get(call.url.partition(":")[0])
     limit = aiohttp.ClientTimeout(total=call.timeout)
     async with (

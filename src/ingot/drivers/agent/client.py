@@ -11,9 +11,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from ingot.drivers.faults import (
@@ -26,7 +26,11 @@ from ingot.drivers.faults import (
 )
 from ingot.drivers.fencing import fenced
 from ingot.drivers.shape import Json, as_list, is_map
+from ingot.kit import outgoing
 from ingot.kit.clock import Clock
+
+if TYPE_CHECKING:
+    import aiohttp
 
 CALL_SECONDS = 30.0
 SYNC_SECONDS = 90.0
@@ -191,6 +195,9 @@ class AgentClient:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unsupported("the agent's callback URL is neither http nor https")
         url = f"{parts.scheme}://{parts.netloc}{path}"
+        await outgoing.ready()
+        import aiohttp  # loaded by then (`outgoing`)
+
         try:
             async with self._session().request(
                 method,
@@ -211,6 +218,8 @@ class AgentClient:
             raise _unreachable(agent, method, path, error) from None
 
     def _session(self) -> aiohttp.ClientSession:
+        import aiohttp  # loaded by then (`outgoing`)
+
         if self._http is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15)
             self._http = aiohttp.ClientSession(
@@ -266,6 +275,8 @@ def _http_fault(
 
 
 def _unreachable(agent: AgentAddress, method: str, path: str, error: BaseException) -> Unreachable:
+    import aiohttp  # loaded by then (`outgoing`)
+
     where = f"{method} {path} of the agent at {agent.url}"
     next_action = "Check that the machine still runs the agent and reaches this network."
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):

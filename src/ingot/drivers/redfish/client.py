@@ -15,9 +15,9 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 
 from ingot.drivers.context import DriverContext
@@ -34,6 +34,10 @@ from ingot.drivers.pace import Refusals
 from ingot.drivers.redfish.words import busy_message, retry_after, words_of
 from ingot.drivers.shape import Json, is_map
 from ingot.drivers.types import Access
+from ingot.kit import outgoing
+
+if TYPE_CHECKING:
+    import aiohttp
 
 CALL_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
@@ -265,6 +269,9 @@ class RedfishClient:
         body: Json | None,
         headers: Mapping[str, str],
     ) -> Reply:
+        await outgoing.ready()
+        import aiohttp  # loaded by then (`outgoing`)
+
         timeout = aiohttp.ClientTimeout(
             total=CALL_SECONDS, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS
         )
@@ -285,6 +292,8 @@ class RedfishClient:
             raise _unreachable(service, method, path, error) from None
 
     def _session(self) -> aiohttp.ClientSession:
+        import aiohttp  # loaded by then (`outgoing`)
+
         if self._http is None:
             # The gates allow one call per controller; the pool needs no limit of its own.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
@@ -340,6 +349,8 @@ def _json(text: bytes) -> Json:
 
 
 def _unreachable(service: Service, method: str, path: str, error: BaseException) -> Unreachable:
+    import aiohttp  # loaded by then (`outgoing`)
+
     secrets = (service.password,)
     where = f"{method} {service.base}{path}"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):

@@ -8,12 +8,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import aiohttp
 import msgspec
 
 from ingot.drivers.vmedia.iso import Loaders, Template, build, installed_loaders
+from ingot.kit import outgoing
 from ingot.kit.faults import Failed, Fault, Invalid, Kind
+
+if TYPE_CHECKING:
+    import aiohttp
 
 #: Raise it when templates of an older version must not be used any more.
 LAYOUT = 1
@@ -105,6 +109,9 @@ async def _fetch(url: str, path: Path) -> None:
     """Bring `path` up to date with `url`; what we have stays when the server says it is the same."""
     tag = path.with_suffix(".etag")
     known = await asyncio.to_thread(lambda: tag.read_text() if path.exists() else "")
+    await outgoing.ready()
+    import aiohttp  # loaded by then (`outgoing`)
+
     timeout = aiohttp.ClientTimeout(total=DOWNLOAD_SECONDS, sock_connect=15, sock_read=60)
     headers = {"If-None-Match": known} if known else {}
     try:
