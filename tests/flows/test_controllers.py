@@ -56,10 +56,9 @@ async def image() -> AsyncIterator[dict[str, str]]:
 async def _faults(
     here: Site, uuids: list[str], server: postgres.Server, *, still: float, away: float
 ) -> dict[str, float]:
-    """Order the deploys in three parts, with a fault in the middle of each; seconds of each takeover."""
+    """Order the deploys in four parts, with a fault in the middle of each; seconds of each takeover."""
     took: dict[str, float] = {}
-    third = len(uuids) // 3 + 1
-    parts = [uuids[at : at + third] for at in range(0, len(uuids), third)]
+    parts = [uuids[number::4] for number in range(4)]
 
     async def order(part: list[str]) -> None:
         await asyncio.gather(*(here.client.verb(uuid, "active") for uuid in part))
@@ -77,6 +76,7 @@ async def _faults(
     await order(parts[2])
     await asyncio.sleep(max(0.0, stopped + still - time.monotonic()))
     here.controllers["c2"].send(signal.SIGCONT)
+    await order(parts[3])
     await here.until_owned("c2", True)
     asking = asyncio.create_task(here.client.nodes())
     await asyncio.to_thread(server.stop)
