@@ -21,6 +21,7 @@ from ingot.baremetal.types import Node
 from ingot.drivers.base import ConsoleSession
 from ingot.drivers.types import Access
 from ingot.kit import log
+from ingot.kit.ending import cancelled
 from ingot.kit.faults import Fault, Kind
 
 FIRST_PAUSE = 1.0
@@ -89,9 +90,7 @@ class Line:
         self._task = asyncio.create_task(self._keep())
 
     async def end(self) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await cancelled([self._task])
         for listener in self.listeners:
             listener.hear(None)
 

@@ -9,7 +9,6 @@ one shared folder, each the logs of the machines that it cares for.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ingot.baremetal import Attachment, Baremetal, Consoles, console_kind
 from ingot.compute import store
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
+from ingot.kit.ending import cancelled
 from ingot.kit.faults import Fault, Kind
 from ingot.workflow import Loop
 
@@ -101,11 +101,7 @@ class ConsoleKeeper:
 
     async def _end(self, pairs: list[tuple[str, str]]) -> None:
         tasks = [self._sessions.pop(pair) for pair in pairs]
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await cancelled(tasks)
         for server, _ in pairs:
             self._lines.pop(server, None)
 

@@ -4,6 +4,7 @@ faults      what can go wrong, told without HTTP
 clock       the only source of time and of sleep
 ids         identifiers
 db          connections and transactions on SQLite and PostgreSQL
+ending      tasks of our own are cancelled, and seen to end
 events      what happened, as rows and as a live stream
 lease       whether this process may still give orders to hardware
 processes   whether another process of this machine still lives

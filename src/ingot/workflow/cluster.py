@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ingot.kit.db import Away, Database, timestamp, when
+from ingot.kit.ending import cancelled
 
 from . import store
 from .engine import Engine
 from .pacing import Pacing
-from .tasks import Tasks, cancelled
+from .tasks import Tasks
 
 if TYPE_CHECKING:
     import procrastinate

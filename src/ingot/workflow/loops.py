@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ingot.kit.clock import Clock, SystemClock
 from ingot.kit.db import timestamp
+from ingot.kit.ending import cancelled
 from ingot.kit.faults import Fault
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,7 @@ class Loop:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancelled([self._task])
             self._task = None
 
     async def run(self) -> None:

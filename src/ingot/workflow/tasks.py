@@ -7,10 +7,9 @@ import logging
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-log = logging.getLogger(__name__)
+from ingot.kit.ending import cancelled
 
-#: Seconds that cancelled tasks get to end.
-_ENDING = 15.0
+log = logging.getLogger(__name__)
 
 
 class Tasks:
@@ -36,14 +35,6 @@ class Tasks:
         tasks = [*self._loops, *self._small, *others]
         self._loops = []
         await cancelled(tasks)
-
-
-async def cancelled(tasks: list[asyncio.Task[Any]]) -> None:
-    """Cancel the tasks and see them end."""
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=_ENDING)
 
 
 async def _guard(work: Coroutine[Any, Any, Any]) -> None:
