@@ -151,7 +151,6 @@ def _doubled(fleet: Fleet, before: dict[str, int]) -> list[str]:
     return found
 
 
-@pytest.mark.nightly
 @pytest.mark.timeout(600)
 async def test_one_dies_one_stands_still_the_database_restarts(
     tmp_path: Path, postgres_server: postgres.Server, database: str, image: dict[str, str]
