@@ -49,6 +49,20 @@ async def _beat(http: aiohttp.ClientSession, uuid: str, token: str, url: str) ->
         return reply.status
 
 
+async def test_machines_that_are_not_ours_go_on_at_once(tmp_path: Path) -> None:
+    async with world(tmp_path, provision_state="available") as (_, _uuid, http):
+        other = MAC[:-1] + "9"
+        async with http.get(f"/boot/{other}") as reply:
+            assert reply.status == 404
+        # The first script asks so: firmware cannot tell a refusal from nobody's answer.
+        async with http.get(f"/boot/{other}?unknown=exit") as reply:
+            assert reply.status == 200 and (await reply.text()).endswith("exit 1\n")
+        async with http.get("/boot.ipxe") as reply:
+            assert "/boot/${mac}?unknown=exit ||" in await reply.text()
+        async with http.get(f"/boot/{MAC}?unknown=exit") as reply:
+            assert "local disk" in await reply.text()
+
+
 async def test_a_token_once_and_heartbeats_only_with_it(tmp_path: Path) -> None:
     async with world(tmp_path, provision_state="clean hold") as (_, uuid, http):
         status, token = await _lookup(http)

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import functools
+import gc
 import signal as signal_numbers
 import sys
 import time
@@ -215,3 +216,56 @@ async def test_stopped_and_continued(postgres_url, tmp_path):
                 process.kill()
                 await process.wait()
         await db.close()
+
+
+async def test_a_job_that_others_have_removed_ends_without_a_word(postgres_url, caplog):
+    """As after a takeover by mistake: its operation goes on or is somebody else's, and nothing is wrong."""
+    began, gate = asyncio.Event(), asyncio.Event()
+
+    async def work(_step):
+        began.set()
+        await gate.wait()
+
+    async def story(op, _input):
+        await op.step("work", work)
+
+    db = Database(postgres_url)
+    await db.create_all()
+    engine = Engine(db, SystemClock(), [Workflow("deploy", None, story)], "a")
+    jobs = sa.text("SELECT count(*) FROM procrastinate_jobs")
+    async with ClusterDispatcher(engine):
+        await db.write(lambda conn: start(conn, "deploy", "node:1", None))
+        async with asyncio.timeout(60):
+            await began.wait()
+        removed = sa.text("DELETE FROM procrastinate_jobs")
+        assert await db.write(lambda conn: conn.execute(removed).rowcount) == 1
+        gate.set()
+
+        async def ended():
+            return not await db.read(live_operations)
+
+        await until(ended, 60)
+        # The next one of the same machine is not held up by what is left of the first, also when the queue's
+        # connections break in the moment in which it ends.
+        began.clear()
+        gate.clear()
+        await db.write(lambda conn: start(conn, "deploy", "node:1", None))
+        async with asyncio.timeout(60):
+            await began.wait()
+        cut = sa.text(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE application_name = 'ingot jobs'"
+        )
+        await db.read(lambda conn: conn.execute(cut).all())
+        gate.set()
+        await until(ended, 60)
+
+        async def none_left():
+            return await db.read(lambda conn: conn.execute(jobs).scalar_one()) == 0
+
+        await until(none_left, 60)
+    gc.collect()  # what asyncio has to say of tasks whose errors nobody saw, it says now
+    told = [record for record in caplog.records if "ob was not found" in record.getMessage()]
+    told += [record for record in caplog.records if record.name == "asyncio" and record.exc_info]
+    assert not told, [record.getMessage() for record in told]
+    await db.close()

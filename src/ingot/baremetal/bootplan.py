@@ -54,25 +54,37 @@ class BootUrls(msgspec.Struct, frozen=True):
 DISK = Intent(boot="disk")
 #: Tells our ramdisk to take its addresses from a medium with that label instead of DHCP.
 NETWORK_WORD = "ingot.network"
+#: Of the script that asks for the machine's own: seconds between two questions, and how many there are.
+FIRST_PAUSE, FIRST_TRIES = 10, 30
 #: The newest version that the agent's client knows (ironic-python-agent 13).
 AGENT_API_VERSION = "1.68"
 
 
-def first_script(base: str) -> str:
-    """The static script that DHCP names: it asks for the machine's own one."""
+def first_script(base: str, pause: int = FIRST_PAUSE) -> str:
+    """The static script that DHCP names: it asks for the machine's own one, for five minutes.
+
+    Then the machine goes on to its next boot device: one with a system on its disk is not to hang for as long as we
+    are away. One that is not ours to boot is told so by `nobodys_script`.
+    """
     return "\n".join(
         (
             "#!ipxe",
+            "set tries:int32 0",
             ":again",
-            f"chain --replace {base}/boot/${{mac}} || goto failed",
-            ":failed",
-            "echo Ingot: the boot service does not know this machine or cannot be reached",
-            "sleep 5",
-            # A machine that is not ours to boot goes on to its next boot device.
-            "exit 1",
+            f"chain --replace {base}/boot/${{mac}}?unknown=exit ||",
+            f"echo Ingot: the boot service does not answer, asking again in {pause} seconds",
+            "inc tries",
+            f"iseq ${{tries}} {FIRST_TRIES} && exit 1 ||",
+            f"sleep {pause}",
+            "goto again",
             "",
         )
     )
+
+
+def nobodys_script() -> str:
+    """For a machine that is not ours to boot: it goes on to its next boot device."""
+    return "#!ipxe\necho Ingot: the boot service does not know this machine\nsleep 5\nexit 1\n"
 
 
 def script(intent: Intent | None, mac: str, mode: str | None, urls: BootUrls) -> str:

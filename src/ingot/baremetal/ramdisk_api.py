@@ -71,6 +71,12 @@ class LookupQuery(msgspec.Struct):
     node_uuid: str | None = None
 
 
+class BootQuery(msgspec.Struct):
+    """unknown: "exit" for a script, instead of 404, for machines that nobody has enrolled."""
+
+    unknown: str = ""
+
+
 class InspectionQuery(msgspec.Struct):
     node_uuid: str | None = None
 
@@ -124,7 +130,7 @@ class RamdiskApi:
         """Rows for a listener of its own, at its root; discovery is the Bare Metal API's own."""
         return [
             Operation("GET", "/boot.ipxe", self.first_script, rule=None),
-            Operation("GET", "/boot/{mac}", self.boot_script, rule=None),
+            Operation("GET", "/boot/{mac}", self.boot_script, rule=None, query=BootQuery),
             Operation("GET", "/files/{name}", self.file, rule=None),
             *self.agent_operations(),
         ]
@@ -164,12 +170,17 @@ class RamdiskApi:
         return Reply(text.encode(), content_type="text/plain")
 
     async def boot_script(self, call: Call) -> Reply:
-        """The machine's own script; 404 for cards that nobody has enrolled."""
+        """The machine's own script; for cards that nobody has enrolled 404, or a script when that is asked for."""
         mac = ids.normal_mac(call.params["mac"])
         if mac is None:
             raise Invalid("That is no MAC address.")
         try:
             text = await self._script_of(mac)
+        except Missing:
+            # Firmware cannot tell that from nobody's answer; where it goes on at once it has to be told by a script.
+            if call.query.unknown != "exit":
+                raise
+            text = bootplan.nobodys_script()
         except (Fault, OSError, DBAPIError) as error:
             if isinstance(error, Fault) and error.kind is not Kind.UNAVAILABLE:
                 raise

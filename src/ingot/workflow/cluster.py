@@ -104,6 +104,8 @@ class ClusterDispatcher:
     async def start(self) -> None:
         import procrastinate
 
+        from .jobs import Jobs
+
         await prepare(self.engine.db)
         connector = procrastinate.PsycopgConnector(
             conninfo=self.engine.db.url,
@@ -113,6 +115,7 @@ class ClusterDispatcher:
             configure=_single,
         )
         self._app = procrastinate.App(connector=connector)
+        self._app.job_manager = Jobs(connector, self.engine.clock, lambda: self.engine.stopping)
 
         @self._app.task(name=TASK)
         async def advance(operation_id: str) -> None:
@@ -223,6 +226,8 @@ class ClusterDispatcher:
     # -- working -----------------------------------------------------------------------------------
 
     async def _work_jobs(self, app: procrastinate.App) -> None:
+        from procrastinate import exceptions
+
         queues = [queue(group) for group in self.engine.groups or ()]
         only: dict[str, Any] = {"queues": queues} if queues else {}
         while True:
@@ -239,8 +244,14 @@ class ClusterDispatcher:
                     stalled_worker_timeout=self.engine.membership.dead,
                 )
                 return
-            except Exception:
+            except exceptions.ConnectorException as error:
                 # Procrastinate's worker ends when the database goes away; ours does not.
+                log.warning(
+                    "dispatcher: the queue of jobs cannot be used (%s); trying again",
+                    " ".join(str(error.__cause__ or error).split()),
+                )
+                await asyncio.sleep(1)
+            except Exception:
                 log.exception("dispatcher: the worker broke; starting it again")
                 await asyncio.sleep(1)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from ingot.baremetal.bootplan import first_script
 from ingot.drivers.ipxe.scripts import render_agent, render_local, render_wait
 from ingot.drivers.types import BootMode
 
@@ -33,12 +34,19 @@ class Scripts:
         self.asked: list[str] = []
         self.script = ""
         self.url = ""
+        self.away = 0
+        self.later = ""
         self.enough = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
+        if self.away and request.path != "/boot":
+            self.away -= 1
+            return web.Response(status=503)
         if len(self.asked) >= 3:
             self.enough.set()
+        if self.later and request.path.startswith("/boot/"):
+            return web.Response(text=self.later)
         if request.path != "/boot":
             return web.Response(status=404)
         return web.Response(text=self.script)
@@ -63,6 +71,17 @@ async def test_bios_boots_its_disk(scripts: Scripts, tmp_path: Path) -> None:
     command = machine.bios_command(tmp_path / "disk", f"{scripts.url}/boot")
     seen = await machine.serial_until(command, machine.WORDS, 90)
     assert scripts.asked == ["/boot"], seen
+    assert machine.WORDS in seen, seen
+
+
+async def test_the_first_script_asks_again(scripts: Scripts, tmp_path: Path) -> None:
+    """iPXE understands it: it counts, waits, and asks by its card's address until there is an answer."""
+    scripts.script = first_script(scripts.url, 1)
+    scripts.away, scripts.later = 2, render_local(BootMode.BIOS)
+    machine.bios_disk(tmp_path / "disk")
+    command = machine.bios_command(tmp_path / "disk", f"{scripts.url}/boot")
+    seen = await machine.serial_until(command, machine.WORDS, 90)
+    assert scripts.asked == ["/boot", *["/boot/52:54:00:12:34:56"] * 3], seen
     assert machine.WORDS in seen, seen
 
 

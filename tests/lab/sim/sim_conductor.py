@@ -54,11 +54,14 @@ class FakeConductor:
         self.image_ranges = 0
         self.image = IMAGE
         self.boot_asks: list[str] = []
+        self.first_asks = 0
+        self.away = False
         self.heartbeat_timeout = 300
         app = web.Application(client_max_size=2**24)
         app.add_routes(
             [
                 web.get("/", self._root),
+                web.get("/boot.ipxe", self._first),
                 web.get("/boot/{mac}", self._boot),
                 web.get("/files/{name}", self._file),
                 web.get("/v1/lookup", self._lookup),
@@ -97,9 +100,17 @@ class FakeConductor:
     def _by_mac(self, macs: list[str]) -> Node | None:
         return next((n for n in self.nodes.values() if n.mac in macs), None)
 
+    async def _first(self, _request: web.Request) -> web.Response:
+        self.first_asks += 1
+        if self.away:
+            raise web.HTTPServiceUnavailable  # as a load balancer without controllers
+        return web.Response(text=f"#!ipxe\nchain --replace {self.url}/boot/${{mac}}\n")
+
     async def _boot(self, request: web.Request) -> web.Response:
         mac = request.match_info["mac"]
         self.boot_asks.append(mac)
+        if self.away:
+            raise web.HTTPServiceUnavailable
         node = self._by_mac([mac])
         if node is None:
             raise web.HTTPNotFound

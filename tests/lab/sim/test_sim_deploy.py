@@ -35,6 +35,22 @@ async def test_a_whole_deploy_reaches_the_instance(rig) -> None:
         assert powers == ["boot network once uefi", "power on", "power on"]
 
 
+async def test_a_machine_boots_when_its_boot_server_is_back(rig) -> None:
+    """Firmware asks for an address for a minute of our time, not of its own, which passes faster here."""
+    async with rig() as (fleet, conductor):
+        node, machine = only(conductor), fleet.machine("sim-0000")
+        node.new_boot("agent")
+        conductor.away = True
+        await conductor.reset(node, "On")
+        async with asyncio.timeout(50):
+            while conductor.first_asks < 8:
+                await asyncio.sleep(0.01)
+        assert machine.timeline[-1].what != "no-os" and not conductor.boot_asks
+        conductor.away = False
+        await conductor.next_beat(node)
+        assert machine.boots == 1
+
+
 async def test_agents_certificate_is_checked_by_address(rig) -> None:
     async with rig() as (_, conductor):
         node = only(conductor)

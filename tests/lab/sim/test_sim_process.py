@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from ingot.baremetal import bootplan
 from ingot.drivers.ipxe import scripts
 from ingot.drivers.types import BootMode
 from ingot.lab.sim.bootscript import BootFailed, BootTarget, ScriptRun
@@ -123,6 +124,38 @@ async def test_scripts() -> None:
     for bad in ("frobnicate", "boot", "goto nowhere", ":a\ngoto a", "kernel gone\nboot"):
         with pytest.raises(BootFailed):
             await run_script(bad, missing="gone")
+
+
+async def test_the_first_script_asks_again_and_ends() -> None:
+    """The real one: for five minutes, then the next device; a machine that is not ours goes on at once."""
+    asked: list[str] = []
+
+    async def played(*answers: str) -> tuple[str, list[float]]:
+        slept: list[float] = []
+        asked.clear()
+
+        async def fetch(url: str) -> str:
+            asked.append(url)
+            if len(asked) > len(answers):
+                raise BootFailed(f"{url}: Connection refused")
+            if not answers[len(asked) - 1]:
+                raise BootFailed(f"{url}: HTTP 503")
+            return answers[len(asked) - 1]
+
+        async def check(_url: str) -> None: ...
+
+        async def pause(seconds: float) -> None:
+            slept.append(seconds)
+
+        run = ScriptRun({"mac": "52:54:00:00:00:01"}, fetch, check, pause, lambda _text: None)
+        first = bootplan.first_script("http://boot")
+        return (await run.run(first, "http://boot/boot.ipxe")).kind, slept
+
+    disk = scripts.render_local(BootMode.BIOS)
+    assert await played("", "", disk) == ("disk", [10.0, 10.0])
+    assert asked == ["http://boot/boot/52:54:00:00:00:01?unknown=exit"] * 3
+    assert await played() == ("next", [10.0] * 29)
+    assert await played(bootplan.nobodys_script()) == ("next", [5.0])
 
 
 async def test_a_script_that_says_wait_is_asked_again_for_as_long_as_it_says_so() -> None:

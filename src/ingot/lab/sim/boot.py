@@ -1,7 +1,8 @@
 """Network boot without DHCP: the machine asks the boot server over HTTP what to do.
 
 A real machine learns from DHCP where its boot server is and fetches a loader by TFTP; here the
-place is given. From the loader on it is the same: `GET <base>/boot/<mac>` gives an iPXE script.
+place is given. From the loader on it is the same: it runs the script `<base>/boot.ipxe`, which asks for
+`<base>/boot/<mac>`; where there is no first script, the machine's own is asked for at once.
 Boot files are asked for with a one-byte range (and remembered for a minute), because a thousand
 machines that each load a hundred megabytes over loopback would measure only the loopback.
 """
@@ -23,7 +24,21 @@ _TROUBLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 
 
 class NoAnswer(Exception):
-    """The boot server knows nothing for this MAC, or can't be reached; worth a retry."""
+    """The boot server knows nothing for this MAC, or can't be reached; worth a retry.
+
+    away: nobody is there. A real machine would then not even get an address: DHCP ends with its controller.
+    """
+
+    def __init__(self, text: str, *, away: bool = False) -> None:
+        super().__init__(text)
+        self.away = away
+
+
+@dataclass
+class _Asked:
+    """How the last question of one boot was answered. away: why by nobody, "" otherwise."""
+
+    away: str = ""
 
 
 @dataclass
@@ -50,8 +65,19 @@ class BootServer:
 
         pause: lets the machine's seconds pass; a script may have it wait and ask again, for as long as it likes.
         """
-        url = f"{self.base}/boot/{mac.lower()}"
-        script = await self._script(url)
+        url = f"{self.base}/boot.ipxe"
+        try:
+            script = await self._script(url)
+        except NoAnswer as problem:
+            if problem.away:
+                raise
+            url = f"{self.base}/boot/{mac.lower()}"
+            script = await self._script(url)
+        asked = _Asked()
+
+        async def chained(chained_url: str) -> str:
+            return await self._chained(chained_url, asked)
+
         variables = {
             "mac": mac,
             "net0/mac": mac,
@@ -63,22 +89,29 @@ class BootServer:
             "platform": "efi" if mode is BootMode.UEFI else "pcbios",
             "buildarch": "x86_64",
         }
-        return await ScriptRun(variables, self._chained, self._check, pause, say).run(script, url)
+        target = await ScriptRun(variables, chained, self._check, pause, say).run(script, url)
+        if target.kind == "next" and asked.away:
+            raise NoAnswer(asked.away, away=True)
+        return target
 
-    async def _chained(self, url: str) -> str:
+    async def _chained(self, url: str, asked: _Asked) -> str:
+        asked.away = ""
         try:
             return await self._script(url)
         except NoAnswer as problem:
+            asked.away = str(problem) if problem.away else ""
             raise BootFailed(str(problem)) from problem
 
     async def _script(self, url: str) -> str:
         try:
             async with asyncio.timeout(self.timeout), self.session.get(url) as reply:
                 if reply.status != 200:
-                    raise NoAnswer(f"{url}: HTTP {reply.status}")
+                    # So a load balancer answers for controllers that are gone.
+                    away = reply.status in (502, 503, 504)
+                    raise NoAnswer(f"{url}: HTTP {reply.status}", away=away)
                 return await reply.text()
         except _TROUBLE as problem:
-            raise NoAnswer(f"{url}: {type(problem).__name__} {problem}") from problem
+            raise NoAnswer(f"{url}: {type(problem).__name__} {problem}", away=True) from problem
 
     async def _check(self, url: str) -> None:
         if not url.startswith(("http://", "https://")):

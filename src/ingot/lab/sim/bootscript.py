@@ -1,6 +1,6 @@
 """Reads the part of iPXE's script language that boot servers use.
 
-Commands: `set`, `echo`, `kernel`, `initrd`, `chain`, `boot`, `sanboot`, `exit`, `goto`, labels,
+Commands: `set`, `inc`, `echo`, `kernel`, `initrd`, `chain`, `boot`, `sanboot`, `exit`, `goto`, labels,
 `isset`, `iseq`, `sleep`, `imgfree`, `dhcp`, `ifopen`, `ifconf`, `poweroff`, `reboot`, joined by
 `||` and `&&`. Anything else fails like iPXE's "command not found". Menus, `login` and `prompt`
 are left out: nobody sits in front of a simulated machine.
@@ -160,7 +160,11 @@ class ScriptRun:
             await self._sleep(rest)
             return None
         if name == "set":
-            self._variables[rest[0]] = " ".join(rest[1:]) if rest else ""
+            if rest:
+                self._variables[_untyped(rest[0])] = " ".join(rest[1:])
+            return None
+        if name == "inc":
+            self._increase(rest)
             return None
         if name == "isset":
             if not rest:
@@ -171,6 +175,13 @@ class ScriptRun:
                 raise BootFailed("not equal")
             return None
         return await self._boot_command(name, rest, url, depth)
+
+    def _increase(self, rest: list[str]) -> None:
+        place, step = _untyped(rest[0]) if rest else "", rest[1] if len(rest) > 1 else "1"
+        before = self._variables.get(place) or "0"
+        if not place or not before.isdigit() or not step.isdigit():
+            raise BootFailed("inc: not a number")
+        self._variables[place] = str(int(before) + int(step))
 
     async def _sleep(self, rest: list[str]) -> None:
         if len(rest) != 1 or not rest[0].isdigit():
@@ -221,6 +232,11 @@ class ScriptRun:
 
 
 _WITH_VALUE = {"--timeout", "-t", "--name", "-n", "--drive", "-d", "--filename", "-f"}
+
+
+def _untyped(name: str) -> str:
+    """A setting's name without its type: `tries` of `tries:int32`."""
+    return name.partition(":")[0]
 
 
 def _without_options(words: list[str]) -> list[str]:

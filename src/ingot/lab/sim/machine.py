@@ -21,6 +21,7 @@ from ingot.lab.sim.media import boot_target
 from ingot.lab.sim.serial import SerialLine, SerialPort
 from ingot.lab.sim.types import (
     BootDevice,
+    BootMode,
     BootSetting,
     DestructiveAct,
     Hardware,
@@ -33,6 +34,8 @@ from ingot.lab.sim.types import (
 
 PXE_ATTEMPTS = 3
 """How often a NIC asks before the firmware goes on to the next boot device."""
+PATIENCE_SECONDS = 60.0
+"""And for how long, where it gets no address because nobody is there."""
 KEEP_TIMELINE = 400
 
 
@@ -85,6 +88,7 @@ class Machine:
         #: Images that were written to the end, in order.
         self.written: list[WrittenImage] = []
         self._boots = 0
+        self._nobody = False  # was there at the last network boot
         self.media: str | None = None
         self.agent: Ramdisk | None = None
         self.changed = asyncio.Event()
@@ -292,9 +296,15 @@ class Machine:
             self._boot = BootSetting(mode=setting.mode, http_uri=setting.http_uri)
         order = self._order(setting)
         self.note("boot order", ",".join(order))
-        for device in order:
-            if await self._boot_from(device):
-                return
+        while True:
+            self._nobody = False
+            for device in order:
+                if await self._boot_from(device):
+                    return
+            # UEFI begins again, for ever (so do real ones, and OVMF); a BIOS halts. A server that answers, and
+            # has nothing for this machine, is not asked again here: thousands would do nothing else.
+            if not self._nobody or setting.mode is not BootMode.UEFI:
+                break
         self._state("no-os")
         self.serial.print("No bootable device.\n")
         await asyncio.Event().wait()
@@ -334,26 +344,40 @@ class Machine:
             nics.reverse()
         link = not self.faults.take("no_link")
         for nic in nics:
-            for attempt in range(PXE_ATTEMPTS):
-                label = "pxe" if attempt == 0 else "pxe-retry"
-                pause = self.chance.between("pxe", self.timings.pxe)
-                await self.clock.sleep(pause * 2**attempt, label)
-                if self.boot_server is None or not link or not nic.cabled:
-                    self.serial.print(f"{nic.name}: no link\n")
-                    continue
-                try:
-                    target = await self.boot_server.boot(
-                        nic.mac, self._identity, self._boot.mode, self.serial.print, self._idle
-                    )
-                except NoAnswer as problem:
-                    self.note("network boot: no answer", str(problem))
-                    continue
-                except BootFailed as problem:
-                    self.note("network boot failed", str(problem))
-                    self.serial.print(f"{problem}\n")
-                    continue
+            target = await self._ask_boot_server(nic.mac, nic.name, link and nic.cabled)
+            if target is not None:
                 return await self._follow(target, nic.mac)
         return False
+
+    async def _ask_boot_server(self, mac: str, name: str, link: bool) -> BootTarget | None:
+        """What one card is told to boot; None when it goes on to the next one.
+
+        It asks three times, and for a minute where nobody is there, as firmware does that waits for an address: of
+        our time, since what is away there is away by our clock, however fast the machine's own goes.
+        """
+        attempt, away, ends = 0, False, time.monotonic() + PATIENCE_SECONDS
+        while attempt < PXE_ATTEMPTS or (away and time.monotonic() < ends):
+            if attempt >= PXE_ATTEMPTS and isinstance(self.clock, SteppedClock):
+                break  # its time is the test's
+            label = "pxe" if attempt == 0 else "pxe-retry"
+            pause = self.chance.between("pxe", self.timings.pxe)
+            await self.clock.sleep(pause * 2 ** min(attempt, PXE_ATTEMPTS - 1), label)
+            attempt += 1
+            if self.boot_server is None or not link:
+                self.serial.print(f"{name}: no link\n")
+                continue
+            try:
+                return await self.boot_server.boot(
+                    mac, self._identity, self._boot.mode, self.serial.print, self._idle
+                )
+            except NoAnswer as problem:
+                self._nobody = away = problem.away
+                if attempt <= PXE_ATTEMPTS:
+                    self.note("network boot: no answer", str(problem))
+            except BootFailed as problem:
+                self.note("network boot failed", str(problem))
+                self.serial.print(f"{problem}\n")
+        return None
 
     async def _idle(self, seconds: float) -> None:
         await self.clock.sleep(seconds, "script-sleep")
