@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import prometheus_client
 
 from ingot.app import access, keys
 from ingot.app.options import machine_options, peer_address
@@ -55,7 +56,6 @@ from ingot.kit.clock import SystemClock
 from ingot.kit.db import Away, Database
 from ingot.kit.events import EventHub
 from ingot.kit.faults import Fault, Unavailable
-from ingot.kit.metrics import Counter, Times, process_text
 from ingot.kit.policy import Policy
 from ingot.kit.vault import Vault
 from ingot.kit.web import Call, Operation, Reply, Service
@@ -78,10 +78,12 @@ _CATALOG = (
     CatalogEntry("network", "neutron", "/network", "Networking (Ingot)"),
     CatalogEntry("compute", "nova", "/compute/v2.1", "Compute (Ingot)"),
 )
-_REQUESTS = Times(
+_REQUESTS = prometheus_client.Histogram(
     "ingot_request_seconds", "Time per request.", ("service", "path", "method", "status")
 )
-_STATEMENTS = Counter("ingot_database_statements_total", "SQL statements that were run.")
+_STATEMENTS = prometheus_client.Counter(
+    "ingot_database_statements_total", "SQL statements that were run."
+)
 
 
 class App:
@@ -94,7 +96,7 @@ class App:
         state.mkdir(parents=True, exist_ok=True)
         url = settings.database or f"sqlite:///{state / 'ingot.db'}"
         self.db = Database(url)
-        self.db.on_statement(lambda _text: _STATEMENTS.add())
+        self.db.on_statement(lambda _text: _STATEMENTS.inc())
         self.vault = Vault.at(settings.keys_dir / "vault.key")
         self.hub = EventHub(self.db, self.clock)
         self.identity = self._identity()
@@ -373,8 +375,7 @@ class App:
         return Reply({"status": "ok", "host": self.settings.hostname})
 
     async def _metrics(self, _call: Call) -> Reply:
-        own = process_text() + _REQUESTS.text() + _STATEMENTS.text()
-        text = own.encode() + self.power_sync.text()
+        text = prometheus_client.generate_latest() + self.power_sync.text()
         return Reply(text, content_type="text/plain; version=0.0.4")
 
     # -- life --------------------------------------------------------------------------------
@@ -572,4 +573,4 @@ def _private(folder: Path) -> Path:
 
 
 def _observe(service: str, path: str, method: str, status: int, seconds: float) -> None:
-    _REQUESTS.note((service, path, method, status), seconds)
+    _REQUESTS.labels(service, path, method, status).observe(seconds)

@@ -16,7 +16,6 @@ from ingot.baremetal.findings import Idle
 from ingot.drivers import base
 from ingot.drivers.faults import Unsupported
 from ingot.drivers.types import Access, Sensor
-from ingot.kit import metrics
 from ingot.kit.faults import Fault
 from ingot.kit.log import get as get_log
 
@@ -176,11 +175,14 @@ def _word(text: str) -> str:
 
 
 def _labels(idle: Idle, **more: str) -> str:
-    return metrics.labels(
-        {
-            "node_name": idle.name or "",
-            "node_uuid": idle.uuid,
-            "instance_uuid": idle.instance_uuid or "",
-            **more,
-        }
-    )
+    told = {
+        "node_name": idle.name or "",
+        "node_uuid": idle.uuid,
+        "instance_uuid": idle.instance_uuid or "",
+        **more,
+    }
+    return "{" + ",".join(f'{name}="{_escaped(text)}"' for name, text in told.items()) + "}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

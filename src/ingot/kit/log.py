@@ -1,7 +1,7 @@
 """One calm log: structured lines, secrets filtered, readable on a terminal and as JSON in a file.
 
-A line is a time (UTC), a level, what happened, and named values. It is our own because it is so little: the
-library that did it before loaded 90 modules, 5 MiB, to draw tracebacks in colours.
+A line is a time (UTC), a level, what happened, and named values. The standard library's `logging` writes it, for
+libraries as for us; only the two forms are ours. See docs/decisions/0009.
 """
 
 from __future__ import annotations
@@ -9,28 +9,22 @@ from __future__ import annotations
 import logging
 import re
 import sys
-import threading
-import traceback
+from datetime import UTC, datetime
 from json import dumps
-from types import TracebackType
 from typing import Any, TextIO
-
-from ingot.kit.clock import SystemClock
 
 _SECRET_KEY = re.compile(
     r"pass(word|wd)?$|secret|token$|authorization|private_key|configdrive", re.I
 )
 _MASK = "***"
-_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 #: On a terminal: how each level is painted (ECMA-48), and the end of paint.
 _PAINT = {"debug": "\33[2m", "info": "\33[32m", "warning": "\33[33m", "error": "\33[31m"}
-#: A log tells of the real time, also where flows run in a virtual one.
-_CLOCK = SystemClock()
 _BOLD, _PLAIN = "\33[1m", "\33[0m"
 #: Texts that need no quotes around them in a line. All else is quoted: nobody writes lines of his own into a log.
 _SIMPLE = re.compile(r"[\w./:@%+,*\[\]<>=-]+")
-
-_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+#: The logger above all of ours, and where a record keeps its named values.
+_OURS = "ingot"
+_VALUES = "ingot_values"
 
 
 def is_secret(key: str) -> bool:
@@ -50,97 +44,108 @@ def mask(value: Any) -> Any:
     return value
 
 
-class _Settings:
-    """How this process writes its log."""
+def configure(*, json: bool = False, level: str = "info", stream: TextIO | None = None) -> None:
+    """Set up logging for this process, ours from `level` on and that of libraries from warnings on.
 
-    def __init__(self) -> None:
-        self.json = False
-        self.least = _LEVELS["info"]
-        self.stream: TextIO | None = None
-        self.guard = threading.Lock()
-
-    def write(self, line: str) -> None:
-        # Standard error as it is now, unless told otherwise: tests put another one there.
-        stream = self.stream or sys.stderr
-        with self.guard:
-            stream.write(line + "\n")
-            stream.flush()
-
-
-_settings = _Settings()
-
-
-def configure(*, json: bool = False, level: str = "info", stream: Any = None) -> None:
-    """Set up logging for this process, ours and that of libraries."""
-    _settings.json = json
-    _settings.least = _LEVELS[level]
-    _settings.stream = stream
-    logging.basicConfig(
-        level=logging.WARNING,
-        stream=stream or sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    stream: None for standard error, as it is when a line is written.
+    """
+    handler = _Handler(stream)
+    handler.setFormatter(_Json() if json else _Lines(handler))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger(_OURS).setLevel(level.upper())
 
 
 class Log:
     """Call `.info("what happened", node=…, step=…)`; `exc_info`: an exception, told with its traceback."""
 
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(f"{_OURS}.{name}")
+
     def debug(self, what: str, /, **values: Any) -> None:
-        _tell("debug", what, values)
+        self._tell(logging.DEBUG, what, values)
 
     def info(self, what: str, /, **values: Any) -> None:
-        _tell("info", what, values)
+        self._tell(logging.INFO, what, values)
 
     def warning(self, what: str, /, **values: Any) -> None:
-        _tell("warning", what, values)
+        self._tell(logging.WARNING, what, values)
 
     def error(self, what: str, /, **values: Any) -> None:
-        _tell("error", what, values)
+        self._tell(logging.ERROR, what, values)
+
+    def _tell(self, level: int, what: str, values: dict[str, Any]) -> None:
+        if self._logger.isEnabledFor(level):
+            error = values.pop("exc_info", None)
+            self._logger.log(level, "%s", what, exc_info=error, extra={_VALUES: values})
 
 
-_LOG = Log()
+def get(name: str) -> Log:
+    """A logger of ours."""
+    return Log(name)
 
 
-def get(_name: str) -> Log:
-    """A logger. What happened says by itself where: names of modules are not shown."""
-    return _LOG
+# -- forms ---------------------------------------------------------------------------------------
 
 
-def _tell(level: str, what: str, values: dict[str, Any]) -> None:
-    if _LEVELS[level] < _settings.least:
-        return
-    trace = _trace(values.pop("exc_info", None))
-    for key, value in values.items():
-        values[key] = _MASK if is_secret(key) and value else mask(value)
-    moment = _CLOCK.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if _settings.json:
-        entry = {**values, "event": what, "level": level, "timestamp": moment}
-        if trace:
-            entry["exception"] = trace
-        _settings.write(dumps(entry, default=repr))
-    else:
-        _settings.write(_line(level, what, values, moment) + (trace and "\n" + trace))
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to standard error as it is now, unless told otherwise: tests put another one there."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._fixed = stream
+        super().__init__(stream)
+
+    def now(self) -> TextIO:
+        return self._fixed or sys.stderr
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = self.now()
+        super().emit(record)
 
 
-def _trace(error: BaseException | _ExcInfo | bool | None) -> str:
-    """The traceback as plain text: drawn ones show local variables, and with them secrets."""
-    if error is True:
-        error = sys.exc_info()[1]
-    if isinstance(error, tuple):
-        error = error[1]
-    if not isinstance(error, BaseException):
-        return ""
-    return "".join(traceback.format_exception(error)).rstrip("\n")
+def _values(record: logging.LogRecord) -> dict[str, Any]:
+    values: dict[str, Any] = getattr(record, _VALUES, {})
+    return {key: _MASK if is_secret(key) and item else mask(item) for key, item in values.items()}
 
 
-def _line(level: str, what: str, values: dict[str, Any], moment: str) -> str:
-    stream = _settings.stream or sys.stderr
-    what = what if what.isprintable() else repr(what)
-    pairs = " ".join(f"{key}={_shown(value)}" for key, value in values.items())
-    if not bool(getattr(stream, "isatty", bool)()):
-        return f"{moment} [{level:9}] {what:30} {pairs}".rstrip()
-    paint = _PAINT.get(level, "")
-    return f"{moment} [{paint}{level:9}{_PLAIN}] {_BOLD}{what:30}{_PLAIN} {pairs}".rstrip()
+def _moment(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, UTC)
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _event(record: logging.LogRecord) -> str:
+    """What happened; a library's words with its name before them."""
+    ours = record.name.partition(".")[0] == _OURS
+    return record.getMessage() if ours else f"{record.name}: {record.getMessage()}"
+
+
+class _Json(logging.Formatter):
+    """A line is an object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {**_values(record), "event": _event(record), "level": record.levelname.lower()}
+        entry["timestamp"] = _moment(record)
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return dumps(entry, default=repr)
+
+
+class _Lines(logging.Formatter):
+    """For people. Tracebacks are plain text: drawn ones show local variables, and with them secrets."""
+
+    def __init__(self, handler: _Handler) -> None:
+        super().__init__()
+        self._handler = handler
+
+    def format(self, record: logging.LogRecord) -> str:
+        level, what = record.levelname.lower(), _event(record)
+        bold = plain = paint = ""
+        if self._handler.now().isatty():
+            bold, plain, paint = _BOLD, _PLAIN, _PAINT.get(level, "")
+        what = what if what.isprintable() else repr(what)
+        pairs = " ".join(f"{key}={_shown(value)}" for key, value in _values(record).items())
+        head = f"{_moment(record)} [{paint}{level:9}{plain}] {bold}{what:30}{plain}"
+        line = f"{head} {pairs}".rstrip()
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 def _shown(value: Any) -> str:
