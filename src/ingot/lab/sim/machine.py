@@ -345,8 +345,9 @@ class Machine:
         link = not self.faults.take("no_link")
         for nic in nics:
             target = await self._ask_boot_server(nic.mac, nic.name, link and nic.cabled)
-            if target is not None:
-                return await self._follow(target, nic.mac)
+            # A script that ends leaves the firmware at its next device, and that is the next card.
+            if target is not None and await self._follow(target, nic.mac):
+                return True
         return False
 
     async def _ask_boot_server(self, mac: str, name: str, link: bool) -> BootTarget | None:
