@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ingot.baremetal import store
+from ingot.baremetal import agenttokens, store
 from tests.flows.site import Site, cloud
 
 pytestmark = pytest.mark.anyio
@@ -63,17 +63,45 @@ async def test_machines_that_are_not_ours_go_on_at_once(tmp_path: Path) -> None:
             assert "local disk" in await reply.text()
 
 
-async def test_a_token_once_and_heartbeats_only_with_it(tmp_path: Path) -> None:
-    async with world(tmp_path, provision_state="clean hold") as (_, uuid, http):
+async def test_one_token_counts_and_heartbeats_come_only_with_it(tmp_path: Path) -> None:
+    async with world(tmp_path, provision_state="clean hold") as (here, uuid, http):
         status, token = await _lookup(http)
         assert status == 200
         assert len(token) >= 32
-        assert (await _lookup(http))[1] == "******"
+        # The answer may have been lost: whoever asks again gets another, and the first that is used counts.
+        others = [(await _lookup(http))[1] for _ in range(7)]
+        assert len({token, *others}) == 8 and all(len(other) >= 32 for other in others)
+        assert (await _lookup(http))[1] == "******", "not for ever"
         url = "https://10.0.0.7:9999"
         assert await _beat(http, uuid, "x" * 40, url) == 400
         assert await _beat(http, uuid, token, "http://10.0.0.7:9999") == 400
         assert await _beat(http, uuid, token, url) == 202
         assert await _beat(http, uuid, token, "https://10.0.0.8:9999") == 400
+        for other in others:
+            assert await _beat(http, uuid, other, url) == 400
+        assert (await _lookup(http))[1] == "******"
+        # Orders to the agent carry that one.
+        vault = here.room.vault
+        agent = await here.db.read(lambda conn: store.get_agent(conn, vault, uuid))
+        assert agent is not None and agent.token == token
+
+
+async def test_tokens_of_an_earlier_boot_are_worthless(tmp_path: Path) -> None:
+    async with world(tmp_path, provision_state="clean hold") as (here, uuid, http):
+        before = [(await _lookup(http))[1] for _ in range(3)]
+        await here.db.write(lambda conn: store.forget_agent(conn, here.room.vault, uuid))
+        token = (await _lookup(http))[1]
+        for old in before:
+            assert await _beat(http, uuid, old, "https://10.0.0.7:9999") == 400
+        assert await _beat(http, uuid, token, "https://10.0.0.7:9999") == 202
+
+
+async def test_a_token_that_travels_on_a_medium_is_told_to_nobody(tmp_path: Path) -> None:
+    intent = {"boot": "agent", "media": "x" * 32}
+    async with world(tmp_path, provision_state="clean hold", boot_intent=intent) as (h, uuid, http):
+        token = await h.db.write(lambda conn: agenttokens.give(conn, h.room.vault, uuid))
+        assert (await _lookup(http))[1] == "******"
+        assert await _beat(http, uuid, token, "https://10.0.0.7:9999") == 202
 
 
 async def test_lookups_of_resting_and_unknown_machines_learn_nothing(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ingot.lab.scenarios import ScenarioError, find, read, shipped
+from tests.flows.site import free_port
+from tests.site.server import clean_environment
 
 HEAD = 'title = "t"\n[fleet]\nmachines = 20\nracks = 4\n[expect]\nstate = "active"\n'
 
@@ -83,6 +87,62 @@ def test_controller_killed_in_the_middle(tmp_path: Path) -> None:
     assert "2 active" in said and "2 of 3 became active, fewer than 100%" in said, said
     assert "enroll (`manage` leads on)" in said and "credentials" in said.lower(), said
     assert "not as expected: 1 findings" in said, said
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[tuple[str, str]]:
+    """A cloud that somebody else runs: the file that opens it, and its provisioning listener."""
+    (folder / "agent").write_bytes(b"agent")
+    listen, boot = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    config = folder / "ingot.toml"
+    config.write_text(
+        f'state = "{folder / "cloud"}"\nlisten = "{listen}"\n'
+        f'[provisioning]\nlisten = "{boot}"\ndhcp = false\n'
+        f'[ramdisk]\nkernel = "{folder / "agent"}"\ninitramfs = "{folder / "agent"}"\n'
+        "[identity]\npassword_cost = 10\n"
+    )
+    command = [sys.executable, "-m", "ingot.cli.main", "serve", "--config", str(config)]
+    with (folder / "serve.log").open("wb") as log:
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, env=clean_environment(), text=True
+        )
+    try:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        assert line.startswith("ingot is ready"), (line, (folder / "serve.log").read_text())
+        yield str(folder / "cloud" / "clouds.yaml"), f"http://{boot}"
+    finally:
+        child.terminate()
+        child.wait(60)
+
+
+@pytest.mark.timeout(300)
+def test_a_cloud_that_is_somebody_elses(tmp_path: Path) -> None:
+    """Twice the same scenario, and nothing of it is left; what cannot work is said in one line."""
+    path = scenario_file(
+        tmp_path,
+        'title = "t"\n[start]\nstate = "available"\n[fleet]\nmachines = 1\nspeed = 400\n'
+        'protocols = ["redfish"]\n[[act]]\ndo = "verb"\nverb = "active"\n[expect]\nstate = "active"\n',
+    )
+    with serving(tmp_path) as (clouds, boot):
+        here = (str(path), "--clouds", clouds, "--boot-url")
+        code, said = play(*here, boot, "--cloud", "ingot-system")
+        assert code == 0 and "1 active" in said and "as expected" in said, said
+        code, said = play(*here, boot, "--cloud", "ingot-system")
+        assert code == 1 and "sim-0000: remove them, or run with --remove" in said, said
+        code, said = play(*here, boot, "--cloud", "ingot-system", "--remove")
+        assert code == 0 and said.count("1 nodes are removed") == 2, said
+        api = f"http://{boot.partition('//')[2]}"
+        for cloud, url, told in (
+            ("ingot-demo", boot, "Policy does not allow baremetal:node:create"),
+            ("ingot-system", f"http://127.0.0.1:{free_port()}", "nobody answers at --boot-url"),
+            ("ingot-system", f"{api}/v1", "is no provisioning listener"),
+            ("other", boot, "no cloud 'other' found"),
+        ):
+            code, said = play(*here, url, "--cloud", cloud)
+            assert code == 1 and told in said and "Traceback" not in said, said
+    code, said = play(*here, boot, "--cloud", "ingot-system")
+    assert code == 1 and "nobody answers" in said and "Traceback" not in said, said
 
 
 @pytest.mark.nightly

@@ -2,8 +2,8 @@
 
 These operations carry no token of a user, by design of the Bare Metal API, so they are served on the
 provisioning listener only (and on the API listener where the operator says so). What protects them: a
-lookup is answered only while an operation of ours runs on the node, the agent's token is given out once
-per boot, a heartbeat needs it, and nothing secret is in any reply.
+lookup is answered only while an operation of ours runs on the node, no token is given out once the agent of
+this boot has called (`agenttokens.py`), a heartbeat needs one, and nothing else that is secret is in any reply.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ingot.baremetal import bootplan, machine, store
+from ingot.baremetal import agenttokens, bootplan, machine, store
 from ingot.baremetal.inspection import facts_of
 from ingot.baremetal.tables import node_agents
 from ingot.baremetal.types import Agent, Node
@@ -91,9 +91,6 @@ class RamdiskFiles:
 #: What an agent is told instead of a token that has been given out.
 _MASKED = "******"
 
-_TOKEN_OF = Kept(
-    sa.select(node_agents.c.token_hash).where(node_agents.c.node_uuid == sa.bindparam("ident"))
-)
 _BEATING = Kept(
     sa.select(node_agents.c.token_hash, node_agents.c.url).where(
         node_agents.c.node_uuid == sa.bindparam("ident")
@@ -287,7 +284,7 @@ class RamdiskApi:
         known = [mac for mac in addresses if mac]
         if not known and not query.node_uuid:
             raise Invalid("Lookup needs valid MAC addresses or a node_uuid.")
-        # Agents ask again and again; only the first question after a boot changes anything.
+        # Agents ask again and again; once one has called, questions change nothing.
         node, has_token = await self._room.db.read(
             lambda conn: self._look_up(conn, known, query.node_uuid)
         )
@@ -302,29 +299,28 @@ class RamdiskApi:
     def _look_up(
         self, conn: sa.Connection, macs: list[str], node_uuid: str | None
     ) -> tuple[Node, bool]:
-        """The node, and whether an agent of this boot has its token already."""
+        """The node, and whether its agent of this boot has its token for good."""
         found = store.nodes_by_addresses(conn, macs) if macs else ()
         ident = node_uuid or (found[0] if len(found) == 1 else None)
         node = store.find_node(conn, ident) if ident else None
         if node is None or node.provision_state not in machine.AGENT_STATES:
             # One answer for all reasons: an unauthenticated caller learns nothing of the inventory.
             raise Missing(_UNKNOWN)
-        return node, bool(_TOKEN_OF.scalar(conn, {"ident": node.uuid}))
+        token_hash, url = _BEATING.first(conn, {"ident": node.uuid}) or ("", "")
+        # On a medium it travels by itself, and nobody on the network is given one.
+        return node, bool(token_hash and (url or _by_medium(node)))
 
     def _first(
         self, conn: sa.Connection, macs: list[str], node_uuid: str | None
     ) -> tuple[Node, str]:
-        """A new token at the first lookup after a boot; masked ever after."""
+        """A new token until the agent has called; masked ever after."""
         node, has_token = self._look_up(conn, macs, node_uuid)
         if has_token:
             return node, _MASKED
-        token = ids.new_secret()
-        store.forget_agent(conn, self._room.vault, node.uuid)
-        conn.execute(
-            node_agents.insert().values(node_uuid=node.uuid, token_hash=store.token_hash(token))
-        )
-        store.write_secret(conn, self._room.vault, node.uuid, "agent", token)
-        return node, token
+        vault = self._room.vault
+        if _BEATING.first(conn, {"ident": node.uuid}) is None:
+            return node, agenttokens.give(conn, vault, node.uuid)
+        return node, agenttokens.give_another(conn, vault, node.uuid) or _MASKED
 
     # -- heartbeat ---------------------------------------------------------------------------
 
@@ -352,7 +348,11 @@ class RamdiskApi:
             store.get_node(conn, uuid)  # 404 where there is none
         token_hash, url = row or ("", "")
         told = store.token_hash(body.agent_token or "")
-        if row is None or not hmac.compare_digest(token_hash or "", told):
+        known = row is not None and hmac.compare_digest(token_hash or "", told)
+        if row is not None and not known and not url:
+            vault, token = self._room.vault, body.agent_token or ""
+            known = agenttokens.accept(conn, vault, uuid, token)
+        if not known:
             raise Invalid("The agent token is not this node's.")
         if url and url != body.callback_url:
             raise Invalid("The callback URL differs from the one that the agent gave before.")
@@ -409,6 +409,12 @@ def _by_controller(conn: sa.Connection, addresses: list[str]) -> Node | None:
     waiting = store.portless_nodes_in(conn, machine.INSPECTWAIT)
     found = [node for node in waiting if controller_host(node) in addresses]
     return found[0] if len(found) == 1 else None
+
+
+def _by_medium(node: Node) -> bool:
+    """Whether the agent boots from a medium that carries its token."""
+    intent = bootplan.intent_of(node.boot_intent)
+    return bool(intent is not None and intent.media and intent.boot == "agent" and not intent.iso)
 
 
 def _just_started(node: Node, moment: datetime) -> bool:

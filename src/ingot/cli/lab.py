@@ -83,6 +83,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     play_it.add_argument(
         "--boot-url", default="", metavar="URL", help="provisioning listener of --cloud"
     )
+    play_it.add_argument(
+        "--remove",
+        action="store_true",
+        help="take nodes of the machines' names out of --cloud, before and after",
+    )
     play_it.add_argument("--machines", type=int, metavar="N", help="so many instead of the file's")
     play_it.add_argument("--seed", type=int, metavar="N", help="another seed than the file's")
     play_it.add_argument("--state", type=Path, metavar="DIR", help="keep files and logs here")
@@ -246,6 +251,7 @@ async def _play(args: argparse.Namespace) -> int:
         cloud=args.cloud,
         clouds=args.clouds,
         boot_url=args.boot_url,
+        remove=args.remove,
         folder=args.state,
     )
     show(outcome, say)

@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from ingot.baremetal import bootplan, store
+from ingot.baremetal import agenttokens, bootplan, store
 from ingot.baremetal.bootplan import Intent
-from ingot.baremetal.tables import node_agents
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows.room import Case, Room
 from ingot.drivers.base import Boot
@@ -62,12 +61,7 @@ def ready_medium(conn: sa.Connection, room: Room, node: Node) -> None:
     store.update_node(conn, node.uuid, boot_intent=msgspec.to_builtins(intent))
     if intent.boot != "agent" or intent.iso:
         return
-    token = ids.new_secret()
-    store.forget_agent(conn, room.vault, node.uuid)
-    conn.execute(
-        node_agents.insert().values(node_uuid=node.uuid, token_hash=store.token_hash(token))
-    )
-    store.write_secret(conn, room.vault, node.uuid, "agent", token)
+    agenttokens.give(conn, room.vault, node.uuid)
 
 
 def _addresses(conn: sa.Connection, room: Room, node: Node) -> dict[str, Any]:

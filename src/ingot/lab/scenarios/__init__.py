@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from ingot.cli.client import auth_of
-from ingot.lab.scenarios.api import Api
+from ingot.lab.scenarios.api import Api, check_listener
 from ingot.lab.scenarios.processes import Machines, OwnCloud
 from ingot.lab.scenarios.running import Outcome, Runner, Say, show
 from ingot.lab.scenarios.script import Scenario, ScenarioError, find, read, shipped
@@ -36,11 +36,13 @@ async def play(
     cloud: str = "",
     clouds: str | None = None,
     boot_url: str = "",
+    remove: bool = False,
     folder: Path | None = None,
 ) -> Outcome:
     """Carry a scenario out. cloud: of a clouds.yaml; its machines boot from `boot_url` (provisioning listener).
 
-    folder: for the processes' files and logs, kept; else a temporary one. Raises ScenarioError.
+    remove: nodes of the machines' names go from that cloud, before and after. folder: for the processes' files and
+    logs, kept; else a temporary one. Raises ScenarioError.
     """
     if cloud and scenario.needs:
         raise ScenarioError(
@@ -48,6 +50,8 @@ async def play(
         )
     if cloud and not boot_url:
         raise ScenarioError("with --cloud, say with --boot-url where its provisioning listener is")
+    if cloud:
+        await check_listener(boot_url, deploys="active" in (act.verb for act in scenario.act))
     async with contextlib.AsyncExitStack() as stack:
         if folder is None:
             made = stack.enter_context(tempfile.TemporaryDirectory(prefix="ingot-scenario-"))
@@ -64,4 +68,11 @@ async def play(
         stack.push_async_callback(machines.stop)
         await machines.start(scenario.fleet, boot_url)
         api = await stack.enter_async_context(Api(auth_of(cloud, clouds)))
-        return await Runner(scenario, api, machines, own, say).run()
+        runner = Runner(scenario, api, machines, own, say)
+        if own is not None or not remove:
+            return await runner.run()
+        await runner.remove()
+        try:
+            return await runner.run()
+        finally:
+            await runner.remove()

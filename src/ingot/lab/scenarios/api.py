@@ -17,6 +17,34 @@ AT_ONCE = 16
 #: So long a request that the cloud cannot take now is sent again.
 PATIENCE = 120.0
 PAGE = 1000
+_ONE_BYTE = {"Range": "bytes=0-0"}
+
+
+async def check_listener(boot_url: str, *, deploys: bool) -> None:
+    """Raises ScenarioError where no machine could boot from this provisioning listener.
+
+    deploys: it must have an agent, too.
+    """
+    base = boot_url.removesuffix("/boot.ipxe").rstrip("/")
+    timeout = aiohttp.ClientTimeout(total=30)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            async with session.get(f"{base}/boot.ipxe") as reply:
+                text = await reply.text() if reply.status == 200 else ""
+            async with session.get(f"{base}/files/agent.kernel", headers=_ONE_BYTE) as reply:
+                has_agent = reply.status < 300
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        raise ScenarioError(f"nobody answers at --boot-url {boot_url} ({error})") from None
+    if not text.startswith("#!ipxe"):
+        raise ScenarioError(
+            f"--boot-url {boot_url} is no provisioning listener: it gives no boot script; "
+            "it is [provisioning] listen of the cloud's settings, not the API's address"
+        )
+    if deploys and not has_agent:
+        raise ScenarioError(
+            f"the cloud at {boot_url} has no agent to deploy with: set kernel and initramfs in [ramdisk] of its "
+            "settings (simulated machines do not look into the files)"
+        )
 
 
 class Api:
@@ -47,7 +75,12 @@ class Api:
             await self._session.close()
 
     async def _log_in(self) -> None:
-        status, _, headers = await self._once("POST", LOGIN, login(self._auth))
+        try:
+            status, _, headers = await self._once("POST", LOGIN, login(self._auth))
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ScenarioError(
+                f"{self.root} does not answer ({error or type(error).__name__}): is the cloud running?"
+            ) from None
         if status != 201:
             raise ScenarioError(f"log-in at {self.root} was answered {status}")
         self._headers["X-Auth-Token"] = headers["X-Subject-Token"]
@@ -106,9 +139,24 @@ class Api:
             for method, path, body in waiting:
                 await self.call(method, path, body)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(AT_ONCE, len(calls))):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(AT_ONCE, len(calls))):
+                    group.create_task(work())
+        except* ScenarioError as several:
+            first = several.exceptions[0]
+        else:
+            return
+        raise first
+
+    async def remove(self, names: set[str]) -> int:
+        """Take these nodes out of the cloud, whatever state they are in; how many there were."""
+        nodes = await self.nodes(names)
+        paths = [f"/baremetal/v1/nodes/{node['uuid']}" for node in nodes]
+        why = {"reason": "removed by the lab"}
+        await self.each([("PUT", f"{path}/maintenance", why) for path in paths])
+        await self.each([("DELETE", path, None) for path in paths])
+        return len(nodes)
 
     async def nodes(self, names: set[str]) -> list[dict[str, Any]]:
         """These nodes: name, states, last_error."""

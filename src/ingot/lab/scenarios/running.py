@@ -87,6 +87,15 @@ class Runner:
             shown.cancel()
         return await self._judge()
 
+    async def remove(self) -> None:
+        """What was brought into a cloud that is not the scenario's own: nodes, and the image."""
+        count = await self._api.remove(set(self._names))
+        if self._image:
+            await self._api.call("DELETE", f"/image/v2/images/{self._image}")
+            self._image = ""
+        if count:
+            self._tell(f"{count} nodes are removed")
+
     # -- before ----------------------------------------------------------------------------------
 
     async def _enrol(self) -> None:
@@ -94,7 +103,8 @@ class Runner:
         known = {node["name"] for node in await self._api.nodes(set(self._names))}
         if known:
             raise ScenarioError(
-                f"the cloud has {len(known)} nodes of these names already, such as {min(known)}"
+                f"the cloud has {len(known)} nodes of these names already, such as {min(known)}: "
+                "remove them, or run with --remove"
             )
         meta = {"name": "scenario", "disk_format": "raw", "container_format": "bare"}
         self._image = (await self._api.call("POST", "/image/v2/images", meta))["id"]

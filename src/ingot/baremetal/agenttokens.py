@@ -1,0 +1,70 @@
+"""Agents' tokens: one boot, one token that counts.
+
+An agent gets its token by looking itself up. The answer may be lost (a controller dies, a load balancer asks a second
+one), and an agent without a token is lost for its boot. So whoever looks up again before any token was used gets
+another one; the first that comes with a heartbeat is the agent's, and the others are worthless from then on. Nobody
+is given a token that another has: a stranger who looks up can take the agent's place, and the agent is then refused
+for all to see, but nobody can give an agent orders with a token that is not its own.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+import sqlalchemy as sa
+
+from ingot.baremetal import store
+from ingot.baremetal.tables import node_agents
+from ingot.kit import ids
+from ingot.kit.vault import Vault
+
+#: Tokens of one boot, together.
+MOST = 8
+_EARLIER = "agent earlier"
+
+
+def give(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
+    """The first token of a boot; all of before are forgotten."""
+    store.forget_agent(conn, vault, node_uuid)
+    store.write_secret(conn, vault, node_uuid, _EARLIER, None)
+    token = ids.new_secret()
+    conn.execute(
+        node_agents.insert().values(node_uuid=node_uuid, token_hash=store.token_hash(token))
+    )
+    store.write_secret(conn, vault, node_uuid, "agent", token)
+    return token
+
+
+def give_another(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
+    """One more for a boot whose agent has not called yet; "" when there were too many."""
+    before = store.read_secret(conn, vault, node_uuid, "agent")
+    earlier = [*(store.read_secret(conn, vault, node_uuid, _EARLIER) or ()), before]
+    if before is None or len(earlier) >= MOST:
+        return ""
+    token = ids.new_secret()
+    _count(conn, vault, node_uuid, token)
+    store.write_secret(conn, vault, node_uuid, _EARLIER, earlier)
+    return token
+
+
+def accept(conn: sa.Connection, vault: Vault, node_uuid: str, told: str) -> bool:
+    """Whether an earlier token of this boot is told; then it is the one that counts.
+
+    Only for agents that have not called yet.
+    """
+    earlier = store.read_secret(conn, vault, node_uuid, _EARLIER) or ()
+    found = [hmac.compare_digest(one.encode(), told.encode()) for one in earlier]
+    if not any(found):
+        return False
+    _count(conn, vault, node_uuid, told)
+    store.write_secret(conn, vault, node_uuid, _EARLIER, None)
+    return True
+
+
+def _count(conn: sa.Connection, vault: Vault, node_uuid: str, token: str) -> None:
+    conn.execute(
+        sa.update(node_agents)
+        .where(node_agents.c.node_uuid == node_uuid)
+        .values(token_hash=store.token_hash(token))
+    )
+    store.write_secret(conn, vault, node_uuid, "agent", token)
