@@ -71,7 +71,11 @@ async def test_one_token_counts_and_heartbeats_come_only_with_it(tmp_path: Path)
         # The answer may have been lost: whoever asks again gets another, and the first that is used counts.
         others = [(await _lookup(http))[1] for _ in range(7)]
         assert len({token, *others}) == 8 and all(len(other) >= 32 for other in others)
+        texts: list[str] = []
+        stop = here.db.on_statement(texts.append)
         assert (await _lookup(http))[1] == "******", "not for ever"
+        stop()
+        assert texts and not [text for text in texts if text.startswith("BEGIN")], "nor by a write"
         url = "https://10.0.0.7:9999"
         assert await _beat(http, uuid, "x" * 40, url) == 400
         assert await _beat(http, uuid, token, "http://10.0.0.7:9999") == 400

@@ -35,12 +35,17 @@ def give(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
     return token
 
 
+def all_given(conn: sa.Connection, vault: Vault, node_uuid: str) -> bool:
+    """Whether this boot has had its tokens: who asks on and on is answered without a write."""
+    return len(store.read_secret(conn, vault, node_uuid, _EARLIER) or ()) >= MOST - 1
+
+
 def give_another(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
     """One more for a boot whose agent has not called yet; "" when there were too many."""
     before = store.read_secret(conn, vault, node_uuid, "agent")
-    earlier = [*(store.read_secret(conn, vault, node_uuid, _EARLIER) or ()), before]
-    if before is None or len(earlier) >= MOST:
+    if before is None or all_given(conn, vault, node_uuid):
         return ""
+    earlier = [*(store.read_secret(conn, vault, node_uuid, _EARLIER) or ()), before]
     token = ids.new_secret()
     _count(conn, vault, node_uuid, token)
     store.write_secret(conn, vault, node_uuid, _EARLIER, earlier)

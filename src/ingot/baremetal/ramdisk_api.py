@@ -307,8 +307,10 @@ class RamdiskApi:
             # One answer for all reasons: an unauthenticated caller learns nothing of the inventory.
             raise Missing(_UNKNOWN)
         token_hash, url = _BEATING.first(conn, {"ident": node.uuid}) or ("", "")
+        if not token_hash or url:
+            return node, bool(token_hash)
         # On a medium it travels by itself, and nobody on the network is given one.
-        return node, bool(token_hash and (url or _by_medium(node)))
+        return node, _by_medium(node) or agenttokens.all_given(conn, self._room.vault, node.uuid)
 
     def _first(
         self, conn: sa.Connection, macs: list[str], node_uuid: str | None
