@@ -247,6 +247,7 @@ async def test_consoles_go_on_elsewhere(here: Site) -> None:
         for number in (signal.SIGKILL, signal.SIGTERM):
             await _taken_over(here, tenant, server, mine, str(known[mine]["ipmi_port"]), number)
             await at_tcp(here, other)
+        await _stood_still(here, tenant, server, mine, str(known[mine]["ipmi_port"]))
         old = await holder(here, other)
         old.send(signal.SIGTERM)
         port = await at_tcp(here, other)
@@ -291,6 +292,29 @@ async def _taken_over(
         while f"hello again after {number.name}" not in await tenant.log(server):
             await asyncio.sleep(0.1)
     await old.start()
+
+
+async def _stood_still(here: Site, tenant: Tenant, server: str, node: str, bmc: str) -> None:
+    """A process that goes on does not take its consoles back from who has taken them over."""
+    old = await holder(here, node)
+    await one_session(bmc, old)
+    url = await tenant.console(server)
+    beside = next(c for c in here.controllers.values() if c is not old)
+    async with connect(re.sub(r"//[^/]+/", f"//127.0.0.1:{beside.api}/", url)) as guest:
+        await echoed(guest, b"hello before")
+        old.send(signal.SIGSTOP)
+        try:
+            await _moved(here, node, old)
+            # Its ipmitool goes on beside, and does not notice that nobody listens to it.
+            await echoed(guest, b"hello from elsewhere")
+        finally:
+            old.send(signal.SIGCONT)
+        # It joins again, and has its machines from then on as from a new start.
+        async with asyncio.timeout(SECONDS):
+            while await holder(here, node) is not old:
+                await asyncio.sleep(0.1)
+        await one_session(bmc, old)
+        await echoed(guest, b"hello again")
 
 
 async def _moved(here: Site, node: str, old: Controller) -> Controller:

@@ -176,6 +176,7 @@ class App:
             roles=settings.roles,
             info=self._told(),
         )
+        self.engine.on_expelled.append(lines.drop)
         self.ramdisk = RamdiskApi(
             self.room,
             RamdiskFiles(self._boot_files()),

@@ -87,7 +87,20 @@ class Line:
         self.listeners: set[Attachment] = set()
         self.session: ConsoleSession | None = None
         self.trouble = ""
+        self._dropping: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(self._keep())
+
+    def drop(self) -> None:
+        """Let the session go, which may be another's by now and say nothing any more."""
+        session = self.session
+        if session is not None and self._dropping is None:
+            self._dropping = asyncio.create_task(session.aclose())
+            self._dropping.add_done_callback(self._dropped)
+
+    def _dropped(self, done: asyncio.Task[None]) -> None:
+        self._dropping = None
+        if not done.cancelled() and (error := done.exception()) is not None:
+            _log.warning("console session broke", node=self._uuid, error=repr(error))
 
     async def end(self) -> None:
         await cancelled([self._task])
@@ -172,6 +185,11 @@ class Consoles:
                 ending = self._ending[node_uuid] = asyncio.create_task(line.end())
                 ending.add_done_callback(lambda _done: self._ending.pop(node_uuid, None))
                 await asyncio.shield(ending)
+
+    def drop(self) -> None:
+        """Others have taken the consoles over, while this process stood still: look anew whose they are."""
+        for line in self._lines.values():
+            line.drop()
 
     async def aclose(self) -> None:
         lines = list(self._lines.values())

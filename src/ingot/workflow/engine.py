@@ -81,6 +81,8 @@ class Engine:
         self.groups = groups
         self.host = host
         self.stopping = False
+        #: Called when others have taken over what this process had, before it joins anew.
+        self.on_expelled: list[Callable[[], None]] = []
         real = not db.is_sqlite and isinstance(clock, SystemClock)
         self.fenced = real if fenced is None else fenced
         #: Set while closing: what is under way gets no more time.
@@ -424,6 +426,8 @@ class Engine:
         if not member:
             log.error("this process was expelled (it was silent too long); joining anew")
             self.drop_all()
+            for tell in self.on_expelled:
+                tell()
             await self.membership.join()
             return True
         return expelled > 0
