@@ -1,4 +1,4 @@
-"""Connections and transactions: every difference between SQLite and PostgreSQL is in this file.
+"""Connections and transactions: every difference between SQLite and PostgreSQL is here and in `kept`.
 
 A transaction is a synchronous function of a connection. On SQLite it runs in the one writer thread
 (`BEGIN IMMEDIATE`, WAL), on PostgreSQL by `run_sync` over asyncpg; so nobody can await hardware while
@@ -16,19 +16,19 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.sql.visitors import cloned_traverse
 
 from ingot.kit.faults import Unavailable
+from ingot.kit.kept import Kept, Many, among
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -38,7 +38,9 @@ __all__ = [
     "Database",
     "IntegrityError",
     "Kept",
+    "Many",
     "after_commit",
+    "among",
     "from_json",
     "json_column",
     "metadata",
@@ -78,7 +80,6 @@ STILL = 10.0
 _DEADLOCKS = 3
 
 _encoder = msgspec.json.Encoder()
-_decode_rows = msgspec.json.Decoder(list[tuple[Any, ...]]).decode
 
 
 def to_json(value: object) -> str:
@@ -134,157 +135,11 @@ def after_commit(conn: sa.Connection, action: Callable[[], None]) -> None:
     cast("list[Callable[[], None]]", conn.info.setdefault("after_commit", [])).append(action)
 
 
-class Kept:
-    """A statement whose text is made once and that runs on the driver's own cursor.
-
-    SQLAlchemy keys a statement and describes its result at every call, which costs more than a short
-    statement does. Values go in by the names of the statement's parameters. Rows are plain tuples as the
-    driver gives them, so truth values are numbers on SQLite. Errors are SQLAlchemy's, and who listens to
-    statements (`Database.on_statement`) hears of these too.
-    """
-
-    def __init__(self, statement: sa.sql.ClauseElement) -> None:
-        self._statement = statement
-        self._texts: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
-        self._named: tuple[tuple[str, ...], tuple[str, ...]] | None = None
-        self._packed: Kept | None = None
-
-    @classmethod
-    def insert(cls, table: sa.Table, *names: str) -> Kept:
-        """An insert of these columns; the others get the database's own defaults."""
-        values: dict[str, Any] = {name: sa.bindparam(name) for name in names}
-        return cls(table.insert().values(values))
-
-    def rows(self, conn: sa.Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """All rows."""
-        cursor = self._run(conn, values)
-        try:
-            return cursor.fetchall()
-        finally:
-            cursor.close()
-
-    def bulk(self, conn: sa.Connection, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        """All rows of a long answer; the select must have a LIMIT, and neither octets nor fractions.
-
-        Python's driver of SQLite gives the interpreter up for every row, and in a busy process gets it back after
-        a while: a thousand rows then take half a second. So SQLite makes one text of all of them.
-        """
-        if conn.dialect.name != "sqlite":
-            return self.rows(conn, values)
-        if self._packed is None:
-            # The inner LIMIT keeps its order in the aggregate.
-            inner = cast("sa.Select[Any]", self._statement).subquery()
-            row = sa.func.json_array(*inner.c)
-            self._packed = Kept(sa.select(sa.func.json_group_array(row)))
-        return _decode_rows(self._packed.scalar(conn, values))
-
-    def first(self, conn: sa.Connection, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
-        """The first row, None when there is none."""
-        cursor = self._run(conn, values)
-        try:
-            return cursor.fetchone()
-        finally:
-            cursor.close()
-
-    def scalar(self, conn: sa.Connection, values: Mapping[str, Any]) -> Any:
-        """The first value of the first row, None when there is none."""
-        row = self.first(conn, values)
-        return None if row is None else row[0]
-
-    def mappings(self, conn: sa.Connection, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """All rows of a select by the names of their columns, with truth values as such."""
-        names, flags = self._columns()
-        made = [dict(zip(names, row, strict=True)) for row in self.rows(conn, values)]
-        for row in made:
-            for name in flags:
-                if row[name] is not None:
-                    row[name] = bool(row[name])
-        return made
-
-    def _columns(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        if self._named is None:
-            columns = cast("sa.Select[Any]", self._statement).selected_columns
-            flags = tuple(str(c.key) for c in columns if isinstance(c.type, sa.Boolean))
-            self._named = (tuple(str(c.key) for c in columns), flags)
-        return self._named
-
-    def change(self, conn: sa.Connection, values: Mapping[str, Any]) -> int:
-        """Run it for what it changes; gives the number of rows."""
-        cursor = self._run(conn, values)
-        try:
-            return cursor.rowcount
-        finally:
-            cursor.close()
-
-    def change_all(self, conn: sa.Connection, many: Sequence[Mapping[str, Any]]) -> None:
-        """The same for many sets of values."""
-        if len(many) == 1:
-            self.change(conn, many[0])
-        elif many:
-            text, names, own = self._texts.get(conn.dialect.name) or self._compile(conn.dialect)
-            rows = [tuple([{**own, **row}[name] for name in names]) for row in many]
-            cursor: Any = conn.connection.cursor()
-            _tell(conn, cursor, text, rows, many=True)
-            try:
-                cursor.executemany(text, rows)
-            except Exception as error:
-                _fail(conn, cursor, text, error)
-            cursor.close()
-
-    def _run(self, conn: sa.Connection, values: Mapping[str, Any]) -> Any:
-        text, names, own = self._texts.get(conn.dialect.name) or self._compile(conn.dialect)
-        given = {**own, **values} if own else values
-        row = tuple([given[name] for name in names])
-        cursor: Any = conn.connection.cursor()
-        _tell(conn, cursor, text, row, many=False)
-        try:
-            cursor.execute(text, row)
-        except Exception as error:
-            _fail(conn, cursor, text, error)
-        return cursor
-
-    def _compile(self, dialect: sa.Dialect) -> tuple[str, tuple[str, ...], dict[str, Any]]:
-        needed: set[str] = set()
-
-        def may_wait(bind: Any) -> None:
-            """A compiler that writes constants into the text wants all values at once."""
-            if bind.required:
-                needed.add(bind.key)
-                bind.required = False
-
-        statement: Any = cloned_traverse(self._statement, {}, {"bindparam": may_wait})
-        compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-        names = tuple(compiled.positiontup or ())
-        own = {name: value for name, value in compiled.params.items() if name not in needed}
-        made = self._texts[dialect.name] = (str(compiled), names, own)
-        return made
-
-
-_BEGIN, _COMMIT, _ROLLBACK = (
-    Kept(sa.text(text)) for text in ("BEGIN IMMEDIATE", "COMMIT", "ROLLBACK")
-)
-
-
-def _tell(conn: sa.Connection, cursor: Any, text: str, values: Any, *, many: bool) -> None:
-    """What SQLAlchemy does before each of its own statements: tell those who listen on the engine."""
-    dispatch: Any = conn.dispatch
-    for listener in dispatch.before_cursor_execute:
-        listener(conn, cursor, text, values, None, many)
-
-
-def _fail(conn: sa.Connection, cursor: Any, text: str, error: Exception) -> NoReturn:
-    """Raise what SQLAlchemy would raise for the driver's error, a lost connection given up."""
-    dialect = conn.dialect
-    cursor.close()
-    base: Any = dialect.loaded_dbapi.Error
-    if not isinstance(error, base):
-        raise error
-    lost = dialect.is_disconnect(cast("Any", error), cast("Any", conn.connection), cursor)
-    if lost:
-        conn.invalidate(error)
-    raise DBAPIError.instance(
-        text, None, error, base, connection_invalidated=lost, dialect=dialect
-    ) from error
+_BEGIN = {
+    name: Kept(sa.text(text))
+    for name, text in (("sqlite", "BEGIN IMMEDIATE"), ("postgresql", "BEGIN"))
+}
+_COMMIT, _ROLLBACK = (Kept(sa.text(text)) for text in ("COMMIT", "ROLLBACK"))
 
 
 def _prepare_sqlite(dbapi: Any, _record: object) -> None:
@@ -425,9 +280,8 @@ class Database:
             # Only clusters need the asyncio half of SQLAlchemy (extra "postgres").
             from sqlalchemy.ext.asyncio import create_async_engine
 
-            plain = url.split("://", 1)[1]
             self._postgres = create_async_engine(
-                "postgresql+asyncpg://" + plain,
+                "postgresql+asyncpg://" + url.split("://", 1)[1],
                 poolclass=sa.NullPool,
                 connect_args={
                     "prepared_statement_cache_size": 500,  # all of ours
@@ -436,10 +290,11 @@ class Database:
                     },
                 },
             )
-            # As on SQLite reads see the newest state at each statement, without BEGIN and ROLLBACK around.
-            reads = self._postgres.execution_options(isolation_level="AUTOCOMMIT")
-            self._reads = _Lines(reads, _MOST)
-            self._writes = _Lines(self._postgres, _MOST)
+            # As on SQLite reads see the newest state at each statement, and `_write` says BEGIN and COMMIT itself:
+            # SQLAlchemy's own take three times as long.
+            plain = self._postgres.execution_options(isolation_level="AUTOCOMMIT")
+            self._reads = _Lines(plain, _MOST)
+            self._writes = _Lines(plain, _MOST)
 
     # -- use ---------------------------------------------------------------------------------
 
@@ -491,19 +346,13 @@ class Database:
     async def _write_postgres(self, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
         for left in reversed(range(_DEADLOCKS)):
             try:
-                return await self._writes.run(lambda conn: self._transact(conn, change))
+                return await self._writes.run(lambda conn: conn.run_sync(_transact, change))
             except Exception as error:
                 if _is_away(error):
                     raise Away(error) from error
                 if left == 0 or not _was_deadlock(error):
                     raise
         raise AssertionError
-
-    async def _transact(
-        self, conn: AsyncConnection, change: Transaction[T]
-    ) -> tuple[T, list[Callable[[], None]]]:
-        async with conn.begin():
-            return await conn.run_sync(self._collect, change)
 
     def _written(self, task: asyncio.Task[Any]) -> None:
         self._writing.discard(task)
@@ -513,9 +362,8 @@ class Database:
     def on_statement(self, note: Callable[[str], None]) -> Callable[[], None]:
         """Call `note` with the text of each statement from now on; call what this gives back to end it.
 
-        Kept statements are among them. `note` is called in whatever thread runs the statement. Not told of:
-        BEGIN, COMMIT and ROLLBACK on PostgreSQL (on SQLite they are statements like others), and what
-        prepares a new connection.
+        Kept statements, BEGIN and COMMIT are among them. `note` is called in whatever thread runs the statement.
+        Not told of: what prepares a new connection.
         """
         engine = self._sqlite if self._postgres is None else self._postgres.sync_engine
         assert engine is not None
@@ -569,19 +417,18 @@ class Database:
         return query(self._connection())
 
     def _write(self, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
-        conn = self._connection()
-        _BEGIN.change(conn, {})
-        try:
-            outcome = self._collect(conn, change)
-        except BaseException:
-            _ROLLBACK.change(conn, {})
-            raise
-        _COMMIT.change(conn, {})
-        return outcome
+        return _transact(self._connection(), change)
 
-    @staticmethod
-    def _collect(conn: sa.Connection, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
+
+def _transact(conn: sa.Connection, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
+    """The outcome, and what is to follow the commit."""
+    _BEGIN[conn.dialect.name].change(conn, {})
+    try:
         conn.info.pop("after_commit", None)
         result = change(conn)
-        actions = cast("list[Callable[[], None]]", conn.info.pop("after_commit", []))
-        return result, actions
+    except BaseException:
+        if not conn.invalidated:
+            _ROLLBACK.change(conn, {})
+        raise
+    _COMMIT.change(conn, {})
+    return result, cast("list[Callable[[], None]]", conn.info.pop("after_commit", []))

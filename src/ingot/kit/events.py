@@ -25,7 +25,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ingot.kit.clock import Clock, SystemClock
-from ingot.kit.db import Database, Kept, after_commit, from_json, metadata, timestamp, to_json
+from ingot.kit.db import Database, Many, after_commit, from_json, metadata, timestamp, to_json
 
 log = logging.getLogger(__name__)
 
@@ -161,12 +161,7 @@ def record(
     return record_all(conn, [event])[0]
 
 
-_INSERT = sa.insert(events).returning(events.c.id, sort_by_parameter_order=True)
-_INSERT_ONE = Kept(
-    sa.insert(events)
-    .values({c.name: sa.bindparam(c.name) for c in events.c if c is not events.c.id})
-    .returning(events.c.id)
-)
+_INSERT = Many.insert(events, *(c.name for c in events.c if c is not events.c.id), returning="id")
 
 
 def record_all(
@@ -192,11 +187,7 @@ def record_all(
         }
         for event in new
     ]
-    # On SQLite SQLAlchemy would insert them one by one too, but slower.
-    if len(rows) == 1 or conn.dialect.name == "sqlite":
-        numbers: Sequence[int] = [_INSERT_ONE.scalar(conn, row) for row in rows]
-    else:
-        numbers = conn.execute(_INSERT, rows).scalars().all()
+    numbers = _INSERT.numbers(conn, rows)
     stored = [
         msgspec.structs.replace(event, id=number)
         for event, number in zip(new, numbers, strict=True)

@@ -1,9 +1,9 @@
 """The dispatcher of a cluster: Procrastinate on PostgreSQL decides which process advances an operation.
 
-One job per advance, never per step. The job carries only the operation's id: `lock` is the subject,
-`queueing_lock` the operation (wake-ups merge), the queue is the conductor group. Everything that matters
-lives in our own rows, so its table is disposable: the reconcile loop defers a job for whatever is due and
-has none, and jobs left behind by dead workers are removed.
+A job says that some operations should be taken on: up to `TOGETHER` of one conductor group, which is its queue.
+It carries their ids only, and ends when they are claimed. Everything that matters lives in our own rows, so its
+table is disposable: a job whose operations another has claimed finds nothing to do, the reconcile loop defers one
+for whatever is due and has none, and jobs left behind by dead workers are removed.
 
 Processes that only serve the API use it with work=False: they defer jobs for what their transactions start.
 Upgrades of Procrastinate's own schema between its versions are not handled here: `prepare` only makes it.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from ingot.kit.ending import cancelled
 
 from . import store
 from .engine import Engine
-from .pacing import Pacing
+from .pacing import TOGETHER, Pacing
 from .tasks import Tasks
 
 if TYPE_CHECKING:
@@ -34,15 +35,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TASK = "ingot.advance"
+#: Jobs that a worker has in hand: one is fetched while the operations of another are claimed.
+_AHEAD = 2
 #: An arbitrary number that all processes agree on; held while the schema is made.
 _SCHEMA_LOCK = 7_461_120_018
 
-# Jobs of these operations that a dead worker holds; they would block the subject's lock.
-_DROP_HELD = sa.text(
-    "DELETE FROM procrastinate_jobs WHERE status = 'doing' AND queueing_lock = ANY(:ids)"
-)
 _QUEUED = sa.text(
-    "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(:ids)"
+    "SELECT jsonb_array_elements_text(args->'operation_ids') FROM procrastinate_jobs "
+    "WHERE status = 'todo'"
 )
 # Jobs in the hands of workers that have not beaten for a while, or that were pruned.
 _DROP_STALLED = sa.text(
@@ -89,6 +89,8 @@ class ClusterDispatcher:
         self._most = most
         self._pacing = Pacing(engine.saver)
         self._starting = asyncio.Lock()
+        self._active = 0
+        self._room = asyncio.Event()
         self._poll = poll
         self._work = work
         self._app: procrastinate.App | None = None
@@ -118,10 +120,9 @@ class ClusterDispatcher:
         self._app.job_manager = Jobs(connector, self.engine.clock, lambda: self.engine.stopping)
 
         @self._app.task(name=TASK)
-        async def advance(operation_id: str) -> None:
-            async with self._starting:
-                await self._pacing.turn()
-            await self.engine.follow(operation_id)
+        async def advance(operation_ids: Sequence[str] = (), operation_id: str = "") -> None:
+            # Before a job was for several operations it carried the id of one.
+            await self._advance(operation_ids or [operation_id])
 
         await self._app.open_async()
         if self._work:
@@ -188,42 +189,50 @@ class ClusterDispatcher:
             self._deferring = False
 
     async def _defer(self, rows: list[store.Row]) -> None:
-        """One job for each of these operations that has none waiting."""
-        from procrastinate import exceptions
-
-        if not rows:
-            return
-        ids = [row["id"] for row in rows]
-        queued = await self.engine.db.read(
-            lambda conn: set(conn.execute(_QUEUED, {"ids": ids}).scalars())
-        )
-        jobs = [row for row in rows if row["id"] not in queued]
-        try:
-            await self._defer_batch(jobs)
-        except exceptions.AlreadyEnqueued:
-            for row in jobs:
-                with contextlib.suppress(exceptions.AlreadyEnqueued):
-                    await self._defer_batch([row])
-
-    async def _defer_batch(self, rows: list[store.Row]) -> None:
+        """Jobs for these operations."""
         from procrastinate import jobs
 
-        if not rows:
-            return
-        assert self._app is not None
+        groups: dict[str, list[str]] = {}
+        for row in rows:
+            groups.setdefault(row["group_name"], []).append(row["id"])
         new = [
             jobs.Job(
-                queue=queue(row["group_name"]),
-                lock=row["subject"],
-                queueing_lock=row["id"],
+                queue=queue(group),
+                lock=None,
+                queueing_lock=None,
                 task_name=TASK,
-                task_kwargs={"operation_id": row["id"]},
+                task_kwargs={"operation_ids": [*ids[first : first + TOGETHER]]},
             )
-            for row in rows
+            for group, ids in groups.items()
+            for first in range(0, len(ids), TOGETHER)
         ]
-        await self._app.job_manager.batch_defer_jobs_async(new)
+        if new:
+            assert self._app is not None
+            await self._app.job_manager.batch_defer_jobs_async(new)
 
     # -- working -----------------------------------------------------------------------------------
+
+    async def _advance(self, ids: Sequence[str]) -> None:
+        """The work of a job: take these operations on, as soon as there is room for them."""
+        async with self._starting:
+            while ids:
+                free = await self._free()
+                await self._pacing.turn()
+                for claim in await self.engine.claim(free, only=ids[:free]):
+                    self._active += 1
+                    self.engine.spawn(claim).add_done_callback(self._ended)
+                ids = ids[free:]
+
+    async def _free(self) -> int:
+        """How many more operations may be advanced here; waits until there is one."""
+        while self._active >= self._most:
+            self._room.clear()
+            await self._room.wait()
+        return self._most - self._active
+
+    def _ended(self, _: object) -> None:
+        self._active -= 1
+        self._room.set()
 
     async def _work_jobs(self, app: procrastinate.App) -> None:
         from procrastinate import exceptions
@@ -235,7 +244,7 @@ class ClusterDispatcher:
                 await app.run_worker_async(
                     **only,
                     name=self.engine.host,
-                    concurrency=self._most,
+                    concurrency=_AHEAD,
                     fetch_job_polling_interval=self._poll,
                     shutdown_graceful_timeout=10,
                     delete_jobs="always",
@@ -276,10 +285,10 @@ class ClusterDispatcher:
         rows = await engine.db.read(
             lambda conn: store.due(conn, timestamp(moment), engine.groups, 1000)
         )
-        orphans = [row["id"] for row in rows if row["owner"] is not None]
-        if orphans:
-            await engine.db.write(lambda conn: conn.execute(_DROP_HELD, {"ids": orphans}).rowcount)
-        await self._defer([*rows, *await engine.abandoned()])
+        rows += await engine.abandoned()
+        if rows:
+            queued = await engine.db.read(lambda conn: set(conn.execute(_QUEUED).scalars()))
+            await self._defer([row for row in rows if row["id"] not in queued])
         await engine.check_aborts()
         wake = await engine.db.read(lambda conn: store.next_wake(conn, engine.groups))
         until = when(wake) if wake else None

@@ -191,12 +191,12 @@ class Engine:
 
     # -- claiming ------------------------------------------------------------------------------
 
-    async def claim(self, limit: int = 100, only: str | None = None) -> list[Claim]:
-        """Take operations that are due, orphaned, or ours without anybody working on them."""
+    async def claim(self, limit: int = 100, only: Sequence[str] | None = None) -> list[Claim]:
+        """Take operations (of these) that are due, orphaned, or ours without anybody working on them."""
         if self.stopping or self.lease_over:
             return []
         if only is not None:
-            abandoned = [] if only in self._tasks else [only]
+            abandoned = [op_id for op_id in only if op_id not in self._tasks]
         else:
             abandoned = [row["id"] for row in await self.abandoned()]
         moment = timestamp(self.clock.now())
@@ -221,15 +221,10 @@ class Engine:
 
     async def advance(self, op_id: str) -> bool:
         """Claim one operation and run it until it parks or ends; False when it could not be claimed."""
-        claims = await self.claim(1, only=op_id)
+        claims = await self.claim(1, only=[op_id])
         for claim in claims:
             await self.spawn(claim)
         return bool(claims)
-
-    async def follow(self, op_id: str) -> None:
-        """Advance and wait for it; whoever waits may go away without ending it."""
-        for claim in await self.claim(1, only=op_id):
-            await asyncio.wait({self.spawn(claim)})
 
     def spawn(self, claim: Claim) -> asyncio.Task[None]:
         """Run a claimed operation in a task of its own."""

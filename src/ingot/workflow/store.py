@@ -13,10 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from ingot.kit import events
-from ingot.kit.db import IntegrityError, Kept, after_commit, timestamp, to_json
+from ingot.kit.db import IntegrityError, Kept, Many, after_commit, among, timestamp, to_json
 from ingot.kit.faults import Kind, Locked
 from ingot.kit.ids import new_uuid
 
@@ -283,28 +282,26 @@ def claimable(
 
 _TAKE = Kept(
     sa.update(operations)
-    .where(operations.c.id == sa.bindparam("this"))
+    .where(among(operations.c.id, "ids"))
     .values(owner=sa.bindparam("me"), epoch=operations.c.epoch + 1, wake_at=None)
 )
 
 
 @functools.lru_cache(maxsize=20)
 def _claiming(
-    groups: tuple[str, ...] | None, kinds: tuple[str, ...], mine: tuple[str, ...] | bool, one: bool
+    groups: tuple[str, ...] | None, kinds: tuple[str, ...], chosen: bool, ours: bool
 ) -> Kept:
-    """mine: what may be taken though it is ours; where it is but one, whether that may."""
+    """chosen: only of those that are named; ours: with some that are ours already."""
     me = sa.bindparam("me", type_=sa.Text)
     condition = claimable(sa.bindparam("moment", type_=sa.Text), groups)
-    if mine:
-        ours = sa.and_(_live, operations.c.owner == me)
-        if not isinstance(mine, bool):
-            ours = sa.and_(ours, operations.c.id.in_(mine))
-        condition = sa.or_(condition, ours)
+    if ours:
+        again = sa.and_(_live, operations.c.owner == me, among(operations.c.id, "abandoned"))
+        condition = sa.or_(condition, again)
     known = sa.or_(operations.c.kind.in_(kinds), operations.c.abort_reason.is_not(None))
     member = sa.exists().where(conductors.c.incarnation == me)
     query = sa.select(operations).where(condition, known, member)
-    if one:
-        query = query.where(operations.c.id == sa.bindparam("op"))
+    if chosen:
+        query = query.where(among(operations.c.id, "only"))
     query = query.order_by(operations.c.wake_at, operations.c.id)
     most = sa.bindparam("most", type_=sa.Integer)
     return Kept(query.limit(most).with_for_update(skip_locked=True))
@@ -317,25 +314,26 @@ def claim(
     *,
     limit: int,
     groups: Sequence[str] | None,
-    only: str | None = None,
+    only: Collection[str] | None = None,
     abandoned: Collection[str] = (),
     kinds: Collection[str] = (),
 ) -> list[Claim]:
     """Take up to `limit` operations that are due or orphaned: owner and epoch+1 in one transaction.
 
+    only: of these.
     abandoned: ids that this very incarnation owns without working on them (its task died).
     An incarnation that was expelled gets nothing: what it took would have no owner that is a member.
     kinds: workflows this process knows; others are taken only to end them after an abort.
     """
-    one = only is not None
-    mine = bool(abandoned) if one else tuple(abandoned)
-    query = _claiming(None if groups is None else tuple(groups), tuple(kinds), mine, one)
-    given = {"me": me, "moment": moment, "most": limit, "op": only}
+    in_groups = None if groups is None else tuple(groups)
+    query = _claiming(in_groups, tuple(kinds), only is not None, bool(abandoned))
+    given = {"me": me, "moment": moment, "most": limit}
+    given |= {"only": list(only or ()), "abandoned": list(abandoned)}
     found = query.mappings(conn, given)
     if not found:
         return []
     # waiting_for and parked_at are kept until the story has moved: they tell where it stood.
-    _TAKE.change_all(conn, [{"me": me, "this": row["id"]} for row in found])
+    _TAKE.change(conn, {"me": me, "ids": [row["id"] for row in found]})
     recorded: dict[str, dict[int, StepRow]] = {row["id"]: {} for row in found}
     begun = [row["id"] for row in found if row["epoch"]]  # the others were never taken before
     if begun:
@@ -360,25 +358,27 @@ def due(
     limit: int,
     ids: Collection[str] | None = None,
 ) -> list[Row]:
-    """Id, subject, group and dead owner of operations that somebody should claim now."""
-    query = (
-        sa.select(
-            operations.c.id, operations.c.subject, operations.c.group_name, operations.c.owner
-        )
-        .where(claimable(moment, groups))
-        .order_by(operations.c.wake_at, operations.c.id)
-        .limit(limit)
+    """Id, group and dead owner of operations that somebody should claim now. ids: of these."""
+    query = _due(None if groups is None else tuple(groups), ids is not None)
+    return query.mappings(conn, {"moment": moment, "most": limit, "ids": list(ids or ())})
+
+
+@functools.lru_cache(maxsize=20)
+def _due(groups: tuple[str, ...] | None, chosen: bool) -> Kept:
+    query = sa.select(operations.c.id, operations.c.group_name, operations.c.owner).where(
+        claimable(sa.bindparam("moment", type_=sa.Text), groups)
     )
-    if ids is not None:
-        query = query.where(operations.c.id.in_(list(ids)))
-    return [dict(row) for row in conn.execute(query).mappings()]
+    if chosen:
+        query = query.where(among(operations.c.id, "ids"))
+    query = query.order_by(operations.c.wake_at, operations.c.id)
+    return Kept(query.limit(sa.bindparam("most", type_=sa.Integer)))
 
 
 def rows_of(conn: sa.Connection, ids: Collection[str]) -> list[Row]:
     """The same columns as `due` for given operations."""
-    query = sa.select(
-        operations.c.id, operations.c.subject, operations.c.group_name, operations.c.owner
-    ).where(operations.c.id.in_(list(ids)), _live)
+    query = sa.select(operations.c.id, operations.c.group_name, operations.c.owner).where(
+        operations.c.id.in_(list(ids)), _live
+    )
     return [dict(row) for row in conn.execute(query).mappings()]
 
 
@@ -452,78 +452,48 @@ def moved_deadline(row: StepRow, shift: timedelta) -> StepRow:
 # -- saves ----------------------------------------------------------------------------------------
 
 
-_FENCE = (
+_FENCE = Kept(
     sa.select(operations.c.id, operations.c.epoch, operations.c.abort_reason)
-    .where(operations.c.id.in_(sa.bindparam("ids", expanding=True)), _live)
+    .where(among(operations.c.id, "ids"), _live)
     .order_by(operations.c.id)
-    .with_for_update()
-)
-
-
-_FENCE_ONE = Kept(
-    sa.select(operations.c.epoch, operations.c.abort_reason)
-    .where(operations.c.id == sa.bindparam("op"), _live)
     .with_for_update()
 )
 
 
 def fence(conn: sa.Connection, wanted: dict[str, int]) -> dict[str, str | None]:
     """Lock operations that are still ours (id: epoch) and give their abort reasons; lost ones are absent."""
-    if len(wanted) == 1:
-        ((op_id, epoch),) = wanted.items()
-        found = _FENCE_ONE.first(conn, {"op": op_id})
-        return {op_id: found[1]} if found is not None and found[0] == epoch else {}
-    rows = conn.execute(_FENCE, {"ids": list(wanted)})
-    return {row.id: row.abort_reason for row in rows if row.epoch == wanted[row.id]}
+    rows = _FENCE.rows(conn, {"ids": list(wanted)})
+    return {op_id: reason for op_id, epoch, reason in rows if epoch == wanted[op_id]}
 
 
 def change(conn: sa.Connection, many: Iterable[tuple[str, Row]]) -> None:
     """Change columns of operations' rows: one statement for all that change the same columns."""
-    alike: dict[tuple[str, ...], list[Row]] = {}
+    alike: dict[tuple[str, ...], dict[str, Row]] = {}
     for op_id, values in many:
-        alike.setdefault(tuple(values), []).append({**values, "this": op_id})
+        alike.setdefault(tuple(values), {})[op_id] = {**values, "id": op_id}
     for names, rows in alike.items():
-        _change_statement(names).change_all(conn, rows)
+        _changing(names).run(conn, list(rows.values()))
 
 
 @functools.cache
-def _change_statement(names: tuple[str, ...]) -> Kept:
-    return Kept(
-        sa.update(operations)
-        .where(operations.c.id == sa.bindparam("this"))
-        .values({name: sa.bindparam(name) for name in names})
-    )
+def _changing(names: tuple[str, ...]) -> Many:
+    return Many.update(operations, "id", *names)
 
 
 _STEP_COLUMNS = [column.name for column in steps.columns]
-_UPDATED = [name for name in _STEP_COLUMNS if name not in ("operation_id", "seq")]
-
-
-@functools.cache
-def _upsert(dialect: str) -> Kept:
-    if dialect == "sqlite":
-        make: Any = sqlite_insert
-    else:  # who is on SQLite need not load it
-        from sqlalchemy.dialects.postgresql import insert as make
-    statement = make(steps).values({name: sa.bindparam(name) for name in _STEP_COLUMNS})
-    return Kept(
-        statement.on_conflict_do_update(
-            index_elements=["operation_id", "seq"],
-            set_={name: statement.excluded[name] for name in _UPDATED},
-        )
-    )
+_UPSERT = Many.insert(steps, *_STEP_COLUMNS, replacing=("operation_id", "seq"))
 
 
 def save_steps(conn: sa.Connection, rows: Iterable[StepRow]) -> None:
-    values = [
-        {
+    # Of one that comes twice the last counts: a statement may change no row twice.
+    values = {
+        (row.operation_id, row.seq): {
             **{name: getattr(row, name) for name in _STEP_COLUMNS},
             "fault": to_json(row.fault) if row.fault is not None else None,
         }
         for row in rows
-    ]
-    if values:
-        _upsert(conn.dialect.name).change_all(conn, values)
+    }
+    _UPSERT.run(conn, list(values.values()))
 
 
 def find_signal(
@@ -552,17 +522,18 @@ _FORGET_NAMED = Kept(
         signals.c.operation_id == sa.bindparam("op"), signals.c.name == sa.bindparam("named")
     )
 )
-_FORGET_OF_ONE = Kept(sa.delete(signals).where(signals.c.operation_id == sa.bindparam("op")))
+_FORGET_OF_SOME = Kept(sa.delete(signals).where(among(signals.c.operation_id, "ids")))
 
 
 def forget_signals(conn: sa.Connection, op_id: str, name: str | None = None) -> int:
     if name is None:
-        return _FORGET_OF_ONE.change(conn, {"op": op_id})
+        return _FORGET_OF_SOME.change(conn, {"ids": [op_id]})
     return _FORGET_NAMED.change(conn, {"op": op_id, "named": name})
 
 
 def forget_all_signals(conn: sa.Connection, ids: Collection[str]) -> None:
-    _FORGET_OF_ONE.change_all(conn, [{"op": op_id} for op_id in ids])
+    if ids:
+        _FORGET_OF_SOME.change(conn, {"ids": ids})
 
 
 def is_abort(record: FaultRecord) -> bool:
