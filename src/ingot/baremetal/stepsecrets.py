@@ -15,7 +15,7 @@ from ingot.baremetal import masking, store
 from ingot.kit.faults import Invalid
 from ingot.kit.vault import Vault
 
-_NAME = "steps"
+_NAME = store.SECRET_STEPS
 
 
 def hide(

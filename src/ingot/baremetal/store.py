@@ -23,7 +23,7 @@ from ingot.baremetal.tables import (
 )
 from ingot.baremetal.types import Agent, Node, Port
 from ingot.kit import ids
-from ingot.kit.db import Kept, from_json, to_json, when
+from ingot.kit.db import Kept, Many, among, from_json, to_json, when
 from ingot.kit.faults import Missing
 from ingot.kit.vault import Vault
 
@@ -47,8 +47,10 @@ _JSON = frozenset(
     }
 )
 
-#: How many entries of history are kept for each node.
+#: How many entries of history are kept for each node, and some more: they are looked at with every so many-th
+#: entry of all nodes.
 HISTORY_LIMIT = 300
+_FORGET_EACH = 10
 
 
 def _flag(value: Any) -> bool | None:
@@ -180,12 +182,32 @@ _INTERNAL_INFO = Kept(
 )
 
 
-def merge_internal_info(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) -> None:
-    """Add facts to driver_internal_info; a fact None is removed."""
-    # Locked while it is changed: heartbeats, boots and the operation all add facts.
-    known = _INTERNAL_INFO.rows(conn, {"ident": uuid})[0][0]
-    info = {**from_json(known), **facts}
-    update_node(conn, uuid, driver_internal_info={k: v for k, v in info.items() if v is not None})
+def merge_internal_info(
+    conn: sa.Connection, uuid: str, facts: Mapping[str, Any], **values: Any
+) -> None:
+    """Add facts to driver_internal_info; a fact None is removed. values: as for `update_node`."""
+    changed = {**merged_info(conn, uuid, facts), **values}
+    if changed:
+        update_node(conn, uuid, **changed)
+
+
+def merged_info(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """{"driver_internal_info": with these facts}, to be written in this transaction; {} if it is so already."""
+    known = _internal_info(conn, uuid)
+    info = {k: v for k, v in {**known, **facts}.items() if v is not None}
+    return {} if info == known else {"driver_internal_info": info}
+
+
+def add_internal_fact(conn: sa.Connection, uuid: str, name: str, value: Any) -> None:
+    """The same for one that stays what it is when it is there."""
+    known = _internal_info(conn, uuid)
+    if name not in known:
+        update_node(conn, uuid, driver_internal_info={**known, name: value})
+
+
+def _internal_info(conn: sa.Connection, uuid: str) -> dict[str, Any]:
+    """Locked while it is changed: heartbeats, boots and the operation all add facts."""
+    return from_json(_INTERNAL_INFO.rows(conn, {"ident": uuid})[0][0])
 
 
 def nodes_mentioning(
@@ -214,6 +236,11 @@ _ONE_SECRET = sa.and_(
 )
 _SEALED = Kept(sa.select(node_secrets.c.sealed).where(_ONE_SECRET))
 _FORGET_SECRET = Kept(sa.delete(node_secrets).where(_ONE_SECRET))
+_FORGET_SECRETS = Kept(
+    sa.delete(node_secrets).where(
+        node_secrets.c.node_uuid == sa.bindparam("ident"), among(node_secrets.c.name, "names")
+    )
+)
 _KEEP_SECRET = Kept.insert(node_secrets, "node_uuid", "name", "sealed")
 
 
@@ -232,6 +259,10 @@ def open_any_secret(conn: sa.Connection, vault: Vault) -> None:
     sealed = conn.execute(sa.select(node_secrets.c.sealed).limit(1)).scalar()
     if sealed is not None:
         vault.open(sealed)
+
+
+def forget_secrets(conn: sa.Connection, uuid: str, *names: str) -> None:
+    _FORGET_SECRETS.change(conn, {"ident": uuid, "names": list(names)})
 
 
 def write_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str, value: Any) -> None:
@@ -366,10 +397,13 @@ def forget_this_agent(conn: sa.Connection, vault: Vault, node_uuid: str, token: 
     return row is not None
 
 
-def forget_agent(conn: sa.Connection, vault: Vault, node_uuid: str) -> None:
-    """The machine is about to be restarted: whatever agent it had is gone, and its token with it."""
+def forget_agent(conn: sa.Connection, node_uuid: str, *secrets: str) -> None:
+    """The machine is about to be restarted: whatever agent it had is gone, and its token with it.
+
+    secrets: what goes too.
+    """
     _FORGET_AGENT.change(conn, {"ident": node_uuid})
-    write_secret(conn, vault, node_uuid, "agent", None)
+    forget_secrets(conn, node_uuid, "agent", *secrets)
 
 
 _LOCK = Kept(sa.select(nodes.c.id).where(nodes.c.uuid == sa.bindparam("ident")).with_for_update())
@@ -458,12 +492,48 @@ def get_inventory(conn: sa.Connection, node_uuid: str) -> tuple[Any, Any] | None
     return None if row is None else (from_json(row.inventory), from_json(row.plugin_data))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Present:
+    """Where a node stands now, for who leads it on or writes its history.
+
+    successor: the verb that waits for the present operation's end, and in whose state the node is already.
+    secret_steps: whether arguments of the operation's steps are sealed.
+    """
+
+    state: str
+    target: str | None
+    since: str | None
+    retired: bool
+    successor: str | None
+    secret_steps: bool
+
+
+#: The secret that holds the arguments of an operation's steps.
+SECRET_STEPS = "steps"
 _PRESENT = Kept(
     sa.select(
-        nodes.c.provision_state, nodes.c.target_provision_state, nodes.c.provision_updated_at
+        nodes.c.provision_state,
+        nodes.c.target_provision_state,
+        nodes.c.provision_updated_at,
+        nodes.c.retired,
+        sa.select(node_followups.c.verb)
+        .where(node_followups.c.node_uuid == nodes.c.uuid)
+        .scalar_subquery(),
+        sa.select(node_secrets.c.name)
+        .where(node_secrets.c.node_uuid == nodes.c.uuid, node_secrets.c.name == SECRET_STEPS)
+        .scalar_subquery(),
     ).where(nodes.c.uuid == sa.bindparam("ident"))
 )
-_ADD_ENTRY = Kept.insert(node_history, *(c.name for c in node_history.c if c.name != "id"))
+
+
+def present(conn: sa.Connection, node_uuid: str) -> Present:
+    ((state, target, since, retired, follows, steps),) = _PRESENT.rows(conn, {"ident": node_uuid})
+    return Present(state, target, since, bool(retired), follows, steps is not None)
+
+
+_ADD_ENTRY = Many.insert(
+    node_history, *(c.name for c in node_history.c if c.name != "id"), returning="id"
+)
 _OLDEST_KEPT = (
     sa.select(node_history.c.id)
     .where(node_history.c.node_uuid == sa.bindparam("ident"))
@@ -490,10 +560,14 @@ def add_history(
     conductor: str | None = None,
     user: str | None = None,
     project: str | None = None,
+    place: Present | None = None,
 ) -> None:
-    """One entry of a node's history, with the state it is in; the oldest beyond the limit go."""
-    ((state, target, since),) = _PRESENT.rows(conn, {"ident": node_uuid})
-    began, moment = when(since), when(now)
+    """One entry of a node's history, with the state it is in; now and then the oldest beyond the limit go.
+
+    place: where the node stands, if this transaction has read it.
+    """
+    here = place or present(conn, node_uuid)
+    began, moment = when(here.since), when(now)
     entry = {
         "uuid": ids.new_uuid(),
         "node_uuid": node_uuid,
@@ -504,9 +578,10 @@ def add_history(
         "event": event,
         "user": user,
         "project": project,
-        "state": state,
-        "target_provision_state": target,
+        "state": here.state,
+        "target_provision_state": here.target,
         "duration_seconds": int((moment - began).total_seconds()) if began and moment else None,
     }
-    _ADD_ENTRY.change(conn, entry)
-    _FORGET_ENTRIES.change(conn, {"ident": node_uuid})
+    (number,) = _ADD_ENTRY.numbers(conn, [entry])
+    if number % _FORGET_EACH == 0:
+        _FORGET_ENTRIES.change(conn, {"ident": node_uuid})

@@ -227,6 +227,7 @@ class Many:
 
 _ARRAYS: dict[type[sa.types.TypeEngine[Any]], str] = {
     sa.Text: "text",
+    sa.String: "text",
     sa.Integer: "integer",
     sa.Float: "float8",
     sa.Boolean: "boolean",

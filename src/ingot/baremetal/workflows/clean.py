@@ -42,11 +42,10 @@ async def clean(case: Case, order: CleanOrder) -> None:
 
 def cleaned(case: Case, conn: sa.Connection) -> None:
     """In the commit that ends the operation: where to is the target's and the retired flag's matter."""
-    node = store.get_node(conn, case.uuid)
-    case.show_step(conn, "clean_step", None)
+    here = store.present(conn, case.uuid)
     manual = getattr(case.op.input, "steps", None) is not None
-    case.note(conn, "Cleaned.")
-    case.finish(conn, "manage" if manual or node.retired else "done")
+    event = "manage" if manual or here.retired else "done"
+    case.finish(conn, event, "Cleaned.", here, clean_step={})
 
 
 async def clean_automatically(case: Case) -> None:

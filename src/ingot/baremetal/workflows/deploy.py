@@ -19,7 +19,7 @@ from ingot.baremetal.workflows.agentwork import agent_steps, install_boot_loader
 from ingot.baremetal.workflows.asked import deploy_steps
 from ingot.baremetal.workflows.orders import DeployOrder, UndeployOrder
 from ingot.baremetal.workflows.partitions import partitions_of
-from ingot.baremetal.workflows.room import Case
+from ingot.baremetal.workflows.room import Case, unplug
 from ingot.baremetal.workflows.stepping import Steps, needs_agent, offered_by_driver
 from ingot.drivers.types import PowerTarget
 from ingot.kit.faults import Invalid
@@ -92,10 +92,8 @@ async def deploy(case: Case, order: DeployOrder) -> None:
 
 def deployed(case: Case, conn: sa.Connection) -> None:
     """In the commit that ends the operation."""
-    case.show_step(conn, "deploy_step", None)
-    store.merge_internal_info(conn, case.uuid, {"instance_stopped": None})
-    case.note(conn, "Deployed.")
-    case.finish(conn, "done")
+    started = store.merged_info(conn, case.uuid, {"instance_stopped": None})
+    case.finish(conn, "done", "Deployed.", deploy_step={}, **started)
 
 
 async def check_image(case: Case) -> dict[str, Any]:
@@ -194,22 +192,21 @@ async def undeploy(case: Case, _order: UndeployOrder) -> None:
 
 def _detach_instance(case: Case, conn: sa.Connection) -> None:
     """Networks, order, secrets and name of the instance go: the machine is nobody's while it is cleaned."""
-    steps.unplug_provisioning(case, conn)
+    node = store.get_node(conn, case.uuid)
+    unplug(case.room, conn, node)
     for port in part_store.carriers(conn, case.uuid):
         if port.vif:
             case.room.networks.unplug_vif(conn, port.vif)
             part_store.set_internal(conn, port, {"tenant_vif_port_id": None})
-    for name in ("instance_info", "configdrive", "rescue_password"):
-        store.write_secret(conn, case.room.vault, case.uuid, name, None)
+    secrets = ("instance_info", "configdrive", "rescue_password")
+    store.forget_agent(conn, case.uuid, *secrets)
     allocations.end_with_instance(case.room.now(), conn, case.uuid)
-    store.update_node(
-        conn, case.uuid, instance_info={}, instance_uuid=None, instance_name=None, deploy_step={}
-    )
-    if store.get_node(conn, case.uuid).driver_internal_info.get("automatic_lessee"):
-        store.update_node(conn, case.uuid, lessee=None)
-    gone = {"instance_stopped": None, "automatic_lessee": None}
-    store.merge_internal_info(conn, case.uuid, gone)
-    steps.set_intent(conn, case, None)
-    store.forget_agent(conn, case.room.vault, case.uuid)
-    case.note(conn, "The instance was taken away.")
-    case.shift(conn, "clean")
+    facts = {"instance_stopped": None, "automatic_lessee": None}
+    gone = store.merged_info(conn, case.uuid, facts)
+    gone |= {"instance_info": {}, "instance_uuid": None, "instance_name": None}
+    gone |= {"deploy_step": {}, "boot_intent": None}
+    if node.driver_internal_info.get("automatic_lessee"):
+        gone["lessee"] = None
+    here = store.present(conn, case.uuid)
+    case.note(conn, "The instance was taken away.", place=here)
+    case.shift(conn, "clean", here, **gone)

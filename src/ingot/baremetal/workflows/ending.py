@@ -121,8 +121,7 @@ def give_up(room: Room, conn: sa.Connection, node: Node) -> str:
 
 def tidy(room: Room, conn: sa.Connection, node: Node) -> None:
     """What an operation may have left at a node: agent, boot intent, steps shown, addresses."""
-    store.forget_agent(conn, room.vault, node.uuid)
-    store.write_secret(conn, room.vault, node.uuid, "rescue_password", None)
+    store.forget_agent(conn, node.uuid, "rescue_password")
     store.update_node(
         conn, node.uuid, boot_intent=None, clean_step={}, deploy_step={}, service_step={}
     )

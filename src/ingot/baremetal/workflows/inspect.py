@@ -67,9 +67,7 @@ async def _out_of_band(case: Case, before: list[str]) -> str | None:
 
 def inspected(case: Case, conn: sa.Connection) -> None:
     """In the commit that ends the operation."""
-    store.update_node(conn, case.uuid, inspection_finished_at=case.room.now())
-    case.note(conn, "Inspected.")
-    case.finish(conn, "done")
+    case.finish(conn, "done", "Inspected.", inspection_finished_at=case.room.now())
 
 
 def _started(case: Case, conn: sa.Connection) -> list[str]:

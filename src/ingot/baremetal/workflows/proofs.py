@@ -56,10 +56,8 @@ async def prove_controller(case: Case, name: str = "prove the controller") -> No
         return {"identity": msgspec.to_builtins(found), "new": False}
 
     def remember(conn: sa.Connection, result: dict[str, Any]) -> None:
-        if not (result["new"] and result["identity"]):
-            return
-        if known_identity(store.get_node(conn, case.uuid)) is None:
-            store.merge_internal_info(conn, case.uuid, {"bmc_identity": result["identity"]})
+        if result["new"] and result["identity"]:
+            store.add_internal_fact(conn, case.uuid, "bmc_identity", result["identity"])
 
     await case.controller_step(name, prove, commit=remember)
 

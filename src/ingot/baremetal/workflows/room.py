@@ -264,26 +264,29 @@ class Case:
         """Show the step in the node's clean_step or deploy_step, as the API does."""
         store.update_node(conn, self.uuid, **{column: step or {}})
 
-    def shift(self, conn: sa.Connection, event: str, **values: Any) -> None:
+    def shift(
+        self, conn: sa.Connection, event: str, place: store.Present | None = None, **values: Any
+    ) -> None:
         """Follow an event of the state table; anything the table does not have is our bug.
 
-        values: columns of the node that are set with it.
+        place: where the node stands, if this transaction has read it. values: columns of the node that are set
+        with it.
         """
-        if store.successor(conn, self.uuid) is not None:
+        here = place or store.present(conn, self.uuid)
+        if here.successor is not None:
             # Given up for another verb, whose state the node is in already.
             if values:
                 store.update_node(conn, self.uuid, **values)
             return
-        node = store.get_node(conn, self.uuid)
-        row = machine.following(node.provision_state, event)
+        row = machine.following(here.state, event)
         if row is None:
-            raise RuntimeError(f"no way on from {node.provision_state!r} on {event!r}")
-        target = row.target or node.target_provision_state
+            raise RuntimeError(f"no way on from {here.state!r} on {event!r}")
+        target = row.target or here.target
         enter(conn, self.uuid, row.next, target, self.room.now(), **values)
 
     def resume(self, conn: sa.Connection) -> None:
         """Back from a waiting or held state to work, wherever in them the node is."""
-        kind = machine.STATES[store.get_node(conn, self.uuid).provision_state].kind
+        kind = machine.STATES[store.present(conn, self.uuid).state].kind
         if kind == "held":
             self.shift(conn, "unhold")
         if kind in ("held", "waiting"):
@@ -297,7 +300,13 @@ class Case:
 
         return change
 
-    def note(self, conn: sa.Connection, text: str, severity: str = "INFO") -> None:
+    def note(
+        self,
+        conn: sa.Connection,
+        text: str,
+        severity: str = "INFO",
+        place: store.Present | None = None,
+    ) -> None:
         """An entry in the node's history, with the state that the node is in now."""
         store.add_history(
             conn,
@@ -309,13 +318,27 @@ class Case:
             conductor=self.room.host,
             user=self.op.requested_by or None,
             project=self.op.project_id,
+            place=place,
         )
 
-    def finish(self, conn: sa.Connection, event: str) -> None:
-        """The good end: follow `event`, release the node, tell who waits."""
+    def finish(
+        self,
+        conn: sa.Connection,
+        event: str,
+        said: str,
+        place: store.Present | None = None,
+        **values: Any,
+    ) -> None:
+        """The good end: `said` for the history, follow `event`, release the node, tell who waits.
+
+        values: columns of the node that are set with it.
+        """
+        here = place or store.present(conn, self.uuid)
+        self.note(conn, said, place=here)
         over = {"reservation": None, "target_provision_state": None, "last_error": None}
-        self.shift(conn, event, **over)
-        stepsecrets.forget(conn, self.room.vault, self.uuid)
+        self.shift(conn, event, here, **over, **values)
+        if here.secret_steps:
+            stepsecrets.forget(conn, self.room.vault, self.uuid)
         self.tell(conn, {"ok": True})
 
     def tell(self, conn: sa.Connection, message: dict[str, Any]) -> None:

@@ -46,10 +46,8 @@ async def _start_instance(case: Case) -> None:
 
 
 def serviced(case: Case, conn: sa.Connection) -> None:
-    case.show_step(conn, "service_step", None)
     runs(conn, case)
-    case.note(conn, "Serviced.")
-    case.finish(conn, "done")
+    case.finish(conn, "done", "Serviced.", service_step={})
 
 
 async def restore(case: Case, _order: RestoreOrder) -> None:

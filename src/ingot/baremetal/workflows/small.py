@@ -84,8 +84,7 @@ def _silent(ctx: StepContext, fault: Unreachable) -> Fault | None:
 
 
 def verified(case: Case, conn: sa.Connection) -> None:
-    case.note(conn, "The controller was verified.")
-    case.finish(conn, "done")
+    case.finish(conn, "done", "The controller was verified.")
 
 
 # -- adopt ---------------------------------------------------------------------------------------
@@ -120,9 +119,8 @@ def _writes_disk(case: Case, driver: str, node: Any) -> bool:
 
 
 def adopted(case: Case, conn: sa.Connection) -> None:
-    store.forget_agent(conn, case.room.vault, case.uuid)  # one that was kept
-    case.note(conn, "Adopted.")
-    case.finish(conn, "done")
+    store.forget_agent(conn, case.uuid)  # one that was kept
+    case.finish(conn, "done", "Adopted.")
 
 
 # -- rescue --------------------------------------------------------------------------------------
@@ -163,8 +161,7 @@ async def _set_password(case: Case, ctx: StepContext) -> None:
 def rescued(case: Case, conn: sa.Connection) -> None:
     """The password is in the machine now; here it is not needed any more."""
     store.write_secret(conn, case.room.vault, case.uuid, "rescue_password", None)
-    case.note(conn, "In rescue.")
-    case.finish(conn, "done")
+    case.finish(conn, "done", "In rescue.")
 
 
 async def unrescue(case: Case, _order: UnrescueOrder) -> None:
@@ -183,13 +180,11 @@ async def unrescue(case: Case, _order: UnrescueOrder) -> None:
 
 
 def unrescued(case: Case, conn: sa.Connection) -> None:
-    case.note(conn, "Out of rescue.")
-    case.finish(conn, "done")
+    case.finish(conn, "done", "Out of rescue.")
 
 
 def _forget(case: Case, conn: sa.Connection) -> None:
-    store.forget_agent(conn, case.room.vault, case.uuid)
-    store.write_secret(conn, case.room.vault, case.uuid, "rescue_password", None)
+    store.forget_agent(conn, case.uuid, "rescue_password")
 
 
 async def _out_of_band(case: Case, verb: str) -> None:

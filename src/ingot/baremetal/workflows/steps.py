@@ -46,19 +46,17 @@ async def set_power(
         return await switch(case, ctx, target, timeout)
 
     def keep(conn: sa.Connection, state: str) -> None:
-        if not last:
-            store.update_node(conn, case.uuid, power_state=state, target_power_state=None)
-        _switched(conn, case, target)
+        shown = {} if last else {"power_state": state, "target_power_state": None}
+        # Whoever asks what to boot soon after this was started by us.
+        started = {"started_at": case.room.now()} if target.final is PowerState.ON else {}
+        if started:
+            store.merge_internal_info(conn, case.uuid, started, **shown)
+        elif shown:
+            store.update_node(conn, case.uuid, **shown)
 
     return await case.controller_step(
         name, change, key=key, more=timeout or 0, commit=keep, undo=undo
     )
-
-
-def _switched(conn: sa.Connection, case: Case, target: PowerTarget) -> None:
-    if target.final is PowerState.ON:
-        # Whoever asks what to boot soon after this was started by us.
-        store.merge_internal_info(conn, case.uuid, {"started_at": case.room.now()})
 
 
 async def switch(
@@ -242,7 +240,7 @@ async def _order_agent(case: Case, key: str, inspect: bool) -> None:
 
 def forget_agent(conn: sa.Connection, case: Case) -> None:
     """Inside a transaction: whatever agent the machine had is gone."""
-    store.forget_agent(conn, case.room.vault, case.uuid)
+    store.forget_agent(conn, case.uuid)
 
 
 def set_intent(conn: sa.Connection, case: Case, intent: Intent | None) -> None:
@@ -416,7 +414,7 @@ def _gone(conn: sa.Connection, case: Case, state: str) -> None:
         store.update_node(conn, case.uuid, power_state=str(PowerState.ON))
         return
     store.update_node(conn, case.uuid, power_state=state)
-    store.forget_agent(conn, case.room.vault, case.uuid)
+    store.forget_agent(conn, case.uuid)
     set_intent(conn, case, None)
 
 
@@ -465,8 +463,8 @@ async def attach_instance_networks(case: Case) -> None:
     """The provisioning addresses go, the instance's come, in one transaction."""
 
     def exchange(conn: sa.Connection) -> list[str]:
-        unplug_provisioning(case, conn)
         node = store.get_node(conn, case.uuid)
+        unplug(case.room, conn, node)
         plugged: list[str] = []
         if _binds(case, node):
             for port in part_store.carriers(conn, case.uuid):
