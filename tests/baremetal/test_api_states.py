@@ -12,7 +12,7 @@ import pytest
 from api_support import World, world
 
 from ingot import workflow
-from ingot.baremetal import Extras, Settings, machine, store
+from ingot.baremetal import Extras, Settings, history, machine, store
 from ingot.baremetal.loops import FollowUps
 from ingot.kit.clock import SystemClock
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Locked
@@ -315,7 +315,7 @@ async def test_history_and_inventory(api: World) -> None:
     def fill(conn: Any) -> None:
         for number in range(3):
             at = f"2026-01-01T00:00:0{number}.000000+00:00"
-            store.add_history(conn, node["uuid"], at, f"{number} " + "x" * 300, user="u")
+            history.add(conn, node["uuid"], at, f"{number} " + "x" * 300, user="u")
         store.save_inventory(conn, node["uuid"], at, {"cpu": {"count": 4}}, {"all": []})
 
     await api.db.write(fill)

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from ingot.baremetal import store
+from ingot.baremetal import history
 from ingot.baremetal.context import Context
 from ingot.baremetal.findings import Idle
 from ingot.baremetal.tables import nodes
@@ -250,7 +250,7 @@ class EventApi:
         data = {"messages": [one.document() for one in told]} if noted else {}
         events.record(conn, f"node:{uuid}", KIND, title, data=data, severity=severity)
         if noted and severity != "info":
-            store.add_history(
+            history.add(
                 conn,
                 uuid,
                 self._ctx.now(),

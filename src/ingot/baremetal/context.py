@@ -153,9 +153,13 @@ class Context:
 
     def access(self, conn: sa.Connection, node: Node, *capabilities: str) -> Access:
         """How drivers reach the machine; Invalid when driver_info is incomplete for these."""
+        return self.access_by(node, self.driver_info(conn, node), *capabilities)
+
+    def access_by(self, node: Node, info: Mapping[str, Any], *capabilities: str) -> Access:
+        """The same by a driver_info in plain text."""
         return self.registry.access(
             node.driver,
-            self.driver_info(conn, node),
+            info,
             node.interfaces,
             key=node.uuid,
             capabilities=capabilities or ("power", "management"),

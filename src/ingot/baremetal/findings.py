@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from ingot.baremetal import editing, listing, machine, store
+from ingot.baremetal import editing, history, listing, machine, store
 from ingot.baremetal.context import Context
 from ingot.baremetal.tables import nodes
 from ingot.kit import events
@@ -249,7 +249,7 @@ class Findings:
     def _note(
         self, conn: sa.Connection, uuid: str, text: str, severity: str, kind: str = "power"
     ) -> None:
-        store.add_history(
+        history.add(
             conn,
             uuid,
             self._ctx.now(),

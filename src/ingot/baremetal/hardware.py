@@ -16,7 +16,7 @@ from ingot.baremetal import store
 from ingot.baremetal.draft import merge_capabilities
 from ingot.baremetal.tables import node_bios, node_firmware, nodes
 from ingot.drivers.types import BiosSetting, FirmwareComponent
-from ingot.kit.db import from_json, to_json
+from ingot.kit.db import Kept, Many, from_json, to_json
 
 
 def save_bios(
@@ -29,8 +29,8 @@ def save_bios(
         values = row["allowable_values"]
         row["allowable_values"] = None if values is None else to_json(values)
         told[setting.name] = row
-    known = {row["name"]: row for row in _rows(conn, node_bios, uuid)}
-    _replace(conn, node_bios, uuid, "name", known, told, now)
+    known = {row["name"]: row for row in _BIOS.rows(conn, uuid)}
+    _BIOS.replace(conn, uuid, known, told, now)
     return tuple(
         name for name, row in told.items() if name in known and known[name]["value"] != row["value"]
     )
@@ -40,7 +40,7 @@ def save_firmware(
     conn: sa.Connection, uuid: str, components: Iterable[FirmwareComponent], now: str
 ) -> None:
     """Replace the node's firmware components, remembering where each began."""
-    known = {row["component"]: row for row in _rows(conn, node_firmware, uuid)}
+    known = {row["component"]: row for row in _FIRMWARE.rows(conn, uuid)}
     told: dict[str, dict[str, Any]] = {}
     for one in components:
         old = known.get(one.component)
@@ -50,7 +50,7 @@ def save_firmware(
         changed = old is not None and old["current_version"] != one.current_version
         row["last_version_flashed"] = one.current_version if changed else flashed
         told[one.component] = row
-    _replace(conn, node_firmware, uuid, "component", known, told, now)
+    _FIRMWARE.replace(conn, uuid, known, told, now)
 
 
 def save_raid(conn: sa.Connection, uuid: str, config: Mapping[str, Any], now: str) -> None:
@@ -78,7 +78,7 @@ def save_raid(conn: sa.Connection, uuid: str, config: Mapping[str, Any], now: st
 
 def bios(conn: sa.Connection, uuid: str, name: str | None = None) -> list[dict[str, Any]]:
     """BIOS settings by name, all or one."""
-    rows = _rows(conn, node_bios, uuid, None if name is None else node_bios.c.name == name)
+    rows = [row for row in _BIOS.rows(conn, uuid) if name is None or row["name"] == name]
     for row in rows:
         row["allowable_values"] = from_json(row["allowable_values"])
     return rows
@@ -86,7 +86,7 @@ def bios(conn: sa.Connection, uuid: str, name: str | None = None) -> list[dict[s
 
 def firmware(conn: sa.Connection, uuid: str) -> list[dict[str, Any]]:
     """Firmware components by name."""
-    return _rows(conn, node_firmware, uuid)
+    return _FIRMWARE.rows(conn, uuid)
 
 
 def set_target_raid(conn: sa.Connection, uuid: str, config: Mapping[str, Any], now: str) -> None:
@@ -100,41 +100,41 @@ def set_target_raid(conn: sa.Connection, uuid: str, config: Mapping[str, Any], n
 # -- inside --------------------------------------------------------------------------------------
 
 
-def _rows(
-    conn: sa.Connection, table: sa.Table, uuid: str, where: sa.ColumnElement[bool] | None = None
-) -> list[dict[str, Any]]:
-    key = table.primary_key.columns.values()[1]
-    query = sa.select(table).where(table.c.node_uuid == uuid).order_by(key)
-    if where is not None:
-        query = query.where(where)
-    return [dict(row) for row in conn.execute(query).mappings()]
+class _Table:
+    """Rows of a node, told apart by one more column: the second of the primary key."""
+
+    def __init__(self, table: sa.Table) -> None:
+        self.table = table
+        self.key = table.primary_key.columns.values()[1]
+        of_node = table.c.node_uuid == sa.bindparam("ident")
+        self._all = Kept(sa.select(table).where(of_node).order_by(self.key))
+        self._new = Many.insert(table, *(c.name for c in table.c if c.name != "updated_at"))
+
+    def rows(self, conn: sa.Connection, uuid: str) -> list[dict[str, Any]]:
+        return self._all.mappings(conn, {"ident": uuid})
+
+    def replace(
+        self,
+        conn: sa.Connection,
+        uuid: str,
+        known: Mapping[str, Mapping[str, Any]],
+        told: Mapping[str, Mapping[str, Any]],
+        now: str,
+    ) -> None:
+        """Make a node's rows what was told; rows that are so already are left alone."""
+        table, key = self.table, self.key
+        head = {"node_uuid": uuid, "created_at": now}
+        self._new.run(conn, [{**head, **row} for name, row in told.items() if name not in known])
+        for name, row in told.items():
+            old = known.get(name)
+            if old is not None and any(old[column] != value for column, value in row.items()):
+                conn.execute(
+                    sa.update(table)
+                    .where(table.c.node_uuid == uuid, key == name)
+                    .values(**row, updated_at=now)
+                )
+        if gone := set(known) - set(told):
+            conn.execute(sa.delete(table).where(table.c.node_uuid == uuid, key.in_(sorted(gone))))
 
 
-def _replace(
-    conn: sa.Connection,
-    table: sa.Table,
-    uuid: str,
-    key: str,
-    known: Mapping[str, Mapping[str, Any]],
-    told: Mapping[str, Mapping[str, Any]],
-    now: str,
-) -> None:
-    """Make a node's rows what was told; rows that are so already are left alone."""
-    new = [
-        {"node_uuid": uuid, "created_at": now, **row} for name, row in told.items()
-        if name not in known
-    ]  # fmt: skip
-    if new:
-        conn.execute(table.insert(), new)
-    for name, row in told.items():
-        old = known.get(name)
-        if old is not None and any(old[column] != value for column, value in row.items()):
-            conn.execute(
-                sa.update(table)
-                .where(table.c.node_uuid == uuid, table.c[key] == name)
-                .values(**row, updated_at=now)
-            )
-    if gone := set(known) - set(told):
-        conn.execute(
-            sa.delete(table).where(table.c.node_uuid == uuid, table.c[key].in_(sorted(gone)))
-        )
+_BIOS, _FIRMWARE = _Table(node_bios), _Table(node_firmware)

@@ -12,7 +12,7 @@ from ingot.baremetal.store import ports_of
 from ingot.baremetal.tables import chassis, nodes, portgroups
 from ingot.baremetal.types import Port, Portgroup
 from ingot.kit import ids
-from ingot.kit.db import IntegrityError, from_json, to_json
+from ingot.kit.db import IntegrityError, Kept, from_json, to_json
 from ingot.kit.faults import Conflict
 
 JSON = frozenset({"extra", "internal_info", "local_link_connection", "properties"})
@@ -111,8 +111,8 @@ def _raced(resource: Resource, error: IntegrityError) -> Conflict:
 def portgroup(conn: sa.Connection, uuid: str) -> Portgroup | None:
     """The port group, which stays until the transaction ends."""
     query = sa.select(portgroups).where(portgroups.c.uuid == uuid)
-    row = conn.execute(query.with_for_update(read=True)).first()
-    return None if row is None else _portgroup(row)
+    row = conn.execute(query.with_for_update(read=True)).mappings().first()
+    return None if row is None else _portgroup(dict(row))
 
 
 def portgroup_uuid(conn: sa.Connection, ident: str) -> str | None:
@@ -121,9 +121,15 @@ def portgroup_uuid(conn: sa.Connection, ident: str) -> str | None:
     return conn.execute(sa.select(portgroups.c.uuid).where(column == ident)).scalar()
 
 
+_GROUPS_OF = Kept(
+    sa.select(portgroups)
+    .where(portgroups.c.node_uuid == sa.bindparam("ident"))
+    .order_by(portgroups.c.id)
+)
+
+
 def portgroups_of(conn: sa.Connection, node_uuid: str) -> tuple[Portgroup, ...]:
-    query = sa.select(portgroups).where(portgroups.c.node_uuid == node_uuid)
-    return tuple(_portgroup(row) for row in conn.execute(query.order_by(portgroups.c.id)))
+    return tuple(_portgroup(row) for row in _GROUPS_OF.mappings(conn, {"ident": node_uuid}))
 
 
 def members(conn: sa.Connection, portgroup_uuid: str) -> tuple[Port, ...]:
@@ -135,15 +141,15 @@ def members(conn: sa.Connection, portgroup_uuid: str) -> tuple[Port, ...]:
     return tuple(p for p in ports_of(conn, node_uuid) if p.portgroup_uuid == portgroup_uuid)
 
 
-def _portgroup(row: sa.Row[Any]) -> Portgroup:
+def _portgroup(row: Mapping[str, Any]) -> Portgroup:
     return Portgroup(
-        uuid=row.uuid,
-        node_uuid=row.node_uuid,
-        address=row.address,
-        name=row.name,
-        standalone_ports_supported=bool(row.standalone_ports_supported),
-        physical_network=row.physical_network,
-        internal_info=from_json(row.internal_info),
+        uuid=row["uuid"],
+        node_uuid=row["node_uuid"],
+        address=row["address"],
+        name=row["name"],
+        standalone_ports_supported=bool(row["standalone_ports_supported"]),
+        physical_network=row["physical_network"],
+        internal_info=from_json(row["internal_info"]),
     )
 
 

@@ -202,7 +202,7 @@ class Baremetal:
     def provision(
         self,
         conn: sa.Connection,
-        ident: str | Node,
+        ident: str | store.Standing,
         verb: str,
         extras: Extras = NOTHING,
         by: By = NOBODY,

@@ -11,11 +11,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import masking, store
+from ingot.baremetal import history, masking, store
 from ingot.kit.faults import Invalid
 from ingot.kit.vault import Vault
 
-_NAME = store.SECRET_STEPS
+_NAME = history.SECRET_STEPS
 
 
 def hide(

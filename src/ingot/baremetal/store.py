@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +14,6 @@ from ingot.baremetal.tables import (
     INTERFACES,
     node_agents,
     node_followups,
-    node_history,
     node_inventories,
     node_secrets,
     node_traits,
@@ -23,9 +22,10 @@ from ingot.baremetal.tables import (
 )
 from ingot.baremetal.types import Agent, Node, Port
 from ingot.kit import ids
-from ingot.kit.db import Kept, Many, among, from_json, to_json, when
+from ingot.kit.db import Kept, among, from_json, to_json
 from ingot.kit.faults import Missing
 from ingot.kit.vault import Vault
+from ingot.workflow import live_id
 
 _JSON = frozenset(
     c.name
@@ -46,11 +46,6 @@ _JSON = frozenset(
         "boot_intent",
     }
 )
-
-#: How many entries of history are kept for each node, and some more: they are looked at with every so many-th
-#: entry of all nodes.
-HISTORY_LIMIT = 300
-_FORGET_EACH = 10
 
 
 def _flag(value: Any) -> bool | None:
@@ -114,6 +109,7 @@ _SECRETS = (
 _BY_UUID = Kept(sa.select(_TRAITS, *_NODE).where(nodes.c.uuid == sa.bindparam("ident")))
 _BY_NAME = Kept(sa.select(_TRAITS, *_NODE).where(nodes.c.name == sa.bindparam("ident")))
 _TO_REACH = Kept(sa.select(_SECRETS, _TRAITS, *_NODE).where(nodes.c.uuid == sa.bindparam("ident")))
+_ALL_TO_REACH = Kept(sa.select(_SECRETS, _TRAITS, *_NODE).where(among(nodes.c.uuid, "idents")))
 
 
 def _whole(row: Sequence[Any]) -> Node:
@@ -143,14 +139,73 @@ def get_node(conn: sa.Connection, ident: str) -> Node:
     return node
 
 
-def node_to_reach(conn: sa.Connection, vault: Vault, uuid: str) -> tuple[Node, dict[str, Any]]:
-    """A node, and its driver_info with the secrets in plain text, for drivers only."""
-    row = _TO_REACH.first(conn, {"ident": uuid})
-    if row is None:
-        raise Missing(f"Node {uuid} could not be found.")
-    sealed, *rest = row
-    node = _whole(rest)
-    return node, {**node.driver_info, **((sealed and from_json(vault.open(sealed))) or {})}
+def nodes_to_reach(
+    conn: sa.Connection, uuids: Collection[str]
+) -> dict[str, tuple[Node, str | None]]:
+    """Nodes, with what is sealed of their driver_info."""
+    if len(uuids) == 1:
+        rows = _TO_REACH.rows(conn, {"ident": next(iter(uuids))})
+    else:
+        rows = _ALL_TO_REACH.rows(conn, {"idents": list(uuids)})
+    found = [(_whole(row[1:]), row[0]) for row in rows]
+    return {node.uuid: (node, sealed) for node, sealed in found}
+
+
+def opened(vault: Vault, public: Mapping[str, Any], sealed: str | None) -> dict[str, Any]:
+    """driver_info or instance_info with its secrets in plain text, for work only."""
+    return {**public, **((sealed and from_json(vault.open(sealed))) or {})}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Standing:
+    """A node, and what else a verb must know of it, all read by one statement.
+
+    operation: the id of the live one. successor: as in `Present`. sealed: what is sealed of driver_info and of
+    instance_info.
+    """
+
+    node: Node
+    operation: str | None
+    successor: str | None
+    sealed: tuple[str | None, str | None]
+
+    def driver_info(self, vault: Vault) -> dict[str, Any]:
+        """With its secrets in plain text, for drivers only."""
+        return opened(vault, self.node.driver_info, self.sealed[0])
+
+    def instance_info(self, vault: Vault) -> dict[str, Any]:
+        return opened(vault, self.node.instance_info, self.sealed[1])
+
+
+_STANDING = sa.select(
+    live_id(sa.literal("node:") + nodes.c.uuid),
+    sa.select(node_followups.c.verb)
+    .where(node_followups.c.node_uuid == nodes.c.uuid)
+    .scalar_subquery(),
+    _SECRETS,
+    sa.select(node_secrets.c.sealed)
+    .where(node_secrets.c.node_uuid == nodes.c.uuid, node_secrets.c.name == "instance_info")
+    .scalar_subquery(),
+    _TRAITS,
+    *_NODE,
+)
+_STANDING_BY_UUID = Kept(_STANDING.where(nodes.c.uuid == sa.bindparam("ident")))
+_STANDING_BY_NAME = Kept(_STANDING.where(nodes.c.name == sa.bindparam("ident")))
+
+
+def find_standing(conn: sa.Connection, ident: str) -> Standing | None:
+    """The node with this uuid or name, and what else a verb must know."""
+    query = _STANDING_BY_UUID if ids.is_uuid(ident) else _STANDING_BY_NAME
+    row = query.first(conn, {"ident": ident})
+    return None if row is None else Standing(_whole(row[4:]), row[0], row[1], (row[2], row[3]))
+
+
+def get_standing(conn: sa.Connection, ident: str) -> Standing:
+    """As `find_standing`; Missing when there is none."""
+    found = find_standing(conn, ident)
+    if found is None:
+        raise Missing(f"Node {ident} could not be found.")
+    return found
 
 
 def target_raid_config(conn: sa.Connection, uuid: str) -> dict[str, Any]:
@@ -468,7 +523,7 @@ def maintenance_reason(conn: sa.Connection, node_uuid: str) -> str | None:
     ).scalar()
 
 
-# -- inventory and history -----------------------------------------------------------------------
+# -- inventory -----------------------------------------------------------------------------------
 
 
 def save_inventory(
@@ -490,98 +545,3 @@ def get_inventory(conn: sa.Connection, node_uuid: str) -> tuple[Any, Any] | None
         sa.select(node_inventories).where(node_inventories.c.node_uuid == node_uuid)
     ).first()
     return None if row is None else (from_json(row.inventory), from_json(row.plugin_data))
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Present:
-    """Where a node stands now, for who leads it on or writes its history.
-
-    successor: the verb that waits for the present operation's end, and in whose state the node is already.
-    secret_steps: whether arguments of the operation's steps are sealed.
-    """
-
-    state: str
-    target: str | None
-    since: str | None
-    retired: bool
-    successor: str | None
-    secret_steps: bool
-
-
-#: The secret that holds the arguments of an operation's steps.
-SECRET_STEPS = "steps"
-_PRESENT = Kept(
-    sa.select(
-        nodes.c.provision_state,
-        nodes.c.target_provision_state,
-        nodes.c.provision_updated_at,
-        nodes.c.retired,
-        sa.select(node_followups.c.verb)
-        .where(node_followups.c.node_uuid == nodes.c.uuid)
-        .scalar_subquery(),
-        sa.select(node_secrets.c.name)
-        .where(node_secrets.c.node_uuid == nodes.c.uuid, node_secrets.c.name == SECRET_STEPS)
-        .scalar_subquery(),
-    ).where(nodes.c.uuid == sa.bindparam("ident"))
-)
-
-
-def present(conn: sa.Connection, node_uuid: str) -> Present:
-    ((state, target, since, retired, follows, steps),) = _PRESENT.rows(conn, {"ident": node_uuid})
-    return Present(state, target, since, bool(retired), follows, steps is not None)
-
-
-_ADD_ENTRY = Many.insert(
-    node_history, *(c.name for c in node_history.c if c.name != "id"), returning="id"
-)
-_OLDEST_KEPT = (
-    sa.select(node_history.c.id)
-    .where(node_history.c.node_uuid == sa.bindparam("ident"))
-    .order_by(node_history.c.id.desc())
-    .offset(HISTORY_LIMIT - 1)
-    .limit(1)
-    .scalar_subquery()
-)
-_FORGET_ENTRIES = Kept(
-    sa.delete(node_history).where(
-        node_history.c.node_uuid == sa.bindparam("ident"), node_history.c.id < _OLDEST_KEPT
-    )
-)
-
-
-def add_history(
-    conn: sa.Connection,
-    node_uuid: str,
-    now: str,
-    event: str,
-    *,
-    severity: str = "INFO",
-    event_type: str = "provisioning",
-    conductor: str | None = None,
-    user: str | None = None,
-    project: str | None = None,
-    place: Present | None = None,
-) -> None:
-    """One entry of a node's history, with the state it is in; now and then the oldest beyond the limit go.
-
-    place: where the node stands, if this transaction has read it.
-    """
-    here = place or present(conn, node_uuid)
-    began, moment = when(here.since), when(now)
-    entry = {
-        "uuid": ids.new_uuid(),
-        "node_uuid": node_uuid,
-        "created_at": now,
-        "conductor": conductor,
-        "event_type": event_type,
-        "severity": severity,
-        "event": event,
-        "user": user,
-        "project": project,
-        "state": here.state,
-        "target_provision_state": here.target,
-        "duration_seconds": int((moment - began).total_seconds()) if began and moment else None,
-    }
-    (number,) = _ADD_ENTRY.numbers(conn, [entry])
-    if number % _FORGET_EACH == 0:
-        _FORGET_ENTRIES.change(conn, {"ident": node_uuid})

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from ingot.baremetal import consoleswitch, store
+from ingot.baremetal import consoleswitch, history, store
 from ingot.baremetal.consolerelay import relay
 from ingot.baremetal.consoles import Consoles
 from ingot.baremetal.context import Context
@@ -101,7 +101,7 @@ class TcpDoors:
     def _failed(self, conn: sa.Connection, uuid: str, text: str) -> None:
         consoleswitch.forget(conn, uuid)
         store.update_node(conn, uuid, last_error=text)
-        store.add_history(
+        history.add(
             conn,
             uuid,
             self._ctx.now(),

@@ -42,25 +42,26 @@ NOTHING = Extras()
 def provision(
     ctx: Context,
     conn: sa.Connection,
-    ident: str | Node,
+    ident: str | store.Standing,
     verb: str,
     extras: Extras = NOTHING,
     by: By = NOBODY,
 ) -> str | None:
     """Do a verb of the state table; the id of the operation that was started, if one was.
 
-    ident: a node's uuid or name, or the node as this transaction has read it.
+    ident: a node's uuid or name, or what this transaction has read of it.
 
     Raises Invalid (400) when the state does not have the verb, Locked (409) while an operation works.
     """
-    node = ident if isinstance(ident, Node) else store.get_node(conn, ident)
+    found = ident if isinstance(ident, store.Standing) else store.get_standing(conn, ident)
+    node = found.node
     event, _since = machine.VERBS.get(verb, ("", 0))
     state = machine.STATES[node.provision_state]
     if event in ("deploy", "rebuild"):
         guards.maintenance(node, event)
     row = None if state.kind == "working" else machine.following(state.name, event)
-    live = workflow.live_operation(conn, node.subject)
-    if live is None and store.successor(conn, node.uuid) is not None:
+    live = workflow.live_operation(conn, node.subject) if found.operation is not None else None
+    if live is None and found.successor is not None:
         raise locked(node, None)
     if row is None:
         if live is not None or node.reservation is not None:
@@ -78,12 +79,12 @@ def provision(
     kind = machine.STATES[row.next].operation
     if live is not None:
         if event in ("delete", "service") and state.kind in ("waiting", "held"):
-            return _supersede(ctx, conn, node, row, verb, live.kind, extras, by)
+            return _supersede(ctx, conn, found, row, verb, live.kind, extras, by)
         raise locked(node, live)
     if kind:
         listing.need_conductor(ctx, conn, node.conductor_group)
         _crowd(ctx, conn, event)
-        _check(ctx, conn, node, kind, extras)
+        _check(ctx, conn, found, kind, extras)
     if event == "deploy":
         _lend(ctx, conn, node)
     extras = _keep_secrets(ctx, conn, node, event, extras)
@@ -248,7 +249,7 @@ def _unhold(ctx: Context, conn: sa.Connection, node: Node, row: machine.Row) -> 
 def _supersede(
     ctx: Context,
     conn: sa.Connection,
-    node: Node,
+    found: store.Standing,
     row: machine.Row,
     verb: str,
     kind: str,
@@ -259,7 +260,8 @@ def _supersede(
 
     The node is in the new verb's state at once: the old one's failure is nobody's concern any more.
     """
-    _check(ctx, conn, node, machine.STATES[row.next].operation, extras)
+    node = found.node
+    _check(ctx, conn, found, machine.STATES[row.next].operation, extras)
     extras = _keep_secrets(ctx, conn, node, verb, extras)
     asked_by = {"user": by.user, "project_id": by.project_id, "request_id": by.request_id}
     waiting = {"notify": extras.notify, "steps": extras.steps}
@@ -305,26 +307,29 @@ def _lend(ctx: Context, conn: sa.Connection, node: Node) -> None:
         store.merge_internal_info(conn, node.uuid, {"automatic_lessee": True})
 
 
-def _check(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras) -> None:
+def _check(
+    ctx: Context, conn: sa.Connection, standing: store.Standing, kind: str, extras: Extras
+) -> None:
     """What can be known to be wrong before anything is done."""
+    node, info = standing.node, standing.driver_info(ctx.vault)
     _check_steps(ctx, conn, node, kind, extras)
     if kind == "rescue" and not (extras.rescue_password or "").strip():
         raise Invalid(
             'A non-empty "rescue_password" is required when setting target provision state to rescue'
         )
     if kind in ("deploy", "adopt"):
-        found = ctx.registry.validate(node.driver, ctx.driver_info(conn, node), node.interfaces)
+        found = ctx.registry.validate(node.driver, info, node.interfaces)
         problems = [p.text for name in ("power", "boot", "deploy") for p in found[name]]
         if kind == "deploy":
             style = ctx.registry.deploy(node.driver, node.interfaces.get("deploy"))
-            problems += style.problems(store.instance_info(conn, ctx.vault, node))
+            problems += style.problems(standing.instance_info(ctx.vault))
         if problems:
             raise Invalid(
                 f"Cannot {kind} node {node.uuid}: {'; '.join(dict.fromkeys(problems))}.",
                 next_action="Correct driver_info or instance_info; `validate` tells the same.",
             )
     elif kind in ("clean", "undeploy", "rescue", "unrescue", "service", "inspect"):
-        ctx.access(conn, node, "power")
+        ctx.access_by(node, info, "power")
 
 
 def _check_steps(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras) -> None:

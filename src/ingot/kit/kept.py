@@ -229,6 +229,7 @@ _ARRAYS: dict[type[sa.types.TypeEngine[Any]], str] = {
     sa.Text: "text",
     sa.String: "text",
     sa.Integer: "integer",
+    sa.BigInteger: "bigint",
     sa.Float: "float8",
     sa.Boolean: "boolean",
 }

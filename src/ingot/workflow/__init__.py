@@ -32,6 +32,7 @@ from .membership import ConductorRow, forget_conductor, list_conductors
 from .op import Op, StepContext
 from .store import (
     cancel,
+    live_id,
     live_operation,
     live_operations,
     operation,
@@ -65,6 +66,7 @@ __all__ = [
     "estimate",
     "forget_conductor",
     "list_conductors",
+    "live_id",
     "live_operation",
     "live_operations",
     "operation",

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.kit import events
-from ingot.kit.db import IntegrityError, Kept, Many, after_commit, among, timestamp, to_json
+from ingot.kit.db import Kept, Many, after_commit, among, timestamp, to_json
 from ingot.kit.faults import Kind, Locked
 from ingot.kit.ids import new_uuid
 
@@ -30,13 +30,15 @@ Kick = Callable[[str], None]
 _live = operations.c.ended_at.is_(None)
 
 
-_LIVE_ID = Kept(
-    sa.select(operations.c.id).where(operations.c.subject == sa.bindparam("subject"), _live)
-)
-_INSERT = Kept.insert(
-    operations,
+_NEW = (
     *("id", "kind", "version", "subject", "input", "profile", "group_name", "project_id"),
     *("request_id", "requested_by", "state", "wake_at", "epoch", "created_at"),
+)
+_INSERT = Kept(
+    sa.text(
+        f"INSERT INTO operations ({', '.join(_NEW)}) VALUES ({', '.join(f':{n}' for n in _NEW)}) "
+        "ON CONFLICT (subject) WHERE ended_at IS NULL DO NOTHING RETURNING id"
+    )
 )
 
 
@@ -80,10 +82,6 @@ def start(
 
     Raises Locked, naming the live operation, when the subject has one.
     """
-    if _LIVE_ID.scalar(conn, {"subject": subject}) is not None:
-        before = live_operation(conn, subject)
-        assert before is not None
-        raise _locked(before)
     op_id = new_uuid()
     row = {
         "id": op_id,
@@ -101,15 +99,14 @@ def start(
         "epoch": 0,
         "created_at": events.now(conn),
     }
-    try:
-        _INSERT.change(conn, row)
-    except IntegrityError as error:
-        # Only on PostgreSQL: another transaction was first between our look and our insert.
+    if _INSERT.first(conn, row) is None:
+        before = live_operation(conn, subject)
+        if before is not None:
+            raise _locked(before)
         raise Locked(
-            f"{subject} is locked by another operation that has just started.",
-            next_action="Wait for it to end, or abort it.",
-            internal=str(error),
-        ) from error
+            f"{subject} was locked by another operation that has just ended.",
+            next_action="Try again.",
+        )
     events.record(
         conn,
         subject,
@@ -212,6 +209,13 @@ def cancel(conn: sa.Connection, subject: str, reason: str, *, by: str = "") -> b
         return False
     kick_after_commit(conn, changed)
     return True
+
+
+def live_id(subject: sa.ColumnElement[str]) -> sa.ScalarSelect[str]:
+    """The id of a subject's live operation, as a column for others' queries."""
+    return (
+        sa.select(operations.c.id).where(operations.c.subject == subject, _live).scalar_subquery()
+    )
 
 
 def live_operation(conn: sa.Connection, subject: str) -> OperationRow | None:

@@ -126,6 +126,15 @@ class Handlers:
                 return node
         raise self.absent(call, ident)
 
+    def standing(self, conn: sa.Connection, call: Call, ident: str, *rules: str) -> store.Standing:
+        """As `node`, with all that a verb must know."""
+        for _, text in self.spellings(call, ident):
+            found = store.find_standing(conn, text)
+            if found is not None:
+                self._may(call, ident, found.node.owner, found.node.lessee, rules)
+                return found
+        raise self.absent(call, ident)
+
     def _look_up(self, conn: sa.Connection, call: Call, ident: str) -> Found:
         for column, text in self.spellings(call, ident):
             row = _FOUND[column].first(conn, {"ident": text})

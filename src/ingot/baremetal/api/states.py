@@ -81,7 +81,8 @@ class States(Handlers):
                 rules.append("baremetal:node:set_provision_state:clean_steps")
             if body.service_steps and not body.runbook:
                 rules.append("baremetal:node:set_provision_state:service_steps")
-            node = self.node(conn, call, call.params["id"], *rules)
+            found = self.standing(conn, call, call.params["id"], *rules)
+            node = found.node
             if not body.runbook:
                 may_run(call, _steps(body) or (), node)
                 self._may_ask_children(conn, call, _steps(body) or ())
@@ -92,7 +93,7 @@ class States(Handlers):
                 extras = _extras(call, full)
             else:
                 extras = Extras()
-            self.bm.provision(conn, node, body.target, extras, by(call))
+            self.bm.provision(conn, found, body.target, extras, by(call))
             return accepted(call, f"nodes/{call.params['id']}/states")
 
         return await self.write(change)

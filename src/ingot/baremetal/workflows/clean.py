@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import store
+from ingot.baremetal import history
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps
@@ -42,7 +42,7 @@ async def clean(case: Case, order: CleanOrder) -> None:
 
 def cleaned(case: Case, conn: sa.Connection) -> None:
     """In the commit that ends the operation: where to is the target's and the retired flag's matter."""
-    here = store.present(conn, case.uuid)
+    here = history.present(conn, case.uuid)
     manual = getattr(case.op.input, "steps", None) is not None
     event = "manage" if manual or here.retired else "done"
     case.finish(conn, event, "Cleaned.", here, clean_step={})

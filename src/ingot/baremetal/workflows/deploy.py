@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from ingot.baremetal import allocations, configdrive, part_store, store
+from ingot.baremetal import allocations, configdrive, history, part_store, store
 from ingot.baremetal.types import ImageFacts, Node
 from ingot.baremetal.workflows import booting, deployplan, netboot, proofs, steps
 from ingot.baremetal.workflows.agentwork import agent_steps, install_boot_loader, write_image
@@ -207,6 +207,6 @@ def _detach_instance(case: Case, conn: sa.Connection) -> None:
     gone |= {"deploy_step": {}, "boot_intent": None}
     if node.driver_internal_info.get("automatic_lessee"):
         gone["lessee"] = None
-    here = store.present(conn, case.uuid)
+    here = history.present(conn, case.uuid)
     case.note(conn, "The instance was taken away.", place=here)
     case.shift(conn, "clean", here, **gone)

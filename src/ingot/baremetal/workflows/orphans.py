@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from ingot.baremetal import machine, store
+from ingot.baremetal import history, machine, store
 from ingot.baremetal.workflows.ending import give_up
 from ingot.baremetal.workflows.room import Room, release
 from ingot.kit import events
@@ -56,7 +56,7 @@ class Orphans:
             "lost (a restored backup, or its end could not be recorded). The machine was left as it "
             f"is. Possible now: {verbs}."
         )
-        store.add_history(
+        history.add(
             conn,
             uuid,
             self._room.now(),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 
-from ingot.baremetal import machine, stepsecrets, store
+from ingot.baremetal import history, machine, stepsecrets, store
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.context import Context, NoNetworks
 from ingot.baremetal.imagesources import ImageSources
@@ -26,7 +27,8 @@ from ingot.drivers.types import Access
 from ingot.drivers.vmedia.store import MediaStore
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, timestamp
-from ingot.kit.faults import Fault, Kind
+from ingot.kit.faults import Fault, Kind, Missing
+from ingot.kit.together import Together
 from ingot.kit.vault import Vault
 from ingot.workflow import Op, Retry, signal
 from ingot.workflow.running import UndoWork, Work
@@ -133,6 +135,11 @@ class Room:
     def now(self) -> str:
         return timestamp(self.clock.now())
 
+    @cached_property
+    def nodes(self) -> Together[tuple[Node, str | None]]:
+        """Nodes by uuid, as they are now; with what is sealed of their driver_info."""
+        return Together(self.db, store.nodes_to_reach)
+
 
 #: Controllers are busy for moments; drivers keep the pace that they can bear.
 _CONTROLLER = Retry(first=1, factor=1.5, most=8)
@@ -212,7 +219,7 @@ class Case:
     # -- facts -------------------------------------------------------------------------------
 
     async def node(self) -> Node:
-        return await self.room.db.read(lambda conn: store.get_node(conn, self.uuid))
+        return (await self._read())[0]
 
     async def ports(self) -> tuple[Port, ...]:
         return await self.room.db.read(lambda conn: store.ports_of(conn, self.uuid))
@@ -224,8 +231,14 @@ class Case:
 
     async def known(self) -> tuple[Node, dict[str, Any]]:
         """The node, and its driver_info in plain text for the drivers."""
-        vault = self.room.vault
-        return await self.room.db.read(lambda conn: store.node_to_reach(conn, vault, self.uuid))
+        node, sealed = await self._read()
+        return node, store.opened(self.room.vault, node.driver_info, sealed)
+
+    async def _read(self) -> tuple[Node, str | None]:
+        found = await self.room.nodes.get(self.uuid)
+        if found is None:
+            raise Missing(f"Node {self.uuid} could not be found.")
+        return found
 
     def access(self, node: Node, info: dict[str, Any], *capabilities: str) -> Access:
         return self.room.registry.access(
@@ -265,14 +278,14 @@ class Case:
         store.update_node(conn, self.uuid, **{column: step or {}})
 
     def shift(
-        self, conn: sa.Connection, event: str, place: store.Present | None = None, **values: Any
+        self, conn: sa.Connection, event: str, place: history.Present | None = None, **values: Any
     ) -> None:
         """Follow an event of the state table; anything the table does not have is our bug.
 
         place: where the node stands, if this transaction has read it. values: columns of the node that are set
         with it.
         """
-        here = place or store.present(conn, self.uuid)
+        here = place or history.present(conn, self.uuid)
         if here.successor is not None:
             # Given up for another verb, whose state the node is in already.
             if values:
@@ -286,7 +299,7 @@ class Case:
 
     def resume(self, conn: sa.Connection) -> None:
         """Back from a waiting or held state to work, wherever in them the node is."""
-        kind = machine.STATES[store.present(conn, self.uuid).state].kind
+        kind = machine.STATES[history.present(conn, self.uuid).state].kind
         if kind == "held":
             self.shift(conn, "unhold")
         if kind in ("held", "waiting"):
@@ -305,10 +318,10 @@ class Case:
         conn: sa.Connection,
         text: str,
         severity: str = "INFO",
-        place: store.Present | None = None,
+        place: history.Present | None = None,
     ) -> None:
         """An entry in the node's history, with the state that the node is in now."""
-        store.add_history(
+        history.add(
             conn,
             self.uuid,
             self.room.now(),
@@ -326,14 +339,14 @@ class Case:
         conn: sa.Connection,
         event: str,
         said: str,
-        place: store.Present | None = None,
+        place: history.Present | None = None,
         **values: Any,
     ) -> None:
         """The good end: `said` for the history, follow `event`, release the node, tell who waits.
 
         values: columns of the node that are set with it.
         """
-        here = place or store.present(conn, self.uuid)
+        here = place or history.present(conn, self.uuid)
         self.note(conn, said, place=here)
         over = {"reservation": None, "target_provision_state": None, "last_error": None}
         self.shift(conn, event, here, **over, **values)
