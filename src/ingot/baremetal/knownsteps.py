@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ingot.baremetal import plans
 from ingot.baremetal.tables import node_steps
 from ingot.baremetal.types import Node
-from ingot.drivers.base import CAPABILITIES, StepRunner
+from ingot.drivers.base import CAPABILITIES, runs_steps
 from ingot.drivers.registry import Registry
 from ingot.kit.db import from_json, to_json
 from ingot.kit.faults import Invalid
@@ -69,7 +69,7 @@ def of_drivers(registry: Registry, node: Node, kind: str) -> list[dict[str, Any]
     found: list[dict[str, Any]] = []
     for name in CAPABILITIES:
         hand = registry.resolve(node.driver, name, node.interfaces.get(name))
-        infos = hand.steps() if isinstance(hand, StepRunner) else ()
+        infos = hand.steps() if runs_steps(hand) else ()
         found += [
             {
                 "kind": kind,

@@ -15,7 +15,7 @@ from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import orders
 from ingot.baremetal.workflows.ending import RESTORE
 from ingot.drivers.types import PowerTarget
-from ingot.kit.db import from_json
+from ingot.kit.db import Kept, from_json
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Locked
 
 
@@ -199,9 +199,12 @@ def forget_follow_up(conn: sa.Connection, node_uuid: str) -> None:
     conn.execute(sa.delete(node_followups).where(node_followups.c.node_uuid == node_uuid))
 
 
+_WAITING = Kept(sa.select(node_followups.c.node_uuid))
+
+
 def followers(conn: sa.Connection) -> tuple[str, ...]:
     """Nodes with a verb that waits and no operation any more."""
-    waiting = conn.execute(sa.select(node_followups.c.node_uuid)).scalars().all()
+    waiting = [uuid for (uuid,) in _WAITING.rows(conn, {})]
     busy = workflow.live_operations(conn, [f"node:{uuid}" for uuid in waiting]) if waiting else {}
     return tuple(uuid for uuid in waiting if f"node:{uuid}" not in busy)
 

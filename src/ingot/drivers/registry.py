@@ -259,19 +259,27 @@ class Registry:
         interfaces: Mapping[str, str | None] | None = None,
     ) -> dict[str, tuple[Problem, ...]]:
         """Capability -> what is wrong with driver_info for its chosen interface."""
-        known = {option.name for option in self.options(driver)}
         chosen = interfaces or {}
-        result: dict[str, tuple[Problem, ...]] = {}
-        for capability in base.CAPABILITIES:
-            spec = self.spec(driver, capability, chosen.get(capability))
-            _, problems = check(spec.options, driver_info)
-            unknown = tuple(
-                Problem(key, "unknown", f"{key} is not an option of {driver}")
-                for key in driver_info
-                if key not in known and spec.prefixes and key.startswith(spec.prefixes)
-            )
-            result[capability] = problems + unknown
-        return result
+        return {
+            capability: self._problems(driver, capability, chosen.get(capability), driver_info)
+            for capability in base.CAPABILITIES
+        }
+
+    def _problems(
+        self, driver: str, capability: str, name: str | None, driver_info: Mapping[str, object]
+    ) -> tuple[Problem, ...]:
+        spec = self.spec(driver, capability, name)
+        _, problems = check(spec.options, driver_info)
+        doubtful = [key for key in driver_info if spec.prefixes and key.startswith(spec.prefixes)]
+        if not doubtful:
+            return problems
+        known = {option.name for option in self.options(driver)}
+        text = "{} is not an option of {}"
+        return problems + tuple(
+            Problem(key, "unknown", text.format(key, driver))
+            for key in doubtful
+            if key not in known
+        )
 
     def access(
         self,
@@ -287,8 +295,12 @@ class Registry:
         Only problems of `capabilities` count: a machine with a wrong console port can still be
         switched off. `key`: the node's uuid.
         """
-        problems = self.validate(driver, driver_info, interfaces)
-        bad = {p.text: p for c in capabilities for p in problems[c]}
+        chosen = interfaces or {}
+        bad = {
+            problem.text: problem
+            for name in capabilities
+            for problem in self._problems(driver, name, chosen.get(name), driver_info)
+        }
         if bad:
             raise BadOptions(tuple(bad.values()))
         typed, _ = check(self.options(driver), driver_info)

@@ -122,7 +122,9 @@ def _tell_postgres(_target: object, conn: sa.Connection, **_: Any) -> None:
 
 def timestamp(moment: datetime) -> str:
     """A time as it is stored: UTC with microseconds and offset; sorts as text."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="microseconds")
 
 
 def when(text: str | None) -> datetime | None:
@@ -170,7 +172,10 @@ class _Lines:
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """What `work` gives. A connection that was lost, or whose user went away, is not used again."""
-        async with asyncio.timeout(_TURN_SECONDS):
+        if self._turns.locked():
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._turns.acquire()
+        else:
             await self._turns.acquire()
         try:
             return await self._run(await self._one(), work)

@@ -1,7 +1,9 @@
-"""The dispatcher of a cluster: Procrastinate on PostgreSQL decides which process advances an operation.
+"""The dispatcher of a cluster: which process advances an operation.
 
-A job says that some operations should be taken on: up to `TOGETHER` of one conductor group, which is its queue.
-It carries their ids only, and ends when they are claimed. Everything that matters lives in our own rows, so its
+What a process has itself made ready it takes on itself, as long as it has less than `OWN` in hand: a claim costs a
+tenth of a job, and requests come to all processes alike. For the rest there are jobs of Procrastinate on PostgreSQL,
+which are fetched by whoever has room. A job says that some operations should be taken on: up to `BATCH` of one
+conductor group, which is its queue. It carries their ids only, and ends when they are claimed. Everything that matters lives in our own rows, so its
 table is disposable: a job whose operations another has claimed finds nothing to do, the reconcile loop defers one
 for whatever is due and has none, and jobs left behind by dead workers are removed.
 
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TASK = "ingot.advance"
+#: So many operations are in hand before a process leaves new ones of its own to whoever fetches them first.
+OWN = 50
+#: So many operations are in one job.
+BATCH = 8
 #: Jobs that a worker has in hand: one is fetched while the operations of another are claimed.
 _AHEAD = 2
 #: An arbitrary number that all processes agree on; held while the schema is made.
@@ -180,6 +186,9 @@ class ClusterDispatcher:
         try:
             while self._kicked:
                 ids, self._kicked = list(self._kicked), set()
+                ids = await self._take(ids) if self._work else ids
+                if not ids:
+                    continue
                 moment = timestamp(self.engine.clock.now())
                 rows = await self.engine.db.read(
                     lambda conn, ids=ids, moment=moment: store.due(conn, moment, None, 1000, ids)
@@ -201,10 +210,10 @@ class ClusterDispatcher:
                 lock=None,
                 queueing_lock=None,
                 task_name=TASK,
-                task_kwargs={"operation_ids": [*ids[first : first + TOGETHER]]},
+                task_kwargs={"operation_ids": [*ids[first : first + BATCH]]},
             )
             for group, ids in groups.items()
-            for first in range(0, len(ids), TOGETHER)
+            for first in range(0, len(ids), BATCH)
         ]
         if new:
             assert self._app is not None
@@ -214,21 +223,37 @@ class ClusterDispatcher:
 
     async def _advance(self, ids: Sequence[str]) -> None:
         """The work of a job: take these operations on, as soon as there is room for them."""
-        async with self._starting:
-            while ids:
-                free = await self._free()
-                await self._pacing.turn()
-                for claim in await self.engine.claim(free, only=ids[:free]):
-                    self._active += 1
-                    self.engine.spawn(claim).add_done_callback(self._ended)
-                ids = ids[free:]
+        while ids:
+            while self._active >= self._most:
+                self._room.clear()
+                await self._room.wait()
+            async with self._starting:
+                few = max(0, min(self._most - self._active, TOGETHER))
+                await self._begin(ids[:few])
+            ids = ids[few:]
 
-    async def _free(self) -> int:
-        """How many more operations may be advanced here; waits until there is one."""
-        while self._active >= self._most:
-            self._room.clear()
-            await self._room.wait()
-        return self._most - self._active
+    async def _take(self, ids: list[str]) -> list[str]:
+        """Take on what there is room for, of what was made ready here; gives the others."""
+        left: list[str] = []
+        own = min(OWN, self._most)
+        while ids and self._active < own:
+            async with self._starting:
+                few = max(0, min(own - self._active, TOGETHER))
+                taken = await self._begin(ids[:few])
+            left += [op_id for op_id in ids[:few] if op_id not in taken]
+            ids = ids[few:]
+        return left + ids
+
+    async def _begin(self, ids: Sequence[str]) -> set[str]:
+        """Claim those of a few operations that are there to be claimed, and advance them."""
+        if not ids:
+            return set()
+        await self._pacing.turn()
+        claims = await self.engine.claim(len(ids), only=ids)
+        for claim in claims:
+            self._active += 1
+            self.engine.spawn(claim).add_done_callback(self._ended)
+        return {claim.operation.id for claim in claims}
 
     def _ended(self, _: object) -> None:
         self._active -= 1

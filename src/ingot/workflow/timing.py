@@ -142,7 +142,7 @@ class Rule:
 
     def told(self) -> dict[str, Any]:
         """What is said, for the event of the step's start; `Rule(**told)` is the rule again."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if value}
+        return {name: value for name, value in vars(self).items() if value}
 
 
 def span(seconds: float) -> str:

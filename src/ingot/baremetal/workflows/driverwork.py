@@ -13,7 +13,7 @@ from ingot.baremetal.workflows.asked import whole as whole_step
 from ingot.baremetal.workflows.caching import BIOS, FIRMWARE, read_settings
 from ingot.baremetal.workflows.room import Case
 from ingot.baremetal.workflows.steps import set_power
-from ingot.drivers.base import StepRunner
+from ingot.drivers.base import StepRunner, runs_steps
 from ingot.drivers.types import Access, PowerTarget, StepOutcome
 from ingot.kit.faults import Fault, Kind
 from ingot.workflow import StepContext
@@ -112,7 +112,7 @@ def _tell(ctx: StepContext, outcome: StepOutcome) -> None:
 async def _hand(case: Case, interface: str) -> tuple[StepRunner, Access]:
     node, access = await case.reach("power", "management", interface)
     hand = case.room.registry.resolve(node.driver, interface, node.interfaces.get(interface))
-    if not isinstance(hand, StepRunner):
+    if not runs_steps(hand):
         raise Fault(f"{interface} offers no steps.", kind=Kind.UNSUPPORTED)
     return hand, access
 

@@ -23,7 +23,7 @@ from ingot.baremetal.workflows.agentwork import run_agent_step
 from ingot.baremetal.workflows.children import on_children
 from ingot.baremetal.workflows.driverwork import run_driver_step
 from ingot.baremetal.workflows.room import Case
-from ingot.drivers.base import CAPABILITIES, StepRunner
+from ingot.drivers.base import CAPABILITIES, runs_steps
 from ingot.drivers.types import PowerTarget, StepInfo
 from ingot.kit.faults import Fault, Invalid, Kind
 
@@ -99,7 +99,7 @@ def _infos(case: Case, node: Node, interface: str) -> Sequence[StepInfo]:
         # The steps of a deploy with the agent are told by its story.
         return () if style.uses_agent else style.steps()
     hand = case.room.registry.resolve(node.driver, interface, node.interfaces.get(interface))
-    return hand.steps() if isinstance(hand, StepRunner) else ()
+    return hand.steps() if runs_steps(hand) else ()
 
 
 def _described(info: StepInfo) -> Step:
