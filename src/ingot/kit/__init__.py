@@ -4,6 +4,8 @@ faults      what can go wrong, told without HTTP
 clock       the only source of time and of sleep
 ids         identifiers
 db          connections and transactions on SQLite and PostgreSQL
+kept        statements whose text is made once, for one row or for many
+together    rows that many ask for at the same moment, read by one query
 ending      tasks of our own are cancelled, and seen to end
 events      what happened, as rows and as a live stream
 lease       whether this process may still give orders to hardware
