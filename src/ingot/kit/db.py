@@ -338,6 +338,20 @@ class Database:
         task.add_done_callback(self._written)
         return await asyncio.shield(task)
 
+    async def single(self, change: Transaction[T]) -> T:
+        """Run a change that is one statement, with reads before or after it: BEGIN and COMMIT are not needed.
+
+        On SQLite it is a transaction like others. Nothing follows its commit. Raises Away.
+        """
+        if self._postgres is None:
+            return await self.write(change)
+        try:
+            return await self._writes.run(lambda conn: conn.run_sync(change))
+        except Exception as error:
+            if _is_away(error):
+                raise Away(error) from error
+            raise
+
     async def _write_and_tell(self, change: Transaction[T]) -> T:
         if self._postgres is not None:
             result, actions = await self._write_postgres(change)

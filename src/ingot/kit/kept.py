@@ -109,7 +109,7 @@ class Kept:
         return None if row is None else row[0]
 
     def mappings(self, conn: sa.Connection, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """All rows of a select by the names of their columns, with truth values as such."""
+        """All rows by the names of their columns, with truth values as such."""
         names, flags = self._columns()
         made = [dict(zip(names, row, strict=True)) for row in self.rows(conn, values)]
         for row in made:
@@ -120,7 +120,7 @@ class Kept:
 
     def _columns(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         if self._named is None:
-            columns = cast("sa.Select[Any]", self._statement).selected_columns
+            columns = cast("sa.Select[Any]", self._statement).exported_columns
             flags = tuple(str(c.key) for c in columns if isinstance(c.type, sa.Boolean))
             self._named = (tuple(str(c.key) for c in columns), flags)
         return self._named

@@ -103,6 +103,7 @@ class ClusterDispatcher:
         self._worker: asyncio.Task[None] | None = None
         self._tasks = Tasks()
         self._kicked: set[str] = set()
+        self._in_line: list[str] = []  # of them those that are being taken on, or get jobs
         self._deferring = False
         self._scan = asyncio.Event()
         self._dropped: set[tuple[str, str]] = set()
@@ -186,6 +187,7 @@ class ClusterDispatcher:
         try:
             while self._kicked:
                 ids, self._kicked = list(self._kicked), set()
+                self._in_line = ids
                 ids = await self._take(ids) if self._work else ids
                 if not ids:
                     continue
@@ -196,6 +198,7 @@ class ClusterDispatcher:
                 await self._defer(rows)
         finally:
             self._deferring = False
+            self._in_line = []
 
     async def _defer(self, rows: list[store.Row]) -> None:
         """Jobs for these operations."""
@@ -313,6 +316,7 @@ class ClusterDispatcher:
         rows += await engine.abandoned()
         if rows:
             queued = await engine.db.read(lambda conn: set(conn.execute(_QUEUED).scalars()))
+            queued |= self._kicked | set(self._in_line)
             await self._defer([row for row in rows if row["id"] not in queued])
         await engine.check_aborts()
         wake = await engine.db.read(lambda conn: store.next_wake(conn, engine.groups))

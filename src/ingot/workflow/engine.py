@@ -200,7 +200,7 @@ class Engine:
         else:
             abandoned = [row["id"] for row in await self.abandoned()]
         moment = timestamp(self.clock.now())
-        return await self.saver.write(
+        return await self.saver.single(
             lambda conn: store.claim(
                 conn,
                 self.me,

@@ -90,6 +90,14 @@ class Saver:
         finally:
             self.busy -= 1
 
+    async def single(self, run: Callable[[sa.Connection], T]) -> T:
+        """A change of one statement that counts as busy."""
+        self.busy += 1
+        try:
+            return await self.db.single(run)
+        finally:
+            self.busy -= 1
+
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """A query that counts as busy."""
         self.busy += 1

@@ -284,20 +284,34 @@ def claimable(
     return whole if groups is None else sa.and_(whole, operations.c.group_name.in_(groups))
 
 
-_TAKE = Kept(
-    sa.update(operations)
-    .where(among(operations.c.id, "ids"))
-    .values(owner=sa.bindparam("me"), epoch=operations.c.epoch + 1, wake_at=None)
-)
+def _take(which: sa.ColumnElement[bool]) -> sa.Update:
+    # waiting_for and parked_at are kept until the story has moved: they tell where it stood.
+    return (
+        sa.update(operations)
+        .where(which)
+        .values(owner=sa.bindparam("me", None), epoch=operations.c.epoch + 1, wake_at=None)
+    )
+
+
+_TAKE = Kept(_take(among(operations.c.id, "ids")))
 
 
 @functools.lru_cache(maxsize=20)
 def _claiming(
-    groups: tuple[str, ...] | None, kinds: tuple[str, ...], chosen: bool, ours: bool
+    groups: tuple[str, ...] | None,
+    kinds: tuple[str, ...],
+    *,
+    chosen: bool,
+    ours: bool,
+    at_once: bool,
 ) -> Kept:
-    """chosen: only of those that are named; ours: with some that are ours already."""
-    me = sa.bindparam("me", type_=sa.Text)
-    condition = claimable(sa.bindparam("moment", type_=sa.Text), groups)
+    """Gives operations as they are before they are taken.
+
+    chosen: only of those that are named; ours: with some that are ours already; at_once: takes them too.
+    """
+    # With values of their own, since a kept statement does not find what stands in a WITH.
+    me = sa.bindparam("me", None, type_=sa.Text)
+    condition = claimable(sa.bindparam("moment", None, type_=sa.Text), groups)
     if ours:
         again = sa.and_(_live, operations.c.owner == me, among(operations.c.id, "abandoned"))
         condition = sa.or_(condition, again)
@@ -307,8 +321,12 @@ def _claiming(
     if chosen:
         query = query.where(among(operations.c.id, "only"))
     query = query.order_by(operations.c.wake_at, operations.c.id)
-    most = sa.bindparam("most", type_=sa.Integer)
-    return Kept(query.limit(most).with_for_update(skip_locked=True))
+    most = sa.bindparam("most", None, type_=sa.Integer)
+    query = query.limit(most).with_for_update(skip_locked=True)
+    if not at_once:
+        return Kept(query)
+    found = query.cte("found")
+    return Kept(_take(operations.c.id == found.c.id).returning(*found.c))
 
 
 def claim(
@@ -324,20 +342,29 @@ def claim(
 ) -> list[Claim]:
     """Take up to `limit` operations that are due or orphaned: owner and epoch+1 in one transaction.
 
+    On PostgreSQL it changes rows by one statement, and reads afterwards what is then its own: for `Database.single`.
     only: of these.
     abandoned: ids that this very incarnation owns without working on them (its task died).
     An incarnation that was expelled gets nothing: what it took would have no owner that is a member.
     kinds: workflows this process knows; others are taken only to end them after an abort.
     """
     in_groups = None if groups is None else tuple(groups)
-    query = _claiming(in_groups, tuple(kinds), only is not None, bool(abandoned))
+    at_once = conn.dialect.name != "sqlite"
+    query = _claiming(
+        in_groups,
+        tuple(kinds),
+        chosen=only is not None,
+        ours=bool(abandoned),
+        at_once=at_once,
+    )
     given = {"me": me, "moment": moment, "most": limit}
     given |= {"only": list(only or ()), "abandoned": list(abandoned)}
     found = query.mappings(conn, given)
     if not found:
         return []
-    # waiting_for and parked_at are kept until the story has moved: they tell where it stood.
-    _TAKE.change(conn, {"me": me, "ids": [row["id"] for row in found]})
+    found.sort(key=lambda row: (row["wake_at"] or "", row["id"]))
+    if not at_once:
+        _TAKE.change(conn, {"me": me, "ids": [row["id"] for row in found]})
     recorded: dict[str, dict[int, StepRow]] = {row["id"]: {} for row in found}
     begun = [row["id"] for row in found if row["epoch"]]  # the others were never taken before
     if begun:
