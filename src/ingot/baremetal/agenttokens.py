@@ -25,8 +25,7 @@ _EARLIER = "agent earlier"
 
 def give(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
     """The first token of a boot; all of before are forgotten."""
-    store.forget_agent(conn, vault, node_uuid)
-    store.write_secret(conn, vault, node_uuid, _EARLIER, None)
+    store.forget_agent(conn, node_uuid, _EARLIER)
     token = ids.new_secret()
     conn.execute(
         node_agents.insert().values(node_uuid=node_uuid, token_hash=store.token_hash(token))
