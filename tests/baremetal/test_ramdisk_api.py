@@ -93,7 +93,7 @@ async def test_one_token_counts_and_heartbeats_come_only_with_it(tmp_path: Path)
 async def test_tokens_of_an_earlier_boot_are_worthless(tmp_path: Path) -> None:
     async with world(tmp_path, provision_state="clean hold") as (here, uuid, http):
         before = [(await _lookup(http))[1] for _ in range(3)]
-        await here.db.write(lambda conn: store.forget_agent(conn, here.room.vault, uuid))
+        await here.db.write(lambda conn: store.forget_agent(conn, uuid))
         token = (await _lookup(http))[1]
         for old in before:
             assert await _beat(http, uuid, old, "https://10.0.0.7:9999") == 400
