@@ -17,6 +17,7 @@ import msgspec
 import prometheus_client
 
 from ingot.app import access, keys
+from ingot.app import bare as bare  # before parts of uvicorn
 from ingot.app.options import machine_options, peer_address
 from ingot.app.patience import patient
 from ingot.baremetal import (

@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Never
-
-import aiohttp
+from typing import TYPE_CHECKING, Never
 
 from ingot.baremetal.consoleholders import ADDRESS
 from ingot.baremetal.consoletickets import PATH
+from ingot.kit import outgoing
 from ingot.kit.faults import Fault, Kind
 from ingot.workflow import ConductorRow
+
+if TYPE_CHECKING:
+    import aiohttp
 
 CONNECT_SECONDS = 10.0
 #: A peer that has not answered a ping for half of it is gone.
@@ -37,6 +39,8 @@ class PeerLine:
         return self._socket.close_code or 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        import aiohttp  # loaded by then (`outgoing`)
+
         while True:
             message = await self._socket.receive()
             if message.type is aiohttp.WSMsgType.BINARY:
@@ -46,6 +50,8 @@ class PeerLine:
                 return
 
     async def send(self, data: bytes) -> None:
+        import aiohttp  # loaded by then (`outgoing`)
+
         try:
             await self._socket.send_bytes(data)
         except (ConnectionError, aiohttp.ClientError):
@@ -88,6 +94,9 @@ class Peers:
                 f"{peer.host}, which holds this console, serves no API to other controllers",
                 kind=Kind.UNREACHABLE,
             )
+        await outgoing.ready()
+        import aiohttp  # loaded by then (`outgoing`)
+
         if self._http is None:
             self._http = aiohttp.ClientSession()
         url = f"ws://{address}{PATH}?token={token()}"

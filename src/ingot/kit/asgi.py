@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 
 import falcon
 import falcon.asgi
+import falcon.media
 import msgspec
 
 from ingot.kit import ids, log
@@ -104,6 +105,11 @@ class WebApp:
         self.asgi: Any = _Framework(router=cast("Any", self._routes))
         self.asgi.channels = channels
         self.asgi.req_options.strip_url_path_trailing_slash = True
+        # Bodies are read and written by us (`kit.wire`). Those of the framework hold half a megabyte of buffers.
+        for options in (self.asgi.req_options, self.asgi.resp_options):
+            options.media_handlers = falcon.media.Handlers(
+                {falcon.MEDIA_JSON: falcon.media.JSONHandler()}
+            )
         self.asgi.add_error_handler(Exception, self._unexpected)
         mounts = list(services)
         for service in services:

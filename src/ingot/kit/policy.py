@@ -119,12 +119,14 @@ class Policy:
     def override(self, rules: Mapping[str, str]) -> None:
         """Decide by these over the defaults from now on. PolicyError, and nothing changes, when one is bad."""
         merged = {**self.defaults, **rules}
-        checks: dict[str, Check] = {}
-        references: dict[str, set[str]] = {}
+        # Of a thousand rules most say the same as another: each text is read and kept once.
+        read: dict[str, tuple[Check, set[str]]] = {}
         for name, text in merged.items():
-            parser = _Parser(name, text, self)
-            checks[name] = parser.parse()
-            references[name] = parser.references
+            if text not in read:
+                parser = _Parser(name, text, self)
+                read[text] = parser.parse(), parser.references
+        checks = {name: read[text][0] for name, text in merged.items()}
+        references = {name: read[text][1] for name, text in merged.items()}
         _check_references(merged, references)
         self.rules, self._checks = merged, checks
         self._set = next(_sets)

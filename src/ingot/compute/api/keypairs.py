@@ -10,8 +10,6 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from ingot.compute import store
 from ingot.compute.api.common import MOST, Body, Handlers, mapping, naive, number, part, read, since
@@ -166,6 +164,10 @@ def fingerprint(public_key: str) -> str:
 
 def _generate() -> tuple[str, str]:
     """A new key: private half (shown once, kept nowhere) and public half."""
+    # Keys of all kinds, and bcrypt for those with a password: most users bring their own public key.
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
     key = ed25519.Ed25519PrivateKey.generate()
     private = key.private_bytes(
         serialization.Encoding.PEM,
