@@ -113,7 +113,7 @@ def auth_of(name: str | None, file: str | None) -> dict[str, Any]:
             return clouds[wanted]["auth"]
     raise CloudError(
         f"no cloud {wanted!r} found in {', '.join(filter(None, files))}; "
-        "name the cloud (--os-cloud, of `lab run` --cloud) and its file (--clouds), or set OS_CLOUD and OS_CLIENT_CONFIG_FILE "
+        "give --os-cloud and --clouds (`lab run`: --cloud), or set OS_CLOUD and OS_CLIENT_CONFIG_FILE "
         "(`ingot serve` writes clouds.yaml into its state folder)"
     )
 
