@@ -129,7 +129,9 @@ class ClusterDispatcher:
         @self._app.task(name=TASK)
         async def advance(operation_ids: Sequence[str] = (), operation_id: str = "") -> None:
             # Before a job was for several operations it carried the id of one.
-            await self._advance(operation_ids or [operation_id])
+            # Where the database is away the scan says so, and defers a new job when it is back.
+            with contextlib.suppress(Away):
+                await self._advance(operation_ids or [operation_id])
 
         await self._app.open_async()
         if self._work:
@@ -196,13 +198,16 @@ class ClusterDispatcher:
                     lambda conn, ids=ids, moment=moment: store.due(conn, moment, None, 1000, ids)
                 )
                 await self._defer(rows)
+        except Away:
+            pass  # the scan says so, and defers them when the database is back
         finally:
             self._deferring = False
             self._in_line = []
 
     async def _defer(self, rows: list[store.Row]) -> None:
         """Jobs for these operations."""
-        from procrastinate import jobs
+        import psycopg
+        from procrastinate import exceptions, jobs
 
         groups: dict[str, list[str]] = {}
         for row in rows:
@@ -220,7 +225,12 @@ class ClusterDispatcher:
         ]
         if new:
             assert self._app is not None
-            await self._app.job_manager.batch_defer_jobs_async(new)
+            try:
+                await self._app.job_manager.batch_defer_jobs_async(new)
+            except exceptions.ConnectorException as error:
+                if isinstance(cause := error.__cause__, psycopg.OperationalError):
+                    raise Away(cause) from error
+                raise
 
     # -- working -----------------------------------------------------------------------------------
 

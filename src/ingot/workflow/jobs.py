@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import psycopg
 from procrastinate import connector, exceptions, jobs, manager
 
 from ingot.kit.clock import Clock
+from ingot.kit.db import Away
 
 log = logging.getLogger(__name__)
 
@@ -15,6 +17,24 @@ _GONE = "DELETE FROM procrastinate_jobs WHERE id = %(job_id)s"
 RETRY_SECONDS = 1.0
 #: After so long a database that is away is so for the worker, too, and its jobs are dropped as stalled.
 PATIENCE_SECONDS = 120.0
+
+
+class OneLine(logging.Filter):
+    """Procrastinate's word of a database that is away, which is no error of anybody's code: a line, no traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        cause = error.__cause__ if isinstance(error, exceptions.ConnectorException) else error
+        if isinstance(cause, psycopg.OperationalError | Away):
+            record.exc_info = record.exc_text = None
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            record.msg = f"{record.getMessage().split(':')[0]}: {' '.join(str(cause).split())}"
+            record.args = ()
+        return True
+
+
+for _name in ("procrastinate.utils", "procrastinate.worker"):
+    logging.getLogger(_name).addFilter(OneLine())
 
 
 class Jobs(manager.JobManager):
@@ -44,9 +64,9 @@ class Jobs(manager.JobManager):
             except exceptions.ConnectorException as error:
                 if self._stopping() or self._clock.monotonic() > ends:
                     log.warning(
-                        "the job of operation %s is left to be dropped with its worker: the database "
+                        "the job %s is left to be dropped with its worker: the database "
                         "does not answer (%s)",
-                        job.queueing_lock,
+                        job.task_kwargs,
                         error.__cause__ or error,
                     )
                     return
