@@ -60,9 +60,16 @@ async def test_a_long_answer_in_one_piece(db: Database) -> None:
         conn.execute(THINGS.insert(), rows)
 
     await db.write(fill)
+    # What comes last is JSON as it is stored, or empty.
+    full = (
+        sa.literal_column('\'{"note": "\'')
+        .op("||")(sa.cast(THINGS.c.size, sa.Text))
+        .op("||")(sa.literal_column("'\"}'"))
+    )
+    document = sa.case((THINGS.c.id % 2 == 0, full), else_=sa.literal_column("''"))
     for order in (THINGS.c.id.asc(), THINGS.c.id.desc(), sa.func.coalesce(THINGS.c.word, "")):
         query = Kept(
-            sa.select(THINGS)
+            sa.select(THINGS, document)
             .where(THINGS.c.id >= sa.bindparam("least"))
             .order_by(order)
             .limit(sa.bindparam("most", type_=sa.Integer))
@@ -83,7 +90,9 @@ async def test_a_long_answer_is_one_step(db: Database) -> None:
     await db.write(THINGS.create)
     texts: list[str] = []
     stop = db.on_statement(texts.append)
-    query = Kept(sa.select(THINGS).limit(sa.bindparam("most", type_=sa.Integer)))
+    query = Kept(
+        sa.select(THINGS.c.id, THINGS.c.word).limit(sa.bindparam("most", type_=sa.Integer))
+    )
     assert await db.scan(lambda conn: query.bulk(conn, {"most": 5})) == []
     stop()
     assert len(texts) == 1 and "json_group_array" in texts[0]

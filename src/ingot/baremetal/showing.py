@@ -26,9 +26,9 @@ from ingot.kit.db import Kept
 from ingot.kit.paging import Page
 from ingot.kit.versions import Version
 
-#: What is read of every node before the values of its fields: uuid, owner, lessee, conductor group, traits
-#: and a text of JSON.
-_HEAD = 6
+#: What is read of every node before the values of its fields: uuid, owner, lessee, conductor group and traits.
+#: After them comes a text of JSON.
+_HEAD = 5
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -37,8 +37,8 @@ _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 class Shape:
     """What of nodes is read and how it is shown.
 
-    query: the columns of `_HEAD`, then plain values in the order of `build`; no WHERE yet. The text of JSON
-    holds what is JSON or a truth value: `,"extra":{},"retired":false`.
+    query: the columns of `_HEAD`, then plain values in the order of `build`, then the text of JSON, which holds what is
+    JSON or a truth value: `,"extra":{},"retired":false`; no WHERE yet.
     build: the struct of a node on the wire; its last field, `links`, is JSON and takes that text along.
     """
 
@@ -59,8 +59,8 @@ def node_shape(wanted: tuple[str, ...] | None, version: Version) -> Shape:
     head = [nodes.c[name] for name in ("uuid", "owner", "lessee", "conductor_group")]
     query = sa.select(*(column.label(f"_{column.name}") for column in head)).add_columns(
         _traits().label("_traits") if "traits" in names else sa.null().label("_traits"),
-        _json_text([c for c in real if c not in flat]).label("_json"),
         *(_value(column, version.minor) for column in flat),
+        _json_text([c for c in real if c not in flat]).label("_json"),
     )
     build = msgspec.defstruct(
         "Node", [(f"{c.name}", object) for c in flat] + [("links", object)], gc=False
@@ -197,13 +197,13 @@ def _shown(
     made: list[Any] = []
     for row in rows:
         uuid: str = row[0]
-        tail = uuid.join(pieces) + row[5]
+        tail = uuid.join(pieces) + row[-1]
         if traits:
             tail += _traits_text(row[4]) if row[4] else ',"traits":[]'
         if hosts is not None:
             host = hosts.of(uuid, row[3])
             tail += ',"conductor":null' if host is None else f',"conductor":{_quoted(host)}'
-        one = build(*row[_HEAD:], msgspec.Raw(tail.encode()))
+        one = build(*row[_HEAD:-1], msgspec.Raw(tail.encode()))
         if not everything and (instead := redaction.of(row[1], row[2])):
             one = _redacted(one, instead)
         made.append(one)

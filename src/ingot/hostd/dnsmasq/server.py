@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 from collections import OrderedDict
@@ -40,6 +41,9 @@ FIRST_BACKOFF, MOST_BACKOFF = 0.2, 30.0
 HEALTHY_AFTER = 60.0
 
 _CAPABILITIES = "-all,+net_bind_service,+net_admin,+net_raw,+setgid"
+#: dnsmasq's word for a file that it has read, and its whole line.
+_READ = b": read /"
+_READ_LINE = re.compile(rb"^dnsmasq[^ ]*: read (/.*)\n?", re.MULTILINE)
 _log = log.get("dnsmasq")
 
 
@@ -354,13 +358,10 @@ class Server:
         assert process.stderr is not None
         last, rest = "", b""
         while octets := await process.stderr.read(1 << 16):
-            *lines, rest = (rest + octets).split(b"\n")
-            for line in lines:
-                # After each SIGHUP it names the file of every host, and nobody waits for most of them.
-                before, read, file = line.partition(b": read /")
-                if read and before.startswith(b"dnsmasq"):
-                    self._was_read("/" + file.decode(errors="replace"))
-                    continue
+            whole, mark, rest = (rest + octets).rpartition(b"\n")
+            if _READ in whole:
+                whole = self._were_read(whole)
+            for line in (whole + mark).splitlines():
                 last = line.decode(errors="replace").strip()
                 word = understand(last)
                 if word is not None:
@@ -368,11 +369,19 @@ class Server:
         if self._started is not None and not self._started.done():
             self._started.set_exception(_did_not_start(self.name, last))
 
-    def _was_read(self, file: str) -> None:
-        self._seen.add(file)
-        waiting = self._reads.pop(file, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(None)
+    def _were_read(self, lines: bytes) -> bytes:
+        """Note the files that dnsmasq has read; gives the other lines.
+
+        After each signal it names the file of every host, thousands in a second, and nobody waits for most of them.
+        """
+        files = [os.fsdecode(name) for name in _READ_LINE.findall(lines)]
+        self._seen.update(files)
+        if self._reads:
+            for file in self._reads.keys() & set(files):
+                waiting = self._reads.pop(file)
+                if not waiting.done():
+                    waiting.set_result(None)
+        return _READ_LINE.sub(b"", lines)
 
     def _hear(self, word: Word) -> None:
         if word.what == "started":
