@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 
 from ingot.kit.db import STILL, Database
-from tests import postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -17,13 +16,10 @@ WHO = sa.text("SELECT pg_backend_pid()")
 
 
 @pytest.fixture
-async def db() -> AsyncIterator[Database]:
-    if reason := postgres.missing():
-        pytest.skip(reason)
-    with postgres.server() as server:
-        made = Database(server.create())
-        yield made
-        await made.close()
+async def db(postgres_url: str) -> AsyncIterator[Database]:
+    made = Database(postgres_url)
+    yield made
+    await made.close()
 
 
 def pid(conn: sa.Connection) -> int:

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from ingot.kit.db import Database, Kept, Many, among
 from ingot.kit.together import Together
-from tests import postgres
 
 pytestmark = pytest.mark.anyio
 
@@ -36,17 +35,11 @@ WORDS = [
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        made = Database(f"sqlite:///{tmp_path}/x.db")
-        yield made
-        await made.close()
-        return
-    if reason := postgres.missing():
-        pytest.skip(reason)
-    with postgres.server() as server:
-        made = Database(server.create())
-        yield made
-        await made.close()
+    sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path}/x.db" if sqlite else request.getfixturevalue("postgres_url")
+    made = Database(url)
+    yield made
+    await made.close()
 
 
 async def test_a_long_answer_in_one_piece(db: Database) -> None:

@@ -36,18 +36,18 @@ def give(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
 
 def all_given(conn: sa.Connection, vault: Vault, node_uuid: str) -> bool:
     """Whether this boot has had its tokens: who asks on and on is answered without a write."""
-    return len(store.read_secret(conn, vault, node_uuid, _EARLIER) or ()) >= MOST - 1
+    return len(_earlier(conn, vault, node_uuid)) >= MOST - 1
 
 
 def give_another(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
     """One more for a boot whose agent has not called yet; "" when there were too many."""
     before = store.read_secret(conn, vault, node_uuid, "agent")
-    if before is None or all_given(conn, vault, node_uuid):
+    earlier = _earlier(conn, vault, node_uuid)
+    if before is None or len(earlier) >= MOST - 1:
         return ""
-    earlier = [*(store.read_secret(conn, vault, node_uuid, _EARLIER) or ()), before]
     token = ids.new_secret()
     _count(conn, vault, node_uuid, token)
-    store.write_secret(conn, vault, node_uuid, _EARLIER, earlier)
+    store.write_secret(conn, vault, node_uuid, _EARLIER, [*earlier, before])
     return token
 
 
@@ -56,13 +56,18 @@ def accept(conn: sa.Connection, vault: Vault, node_uuid: str, told: str) -> bool
 
     Only for agents that have not called yet.
     """
-    earlier = store.read_secret(conn, vault, node_uuid, _EARLIER) or ()
+    earlier = _earlier(conn, vault, node_uuid)
     found = [hmac.compare_digest(one.encode(), told.encode()) for one in earlier]
     if not any(found):
         return False
     _count(conn, vault, node_uuid, told)
     store.write_secret(conn, vault, node_uuid, _EARLIER, None)
     return True
+
+
+def _earlier(conn: sa.Connection, vault: Vault, node_uuid: str) -> list[str]:
+    """Tokens of this boot that were given before the one that counts."""
+    return store.read_secret(conn, vault, node_uuid, _EARLIER) or []
 
 
 def _count(conn: sa.Connection, vault: Vault, node_uuid: str, token: str) -> None:

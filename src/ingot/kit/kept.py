@@ -92,11 +92,13 @@ class Kept:
             return self.rows(conn, values)
         if self._packed is None:
             self._packed = _pack(cast("sa.Select[Any]", self._statement))
-        found = self._packed.first(conn, values)
-        if found is None or found[1] is None:
+        ((rows, texts),) = self._packed.rows(conn, values)
+        if texts is None:  # of no rows
             return []
-        rows, texts = _decode_rows(found[0]), found[1].split(_BETWEEN)
-        return [(*row, text) for row, text in zip(rows, texts, strict=True)]
+        return [
+            (*row, text)
+            for row, text in zip(_decode_rows(rows), texts.split(_BETWEEN), strict=True)
+        ]
 
     def first(self, conn: sa.Connection, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """The first row, None when there is none."""

@@ -36,8 +36,7 @@ class Pacing:
 
     async def turn(self) -> None:
         # Counted as work: virtual time must not move on while somebody could start.
-        self._saver.busy += 1
-        try:
+        with self._saver.working():
             ends = self._clock.monotonic() + self._most
             while self._clock.monotonic() < ends:
                 began = self._clock.monotonic()
@@ -46,5 +45,3 @@ class Pacing:
                 if round_ < ROUND and self._saver.backlog < BACKLOG:
                     return
                 await self._clock.sleep(max(round_, PAUSE))
-        finally:
-            self._saver.busy -= 1

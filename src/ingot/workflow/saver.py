@@ -9,7 +9,8 @@ functions are written one by one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -82,29 +83,29 @@ class Saver:
             task.add_done_callback(self._flushers.discard)
         return await answer
 
-    async def write(self, run: Callable[[sa.Connection], T]) -> T:
-        """A transaction that counts as busy."""
+    @contextlib.contextmanager
+    def working(self) -> Generator[None]:
+        """What happens inside counts as busy."""
         self.busy += 1
         try:
-            return await self.db.write(run)
+            yield
         finally:
             self.busy -= 1
+
+    async def write(self, run: Callable[[sa.Connection], T]) -> T:
+        """A transaction that counts as busy."""
+        with self.working():
+            return await self.db.write(run)
 
     async def single(self, run: Callable[[sa.Connection], T]) -> T:
         """A change of one statement that counts as busy."""
-        self.busy += 1
-        try:
+        with self.working():
             return await self.db.single(run)
-        finally:
-            self.busy -= 1
 
     async def read(self, query: Callable[[sa.Connection], T]) -> T:
         """A query that counts as busy."""
-        self.busy += 1
-        try:
+        with self.working():
             return await self.db.read(query)
-        finally:
-            self.busy -= 1
 
     async def _flush(self) -> None:
         try:
@@ -116,16 +117,14 @@ class Saver:
 
     async def _flush_batch(self) -> None:
         batch = self._next()
-        self.busy += 1
-        try:
-            await self._settle(batch)
-        except BaseException:
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(asyncio.CancelledError())
-            raise
-        finally:
-            self.busy -= 1
+        with self.working():
+            try:
+                await self._settle(batch)
+            except BaseException:
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(asyncio.CancelledError())
+                raise
 
     def _next(self) -> list[Waiting]:
         """What goes into the next commit, in the order in which it came."""
