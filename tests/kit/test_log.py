@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -53,6 +54,18 @@ def test_lines_for_programs() -> None:
     assert entry["event"] == "odd" and entry["level"] == "warning"
     assert entry["body"] == {"password": "***", "size": 1}
     assert "module" in entry["path"] and entry["timestamp"]
+
+
+def test_libraries_speak_in_the_same_form() -> None:
+    stream = io.StringIO()
+    log.configure(json=True, stream=stream)
+    try:
+        logging.getLogger("uvicorn.error").warning("odd %s", "thing")
+        logging.getLogger("lib").info("chatter")
+    finally:
+        log.configure()
+    entry = json.loads(stream.getvalue())
+    assert entry["event"] == "uvicorn.error: odd thing" and entry["level"] == "warning"
 
 
 def test_tracebacks_show_no_variables(told: io.StringIO) -> None:

@@ -193,6 +193,7 @@ def _server(asgi: Any) -> _QuietServer:
     return _QuietServer(
         Config(
             asgi,
+            log_config=None,  # its words go where ours go, and in our form
             log_level="warning",
             access_log=False,
             lifespan="off",

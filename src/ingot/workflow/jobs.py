@@ -40,10 +40,9 @@ for _name in ("procrastinate.utils", "procrastinate.worker"):
 class Jobs(manager.JobManager):
     """Ends jobs so that two things which are no errors are none.
 
-    A job that others have removed, because its worker was taken for dead or its operation for an orphan, is gone
-    when it ends: Procrastinate would raise, and a traceback would stand in the log for each. And a job that ends
-    while the database is away for a moment would stay "in work" for as long as its worker lives, and hold its
-    subject's lock: it is removed when the database is back.
+    A job that others have removed, because its worker was taken for dead, is gone when it ends: Procrastinate would
+    raise, and a traceback would stand in the log for each. And a job that ends while the database is away for a
+    moment would stay "in work" for as long as its worker lives: it is removed when the database is back.
     """
 
     def __init__(

@@ -8,7 +8,6 @@ its disks, stays readable in `timeline` and `destructive_acts`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -184,9 +183,8 @@ class Machine:
         tasks = [task for task in (self._life, self._transition) if task is not None]
         self._cancel_transition()
         self._end_life()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
+        # Not `await task`: that would swallow a cancellation of our own.
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # Life ---------------------------------------------------------------------------------
 
