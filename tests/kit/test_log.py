@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ingot.app import serving
 from ingot.kit import log
 
 
@@ -60,12 +61,14 @@ def test_libraries_speak_in_the_same_form() -> None:
     stream = io.StringIO()
     log.configure(json=True, stream=stream)
     try:
-        logging.getLogger("uvicorn.error").warning("odd %s", "thing")
+        logging.getLogger("some.library").warning("odd %s", "thing")
         logging.getLogger("lib").info("chatter")
     finally:
         log.configure()
     entry = json.loads(stream.getvalue())
-    assert entry["event"] == "uvicorn.error: odd thing" and entry["level"] == "warning"
+    assert entry["event"] == "some.library: odd thing" and entry["level"] == "warning"
+    # uvicorn would bring handlers of its own.
+    assert serving._server(None).config.log_config is None
 
 
 def test_tracebacks_show_no_variables(told: io.StringIO) -> None:
