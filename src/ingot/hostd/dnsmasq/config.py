@@ -117,3 +117,8 @@ def host_file(host: DhcpHost) -> tuple[str, str]:
         parts.append(hostname)
         name += f"_{hostname}"
     return name, ",".join(parts) + "\n"
+
+
+def headstone_file(mac: str, number: int) -> tuple[str, str]:
+    """Name and content of the file that has a machine ignored from now on."""
+    return f"{mac.replace(':', '-')}_gone{number}", f"{mac},ignore\n"

@@ -1,8 +1,9 @@
 """One dnsmasq for one wire: started, fed, watched and ended by us.
 
-A new machine is a new file in a folder that dnsmasq watches (answered within milliseconds). A machine that went or
-moved needs SIGHUP, sent at most once a second. Changed ranges or boot options need a restart, which costs no
-lease, since every address comes from a plan. The process is ended by the kernel when we die (PDEATHSIG).
+A machine that comes or goes is a new file in a folder that dnsmasq watches (seen within milliseconds, see `hosts`). An
+address that is given again needs SIGHUP, at which dnsmasq reads all files: the longer that takes, the more seldom it
+is sent. Changed ranges or boot options need a restart, which costs no lease, since every address comes from a plan.
+The process is ended by the kernel when we die (PDEATHSIG).
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ import re
 import shutil
 import signal
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingot.hostd.advertiser import Advertiser
 from ingot.hostd.dnsmasq import checks
-from ingot.hostd.dnsmasq.config import host_file, render
+from ingot.hostd.dnsmasq.config import render
+from ingot.hostd.dnsmasq.hosts import Change, HostFiles, replace_file
 from ingot.hostd.dnsmasq.release import release
 from ingot.hostd.dnsmasq.words import Word, understand
-from ingot.hostd.plans import DhcpChange, DhcpHost, DhcpPlan
+from ingot.hostd.plans import DhcpChange, DhcpPlan
 from ingot.kit import log
 from ingot.kit.clock import Clock
 from ingot.kit.faults import Failed, Fault
@@ -35,7 +37,14 @@ START_DEADLINE = 10.0
 STOP_DEADLINE = 3.0
 #: A watched file is read in milliseconds; after this we send SIGHUP instead.
 READ_DEADLINE = 0.5
-REREAD_INTERVAL = 1.0
+#: Seconds between two signals: as many times the processor's seconds that dnsmasq has used since the last one, but
+#: within these bounds.
+REREAD_REST = 4.0
+REREAD_INTERVAL, MOST_REREAD_INTERVAL = 1.0, 10.0
+#: Reading all files takes less.
+REREAD_DEADLINE = 10.0
+#: Entries that dnsmasq keeps in vain before we have it read all for that alone.
+MOST_DEAD = 1000
 FIRST_BACKOFF, MOST_BACKOFF = 0.2, 30.0
 #: Up for so long, a server is healthy and its next death starts the backoff anew.
 HEALTHY_AFTER = 60.0
@@ -70,8 +79,7 @@ class Server:
         self._plan: DhcpPlan | None = None
         self._advertiser: Advertiser | None = None
         self._config = ""
-        self._hosts: dict[DhcpHost, str] = {}
-        self._by_ip: dict[str, str] = {}
+        self._hosts = HostFiles(self._folder / "hosts")
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
@@ -81,7 +89,8 @@ class Server:
         self._transactions: OrderedDict[str, str] = OrderedDict()
         self._changing = asyncio.Lock()
         self._reread: asyncio.Task[None] | None = None
-        self._last_reread = -REREAD_INTERVAL
+        self._last_reread = -MOST_REREAD_INTERVAL
+        self._spent = 0.0
         self._generation = 0
         self._restarts = 0
         self._backoff = FIRST_BACKOFF
@@ -128,9 +137,7 @@ class Server:
         try:
             if plan.ranges:
                 config = render(plan, self._folder)
-                added = self._put(host for host in change.put if host not in self._hosts)
-                gone = self._take(change.gone)
-                await self._make_known(plan, config, added, gone)
+                await self._make_known(plan, config, self._hosts.change(change.put, change.gone))
         except Fault as fault:
             self._fault = fault.sentence()
             raise
@@ -143,23 +150,30 @@ class Server:
             return
         # No await between here and the files: plans are written in the order in which they come.
         config = render(plan, self._folder)
-        added, removed = self._write_hosts(plan)
-        await self._make_known(plan, config, added, removed)
+        await self._make_known(plan, config, self._hosts.become(plan.hosts))
 
-    async def _make_known(
-        self, plan: DhcpPlan, config: str, added: list[str], removed: list[DhcpHost]
-    ) -> None:
+    async def _make_known(self, plan: DhcpPlan, config: str, change: Change) -> None:
         """Have the process see what the files say."""
+        self._seen.difference_update(change.removed)
         if config != self._config or not self._alive():
             await self._start(plan, config)
-        elif removed:
-            await self._signal()
-        elif not await self._read(added):
-            _log.warning("dnsmasq did not see new files; sending SIGHUP", wire=self.name)
-            await self._signal()
-        for host in removed:
+        else:
+            await self._see(change, subnets=len(plan.ranges))
+        self._hosts.was_read(change)
+        self._seen.difference_update(change.headstones.values())
+        for host in change.gone:
             with suppress(OSError):
                 release(host.mac, host.ip, plan.listen, plan.interface)
+
+    async def _see(self, change: Change, subnets: int) -> None:
+        if not await self._read(change.new):
+            _log.warning("dnsmasq did not see new files; sending SIGHUP", wire=self.name)
+            await self._signal()
+        elif change.refused or (change.moved and subnets > 1):
+            await self._signal()
+            await self._read(change.refused, REREAD_DEADLINE)
+        elif self._hosts.dead > max(MOST_DEAD, len(self._hosts)) and self._reread is None:
+            self._reread = asyncio.create_task(self._signal_soon())
 
     async def close(self) -> None:
         """End the server; it answers nobody then."""
@@ -170,42 +184,8 @@ class Server:
 
     # -- files -----------------------------------------------------------------------------------
 
-    def _write_hosts(self, plan: DhcpPlan) -> tuple[list[str], list[DhcpHost]]:
-        """Make the folder hold exactly the plan's hosts; returns new files' paths and hosts that went."""
-        folder = self._folder / "hosts"
-        if not self._hosts:
-            folder.mkdir(parents=True, exist_ok=True)
-            for leftover in folder.iterdir():
-                leftover.unlink()
-        wanted = set(plan.hosts)
-        removed = self._take([host for host in self._hosts if host not in wanted])
-        return self._put(wanted.difference(self._hosts)), removed
-
-    def _take(self, hosts: Iterable[DhcpHost]) -> list[DhcpHost]:
-        """Remove the files of hosts; those that had one."""
-        taken = [host for host in hosts if host in self._hosts]
-        for host in taken:
-            path = self._folder / "hosts" / self._hosts.pop(host)
-            path.unlink(missing_ok=True)
-            self._seen.discard(str(path))
-            if self._by_ip.get(host.ip) == host.mac:
-                del self._by_ip[host.ip]
-        return taken
-
-    def _put(self, hosts: Iterable[DhcpHost]) -> list[str]:
-        """Write the files of hosts; their paths."""
-        added: list[str] = []
-        for host in hosts:
-            name, content = host_file(host)
-            path = self._folder / "hosts" / name
-            _replace(path, content)
-            self._hosts[host] = name
-            self._by_ip[host.ip] = host.mac
-            added.append(str(path))
-        return added
-
     def _write_config(self, plan: DhcpPlan, config: str) -> None:
-        _replace(self._folder / "reread", "")
+        replace_file(self._folder / "reread", "")
         tftp = self._folder / "tftp"
         tftp.mkdir(parents=True, exist_ok=True)
         if plan.boot is not None:
@@ -213,7 +193,7 @@ class Server:
                 source = checks.find_loader(name)
                 shutil.copyfile(source, tftp / f".{name}.new")
                 os.replace(tftp / f".{name}.new", tftp / name)
-        _replace(self._folder / "dnsmasq.conf", config)
+        replace_file(self._folder / "dnsmasq.conf", config)
 
     # -- the process -----------------------------------------------------------------------------
 
@@ -240,6 +220,8 @@ class Server:
         """Start the process and wait until it says that it serves."""
         self._started = asyncio.get_running_loop().create_future()
         self._seen.clear()
+        self._hosts.forget()
+        self._spent = 0.0
         guard = ["setpriv", "--pdeathsig", "KILL"]
         if os.geteuid() == 0:
             guard += ["--no-new-privs", "--inh-caps", "-all", "--bounding-set", _CAPABILITIES]
@@ -322,25 +304,32 @@ class Server:
     # -- waiting for dnsmasq ---------------------------------------------------------------------
 
     async def _signal(self) -> None:
-        """Have all files read again: at most once a second, one signal for all who ask meanwhile."""
+        """Have all files read again: one signal for all who ask meanwhile."""
         if self._reread is None:
             self._reread = asyncio.create_task(self._signal_soon())
         await asyncio.wait([self._reread])  # waits, and cancels nothing when we are cancelled
 
     async def _signal_soon(self) -> None:
-        wait = self._last_reread + REREAD_INTERVAL - self._clock.monotonic()
-        if wait > 0:
-            await self._clock.sleep(wait)
+        while (rest := self._rest()) > 0:
+            await self._clock.sleep(rest)
         # From here on a change needs a signal of its own.
         self._reread = None
         self._last_reread = self._clock.monotonic()
         marker = str(self._folder / "reread")
-        self._seen.discard(marker)
-        if self._alive() and self._process is not None:
+        if self._process is not None and self._alive():
+            self._spent = _cpu_seconds(self._process.pid)
+            self._seen.discard(marker)
+            self._seen -= self._hosts.forget()
             self._process.send_signal(signal.SIGHUP)
-            await self._read([marker])
+            await self._read([marker], REREAD_DEADLINE)
 
-    async def _read(self, paths: list[str]) -> bool:
+    def _rest(self) -> float:
+        """Seconds until dnsmasq may be made to read all files again; it is a small part of a core then."""
+        used = _cpu_seconds(self._process.pid) - self._spent if self._process else 0.0
+        interval = min(max(REREAD_INTERVAL, REREAD_REST * used), MOST_REREAD_INTERVAL)
+        return self._last_reread + interval - self._clock.monotonic()
+
+    async def _read(self, paths: list[str], deadline: float = READ_DEADLINE) -> bool:
         """Wait until dnsmasq says that it has read these files; False when it does not."""
         loop = asyncio.get_running_loop()
         waiting = [
@@ -350,7 +339,7 @@ class Server:
         ]
         if not waiting:
             return True
-        _, pending = await asyncio.wait(waiting, timeout=READ_DEADLINE)
+        _, pending = await asyncio.wait(waiting, timeout=deadline)
         return not pending
 
     async def _listen(self, process: asyncio.subprocess.Process) -> None:
@@ -387,7 +376,7 @@ class Server:
         if word.what == "started":
             if self._started is not None and not self._started.done():
                 self._started.set_result(None)
-        elif word.what == "trouble" and str(self._folder / "hosts") in word.text:
+        elif word.what == "trouble" and str(self._hosts.folder) in word.text:
             # It looked at a host's file just when we had taken it away: nothing is wrong.
             _log.debug("dnsmasq", wire=self.name, text=word.text)
         elif word.what == "trouble":
@@ -406,9 +395,18 @@ class Server:
         elif word.xid is not None:
             mac = self._transactions.get(word.xid)
         elif word.ip is not None:
-            mac = self._by_ip.get(word.ip)
+            mac = self._hosts.mac_of(word.ip)
         if mac is not None:
             self._on_event(mac, word.what, word.text)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """What a process has used of the processor; 0.0 when it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _did_not_start(name: str, last: str) -> Failed:
@@ -416,11 +414,3 @@ def _did_not_start(name: str, last: str) -> Failed:
         f"dnsmasq on {name} did not start: {last or 'it said nothing'}.",
         next_action="Correct what it names; it is started again with the next plan.",
     )
-
-
-def _replace(path: Path, content: str) -> None:
-    """Write a file at once or not at all; the temporary name is one that dnsmasq does not read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(content)
-    os.replace(temporary, path)
