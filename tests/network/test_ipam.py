@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import random
 from datetime import UTC, datetime
 
 import pytest
@@ -79,13 +80,14 @@ def test_all_of_the_pool_is_given_once_then_409(range_: ipam.Range) -> None:
     one = subnet(range_)
     size = sum(int(high) - int(low) + 1 for low, high in range_.pools)
     taken: set[str] = set()
+    places: dict[str, int] = {}
     for _ in range(min(size, 300)):
-        (ip,) = ipam.allocate("n", [one], None, {"s": taken})
+        (ip,) = ipam.allocate("n", [one], None, {"s": taken}, places)
         assert ip.ip_address not in taken
         taken.add(ip.ip_address)
     if size <= 300:
         with pytest.raises(Fault) as caught:
-            ipam.allocate("n", [one], None, {"s": taken})
+            ipam.allocate("n", [one], None, {"s": taken}, places)
         assert caught.value.kind == Kind.CONFLICT
         assert caught.value.details["type"] == "IpAddressGenerationFailure"
         assert caught.value.next_action
@@ -100,7 +102,7 @@ def test_a_stated_address_is_given_or_refused_never_changed(
     wanted = str(range_.cidr[offset])
     taken = {wanted} if data.draw(st.booleans()) else set[str]()
     try:
-        (ip,) = ipam.allocate("n", [one], [ipam.Wish(ip_address=wanted)], {"s": taken})
+        (ip,) = ipam.allocate("n", [one], [ipam.Wish(ip_address=wanted)], {"s": taken}, {})
     except Fault as fault:
         own = wanted in (str(range_.cidr[0]), str(range_.cidr[-1]))
         assert taken or own
@@ -152,12 +154,12 @@ def test_both_versions_and_the_next_subnet() -> None:
         made("192.0.2.8/29", "b"),
         made("2001:db8::/64", "c"),
     )
-    first = ipam.allocate("n", [small, large, six], None, {})
+    first = ipam.allocate("n", [small, large, six], None, {}, {})
     assert [ip.ip_address for ip in first] == ["192.0.2.2", "2001:db8::2"]
-    full = ipam.allocate("n", [small, large, six], None, {"a": {"192.0.2.2"}})
+    full = ipam.allocate("n", [small, large, six], None, {"a": {"192.0.2.2"}}, {})
     assert full[0].ip_address == "192.0.2.10"
-    assert ipam.allocate("n", [small], [], {}) == ()
-    assert ipam.allocate("n", [], None, {}) == ()
+    assert ipam.allocate("n", [small], [], {}, {}) == ()
+    assert ipam.allocate("n", [], None, {}, {}) == ()
 
 
 def test_wishes_of_one_port_do_not_meet() -> None:
@@ -165,7 +167,7 @@ def test_wishes_of_one_port_do_not_meet() -> None:
         ipam.make_range(ipam.network("192.0.2.0/29"), None, default_gateway=True, pools=None)
     )
     wishes = [ipam.Wish("s"), ipam.Wish("s", "192.0.2.2")]
-    given_ = ipam.allocate("n", [one], wishes, {})
+    given_ = ipam.allocate("n", [one], wishes, {}, {})
     assert [ip.ip_address for ip in given_] == ["192.0.2.3", "192.0.2.2"]
     for bad in (
         [ipam.Wish("s", "192.0.2.2")] * 2,
@@ -175,4 +177,35 @@ def test_wishes_of_one_port_do_not_meet() -> None:
         [ipam.Wish("s")] * 6,
     ):
         with pytest.raises(Fault):
-            ipam.allocate("n", [one], bad, {})
+            ipam.allocate("n", [one], bad, {}, {})
+
+
+class Counted(set[str]):
+    """Addresses in use that count how often somebody asked."""
+
+    asked = 0
+
+    def __contains__(self, address: object) -> bool:
+        self.asked += 1
+        return super().__contains__(address)
+
+
+@given(st.lists(st.booleans(), max_size=60), st.randoms(use_true_random=False))
+def test_the_next_address_is_found_at_once_and_a_free_one_rests(
+    comings: list[bool], dice: random.Random
+) -> None:
+    one = subnet(
+        ipam.make_range(ipam.network("192.0.2.0/24"), None, default_gateway=True, pools=None)
+    )
+    taken = Counted(f"192.0.2.{last}" for last in range(2, 100))
+    given_: list[str] = []
+    places = {"s": 98}
+    for comes in comings:
+        if comes or not taken:
+            taken.asked = 0
+            (ip,) = ipam.allocate("n", [one], None, {"s": taken}, places)
+            assert taken.asked == 1 and ip.ip_address not in given_
+            taken.add(ip.ip_address)
+            given_.append(ip.ip_address)
+        else:
+            taken.discard(dice.choice(sorted(taken)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +29,8 @@ class Used(Protocol):
 
 #: Addresses in use, by subnet.
 Taken = Mapping[str, Used]
+#: Where the search for a free address begins, by subnet; a hint, since what is taken is looked up.
+Places = MutableMapping[str, int]
 
 #: A port carries few addresses; more is a mistake or an attack.
 MOST_FIXED_IPS = 5
@@ -157,23 +159,29 @@ def _without(first: Address, last: Address, gateway: Address | None) -> tuple[Po
 
 
 def first_free(
-    pools: Sequence[Mapping[str, str]], taken: Used, also: Collection[str] = ()
-) -> Address | None:
-    """An address of the pools that nobody has; None when all are taken.
+    pools: Sequence[Mapping[str, str]],
+    taken: Used,
+    also: Collection[str] = (),
+    begin: int | None = None,
+) -> tuple[Address, int] | None:
+    """An address of the pools that nobody has, and its place in them; None when all are taken.
 
-    The search starts as far into the pools as there are addresses in use: with no holes that is the lowest free
-    one, found at the first look; an address that became free is not given to the next machine at once.
+    begin: the place after the one that was given last. So the next one is found at the first look or a few later,
+    however many are in use, and an address that became free is not given to the next machine at once. None, when
+    nothing is known: as many places on as there are addresses in use, the lowest free one if there are no holes.
     """
     bounds = [
         (ipaddress.ip_address(pool["start"]), int(ipaddress.ip_address(pool["end"])))
         for pool in pools
     ]
     size = sum(high - int(low) + 1 for low, high in bounds)
-    start = (len(taken) + len(also)) % size if size else 0
+    if begin is None:
+        begin = len(taken) + len(also)
+    start = begin % size if size else 0
     for at in itertools.chain(range(start, size), range(start)):
         candidate = _nth(bounds, at)
         if str(candidate) not in taken and str(candidate) not in also:
-            return candidate
+            return candidate, at
     return None
 
 
@@ -205,15 +213,20 @@ def check_free(subnet: Subnet, wanted: Address, taken: Used) -> None:
 
 
 def allocate(
-    network_id: str, subnets: Sequence[Subnet], wishes: Sequence[Wish] | None, taken: Taken
+    network_id: str,
+    subnets: Sequence[Subnet],
+    wishes: Sequence[Wish] | None,
+    taken: Taken,
+    places: Places,
 ) -> tuple[FixedIp, ...]:
     """The fixed addresses of a new port.
 
     wishes: None gives one IPv4 and one IPv6 address where there are such subnets; empty gives none.
+    places: where the search begins; it is moved on.
     Raises 409 IpAddressGenerationFailure when the pools are exhausted.
     """
     if wishes is None:
-        return _automatic(network_id, subnets, taken)
+        return _automatic(network_id, subnets, taken, places)
     if len(wishes) > MOST_FIXED_IPS:
         raise invalid(
             "InvalidInput", f"A port has at most {MOST_FIXED_IPS} fixed IPs, not {len(wishes)}."
@@ -230,7 +243,7 @@ def allocate(
             found = address(wish.ip_address)
             check_free(subnet, found, mine if str(found) in mine else taken.get(subnet.id, ()))
         else:
-            free = first_free(subnet.allocation_pools, taken.get(subnet.id, ()), mine)
+            free = _next(subnet, taken, places, mine)
             if free is None:
                 raise _exhausted(network_id)
             found = free
@@ -240,12 +253,27 @@ def allocate(
     return tuple(given)
 
 
-def _automatic(network_id: str, subnets: Sequence[Subnet], taken: Taken) -> tuple[FixedIp, ...]:
+def _next(
+    subnet: Subnet, taken: Taken, places: Places, also: Collection[str] = ()
+) -> Address | None:
+    """The next free address of a subnet's pools."""
+    found = first_free(
+        subnet.allocation_pools, taken.get(subnet.id, ()), also, places.get(subnet.id)
+    )
+    if found is None:
+        return None
+    places[subnet.id] = found[1] + 1
+    return found[0]
+
+
+def _automatic(
+    network_id: str, subnets: Sequence[Subnet], taken: Taken, places: Places
+) -> tuple[FixedIp, ...]:
     given: list[FixedIp] = []
     for version in (4, 6):
         candidates = [subnet for subnet in subnets if subnet.ip_version == version]
         for subnet in candidates:
-            found = first_free(subnet.allocation_pools, taken.get(subnet.id, ()))
+            found = _next(subnet, taken, places)
             if found is not None:
                 given.append(FixedIp(subnet.id, str(found)))
                 break

@@ -37,6 +37,7 @@ class Networks:
         self.db = db
         self.clock = clock
         self.settings = settings
+        self._places: dict[str, int] = {}
         self._listeners: list[Callable[[], None]] = []
         self._agents: Callable[[], list[dict[str, Any]]] | None = None
 
@@ -417,7 +418,7 @@ class Networks:
         ours = {wire.listen_address for wire in self.settings.wires.values()}
         kept = {ip.ip_address for ip in own}
         taken = {subnet.id: store.Taken(conn, subnet.id, ours, kept) for subnet in subnets}
-        return ipam.allocate(network_id, subnets, wishes, taken)
+        return ipam.allocate(network_id, subnets, wishes, taken, self._places)
 
     def update_port(self, conn: sa.Connection, port: Port, changes: Mapping[str, Any]) -> Port:
         """Change a port. `fixed_ips` are wishes, `mac_address` None makes a new one up."""
