@@ -2,7 +2,8 @@
 
 On PostgreSQL every statement is a round trip and costs each side about 50 µs, whatever it does. So what is to be
 done with many rows is one statement there: values come as arrays, and the text is the same for any number of
-rows, so that it is prepared once. On SQLite, which runs inside the process, it is one statement for each row.
+rows, so that it is prepared once. On SQLite, which runs inside the process, the rows come as one JSON text: Python's
+driver gives the interpreter up at every statement, and in a busy process gets it back after a while.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ _encode = msgspec.json.encode
 _decode_rows = msgspec.json.Decoder(list[tuple[Any, ...]]).decode
 #: Stands between texts that have no control characters (the record separator).
 _BETWEEN = "\x1e"
+#: SQLite's JSON ends a text there.
+_NUL = b"\\u0000"
 
 
 class Kept:
@@ -181,12 +184,18 @@ def _pack(select: sa.Select[Any]) -> Kept:
 class Many:
     """Rows that are inserted into a table, or that change rows of it: by the names of their columns."""
 
-    def __init__(self, table: sa.Table, names: Sequence[str], one: str, together: str) -> None:
-        """one: the text for one row, with the columns' names as parameters; together: that with an array for each."""
+    def __init__(
+        self, table: sa.Table, names: Sequence[str], one: str, arrays: str, packed: str
+    ) -> None:
+        """one: the text for one row, with the columns' names as parameters.
+
+        arrays: that for PostgreSQL with an array for each. packed: that for SQLite with the rows as JSON.
+        """
         types = [sa.bindparam(name, type_=table.c[name].type) for name in names]
         self._names = tuple(names)
         self._one = Kept(sa.text(one).bindparams(*types))
-        self._together = together
+        self._arrays = arrays
+        self._packed = packed
 
     @classmethod
     def insert(
@@ -195,18 +204,25 @@ class Many:
         """names: columns that come with each row; the others get the database's own defaults.
 
         replacing: a key's columns; a row that is there with the same key gets the other values.
-        returning: a column that grows with each row, see `numbers`.
+        returning: the table's own number, which grows with each row, see `numbers`.
         """
-        tail = ""
+        upsert = ""
         if replacing:
             new = _settings([name for name in names if name not in replacing], "excluded.")
-            tail += f" ON CONFLICT ({_listed(replacing)}) DO UPDATE SET {new}"
-        if returning:
-            tail += f" RETURNING {returning}"
+            upsert = f" ON CONFLICT ({_listed(replacing)}) DO UPDATE SET {new}"
+        tail = f"{upsert} RETURNING {returning}" if returning else upsert
         head = f"INSERT INTO {table.name} ({_listed(names)})"
         values = ", ".join(f":{name}" for name in names)
         rows = f"SELECT {_listed(names)} FROM {_arrays(table, names)} ORDER BY nth"
-        return cls(table, names, f"{head} VALUES ({values}){tail}", f"{head} {rows}{tail}")
+        # WHERE tells SQLite's parser that ON CONFLICT is no join.
+        packed = f"SELECT {_unpacked(names)} FROM json_each(?) WHERE true ORDER BY key"
+        return cls(
+            table,
+            names,
+            f"{head} VALUES ({values}){tail}",
+            f"{head} {rows}{tail}",
+            f"{head} {packed}{upsert}",
+        )
 
     @classmethod
     def update(cls, table: sa.Table, key: str, *names: str) -> Many:
@@ -214,33 +230,48 @@ class Many:
         head = f"UPDATE {table.name} SET"
         new = [f'"{name}" = :{name}' for name in names]
         one = f"{head} {', '.join(new)} WHERE {key} = :{key}"
-        rows = _arrays(table, [key, *names])
-        together = (
-            f"{head} {_settings(names, 'new.')} FROM {rows} WHERE {table.name}.{key} = new.{key}"
+        set_, match = _settings(names, "new."), f"WHERE {table.name}.{key} = new.{key}"
+        unpacked = f"(SELECT {_unpacked([key, *names])} FROM json_each(?)) AS new"
+        return cls(
+            table,
+            [key, *names],
+            one,
+            f"{head} {set_} FROM {_arrays(table, [key, *names])} {match}",
+            f"{head} {set_} FROM {unpacked} {match}",
         )
-        return cls(table, [key, *names], one, together)
 
     def run(self, conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        if conn.dialect.name == "sqlite" or len(rows) == 1:
-            for row in rows:
-                self._one.change(conn, row)
-        elif rows:
-            self._all(conn, rows).close()
+        """No two rows may have one key."""
+        cursor = self._all(conn, rows) if len(rows) > 1 else None
+        if cursor is not None:
+            cursor.close()
+            return
+        for row in rows:
+            self._one.change(conn, row)
 
     def numbers(self, conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> list[int]:
         """What an insert returns of each row, in their order."""
-        if conn.dialect.name == "sqlite" or len(rows) < 2:
+        cursor = self._all(conn, rows) if len(rows) > 1 else None
+        if cursor is None:
             return [self._one.scalar(conn, row) for row in rows]
-        cursor = self._all(conn, rows)
         try:
+            if conn.dialect.name == "sqlite":
+                # One writer: the numbers of a statement follow each other.
+                return list(range(cursor.lastrowid - len(rows) + 1, cursor.lastrowid + 1))
             # They are given in the order of the select. RETURNING promises no order, but they grow.
             return sorted(number for (number,) in cursor.fetchall())
         finally:
             cursor.close()
 
     def _all(self, conn: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> Any:
-        arrays = tuple([[row[name] for row in rows] for name in self._names])
-        return _execute(conn, self._together, arrays)
+        """The cursor after one statement for all rows; None where they must go one by one."""
+        if conn.dialect.name != "sqlite":
+            arrays = tuple([[row[name] for row in rows] for name in self._names])
+            return _execute(conn, self._arrays, arrays)
+        packed = _encode([[row[name] for name in self._names] for row in rows])
+        if _NUL in packed:
+            return None
+        return _execute(conn, self._packed, (packed.decode(),))
 
 
 _ARRAYS: dict[type[sa.types.TypeEngine[Any]], str] = {
@@ -258,6 +289,13 @@ def _arrays(table: sa.Table, names: Sequence[str]) -> str:
     kinds = [_ARRAYS[type(table.c[name].type)] for name in names]
     arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds, 1))
     return f"unnest({arrays}) WITH ORDINALITY AS new ({_listed(names)}, nth)"
+
+
+def _unpacked(names: Sequence[str]) -> str:
+    """The values of a row that came as JSON, by the names of their columns."""
+    return ", ".join(
+        f"json_extract(value, '$[{place}]') AS \"{name}\"" for place, name in enumerate(names)
+    )
 
 
 def _listed(names: Sequence[str]) -> str:
