@@ -269,7 +269,8 @@ class Subscription:
     read again with `query(after=...)`.
     """
 
-    def __init__(self, wanted: Callable[[Event], bool], size: int) -> None:
+    def __init__(self, wanted: Callable[[Event], bool] | None, size: int) -> None:
+        """wanted: None for all."""
         self.wanted = wanted
         self.dropped = 0
         self._size = size
@@ -282,7 +283,7 @@ class Subscription:
     def offer(self, event: Event) -> None:
         if self._held is not None:
             self._held.append(event)
-        elif event.id not in self._caught and self.wanted(event):
+        elif event.id not in self._caught:
             self._put(event)
 
     def hold(self) -> None:
@@ -291,8 +292,7 @@ class Subscription:
     def catch_up(self, event: Event) -> None:
         assert event.id is not None
         self._caught.add(event.id)
-        if self.wanted(event):
-            self._put(event)
+        self._put(event)
 
     def release(self) -> None:
         held, self._held = self._held or [], None
@@ -331,6 +331,8 @@ class Subscription:
             self._sleeper.set_result(None)
 
     def _put(self, event: Event) -> None:
+        if self.wanted is not None and not self.wanted(event):
+            return
         if len(self._queue) >= self._size:
             self._queue.popleft()
             self.dropped += 1
@@ -430,7 +432,8 @@ class EventHub:
                 and (wanted is None or wanted(event))
             )
 
-        watcher = Subscription(matches, size)
+        picky = any(one is not None for one in (operation_id, project_id, wanted))
+        watcher = Subscription(matches if picky else None, size)
         self._watchers.setdefault(subject, set()).add(watcher)
         try:
             if not self._db.is_sqlite and self._poller is None:
