@@ -18,7 +18,7 @@ from ingot.baremetal.tables import node_steps
 from ingot.baremetal.types import Node
 from ingot.drivers.base import CAPABILITIES, runs_steps
 from ingot.drivers.registry import Registry
-from ingot.kit.db import from_json, to_json
+from ingot.kit.db import Kept, Many, from_json, to_json
 from ingot.kit.faults import Invalid
 from ingot.kit.vault import Vault
 
@@ -52,16 +52,23 @@ def step_id(step: Step) -> Id:
 # -- what is offered -----------------------------------------------------------------------------
 
 
+_KEEP = Many.insert(
+    node_steps, "node_uuid", "kind", "seen_at", "steps", replacing=("node_uuid", "kind")
+)
+_KEPT = Kept(
+    sa.select(node_steps.c.steps, node_steps.c.seen_at).where(
+        node_steps.c.node_uuid == sa.bindparam("ident"), node_steps.c.kind == sa.bindparam("kind")
+    )
+)
+
+
 def keep_agents(
     conn: sa.Connection, node_uuid: str, kind: str, steps: Iterable[Step], now: str
 ) -> None:
     """Remember what the agent offers for a kind of work on this machine."""
     kept = [{name: step.get(name) for name in _FACTS} for step in steps]
-    of_kind = sa.and_(node_steps.c.node_uuid == node_uuid, node_steps.c.kind == kind)
-    conn.execute(sa.delete(node_steps).where(of_kind))
-    conn.execute(
-        node_steps.insert().values(node_uuid=node_uuid, kind=kind, seen_at=now, steps=to_json(kept))
-    )
+    row = {"node_uuid": node_uuid, "kind": kind, "seen_at": now, "steps": to_json(kept)}
+    _KEEP.run(conn, [row])
 
 
 def of_drivers(registry: Registry, node: Node, kind: str) -> list[dict[str, Any]]:
@@ -90,11 +97,11 @@ def of_drivers(registry: Registry, node: Node, kind: str) -> list[dict[str, Any]
 
 def of_agent(conn: sa.Connection, node_uuid: str, kind: str) -> list[dict[str, Any]]:
     """Steps that the agent offered when it was asked last."""
-    query = sa.select(node_steps.c.steps, node_steps.c.seen_at).where(
-        node_steps.c.node_uuid == node_uuid, node_steps.c.kind == kind
-    )
-    row = conn.execute(query).first()
-    steps: list[dict[str, Any]] = [] if row is None else from_json(row.steps)
+    known = _KEPT.first(conn, {"ident": node_uuid, "kind": kind})
+    if known is None:
+        return []
+    text, seen_at = known
+    steps: list[dict[str, Any]] = from_json(text)
     return [
         {
             "kind": kind,
@@ -105,7 +112,7 @@ def of_agent(conn: sa.Connection, node_uuid: str, kind: str) -> list[dict[str, A
             "argsinfo": step.get("argsinfo"),
             "requires_ramdisk": True,
             "source": "agent",
-            "last_seen": row.seen_at if row else None,
+            "last_seen": seen_at,
         }
         for step in steps
     ]

@@ -208,10 +208,15 @@ def get_standing(conn: sa.Connection, ident: str) -> Standing:
     return found
 
 
+_TARGET_RAID = Kept(
+    sa.select(nodes.c.target_raid_config).where(nodes.c.uuid == sa.bindparam("ident"))
+)
+
+
 def target_raid_config(conn: sa.Connection, uuid: str) -> dict[str, Any]:
     """What logical disks the node is to have; {} when nothing is asked for."""
-    query = sa.select(nodes.c.target_raid_config).where(nodes.c.uuid == uuid)
-    return from_json(conn.execute(query).scalar_one())
+    ((text,),) = _TARGET_RAID.rows(conn, {"ident": uuid})
+    return from_json(text)
 
 
 def update_node(conn: sa.Connection, uuid: str, **values: Any) -> None:
@@ -360,6 +365,9 @@ _PORTS_OF = Kept(
     sa.select(ports).where(ports.c.node_uuid == sa.bindparam("ident")).order_by(ports.c.id)
 )
 _PORT_BY_ADDRESS = Kept(sa.select(ports).where(ports.c.address == sa.bindparam("address")))
+_NODES_BY_ADDRESSES = Kept(
+    sa.select(ports.c.node_uuid).where(among(ports.c.address, "addresses")).distinct()
+)
 
 
 def ports_of(conn: sa.Connection, node_uuid: str) -> tuple[Port, ...]:
@@ -373,10 +381,7 @@ def port_by_address(conn: sa.Connection, address: str) -> Port | None:
 
 def nodes_by_addresses(conn: sa.Connection, addresses: list[str]) -> tuple[str, ...]:
     """uuids of the nodes that own any of these MACs."""
-    found = conn.execute(
-        sa.select(ports.c.node_uuid).where(ports.c.address.in_(addresses)).distinct()
-    )
-    return tuple(found.scalars())
+    return tuple(uuid for (uuid,) in _NODES_BY_ADDRESSES.rows(conn, {"addresses": addresses}))
 
 
 def portless_nodes_in(conn: sa.Connection, state: str) -> tuple[Node, ...]:
@@ -400,12 +405,18 @@ def add_port(conn: sa.Connection, *, node_uuid: str, address: str, now: str, **v
     return uuid
 
 
+_THIS_PORT = ports.c.uuid == sa.bindparam("ident")
+_PORT_INTERNAL = Kept(sa.select(ports.c.internal_info).where(_THIS_PORT).with_for_update())
+_SET_PORT_INTERNAL = Kept(
+    sa.update(ports).where(_THIS_PORT).values(internal_info=sa.bindparam("info"))
+)
+
+
 def set_port_internal(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) -> None:
     """Add facts to a port's internal_info; a fact None is removed."""
-    query = sa.select(ports.c.internal_info).where(ports.c.uuid == uuid).with_for_update()
-    text = conn.execute(query).scalar_one()
+    ((text,),) = _PORT_INTERNAL.rows(conn, {"ident": uuid})
     info = {k: v for k, v in {**from_json(text), **facts}.items() if v is not None}
-    conn.execute(sa.update(ports).where(ports.c.uuid == uuid).values(internal_info=to_json(info)))
+    _SET_PORT_INTERNAL.change(conn, {"ident": uuid, "info": to_json(info)})
 
 
 # -- agents --------------------------------------------------------------------------------------

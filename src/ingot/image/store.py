@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.image import tables
-from ingot.kit.db import IntegrityError, from_json, to_json
+from ingot.kit.db import IntegrityError, Kept, from_json, to_json
 from ingot.kit.faults import Conflict, Invalid
 
 Row = dict[str, Any]
@@ -56,9 +56,12 @@ def insert(conn: sa.Connection, values: Mapping[str, Any]) -> None:
         raise Conflict(f"Image ID {values['id']} already exists!") from None
 
 
+_BY_ID = Kept(sa.select(_I).where(_I.c.id == sa.bindparam("ident")))
+
+
 def get(conn: sa.Connection, image_id: str) -> Row | None:
-    row = conn.execute(sa.select(_I).where(_I.c.id == image_id)).mappings().first()
-    return None if row is None else _out(row)
+    found = _BY_ID.mappings(conn, {"ident": image_id})
+    return _out(found[0]) if found else None
 
 
 def named(conn: sa.Connection, name: str, filters: Filters) -> list[Row]:
