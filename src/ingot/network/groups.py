@@ -72,7 +72,7 @@ def make_group(
     tags: Sequence[str] = (),
 ) -> SecurityGroup:
     """A group with the rules that every new group has: all egress; the default one also own ingress."""
-    group_id = store.insert(
+    made = store.insert(
         conn,
         store.GROUPS,
         now,
@@ -88,22 +88,20 @@ def make_group(
     for ethertype in ("IPv4", "IPv6"):
         base = {
             "project_id": project_id,
-            "security_group_id": group_id,
+            "security_group_id": made.id,
             "ethertype": ethertype,
         }
         store.insert(conn, store.RULES, now, new_rule(direction="egress", **base))
         if default:
-            own = new_rule(direction="ingress", remote_group_id=group_id, **base)
+            own = new_rule(direction="ingress", remote_group_id=made.id, **base)
             store.insert(conn, store.RULES, now, own)
-    made = store.get(conn, store.GROUPS, group_id)
-    assert made is not None
-    return made
+    whole = store.get(conn, store.GROUPS, made.id)
+    assert whole is not None
+    return whole
 
 
 def find_default(conn: sa.Connection, project_id: str) -> SecurityGroup | None:
-    found = store.select(
-        conn, store.GROUPS, tables.security_groups.c.default_of == project_id, limit=1
-    )
+    found = store.having(conn, store.GROUPS, "default_of", project_id)
     return found[0] if found else None
 
 
@@ -142,7 +140,6 @@ def delete_group(conn: sa.Connection, group: SecurityGroup, *, by_admin: bool = 
         )
     rules = tables.security_group_rules
     conn.execute(rules.delete().where(rules.c.remote_group_id == group.id))
-    conn.execute(rules.delete().where(rules.c.security_group_id == group.id))
     store.delete(conn, store.GROUPS, group.id)
 
 

@@ -376,10 +376,7 @@ class GroupResource(Resource):
         if values.get("name", row.name) != row.name:
             groups.may_change_name(row)
             groups.check_name(values["name"])
-        store.update(conn, store.GROUPS, self.nets.now(), row.id, values)
-        found = store.get(conn, store.GROUPS, row.id)
-        assert found is not None
-        return found
+        return store.update(conn, store.GROUPS, self.nets.now(), row.id, values)
 
     def delete(self, conn: sa.Connection, call: Call, row: SecurityGroup) -> None:
         call.require("delete_security_group", self.target(conn, row))
@@ -432,19 +429,13 @@ class RuleResource(Resource):
         values.setdefault("ethertype", "IPv4")
         rule = groups.checked_rule(groups.new_rule(project_id=project_id, **values))
         groups.check_new(group, rule)
-        id = store.insert(conn, store.RULES, self.nets.now(), rule)
-        found = store.get(conn, store.RULES, id)
-        assert found is not None
-        return found
+        return store.insert(conn, store.RULES, self.nets.now(), rule)
 
     def update(
         self, conn: sa.Connection, call: Call, row: SecurityGroupRule, values: dict[str, Any]
     ) -> SecurityGroupRule:
         self.require(call, "update", self.target(conn, row), values)
-        store.update(conn, store.RULES, self.nets.now(), row.id, values)
-        found = store.get(conn, store.RULES, row.id)
-        assert found is not None
-        return found
+        return store.update(conn, store.RULES, self.nets.now(), row.id, values)
 
     def delete(self, conn: sa.Connection, call: Call, row: SecurityGroupRule) -> None:
         call.require("delete_security_group_rule", self.target(conn, row))

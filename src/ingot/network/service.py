@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -118,10 +118,14 @@ class Networks:
         seen: list[store.Where] = []
         if project_id is not None:
             seen.append(sa.or_(table.c.project_id == project_id, table.c.shared, table.c.external))
-        found = store.get(conn, store.NETWORKS, name_or_id, *seen)
-        if found is not None:
-            return found
-        named = store.select(conn, store.NETWORKS, table.c.name == name_or_id, *seen, limit=2)
+        if ids.is_uuid(name_or_id):
+            found = store.get(conn, store.NETWORKS, name_or_id, *seen)
+            if found is not None:
+                return found
+        if seen:
+            named = store.select(conn, store.NETWORKS, table.c.name == name_or_id, *seen, limit=2)
+        else:
+            named = store.having(conn, store.NETWORKS, "name", name_or_id)
         if not named:
             raise missing("Network", name_or_id)
         if len(named) > 1:
@@ -149,7 +153,7 @@ class Networks:
         return store.select(conn, store.NETWORKS, *where)
 
     def subnets_of(self, conn: sa.Connection, network_id: str) -> list[Subnet]:
-        return store.select(conn, store.SUBNETS, tables.subnets.c.network_id == network_id)
+        return store.having(conn, store.SUBNETS, "network_id", network_id)
 
     def get_subnet(self, conn: sa.Connection, subnet_id: str) -> Subnet:
         found = store.get(conn, store.SUBNETS, subnet_id)
@@ -164,7 +168,7 @@ class Networks:
         return found
 
     def ports_of_device(self, conn: sa.Connection, device_id: str) -> list[Port]:
-        return store.select(conn, store.PORTS, tables.ports.c.device_id == device_id)
+        return store.having(conn, store.PORTS, "device_id", device_id)
 
     def network_data(
         self, conn: sa.Connection, port_ids: Sequence[str], *, static: bool = False
@@ -223,9 +227,9 @@ class Networks:
             "tags": [],
             **others,
         }
-        id = store.insert(conn, store.NETWORKS, self.now(), values)
+        made = store.insert(conn, store.NETWORKS, self.now(), values)
         self.touch(conn)
-        return self.get_network(conn, id)
+        return made
 
     def _free_wire(self, conn: sa.Connection) -> str:
         column = tables.networks.c.physical_network
@@ -254,13 +258,13 @@ class Networks:
         wire = changes.get("physical_network")
         if wire is not None and wire != self.get_network(conn, network_id).physical_network:
             self._check_wire(conn, wire)
-        store.update(conn, store.NETWORKS, self.now(), network_id, changes)
+        changed = store.update(conn, store.NETWORKS, self.now(), network_id, changes)
         self.touch(conn)
-        return self.get_network(conn, network_id)
+        return changed
 
     def delete_network(self, conn: sa.Connection, network_id: str) -> None:
         """Delete a network with its subnets; 409 while it has ports."""
-        self._lock(conn, network_id)
+        store.lock_network(conn, network_id)
         if store.count(conn, store.PORTS, tables.ports.c.network_id == network_id):
             raise conflict(
                 "NetworkInUse",
@@ -287,7 +291,7 @@ class Networks:
         **others: Any,
     ) -> Subnet:
         """A subnet. No gateway_ip means the first host address, unless default_gateway is false."""
-        self._lock(conn, network_id)
+        store.lock_network(conn, network_id)
         parsed = ipam.network(cidr)
         self._check_overlap(conn, network_id, parsed)
         gateway = None if gateway_ip is None else ipam.address(gateway_ip, "gateway address")
@@ -309,9 +313,9 @@ class Networks:
             "tags": [],
             **others,
         }
-        id = store.insert(conn, store.SUBNETS, self.now(), values)
+        made = store.insert(conn, store.SUBNETS, self.now(), values)
         self.touch(conn)
-        return self.get_subnet(conn, id)
+        return made
 
     def _check_overlap(self, conn: sa.Connection, network_id: str, cidr: ipam.Cidr) -> None:
         for other in self.subnets_of(conn, network_id):
@@ -339,12 +343,12 @@ class Networks:
             )
             values["gateway_ip"] = None if plan.gateway is None else str(plan.gateway)
             values["allocation_pools"] = plan.pools_wire()
-        store.update(conn, store.SUBNETS, self.now(), subnet.id, values)
+        changed = store.update(conn, store.SUBNETS, self.now(), subnet.id, values)
         self.touch(conn)
-        return self.get_subnet(conn, subnet.id)
+        return changed
 
     def delete_subnet(self, conn: sa.Connection, subnet: Subnet) -> None:
-        self._lock(conn, subnet.network_id)
+        store.lock_network(conn, subnet.network_id)
         if store.port_count_of_subnet(conn, subnet.id):
             raise conflict(
                 "SubnetInUse",
@@ -377,8 +381,7 @@ class Networks:
         each IP version that the network has. host_id: bound at once as a bare-metal port.
         Raises 404 (network), 400 (wishes), 409 (address or MAC in use, pool exhausted).
         """
-        self._lock(conn, network_id)
-        self.get_network(conn, network_id)
+        store.lock_network(conn, network_id)
         wishes = None if fixed_ips is None else [_wish(item) for item in fixed_ips]
         given = self._allocate(conn, network_id, wishes)
         bound = bool(host_id)
@@ -401,10 +404,10 @@ class Networks:
             "tags": [],
             **others,
         }
-        id = store.insert(conn, store.PORTS, self.now(), values)
-        store.set_fixed_ips(conn, id, given)
-        self.touch(conn, id)
-        return self.get_port(conn, id)
+        made = store.insert(conn, store.PORTS, self.now(), values)
+        store.add_fixed_ips(conn, made.id, given)
+        self.touch(conn, made.id)
+        return replace(made, fixed_ips=given)
 
     def _allocate(
         self,
@@ -422,7 +425,7 @@ class Networks:
 
     def update_port(self, conn: sa.Connection, port: Port, changes: Mapping[str, Any]) -> Port:
         """Change a port. `fixed_ips` are wishes, `mac_address` None makes a new one up."""
-        self._lock(conn, port.network_id)
+        store.lock_network(conn, port.network_id)
         values = dict(changes)
         if "fixed_ips" in values:
             wishes = _kept([_wish(item) for item in values.pop("fixed_ips") or ()], port.fixed_ips)
@@ -432,9 +435,9 @@ class Networks:
             values["mac_address"] = self._mac(conn, port.network_id, values["mac_address"])
         if "host_id" in values:
             values["vif_type"] = BOUND if values["host_id"] else UNBOUND
-        store.update(conn, store.PORTS, self.now(), port.id, values)
+        changed = store.update(conn, store.PORTS, self.now(), port.id, values)
         self.touch(conn, port.id)
-        return self.get_port(conn, port.id)
+        return changed
 
     def bind_port(
         self,
@@ -474,25 +477,18 @@ class Networks:
 
     def delete_port(self, conn: sa.Connection, port_id: str) -> None:
         """Delete a port and free its addresses; a port that is gone already is fine."""
-        conn.execute(tables.fixed_ips.delete().where(tables.fixed_ips.c.port_id == port_id))
         store.delete(conn, store.PORTS, port_id)
         self.touch(conn, port_id)
 
     def _mac(self, conn: sa.Connection, network_id: str, wanted: str | None) -> str:
         """A MAC that is free on the network: the wanted one, or one made up."""
-        table = tables.ports
-
-        def used(mac: str) -> bool:
-            here = (table.c.network_id == network_id, table.c.mac_address == mac)
-            return store.count(conn, store.PORTS, *here) > 0
-
         if wanted is not None:
             mac = ids.normal_mac(wanted)
             if mac is None or int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
                 raise invalid(
                     "InvalidInput", f"{wanted!r} is not a valid MAC address of one machine."
                 )
-            if used(mac):
+            if store.has_mac(conn, network_id, mac):
                 raise conflict(
                     "MacAddressInUse",
                     f"Unable to complete operation for network {network_id}. "
@@ -502,7 +498,7 @@ class Networks:
         while True:
             tail = secrets.token_bytes(3)
             mac = ":".join([BASE_MAC, *(f"{octet:02x}" for octet in tail)])
-            if not used(mac):
+            if not store.has_mac(conn, network_id, mac):
                 return mac
 
     # -- bootstrap ---------------------------------------------------------------------------------
@@ -559,12 +555,6 @@ class Networks:
     def now(self) -> str:
         """The time as rows hold it."""
         return timestamp(self.clock.now())
-
-    @staticmethod
-    def _lock(conn: sa.Connection, network_id: str) -> None:
-        """One change of addresses per network at a time (a cluster has several writers)."""
-        table = tables.networks
-        conn.execute(sa.select(table.c.id).where(table.c.id == network_id).with_for_update())
 
 
 def _wish(item: Mapping[str, str] | FixedIp) -> ipam.Wish:

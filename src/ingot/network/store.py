@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import sqlalchemy as sa
 
-from ingot.kit.db import from_json, to_json, when
+from ingot.kit.db import Kept, Many, among, from_json, to_json, when
 from ingot.kit.ids import new_uuid
 from ingot.network import tables
 from ingot.network.dhcpplan import Known
+from ingot.network.faults import missing
 from ingot.network.types import (
     FixedIp,
     Network,
@@ -23,9 +25,6 @@ from ingot.network.types import (
 
 T = TypeVar("T", Network, Subnet, Port, SecurityGroup, SecurityGroupRule)
 Where = sa.ColumnElement[bool]
-
-#: How many ids go in one IN list.
-CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -41,38 +40,43 @@ class Collection(Generic[T]):
         return tuple(self.table.c.keys())
 
 
-def _chunks(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    for start in range(0, len(ids), CHUNK):
-        yield ids[start : start + CHUNK]
+_SUBNETS_OF = Kept(
+    sa.select(tables.subnets.c.network_id, tables.subnets.c.id)
+    .where(among(tables.subnets.c.network_id, "ids"))
+    .order_by(tables.subnets.c.created_at, tables.subnets.c.id)
+)
+_IPS_OF = Kept(
+    sa.select(
+        tables.fixed_ips.c.port_id, tables.fixed_ips.c.subnet_id, tables.fixed_ips.c.ip_address
+    )
+    .where(among(tables.fixed_ips.c.port_id, "ids"))
+    .order_by(tables.fixed_ips.c.position)
+)
+_RULES_OF = Kept(
+    sa.select(tables.security_group_rules)
+    .where(among(tables.security_group_rules.c.security_group_id, "ids"))
+    .order_by(tables.security_group_rules.c.created_at, tables.security_group_rules.c.id)
+)
 
 
 def _subnets_of_networks(conn: sa.Connection, ids: Sequence[str]) -> Mapping[str, dict[str, Any]]:
     found: dict[str, list[str]] = {id: [] for id in ids}
-    table = tables.subnets
-    for part in _chunks(ids):
-        query = sa.select(table.c.network_id, table.c.id).where(table.c.network_id.in_(part))
-        for network_id, id in conn.execute(query.order_by(table.c.created_at, table.c.id)):
-            found[network_id].append(id)
+    for network_id, id in _SUBNETS_OF.rows(conn, {"ids": ids}):
+        found[network_id].append(id)
     return {id: {"subnets": tuple(subnets)} for id, subnets in found.items()}
 
 
 def _ips_of_ports(conn: sa.Connection, ids: Sequence[str]) -> Mapping[str, dict[str, Any]]:
     found: dict[str, list[FixedIp]] = {id: [] for id in ids}
-    table = tables.fixed_ips
-    for part in _chunks(ids):
-        query = sa.select(table.c.port_id, table.c.subnet_id, table.c.ip_address)
-        query = query.where(table.c.port_id.in_(part)).order_by(table.c.position)
-        for port_id, subnet_id, ip_address in conn.execute(query):
-            found[port_id].append(FixedIp(subnet_id, ip_address))
+    for port_id, subnet_id, ip_address in _IPS_OF.rows(conn, {"ids": ids}):
+        found[port_id].append(FixedIp(subnet_id, ip_address))
     return {id: {"fixed_ips": tuple(ips)} for id, ips in found.items()}
 
 
 def _rules_of_groups(conn: sa.Connection, ids: Sequence[str]) -> Mapping[str, dict[str, Any]]:
     found: dict[str, list[SecurityGroupRule]] = {id: [] for id in ids}
-    column = tables.security_group_rules.c.security_group_id
-    for part in _chunks(ids):
-        for rule in select(conn, RULES, column.in_(part)):
-            found[rule.security_group_id].append(rule)
+    for rule in _whole(conn, RULES, _RULES_OF.rows(conn, {"ids": ids})):
+        found[rule.security_group_id].append(rule)
     return {id: {"rules": tuple(rules)} for id, rules in found.items()}
 
 
@@ -83,14 +87,24 @@ GROUPS = Collection("SecurityGroup", tables.security_groups, SecurityGroup, _rul
 RULES = Collection("SecurityGroupRule", tables.security_group_rules, SecurityGroupRule)
 
 
-def _from_row(columns: Sequence[sa.Column[Any]], row: Sequence[Any]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for column, value in zip(columns, row, strict=True):
+@functools.cache
+def _readers(table: sa.Table) -> dict[str, Callable[[Any], Any]]:
+    """How the columns are read that drivers do not give as they are meant."""
+    found: dict[str, Callable[[Any], Any]] = {}
+    for column in table.c:
         if "json" in column.info:
-            value = from_json(value)
+            found[column.name] = from_json
         elif "moment" in column.info:
-            value = when(value)
-        values[column.name] = value
+            found[column.name] = when
+        elif isinstance(column.type, sa.Boolean):
+            found[column.name] = bool
+    return found
+
+
+def _from_row(table: sa.Table, row: Sequence[Any]) -> dict[str, Any]:
+    values: dict[str, Any] = dict(zip(table.c.keys(), row, strict=True))
+    for name, read in _readers(table).items():
+        values[name] = read(values[name])
     return values
 
 
@@ -102,6 +116,18 @@ def _to_row(collection: Collection[Any], values: Mapping[str, Any]) -> dict[str,
     return row
 
 
+def _whole(
+    conn: sa.Connection, collection: Collection[T], rows: Iterable[Sequence[Any]]
+) -> list[T]:
+    """Resources of their tables' rows, with what hangs on them."""
+    found = [_from_row(collection.table, row) for row in rows]
+    if collection.extra is not None and found:
+        extra = collection.extra(conn, [values["id"] for values in found])
+        for values in found:
+            values.update(extra[values["id"]])
+    return [collection.shape(**values) for values in found]
+
+
 def select(
     conn: sa.Connection,
     collection: Collection[T],
@@ -111,21 +137,29 @@ def select(
 ) -> list[T]:
     """Whole resources, in the given order or by creation."""
     table = collection.table
-    columns = list(table.c)
-    query = sa.select(*columns).where(*where)
+    query = sa.select(table).where(*where)
     query = query.order_by(*(order or (table.c.created_at, table.c.id)))
     if limit is not None:
         query = query.limit(limit)
-    rows = [_from_row(columns, cast("Sequence[Any]", row)) for row in conn.execute(query)]
-    if collection.extra is not None and rows:
-        extra = collection.extra(conn, [row["id"] for row in rows])
-        for row in rows:
-            row.update(extra[row["id"]])
-    return [collection.shape(**row) for row in rows]
+    return _whole(conn, collection, cast("Iterable[Sequence[Any]]", conn.execute(query)))
+
+
+@functools.cache
+def _having(table: sa.Table, name: str) -> Kept:
+    query = sa.select(table).where(table.c[name] == sa.bindparam("value"))
+    return Kept(query.order_by(table.c.created_at, table.c.id))
+
+
+def having(conn: sa.Connection, collection: Collection[T], column: str, value: str) -> list[T]:
+    """Whole resources with this value in one column, by creation: for what is asked often."""
+    return _whole(conn, collection, _having(collection.table, column).rows(conn, {"value": value}))
 
 
 def get(conn: sa.Connection, collection: Collection[T], id: str, *where: Where) -> T | None:
-    found = select(conn, collection, collection.table.c.id == id, *where, limit=1)
+    if where:
+        found = select(conn, collection, collection.table.c.id == id, *where, limit=1)
+    else:
+        found = having(conn, collection, "id", id)
     return found[0] if found else None
 
 
@@ -134,15 +168,29 @@ def count(conn: sa.Connection, collection: Collection[Any], *where: Where) -> in
     return int(conn.execute(query).scalar_one())
 
 
+@functools.cache
+def _inserting(table: sa.Table) -> Kept:
+    return Kept.insert(table, *table.c.keys())
+
+
 def insert(
     conn: sa.Connection, collection: Collection[T], now: str, values: Mapping[str, Any]
-) -> str:
-    """A new row; its id comes back. Defaults of all kinds are the caller's."""
-    id = str(values.get("id") or new_uuid())
-    row = _to_row(collection, values)
-    row.update(id=id, created_at=now, updated_at=now)
-    conn.execute(collection.table.insert().values(**row))
-    return id
+) -> T:
+    """A new resource, on which nothing hangs yet. Defaults of nearly all kinds are the caller's."""
+    row = {**dict.fromkeys(collection.names()), "description": "", **_to_row(collection, values)}
+    id = str(row["id"] or new_uuid())
+    row.update(id=id, revision_number=0, created_at=now, updated_at=now)
+    _inserting(collection.table).change(conn, row)
+    return collection.shape(**_from_row(collection.table, list(row.values())))
+
+
+@functools.lru_cache(maxsize=200)
+def _updating(table: sa.Table, names: tuple[str, ...]) -> Kept:
+    """The statement that sets these columns and gives the row; some dozens of combinations are met."""
+    values: dict[str, Any] = {name: sa.bindparam(name) for name in names}
+    values["revision_number"] = table.c.revision_number + 1
+    changed = table.update().where(table.c.id == sa.bindparam("ident")).values(values)
+    return Kept(changed.returning(*table.c))
 
 
 def update(
@@ -151,18 +199,49 @@ def update(
     now: str,
     id: str,
     values: Mapping[str, Any],
-) -> None:
-    table = collection.table
-    row = _to_row(collection, values)
-    conn.execute(
-        table.update()
-        .where(table.c.id == id)
-        .values(updated_at=now, revision_number=table.c.revision_number + 1, **row)
-    )
+) -> T:
+    """The resource as it is then; 404 when there is none."""
+    row = {**_to_row(collection, values), "updated_at": now}
+    changed = _updating(collection.table, tuple(row)).rows(conn, {**row, "ident": id})
+    if not changed:
+        raise missing(collection.what, id)
+    return _whole(conn, collection, changed)[0]
+
+
+@functools.cache
+def _deleting(table: sa.Table) -> Kept:
+    return Kept(table.delete().where(table.c.id == sa.bindparam("ident")))
 
 
 def delete(conn: sa.Connection, collection: Collection[Any], id: str) -> None:
-    conn.execute(collection.table.delete().where(collection.table.c.id == id))
+    """What hangs on a port or a group goes with it."""
+    _deleting(collection.table).change(conn, {"ident": id})
+
+
+_LOCK_NETWORK = Kept(
+    sa.select(tables.networks.c.id)
+    .where(tables.networks.c.id == sa.bindparam("ident"))
+    .with_for_update()
+)
+
+
+def lock_network(conn: sa.Connection, id: str) -> None:
+    """One change of addresses per network at a time (a cluster has several writers); 404 when there is none."""
+    if _LOCK_NETWORK.first(conn, {"ident": id}) is None:
+        raise missing("Network", id)
+
+
+_WITH_MAC = Kept(
+    sa.select(tables.ports.c.id).where(
+        tables.ports.c.network_id == sa.bindparam("network"),
+        tables.ports.c.mac_address == sa.bindparam("mac"),
+    )
+)
+
+
+def has_mac(conn: sa.Connection, network_id: str, mac: str) -> bool:
+    """Whether a port of the network has this MAC."""
+    return _WITH_MAC.first(conn, {"network": network_id, "mac": mac}) is not None
 
 
 # -- addresses -----------------------------------------------------------------------------------
@@ -170,6 +249,16 @@ def delete(conn: sa.Connection, collection: Collection[Any], id: str) -> None:
 
 #: So many questions about single addresses are cheaper than reading all of a subnet's.
 FEW = 64
+
+
+_HERE = tables.fixed_ips.c.subnet_id == sa.bindparam("subnet")
+_IPS_HERE = Kept(sa.select(tables.fixed_ips.c.ip_address).where(_HERE))
+_COUNT_HERE = Kept(sa.select(sa.func.count()).select_from(tables.fixed_ips).where(_HERE))
+_IS_HERE = Kept(
+    sa.select(tables.fixed_ips.c.port_id).where(
+        _HERE, tables.fixed_ips.c.ip_address == sa.bindparam("address")
+    )
+)
 
 
 class Taken:
@@ -184,14 +273,12 @@ class Taken:
         self._conn = conn
         self._also = also
         self._without = without
-        self._table = tables.fixed_ips
-        self._here = self._table.c.subnet_id == subnet_id
+        self._subnet = subnet_id
         self._asked = 0
         self._all: Set[str] | None = None
 
     def __len__(self) -> int:
-        query = sa.select(sa.func.count()).where(self._here)
-        return int(self._conn.execute(query).scalar_one())
+        return port_count_of_subnet(self._conn, self._subnet)
 
     def __contains__(self, address: object) -> bool:
         if address in self._without:
@@ -200,41 +287,65 @@ class Taken:
             return True
         self._asked += 1
         if self._all is None and self._asked > FEW:
-            rows = self._conn.execute(sa.select(self._table.c.ip_address).where(self._here))
-            self._all = frozenset(rows.scalars())
+            rows = _IPS_HERE.rows(self._conn, {"subnet": self._subnet})
+            self._all = frozenset(found for (found,) in rows)
         if self._all is not None:
             return address in self._all
-        query = sa.select(sa.literal(1)).where(self._here, self._table.c.ip_address == str(address))
-        return self._conn.execute(query).first() is not None
+        wanted = {"subnet": self._subnet, "address": str(address)}
+        return _IS_HERE.first(self._conn, wanted) is not None
+
+
+_ADD_IPS = Many.insert(tables.fixed_ips, "port_id", "position", "subnet_id", "ip_address")
+_FORGET_IPS = Kept(
+    tables.fixed_ips.delete().where(tables.fixed_ips.c.port_id == sa.bindparam("port"))
+)
+
+
+def add_fixed_ips(conn: sa.Connection, port_id: str, ips: Sequence[FixedIp]) -> None:
+    """The addresses of a port that has none."""
+    rows = [
+        {
+            "port_id": port_id,
+            "position": position,
+            "subnet_id": ip.subnet_id,
+            "ip_address": ip.ip_address,
+        }
+        for position, ip in enumerate(ips)
+    ]
+    _ADD_IPS.run(conn, rows)
 
 
 def set_fixed_ips(conn: sa.Connection, port_id: str, ips: Sequence[FixedIp]) -> None:
-    table = tables.fixed_ips
-    conn.execute(table.delete().where(table.c.port_id == port_id))
-    if ips:
-        conn.execute(
-            table.insert(),
-            [
-                {
-                    "port_id": port_id,
-                    "position": position,
-                    "subnet_id": ip.subnet_id,
-                    "ip_address": ip.ip_address,
-                }
-                for position, ip in enumerate(ips)
-            ],
-        )
+    _FORGET_IPS.change(conn, {"port": port_id})
+    add_fixed_ips(conn, port_id, ips)
 
 
 def port_count_of_subnet(conn: sa.Connection, subnet_id: str) -> int:
-    table = tables.fixed_ips
-    query = sa.select(sa.func.count()).where(table.c.subnet_id == subnet_id)
-    return int(conn.execute(query).scalar_one())
+    return int(_COUNT_HERE.scalar(conn, {"subnet": subnet_id}))
 
 
 def contains(column: sa.ColumnElement[Any], member: str) -> Where:
     """Whether a JSON list of texts has this member: exact, alike on both databases."""
     return sa.func.replace(column, to_json(member), "") != column
+
+
+_port, _ip = tables.ports.c, tables.fixed_ips.c
+_KNOWN_QUERY = (
+    sa.select(
+        _port.id,
+        _port.network_id,
+        _ip.subnet_id,
+        _port.mac_address,
+        _ip.ip_address,
+        _port.admin_state_up,
+        _port.vif_type.not_in(["unbound", "binding_failed"]),
+    )
+    .join_from(tables.ports, tables.fixed_ips, _port.id == _ip.port_id)
+    .where(among(_port.network_id, "networks"))
+    .order_by(_ip.position)
+)
+_KNOWN = Kept(_KNOWN_QUERY)
+_KNOWN_OF_SOME = Kept(_KNOWN_QUERY.where(among(_port.id, "ports")))
 
 
 def known_addresses(
@@ -244,28 +355,11 @@ def known_addresses(
 
     port_ids: only of these.
     """
-    port, ip = tables.ports.c, tables.fixed_ips.c
-    query = (
-        sa.select(
-            port.id,
-            port.network_id,
-            ip.subnet_id,
-            port.mac_address,
-            ip.ip_address,
-            port.admin_state_up,
-            port.vif_type.not_in(["unbound", "binding_failed"]),
-        )
-        .join_from(tables.ports, tables.fixed_ips, port.id == ip.port_id)
-        .where(port.network_id.in_(network_ids))
-        .order_by(ip.position)
-    )
     if port_ids is None:
-        return [Known(*row) for row in conn.execute(query)]
-    return [
-        Known(*row)
-        for part in _chunks(port_ids)
-        for row in conn.execute(query.where(port.id.in_(part)))
-    ]
+        rows = _KNOWN.rows(conn, {"networks": network_ids})
+    else:
+        rows = _KNOWN_OF_SOME.rows(conn, {"networks": network_ids, "ports": port_ids})
+    return [Known(*names, admin_state_up=bool(up), bound=bool(bound)) for *names, up, bound in rows]
 
 
 # -- quotas --------------------------------------------------------------------------------------
@@ -303,33 +397,40 @@ def clear_quotas(
 # -- what DHCP must know -------------------------------------------------------------------------
 
 
+_NEXT_GENERATION = Kept(
+    sa.text(
+        "INSERT INTO network_generations (id, generation) VALUES ('dhcp', 1) ON CONFLICT (id) "
+        "DO UPDATE SET generation = network_generations.generation + 1 RETURNING generation"
+    )
+)
+_GENERATION = Kept(sa.select(tables.generations.c.generation))
+_NOTE = Many.insert(
+    tables.dhcp_changes, "port_id", "generation", "changed_at", replacing=("port_id",)
+)
+_CHANGES = Kept(
+    sa.select(tables.dhcp_changes.c.port_id, tables.dhcp_changes.c.generation)
+    .where(tables.dhcp_changes.c.generation > sa.bindparam("since"))
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+
+
 def next_generation(conn: sa.Connection) -> int:
     """Count one more change of what DHCP must know."""
-    table = tables.generations
-    changed = conn.execute(table.update().values(generation=table.c.generation + 1))
-    if not changed.rowcount:
-        conn.execute(table.insert().values(id="dhcp", generation=1))
-    return generation(conn)
+    return int(_NEXT_GENERATION.scalar(conn, {}))
 
 
 def generation(conn: sa.Connection) -> int:
-    return int(conn.execute(sa.select(tables.generations.c.generation)).scalar() or 0)
+    return int(_GENERATION.scalar(conn, {}) or 0)
 
 
 def note_dhcp_change(conn: sa.Connection, port_id: str, generation: int, now: str) -> None:
     """DHCP must look at this port again ("": at everything)."""
-    table = tables.dhcp_changes
-    values = {"generation": generation, "changed_at": now}
-    changed = conn.execute(table.update().where(table.c.port_id == port_id).values(**values))
-    if not changed.rowcount:
-        conn.execute(table.insert().values(port_id=port_id, **values))
+    _NOTE.run(conn, [{"port_id": port_id, "generation": generation, "changed_at": now}])
 
 
 def dhcp_changes(conn: sa.Connection, since: int, limit: int) -> list[tuple[str, int]]:
     """Ports that changed after a generation, with the generation of each one's newest change."""
-    table = tables.dhcp_changes
-    query = sa.select(table.c.port_id, table.c.generation).where(table.c.generation > since)
-    return [(row[0], row[1]) for row in conn.execute(query.limit(limit))]
+    return [(row[0], row[1]) for row in _CHANGES.rows(conn, {"since": since, "most": limit})]
 
 
 def forget_dhcp_changes(conn: sa.Connection, before: str) -> None:
