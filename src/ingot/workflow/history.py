@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
+from ingot.kit.db import Kept
 from ingot.kit.events import events
 from ingot.kit.faults import Kind
 
@@ -26,16 +28,54 @@ class Run:
     amount: float = 0.0
 
 
+#: The last operations of a kind on a profile.
+_RECENT = (
+    sa.select(operations.c.id, operations.c.subject)
+    .where(
+        operations.c.kind == sa.bindparam("kind"),
+        operations.c.profile == sa.bindparam("profile"),
+        operations.c.ended_at.is_not(None),
+    )
+    .order_by(operations.c.ended_at.desc())
+    .limit(sa.bindparam("most", type_=sa.Integer))
+    .subquery()
+)
+_ALL_RUNS = (
+    sa.select(
+        _RECENT.c.subject,
+        steps.c.name,
+        steps.c.key,
+        steps.c.state,
+        steps.c.duration,
+        steps.c.result,
+        steps.c.fault,
+    )
+    .join(_RECENT, _RECENT.c.id == steps.c.operation_id)
+    .where(steps.c.state.in_(("done", "failed")), steps.c.duration.is_not(None))
+)
+_RUNS = Kept(_ALL_RUNS)
+_RUNS_OF_STEP = Kept(_ALL_RUNS.where(steps.c.name == sa.bindparam("step")))
+_RULES = Kept(
+    sa.select(events.c.step, events.c.data)
+    .join(_RECENT, _RECENT.c.id == events.c.operation_id)
+    .where(events.c.kind.in_(("step.started", "wait.started")))
+    .order_by(events.c.id)
+)
+
+
 def runs(conn: sa.Connection, kind: str, step: str, profile: str, limit: int = 200) -> list[Run]:
     """How this step went in the last operations of this kind on this profile: those done, those given up."""
-    return _runs(conn, kind, profile, limit, steps.c.name == step).get(step, [])
+    found = _RUNS_OF_STEP.rows(
+        conn, {"kind": kind, "profile": profile, "most": limit, "step": step}
+    )
+    return _by_step(found).get(step, [])
 
 
 def all_runs(
     conn: sa.Connection, kind: str, profile: str, limit: int = 200
 ) -> dict[str, list[Run]]:
     """The same for all steps at once, by their names."""
-    return _runs(conn, kind, profile, limit, sa.true())
+    return _by_step(_RUNS.rows(conn, {"kind": kind, "profile": profile, "most": limit}))
 
 
 def groups(conn: sa.Connection) -> list[tuple[str, str]]:
@@ -53,65 +93,24 @@ def newest_rules(
     conn: sa.Connection, kind: str, profile: str, limit: int = 50
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """What the authors of steps said of their deadlines the last time, by name and `similar`; see `timing.Rule`."""
-    chosen = _recent(kind, profile, limit).subquery()
-    query = (
-        sa.select(events.c.step, events.c.data)
-        .join(chosen, chosen.c.id == events.c.operation_id)
-        .where(events.c.kind.in_(("step.started", "wait.started")))
-        .order_by(events.c.id)
-    )
+    values = {"kind": kind, "profile": profile, "most": limit}
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in conn.execute(query):
-        rule = msgspec.json.decode(row.data).get("rule")
+    for label, data in _RULES.rows(conn, values):
+        rule = msgspec.json.decode(data).get("rule")
         if rule:
-            name = str(row.step).partition(" [")[0]
+            name = str(label).partition(" [")[0]
             found[name, rule.get("similar", "")] = rule
     return found
 
 
-def _recent(kind: str, profile: str, limit: int) -> sa.Select[Any, Any]:
-    return (
-        sa.select(operations.c.id, operations.c.subject)
-        .where(
-            operations.c.kind == kind,
-            operations.c.profile == profile,
-            operations.c.ended_at.is_not(None),
-        )
-        .order_by(operations.c.ended_at.desc())
-        .limit(limit)
-    )
-
-
-def _runs(
-    conn: sa.Connection, kind: str, profile: str, limit: int, which: sa.ColumnElement[bool]
-) -> dict[str, list[Run]]:
-    chosen = _recent(kind, profile, limit).subquery()
-    query = (
-        sa.select(
-            chosen.c.subject,
-            steps.c.name,
-            steps.c.key,
-            steps.c.state,
-            steps.c.duration,
-            steps.c.result,
-            steps.c.fault,
-        )
-        .join(chosen, chosen.c.id == steps.c.operation_id)
-        .where(
-            which,
-            steps.c.state.in_(("done", "failed")),
-            steps.c.duration.is_not(None),
-        )
-    )
+def _by_step(rows: Iterable[Sequence[Any]]) -> dict[str, list[Run]]:
     found: dict[str, list[Run]] = {}
-    for row in conn.execute(query):
-        late = row.state == "failed"
-        if late and not _given_up(row.fault):
+    for subject, name, key, state, duration, result, fault in rows:
+        late = state == "failed"
+        if late and not _given_up(fault):
             continue
-        amount = 0.0 if late else _amount(row.result)
-        found.setdefault(row.name, []).append(
-            Run(float(row.duration), row.subject, late, row.key, amount)
-        )
+        amount = 0.0 if late else _amount(result)
+        found.setdefault(name, []).append(Run(float(duration), subject, late, key, amount))
     return found
 
 

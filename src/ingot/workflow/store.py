@@ -234,9 +234,12 @@ def live_operations(
     return {operation.subject: operation for operation in found}
 
 
+_ONE = Kept(sa.select(operations).where(operations.c.id == sa.bindparam("op")))
+
+
 def operation(conn: sa.Connection, op_id: str) -> OperationRow | None:
-    found = conn.execute(sa.select(operations).where(operations.c.id == op_id)).mappings().first()
-    return None if found is None else operation_from(dict(found))
+    found = _ONE.mappings(conn, {"op": op_id})
+    return operation_from(found[0]) if found else None
 
 
 def list_operations(
@@ -251,10 +254,14 @@ def list_operations(
     return [operation_from(dict(row)) for row in conn.execute(query.limit(limit)).mappings()]
 
 
+_STEPS_OF_ONE = Kept(
+    sa.select(steps).where(steps.c.operation_id == sa.bindparam("op")).order_by(steps.c.seq)
+)
+
+
 def list_steps(conn: sa.Connection, op_id: str) -> list[StepRow]:
     """The recorded steps of an operation, in the order of the story; undo steps at the end."""
-    query = sa.select(steps).where(steps.c.operation_id == op_id).order_by(steps.c.seq)
-    return [step_from(dict(row)) for row in conn.execute(query).mappings()]
+    return [step_from(row) for row in _STEPS_OF_ONE.mappings(conn, {"op": op_id})]
 
 
 def purge(conn: sa.Connection, before: datetime, limit: int = 1000) -> int:
@@ -294,6 +301,7 @@ def _take(which: sa.ColumnElement[bool]) -> sa.Update:
 
 
 _TAKE = Kept(_take(among(operations.c.id, "ids")))
+_STEPS_OF_SOME = Kept(sa.select(steps).where(among(steps.c.operation_id, "ids")))
 
 
 @functools.lru_cache(maxsize=20)
@@ -368,9 +376,8 @@ def claim(
     recorded: dict[str, dict[int, StepRow]] = {row["id"]: {} for row in found}
     begun = [row["id"] for row in found if row["epoch"]]  # the others were never taken before
     if begun:
-        of_these = sa.select(steps).where(steps.c.operation_id.in_(begun))
-        for row in conn.execute(of_these).mappings():
-            step = step_from(dict(row))
+        for row in _STEPS_OF_SOME.mappings(conn, {"ids": begun}):
+            step = step_from(row)
             recorded[step.operation_id][step.seq] = step
     return [
         Claim(
@@ -527,32 +534,31 @@ def save_steps(conn: sa.Connection, rows: Iterable[StepRow]) -> None:
     _UPSERT.run(conn, list(values.values()))
 
 
+_NAMED = sa.and_(
+    signals.c.operation_id == sa.bindparam("op"), signals.c.name == sa.bindparam("named")
+)
+_FIND = sa.select(signals.c.id, signals.c.payload).where(_NAMED).limit(1)
+_OLDEST = Kept(_FIND.order_by(signals.c.id))
+_NEWEST = Kept(_FIND.order_by(signals.c.id.desc()))
+_TAKE_ONE = Kept(sa.delete(signals).where(_NAMED, signals.c.id == sa.bindparam("number")))
+_TAKE_UP_TO = Kept(sa.delete(signals).where(_NAMED, signals.c.id <= sa.bindparam("number")))
+
+
 def find_signal(
     conn: sa.Connection, op_id: str, name: str, *, newest: bool
 ) -> tuple[int, str] | None:
-    order = signals.c.id.desc() if newest else signals.c.id.asc()
-    row = conn.execute(
-        sa.select(signals.c.id, signals.c.payload)
-        .where(signals.c.operation_id == op_id, signals.c.name == name)
-        .order_by(order)
-        .limit(1)
-    ).first()
-    return None if row is None else (row.id, row.payload)
+    query = _NEWEST if newest else _OLDEST
+    found = query.first(conn, {"op": op_id, "named": name})
+    return None if found is None else (found[0], found[1])
 
 
 def take_signal(conn: sa.Connection, op_id: str, name: str, number: int, *, older: bool) -> None:
     """Remove a consumed signal, with `older` also those that came before it."""
-    chosen = signals.c.id <= number if older else signals.c.id == number
-    conn.execute(
-        sa.delete(signals).where(signals.c.operation_id == op_id, signals.c.name == name, chosen)
-    )
+    statement = _TAKE_UP_TO if older else _TAKE_ONE
+    statement.change(conn, {"op": op_id, "named": name, "number": number})
 
 
-_FORGET_NAMED = Kept(
-    sa.delete(signals).where(
-        signals.c.operation_id == sa.bindparam("op"), signals.c.name == sa.bindparam("named")
-    )
-)
+_FORGET_NAMED = Kept(sa.delete(signals).where(_NAMED))
 _FORGET_OF_SOME = Kept(sa.delete(signals).where(among(signals.c.operation_id, "ids")))
 
 
