@@ -27,50 +27,91 @@ T = TypeVar("T", Network, Subnet, Port, SecurityGroup, SecurityGroupRule)
 Where = sa.ColumnElement[bool]
 
 
-@dataclass(frozen=True)
+Rows = Iterable[Sequence[Any]]
+
+
+@dataclass(frozen=True, eq=False)
 class Collection(Generic[T]):
-    """One kind of resource: its table, its value, and what hangs on it (loaded for all rows at once)."""
+    """One kind of resource: its table and its value.
+
+    hanging: what hangs on each row, in one text that is read with it, by its name; and how that is read. more: the
+    same where it takes another query, for all rows at once.
+    """
 
     what: str
     table: sa.Table
     shape: Callable[..., T]
-    extra: Callable[[sa.Connection, Sequence[str]], Mapping[str, dict[str, Any]]] | None = None
+    hanging: tuple[sa.Label[str], Callable[[str | None], Any]] | None = None
+    more: Callable[[sa.Connection, Sequence[str]], Mapping[str, dict[str, Any]]] | None = None
 
+    @functools.cached_property
+    def columns(self) -> tuple[sa.ColumnElement[Any], ...]:
+        """What a query gives of which `_whole` makes resources."""
+        return (*self.table.c, self.hanging[0]) if self.hanging else tuple(self.table.c)
+
+    @functools.cached_property
     def names(self) -> tuple[str, ...]:
-        return tuple(self.table.c.keys())
+        return tuple(str(column.key) for column in self.columns)
+
+    @functools.cached_property
+    def readers(self) -> Mapping[str, Callable[[Any], Any]]:
+        """How columns are read that drivers do not give as they are meant."""
+        found: dict[str, Callable[[Any], Any]] = {}
+        for column in self.table.c:
+            if "json" in column.info:
+                found[column.name] = from_json
+            elif "moment" in column.info:
+                found[column.name] = when
+            elif isinstance(column.type, sa.Boolean):
+                found[column.name] = bool
+        if self.hanging is not None:
+            found[self.hanging[0].name] = self.hanging[1]
+        return found
 
 
-_SUBNETS_OF = Kept(
-    sa.select(tables.subnets.c.network_id, tables.subnets.c.id)
-    .where(among(tables.subnets.c.network_id, "ids"))
-    .order_by(tables.subnets.c.created_at, tables.subnets.c.id)
+def _texts_of(
+    owner: sa.Table, column: sa.ColumnElement[str], *parts: sa.ColumnElement[Any]
+) -> sa.ScalarSelect[str]:
+    """A correlated query: rows that belong to an owner, as "part part,part part"; sorted by whoever reads it."""
+    space = sa.literal_column("' '", sa.Text)
+    whole: sa.ColumnElement[Any] = sa.cast(parts[0], sa.Text)
+    for part in parts[1:]:
+        whole = whole + space + part
+    query = sa.select(sa.func.aggregate_strings(whole, ",")).where(column == owner.c.id)
+    return query.correlate(owner).scalar_subquery()
+
+
+def _parts(text: str | None) -> list[list[str]]:
+    return sorted(entry.split(" ") for entry in text.split(",")) if text else []
+
+
+def _subnet_ids(text: str | None) -> tuple[str, ...]:
+    return tuple(id for _, id in _parts(text))
+
+
+def _fixed_ips(text: str | None) -> tuple[FixedIp, ...]:
+    # A port has so few that their places sort as texts.
+    return tuple(FixedIp(subnet_id, ip) for _, subnet_id, ip in _parts(text))
+
+
+_SUBNETS = _texts_of(
+    tables.networks,
+    tables.subnets.c.network_id,
+    tables.subnets.c.created_at,
+    tables.subnets.c.id,
 )
-_IPS_OF = Kept(
-    sa.select(
-        tables.fixed_ips.c.port_id, tables.fixed_ips.c.subnet_id, tables.fixed_ips.c.ip_address
-    )
-    .where(among(tables.fixed_ips.c.port_id, "ids"))
-    .order_by(tables.fixed_ips.c.position)
+_IPS = _texts_of(
+    tables.ports,
+    tables.fixed_ips.c.port_id,
+    tables.fixed_ips.c.position,
+    tables.fixed_ips.c.subnet_id,
+    tables.fixed_ips.c.ip_address,
 )
 _RULES_OF = Kept(
     sa.select(tables.security_group_rules)
     .where(among(tables.security_group_rules.c.security_group_id, "ids"))
     .order_by(tables.security_group_rules.c.created_at, tables.security_group_rules.c.id)
 )
-
-
-def _subnets_of_networks(conn: sa.Connection, ids: Sequence[str]) -> Mapping[str, dict[str, Any]]:
-    found: dict[str, list[str]] = {id: [] for id in ids}
-    for network_id, id in _SUBNETS_OF.rows(conn, {"ids": ids}):
-        found[network_id].append(id)
-    return {id: {"subnets": tuple(subnets)} for id, subnets in found.items()}
-
-
-def _ips_of_ports(conn: sa.Connection, ids: Sequence[str]) -> Mapping[str, dict[str, Any]]:
-    found: dict[str, list[FixedIp]] = {id: [] for id in ids}
-    for port_id, subnet_id, ip_address in _IPS_OF.rows(conn, {"ids": ids}):
-        found[port_id].append(FixedIp(subnet_id, ip_address))
-    return {id: {"fixed_ips": tuple(ips)} for id, ips in found.items()}
 
 
 def _rules_of_groups(conn: sa.Connection, ids: Sequence[str]) -> Mapping[str, dict[str, Any]]:
@@ -80,51 +121,33 @@ def _rules_of_groups(conn: sa.Connection, ids: Sequence[str]) -> Mapping[str, di
     return {id: {"rules": tuple(rules)} for id, rules in found.items()}
 
 
-NETWORKS = Collection("Network", tables.networks, Network, _subnets_of_networks)
+NETWORKS = Collection(
+    "Network", tables.networks, Network, hanging=(_SUBNETS.label("subnets"), _subnet_ids)
+)
 SUBNETS = Collection("Subnet", tables.subnets, Subnet)
-PORTS = Collection("Port", tables.ports, Port, _ips_of_ports)
-GROUPS = Collection("SecurityGroup", tables.security_groups, SecurityGroup, _rules_of_groups)
+PORTS = Collection("Port", tables.ports, Port, hanging=(_IPS.label("fixed_ips"), _fixed_ips))
+GROUPS = Collection("SecurityGroup", tables.security_groups, SecurityGroup, more=_rules_of_groups)
 RULES = Collection("SecurityGroupRule", tables.security_group_rules, SecurityGroupRule)
 
 
-@functools.cache
-def _readers(table: sa.Table) -> dict[str, Callable[[Any], Any]]:
-    """How the columns are read that drivers do not give as they are meant."""
-    found: dict[str, Callable[[Any], Any]] = {}
-    for column in table.c:
-        if "json" in column.info:
-            found[column.name] = from_json
-        elif "moment" in column.info:
-            found[column.name] = when
-        elif isinstance(column.type, sa.Boolean):
-            found[column.name] = bool
-    return found
-
-
-def _from_row(table: sa.Table, row: Sequence[Any]) -> dict[str, Any]:
-    values: dict[str, Any] = dict(zip(table.c.keys(), row, strict=True))
-    for name, read in _readers(table).items():
-        values[name] = read(values[name])
-    return values
-
-
 def _to_row(collection: Collection[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    for name, value in values.items():
-        info = collection.table.c[name].info
-        row[name] = to_json(value) if "json" in info else value
-    return row
+    readers = collection.readers
+    return {
+        name: to_json(value) if readers.get(name) is from_json else value
+        for name, value in values.items()
+    }
 
 
-def _whole(
-    conn: sa.Connection, collection: Collection[T], rows: Iterable[Sequence[Any]]
-) -> list[T]:
-    """Resources of their tables' rows, with what hangs on them."""
-    found = [_from_row(collection.table, row) for row in rows]
-    if collection.extra is not None and found:
-        extra = collection.extra(conn, [values["id"] for values in found])
+def _whole(conn: sa.Connection, collection: Collection[T], rows: Rows) -> list[T]:
+    """The resources of rows of `Collection.columns`."""
+    found = [dict(zip(collection.names, row, strict=True)) for row in rows]
+    for values in found:
+        for name, read in collection.readers.items():
+            values[name] = read(values[name])
+    if collection.more is not None and found:
+        more = collection.more(conn, [values["id"] for values in found])
         for values in found:
-            values.update(extra[values["id"]])
+            values.update(more[values["id"]])
     return [collection.shape(**values) for values in found]
 
 
@@ -137,22 +160,23 @@ def select(
 ) -> list[T]:
     """Whole resources, in the given order or by creation."""
     table = collection.table
-    query = sa.select(table).where(*where)
+    query = sa.select(*collection.columns).where(*where)
     query = query.order_by(*(order or (table.c.created_at, table.c.id)))
     if limit is not None:
         query = query.limit(limit)
-    return _whole(conn, collection, cast("Iterable[Sequence[Any]]", conn.execute(query)))
+    return _whole(conn, collection, cast("Rows", conn.execute(query)))
 
 
 @functools.cache
-def _having(table: sa.Table, name: str) -> Kept:
-    query = sa.select(table).where(table.c[name] == sa.bindparam("value"))
+def _having(collection: Collection[Any], name: str) -> Kept:
+    table = collection.table
+    query = sa.select(*collection.columns).where(table.c[name] == sa.bindparam("value"))
     return Kept(query.order_by(table.c.created_at, table.c.id))
 
 
 def having(conn: sa.Connection, collection: Collection[T], column: str, value: str) -> list[T]:
     """Whole resources with this value in one column, by creation: for what is asked often."""
-    return _whole(conn, collection, _having(collection.table, column).rows(conn, {"value": value}))
+    return _whole(conn, collection, _having(collection, column).rows(conn, {"value": value}))
 
 
 def get(conn: sa.Connection, collection: Collection[T], id: str, *where: Where) -> T | None:
@@ -177,20 +201,19 @@ def insert(
     conn: sa.Connection, collection: Collection[T], now: str, values: Mapping[str, Any]
 ) -> T:
     """A new resource, on which nothing hangs yet. Defaults of nearly all kinds are the caller's."""
-    row = {**dict.fromkeys(collection.names()), "description": "", **_to_row(collection, values)}
+    row = {**dict.fromkeys(collection.names), "description": "", **_to_row(collection, values)}
     id = str(row["id"] or new_uuid())
     row.update(id=id, revision_number=0, created_at=now, updated_at=now)
     _inserting(collection.table).change(conn, row)
-    return collection.shape(**_from_row(collection.table, list(row.values())))
+    return _whole(conn, collection, [list(row.values())])[0]
 
 
 @functools.lru_cache(maxsize=200)
 def _updating(table: sa.Table, names: tuple[str, ...]) -> Kept:
-    """The statement that sets these columns and gives the row; some dozens of combinations are met."""
+    """The statement that sets these columns; some dozens of combinations are met."""
     values: dict[str, Any] = {name: sa.bindparam(name) for name in names}
     values["revision_number"] = table.c.revision_number + 1
-    changed = table.update().where(table.c.id == sa.bindparam("ident")).values(values)
-    return Kept(changed.returning(*table.c))
+    return Kept(table.update().where(table.c.id == sa.bindparam("ident")).values(values))
 
 
 def update(
@@ -202,10 +225,11 @@ def update(
 ) -> T:
     """The resource as it is then; 404 when there is none."""
     row = {**_to_row(collection, values), "updated_at": now}
-    changed = _updating(collection.table, tuple(row)).rows(conn, {**row, "ident": id})
-    if not changed:
+    _updating(collection.table, tuple(row)).change(conn, {**row, "ident": id})
+    changed = get(conn, collection, id)
+    if changed is None:
         raise missing(collection.what, id)
-    return _whole(conn, collection, changed)[0]
+    return changed
 
 
 @functools.cache
