@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ingot.hostd.plans import DhcpHost
 from ingot.kit.faults import Fault, Kind
-from ingot.network import Network, Networks, Port
+from ingot.network import Network, Networks, Port, Subnet
 
 pytestmark = pytest.mark.anyio
 
@@ -95,6 +95,60 @@ async def test_one_mac_once(nets: Networks) -> None:
     other = await make_port(nets, network)
     with pytest.raises(Fault, match=r"mac address .* is in use"):
         await nets.db.write(lambda conn: nets.bind_port(conn, other.id, host_id="n", mac=NIC))
+
+
+async def test_what_comes_back_is_what_is_stored(nets: Networks) -> None:
+    """Each verb's answer is made without reading it all again."""
+    network = await nets.db.write(
+        lambda c: nets.create_network(c, project_id="p", physical_network="wire1", tags=["a b"])
+    )
+    assert network == await nets.db.read(lambda c: nets.get_network(c, network.id))
+
+    def add_subnets(conn: sa.Connection) -> list[Subnet]:
+        cidrs = [f"198.51.100.{32 * place}/27" for place in range(4)]
+        given = {"network_id": network.id, "project_id": "p"}
+        return [nets.create_subnet(conn, cidr=cidr, **given) for cidr in cidrs]
+
+    subnets = await nets.db.write(add_subnets)
+    assert subnets == await nets.db.read(lambda c: nets.subnets_of(c, network.id))
+    known = await nets.db.read(lambda c: nets.get_network(c, network.id))
+    assert list(known.subnets) == [subnet.id for subnet in subnets]
+
+    wishes = [{"subnet_id": subnets[place].id} for place in (2, 0, 3, 1)]
+    port = await nets.db.write(
+        lambda c: nets.create_port(c, network_id=network.id, project_id="p", fixed_ips=wishes)
+    )
+    assert [ip.subnet_id for ip in port.fixed_ips] == [wish["subnet_id"] for wish in wishes]
+    assert port.port_security_enabled is True
+    assert port == await nets.db.read(lambda c: nets.get_port(c, port.id))
+    changes = {"fixed_ips": [wishes[3], wishes[0]], "tags": ["x"], "mac_address": NIC}
+    changed = await nets.db.write(lambda c: nets.update_port(c, port, changes))
+    assert changed.fixed_ips == (port.fixed_ips[3], port.fixed_ips[0])
+    assert (changed.tags, changed.revision_number) == (["x"], port.revision_number + 1)
+    assert changed == await nets.db.read(lambda c: nets.get_port(c, port.id))
+    assert await nets.db.read(lambda c: nets.get_port(c, port.id)) in await nets.db.read(
+        lambda c: nets.ports_of_device(c, "")
+    )
+    with pytest.raises(Fault) as caught:
+        await nets.db.write(lambda c: nets.create_port(c, network_id=port.id, project_id="p"))
+    assert caught.value.details["type"] == "NetworkNotFound"
+
+
+async def test_a_port_takes_few_statements(nets: Networks) -> None:
+    """Each is a round trip on PostgreSQL, and gives the interpreter up on SQLite."""
+    network = await provider(nets)
+    await make_port(nets, network)
+    told: list[str] = []
+    end = nets.db.on_statement(told.append)
+    port = await make_port(nets, network, device_id="node")
+    assert len(told) <= 2 + 8, told  # with BEGIN and COMMIT
+    told.clear()
+    await nets.db.write(lambda c: nets.bind_port(c, port.id, host_id="node", mac=NIC))
+    assert len(told) <= 2 + 7, told
+    told.clear()
+    await nets.db.write(lambda c: nets.delete_port(c, port.id))
+    assert len(told) <= 2 + 3, told
+    end()
 
 
 async def test_a_rolled_back_change_tells_nobody(nets: Networks) -> None:

@@ -22,9 +22,15 @@ from .test_api import (
     test_tags,
     test_who_sees_and_does_what,
 )
-from .test_front_door import test_life_of_a_vif, test_one_mac_once
+from .test_front_door import (
+    test_a_port_takes_few_statements,
+    test_life_of_a_vif,
+    test_one_mac_once,
+    test_what_comes_back_is_what_is_stored,
+)
 
 __all__ = [
+    "test_a_port_takes_few_statements",
     "test_addresses",
     "test_bulk_is_all_or_nothing",
     "test_life_of_a_vif",
@@ -34,6 +40,7 @@ __all__ = [
     "test_quotas",
     "test_security_groups",
     "test_tags",
+    "test_what_comes_back_is_what_is_stored",
     "test_who_sees_and_does_what",
 ]
 

@@ -16,20 +16,26 @@ import sqlalchemy as sa
 from ingot.baremetal import store
 from ingot.baremetal.tables import node_agents
 from ingot.kit import ids
+from ingot.kit.db import Kept
 from ingot.kit.vault import Vault
 
 #: Tokens of one boot, together.
 MOST = 8
 _EARLIER = "agent earlier"
 
+_NEW = Kept.insert(node_agents, "node_uuid", "token_hash")
+_NEXT = Kept(
+    sa.update(node_agents)
+    .where(node_agents.c.node_uuid == sa.bindparam("ident"))
+    .values(token_hash=sa.bindparam("token_hash"))
+)
+
 
 def give(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
     """The first token of a boot; all of before are forgotten."""
     store.forget_agent(conn, node_uuid, _EARLIER)
     token = ids.new_secret()
-    conn.execute(
-        node_agents.insert().values(node_uuid=node_uuid, token_hash=store.token_hash(token))
-    )
+    _NEW.change(conn, {"node_uuid": node_uuid, "token_hash": store.token_hash(token)})
     store.write_secret(conn, vault, node_uuid, "agent", token)
     return token
 
@@ -71,9 +77,5 @@ def _earlier(conn: sa.Connection, vault: Vault, node_uuid: str) -> list[str]:
 
 
 def _count(conn: sa.Connection, vault: Vault, node_uuid: str, token: str) -> None:
-    conn.execute(
-        sa.update(node_agents)
-        .where(node_agents.c.node_uuid == node_uuid)
-        .values(token_hash=store.token_hash(token))
-    )
+    _NEXT.change(conn, {"ident": node_uuid, "token_hash": store.token_hash(token)})
     store.write_secret(conn, vault, node_uuid, "agent", token)

@@ -22,7 +22,7 @@ from ingot.baremetal.tables import (
 )
 from ingot.baremetal.types import Agent, Node, Port
 from ingot.kit import ids
-from ingot.kit.db import Kept, among, from_json, to_json
+from ingot.kit.db import Kept, Many, among, from_json, to_json
 from ingot.kit.faults import Missing
 from ingot.kit.vault import Vault
 from ingot.workflow import live_id
@@ -301,7 +301,9 @@ _FORGET_SECRETS = Kept(
         node_secrets.c.node_uuid == sa.bindparam("ident"), among(node_secrets.c.name, "names")
     )
 )
-_KEEP_SECRET = Kept.insert(node_secrets, "node_uuid", "name", "sealed")
+_KEEP_SECRET = Many.insert(
+    node_secrets, "node_uuid", "name", "sealed", replacing=("node_uuid", "name")
+)
 
 
 def read_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str) -> Any:
@@ -327,10 +329,11 @@ def forget_secrets(conn: sa.Connection, uuid: str, *names: str) -> None:
 
 def write_secret(conn: sa.Connection, vault: Vault, uuid: str, name: str, value: Any) -> None:
     """Replace a secret document; None removes it."""
-    _FORGET_SECRET.change(conn, {"ident": uuid, "named": name})
-    if value is not None and value != {}:
-        sealed = vault.seal(to_json(value))
-        _KEEP_SECRET.change(conn, {"node_uuid": uuid, "name": name, "sealed": sealed})
+    if value is None or value == {}:
+        _FORGET_SECRET.change(conn, {"ident": uuid, "named": name})
+        return
+    sealed = vault.seal(to_json(value))
+    _KEEP_SECRET.run(conn, [{"node_uuid": uuid, "name": name, "sealed": sealed}])
 
 
 def driver_info(conn: sa.Connection, vault: Vault, node: Node) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ingot.baremetal import machine, masking, store
 from ingot.baremetal.context import Context
 from ingot.baremetal.tables import node_traits, nodes, ports
-from ingot.kit.db import IntegrityError, from_json, to_json
+from ingot.kit.db import IntegrityError, from_json
 from ingot.kit.faults import Conflict
 
 #: States in which a claim can be given back without taking an instance off the machine.
@@ -215,10 +215,6 @@ def prepare_instance(
     """Write what the machine is to become; replaces what was there. The config drive is sealed."""
     old = store.read_secret(conn, ctx.vault, node_uuid, "instance_info")
     shown, sealed = masking.part(instance_info, masking.INSTANCE_SECRETS, old)
-    conn.execute(
-        sa.update(nodes)
-        .where(nodes.c.uuid == node_uuid)
-        .values(instance_info=to_json(shown), updated_at=ctx.now())
-    )
+    store.update_node(conn, node_uuid, instance_info=shown, updated_at=ctx.now())
     store.write_secret(conn, ctx.vault, node_uuid, "instance_info", sealed)
     store.write_secret(conn, ctx.vault, node_uuid, "configdrive", configdrive)

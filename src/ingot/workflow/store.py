@@ -453,15 +453,19 @@ def abort_of(conn: sa.Connection, op_id: str) -> str | None:
     return _ABORT_OF.scalar(conn, {"op": op_id})
 
 
-def parked_in_future(conn: sa.Connection, moment: str) -> list[Row]:
-    """Waiting operations whose parking time lies ahead: the wall clock has jumped back since."""
-    query = sa.select(operations.c.id, operations.c.parked_at, operations.c.wake_at).where(
+_PARKED_LATER = Kept(
+    sa.select(operations.c.id, operations.c.parked_at, operations.c.wake_at).where(
         _live,
         operations.c.owner.is_(None),
-        operations.c.parked_at > moment,
+        operations.c.parked_at > sa.bindparam("moment"),
         operations.c.wake_at > AT_ONCE,
     )
-    return [dict(row) for row in conn.execute(query).mappings()]
+)
+
+
+def parked_in_future(conn: sa.Connection, moment: str) -> list[Row]:
+    """Waiting operations whose parking time lies ahead: the wall clock has jumped back since."""
+    return _PARKED_LATER.mappings(conn, {"moment": moment})
 
 
 def move_wake(
