@@ -104,10 +104,7 @@ class Baremetal:
 
     def by_instance(self, conn: sa.Connection, instance_uuid: str) -> Node | None:
         """The node that this instance has."""
-        uuid = conn.execute(
-            sa.select(nodes.c.uuid).where(nodes.c.instance_uuid == instance_uuid)
-        ).scalar()
-        return None if uuid is None else store.find_node(conn, uuid)
+        return store.node_of_instance(conn, instance_uuid)
 
     def ports_of(self, conn: sa.Connection, node_uuid: str) -> tuple[Port, ...]:
         return store.ports_of(conn, node_uuid)

@@ -108,6 +108,9 @@ _SECRETS = (
 #: Built once: building and keying so many columns anew costs six times what the query does.
 _BY_UUID = Kept(sa.select(_TRAITS, *_NODE).where(nodes.c.uuid == sa.bindparam("ident")))
 _BY_NAME = Kept(sa.select(_TRAITS, *_NODE).where(nodes.c.name == sa.bindparam("ident")))
+_BY_INSTANCE = Kept(
+    sa.select(_TRAITS, *_NODE).where(nodes.c.instance_uuid == sa.bindparam("ident"))
+)
 _TO_REACH = Kept(sa.select(_SECRETS, _TRAITS, *_NODE).where(nodes.c.uuid == sa.bindparam("ident")))
 _ALL_TO_REACH = Kept(sa.select(_SECRETS, _TRAITS, *_NODE).where(among(nodes.c.uuid, "idents")))
 
@@ -122,6 +125,11 @@ def find_node(conn: sa.Connection, ident: str) -> Node | None:
     """The node with this uuid or name."""
     query = _BY_UUID if ids.is_uuid(ident) else _BY_NAME
     row = query.first(conn, {"ident": ident})
+    return None if row is None else _whole(row)
+
+
+def node_of_instance(conn: sa.Connection, instance_uuid: str) -> Node | None:
+    row = _BY_INSTANCE.first(conn, {"ident": instance_uuid})
     return None if row is None else _whole(row)
 
 

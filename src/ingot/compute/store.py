@@ -29,7 +29,7 @@ from ingot.compute.types import (
     ServerFault,
     ServerGroup,
 )
-from ingot.kit.db import from_json, to_json
+from ingot.kit.db import Kept, from_json, to_json
 
 Where = sa.ColumnElement[bool]
 Row = Mapping[str, Any]
@@ -51,7 +51,7 @@ _DECODERS = {name: msgspec.json.Decoder(shape) for name, shape in _JSON.items()}
 # -- servers -------------------------------------------------------------------------------------
 
 
-def _server(row: sa.RowMapping) -> Server:
+def _server(row: sa.RowMapping | dict[str, Any]) -> Server:
     values: dict[str, Any] = dict(row)
     for name, decoder in _DECODERS.items():
         values[name] = decoder.decode(values[name] or "null")
@@ -73,13 +73,15 @@ def update_server(conn: sa.Connection, uuid: str, **values: Any) -> None:
     conn.execute(sa.update(servers).where(servers.c.uuid == uuid).values(**_written(values)))
 
 
+_ONE_SERVER = Kept(sa.select(servers).where(servers.c.uuid == sa.bindparam("ident")))
+
+
 def find_server(conn: sa.Connection, uuid: str, *, deleted: bool = False) -> Server | None:
     """deleted: also one that is gone."""
-    query = sa.select(servers).where(servers.c.uuid == uuid)
-    if not deleted:
-        query = query.where(servers.c.deleted_at.is_(None))
-    row = conn.execute(query).mappings().first()
-    return None if row is None else _server(row)
+    found = _ONE_SERVER.mappings(conn, {"ident": uuid})
+    if not found or (found[0]["deleted_at"] is not None and not deleted):
+        return None
+    return _server(found[0])
 
 
 #: Sort keys of the API -> columns.
