@@ -171,9 +171,10 @@ class Kept:
 def _pack(select: sa.Select[Any]) -> Kept:
     """The same rows in one: JSON of all columns but the last, and the texts of the last one after each other.
 
-    The select needs a LIMIT (with it its order stays the order in the aggregates), columns without octets and fractions,
-    and as its last one a text that is never NULL and has no control characters, such as JSON: most of a long answer
-    is JSON, and to quote it as a part of JSON and read it again would take a third of the time.
+    The select needs a LIMIT where its order matters (with it, that stays the order in the aggregates), columns without
+    octets (fractions keep fifteen digits), and as its last one a text that is never NULL and has no control
+    characters, such as JSON: most of a long answer is JSON, and to quote it as a part of JSON and read it again would
+    take a third of the time.
     """
     inner = select.subquery()
     *plain, last = inner.c

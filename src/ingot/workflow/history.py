@@ -47,8 +47,8 @@ _ALL_RUNS = (
         steps.c.key,
         steps.c.state,
         steps.c.duration,
-        steps.c.result,
         steps.c.fault,
+        sa.func.coalesce(steps.c.result, sa.literal_column("''")),
     )
     .join(_RECENT, _RECENT.c.id == steps.c.operation_id)
     .where(steps.c.state.in_(("done", "failed")), steps.c.duration.is_not(None))
@@ -65,7 +65,7 @@ _RULES = Kept(
 
 def runs(conn: sa.Connection, kind: str, step: str, profile: str, limit: int = 200) -> list[Run]:
     """How this step went in the last operations of this kind on this profile: those done, those given up."""
-    found = _RUNS_OF_STEP.rows(
+    found = _RUNS_OF_STEP.bulk(
         conn, {"kind": kind, "profile": profile, "most": limit, "step": step}
     )
     return _by_step(found).get(step, [])
@@ -75,7 +75,7 @@ def all_runs(
     conn: sa.Connection, kind: str, profile: str, limit: int = 200
 ) -> dict[str, list[Run]]:
     """The same for all steps at once, by their names."""
-    return _by_step(_RUNS.rows(conn, {"kind": kind, "profile": profile, "most": limit}))
+    return _by_step(_RUNS.bulk(conn, {"kind": kind, "profile": profile, "most": limit}))
 
 
 def groups(conn: sa.Connection) -> list[tuple[str, str]]:
@@ -105,7 +105,7 @@ def newest_rules(
 
 def _by_step(rows: Iterable[Sequence[Any]]) -> dict[str, list[Run]]:
     found: dict[str, list[Run]] = {}
-    for subject, name, key, state, duration, result, fault in rows:
+    for subject, name, key, state, duration, fault, result in rows:
         late = state == "failed"
         if late and not _given_up(fault):
             continue
@@ -128,8 +128,8 @@ class _Told(msgspec.Struct):
     bytes: float | None = None
 
 
-def _amount(result: str | None) -> float:
-    if not result or '"bytes"' not in result:
+def _amount(result: str) -> float:
+    if '"bytes"' not in result:
         return 0.0
     try:
         return msgspec.json.decode(result, type=_Told).bytes or 0.0

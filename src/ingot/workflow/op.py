@@ -25,7 +25,7 @@ from . import store
 from .running import Runner, StepContext, Undoing, UndoWork, Work
 from .saver import Save
 from .tables import AT_ONCE, UNDO
-from .timing import Limited, Rule, span
+from .timing import Estimate, Limited, Rule, span
 from .types import (
     DEFAULT,
     Changed,
@@ -167,6 +167,10 @@ class Op:
             raise fault from error
         await self.reach("saved", row)
         return decode(outcome[0], result_type)
+
+    async def usual(self, name: str) -> Estimate | None:
+        """How long steps or waits of this name have taken in operations of this kind, on such machines."""
+        return await self._engine.estimates.get(self.kind, name, self.profile)
 
     async def wait(
         self,

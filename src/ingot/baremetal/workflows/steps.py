@@ -20,7 +20,7 @@ from ingot.baremetal.workflows.patience import is_lost
 from ingot.baremetal.workflows.room import Case, unplug
 from ingot.drivers.types import BootMode, PowerState, PowerTarget
 from ingot.kit.faults import Fault, Kind
-from ingot.workflow import StepContext, estimate
+from ingot.workflow import StepContext
 from ingot.workflow.timing import Rule
 
 # -- power ---------------------------------------------------------------------------------------
@@ -167,9 +167,7 @@ async def _wait_for_call(case: Case, signal: str, key: str, *, last: bool) -> An
     timing = case.room.timing
     default = timing.inspection if inspecting else timing.agent
     name = f"wait for {signal}"
-    known = await case.room.db.scan(
-        lambda conn: estimate(conn, case.op.kind, name, case.op.profile)
-    )
+    known = await case.op.usual(name)
     rule = Rule(default, least=min(default, 60))
     deadline = rule.limit(known)
     return await case.op.wait(
