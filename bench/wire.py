@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+#: A long answer is taken in large pieces: what is measured is the server.
+_BUFFER = 1 << 22
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 ANSWER_SECONDS = 60.0
 #: Servers close lines that were idle for some seconds; ours goes first.
@@ -86,7 +88,7 @@ class Line:
         """A line over a connection that is there; it is never closed for having been idle."""
         line = cls(sock.getpeername()[1])
         sock.setblocking(False)
-        line._streams = await asyncio.open_connection(sock=sock)
+        line._streams = await asyncio.open_connection(sock=sock, limit=_BUFFER)
         line._idle = float("inf")
         return line
 
@@ -94,7 +96,7 @@ class Line:
         if time.monotonic() - self._used > self._idle:
             self.close()
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=_BUFFER)
         reader, writer = self._streams
         writer.write(ask.octets)
         head = await reader.readuntil(b"\r\n\r\n")
