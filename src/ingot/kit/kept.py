@@ -319,7 +319,12 @@ def _execute(conn: sa.Connection, text: str, values: tuple[Any, ...]) -> Any:
 
 
 def _tell(conn: sa.Connection, cursor: Any, text: str, values: Any) -> None:
-    """What SQLAlchemy does before each of its own statements: tell those who listen on the engine."""
+    """What SQLAlchemy does before each of its own statements: tell those who listen on the engine.
+
+    It keeps whether there ever was anybody, since to look for listeners costs as much as a small statement.
+    """
+    if not getattr(conn.engine, "_has_events", True):
+        return
     dispatch: Any = conn.dispatch
     for listener in dispatch.before_cursor_execute:
         listener(conn, cursor, text, values, None, False)
