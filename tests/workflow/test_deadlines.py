@@ -193,3 +193,36 @@ async def test_history_counts_per_byte_where_amounts_are_told(tmp_path: Path) ->
         await site.run(*(f"node:{number}" for number in range(3)))
         known = await site.db.read(lambda conn: estimate(conn, "w", "work", "r640", amount=4000))
         assert known is not None and known.p50 == pytest.approx(200, 0.1)
+
+
+@pytest.mark.parametrize(("lost", "seconds"), [(False, 100), (True, 160)])
+async def test_a_wait_in_which_another_controller_is_lost_lasts_longer(
+    tmp_path: Path, lost: bool, seconds: float
+) -> None:
+    """Once: what it waits for may hang in the one that is lost, until its own patience ends."""
+
+    async def story(op, _input):
+        await op.wait("call", deadline=100)
+
+    db = Database.at(tmp_path / "a.db")
+    await db.create_all()
+    clock = VirtualClock()
+    here, there = (
+        Engine(db, clock, [Workflow("w", None, story)], host, beat=5, dead=15)
+        for host in ("here", "there")
+    )
+    async with LocalDispatcher(here, poll=4000, scan=4000):
+        await there.open()
+        op_id = await db.write(lambda conn: start(conn, "w", "node:1", None))
+
+        async def over() -> bool:
+            row = await db.read(lambda conn: operation(conn, op_id))
+            if clock.monotonic() < 30 or not lost:
+                await there.beat()
+            return row is not None and not row.live
+
+        await drive(db, clock, [here, there], over)
+        row = await db.read(lambda conn: operation(conn, op_id))
+        assert row is not None and "did not come within" in str(row.fault)
+        assert clock.monotonic() == pytest.approx(seconds, abs=2)
+    await db.close()

@@ -41,7 +41,8 @@ from .types import (
 
 log = logging.getLogger(__name__)
 
-#: After a start, waits whose deadline passed while nobody was there get so many seconds more.
+#: After a start, waits whose deadline passed while nobody was there get so many seconds more; so do waits during
+#: which another process was lost.
 GRACE = 60.0
 #: How often the transaction that ends an operation is tried when on_failure itself breaks.
 END_ATTEMPTS = 4
@@ -298,7 +299,7 @@ class Engine:
         return True
 
     def _missed(self, row: OperationRow, moment: datetime) -> float:
-        """Seconds that a wait still has, since nobody could hear what it waits for while we were away."""
+        """Seconds that a wait still has, since nobody could hear what it waits for while we or another were away."""
         wake, parked = when(row.wake_at) or moment, when(row.parked_at) or moment
         left = 0.0
         if wake < self._opened_at:
@@ -306,6 +307,10 @@ class Engine:
         if parked < self._opened_at:
             unheard = self._opened_at - max(parked, self._away_at)
             left = max(left, (wake - moment + unheard).total_seconds())
+        lost_at = self.membership.lost_at
+        if lost_at is not None and parked < lost_at:
+            # What it waits for may hang in the one that is lost, until its own patience ends.
+            left = max(left, (wake - moment).total_seconds() + GRACE)
         return left
 
     def _back(self, silent: float) -> None:

@@ -17,7 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -118,6 +118,8 @@ class Membership:
         self._info = {**info, _PROCESS: self._processes.name()}
         self._seen: dict[str, tuple[int, float]] = {}
         self._last_beat = self._last_look = 0.0
+        #: When another process was last seen to be gone: it died, stood still or ended.
+        self.lost_at: datetime | None = None
 
     async def join(self) -> None:
         """Register under a new incarnation; earlier ones of this host name are removed.
@@ -251,9 +253,11 @@ class Membership:
                 self._seen[incarnation] = (beat, moment)
             elif moment - before[1] >= self.dead:
                 silent.append((incarnation, beat))
-        for incarnation in list(self._seen):
-            if incarnation not in others:
-                del self._seen[incarnation]
+        vanished = self._seen.keys() - others.keys()
+        for incarnation in vanished:
+            del self._seen[incarnation]
+        if silent or vanished:
+            self.lost_at = self._clock.now()
         expelled = 0
         for incarnation, beat in silent:
             gone = await self._db.write(_expel(incarnation, beat))
