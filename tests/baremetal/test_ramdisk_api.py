@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,11 +22,11 @@ VERSION = {"X-OpenStack-Ironic-API-Version": "1.68"}
 
 @asynccontextmanager
 async def world(
-    folder: Path, **columns: Any
+    folder: Path, database: str = "", **columns: Any
 ) -> AsyncIterator[tuple[Site, str, aiohttp.ClientSession]]:
     """A node with a port, in a state, without an operation (no loop helps it)."""
     async with (
-        cloud(folder, helping=False) as here,
+        cloud(folder, database=database, helping=False) as here,
         aiohttp.ClientSession(here.url, headers=VERSION) as http,
     ):
         node = await here.db.write(
@@ -88,6 +89,28 @@ async def test_one_token_counts_and_heartbeats_come_only_with_it(tmp_path: Path)
         vault = here.room.vault
         agent = await here.db.read(lambda conn: store.get_agent(conn, vault, uuid))
         assert agent is not None and agent.token == token
+
+
+@pytest.mark.postgres
+async def test_an_agent_that_asks_while_it_calls_keeps_the_token_that_counts(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    """As after a pause of the database: late questions, and calls with what the first answers gave, all at once."""
+    url = "https://10.0.0.7:9999"
+    async with world(tmp_path, postgres_url, provision_state="clean hold") as (here, uuid, http):
+        vault = here.room.vault
+
+        async def ask_and_call() -> tuple[int, str]:
+            status, token = await _lookup(http)
+            assert status == 200
+            return (0, "") if token == "******" else (await _beat(http, uuid, token, url), token)
+
+        for _ in range(15):
+            done = await asyncio.gather(*(ask_and_call() for _ in range(6)))
+            taken = {token for status, token in done if status == 202}
+            agent = await here.db.read(lambda conn: store.get_agent(conn, vault, uuid))
+            assert agent is not None and taken == {agent.token}, done
+            await here.db.write(lambda conn: store.forget_agent(conn, uuid))
 
 
 async def test_tokens_of_an_earlier_boot_are_worthless(tmp_path: Path) -> None:

@@ -34,8 +34,14 @@ _NEXT = Kept(
 def give(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
     """The first token of a boot; all of before are forgotten."""
     store.forget_agent(conn, node_uuid, _EARLIER)
+    return begin(conn, vault, node_uuid)
+
+
+def begin(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
+    """The first token where no agent is known. Raises IntegrityError where one is by now."""
     token = ids.new_secret()
     _NEW.change(conn, {"node_uuid": node_uuid, "token_hash": store.token_hash(token)})
+    store.forget_secrets(conn, node_uuid, _EARLIER)
     store.write_secret(conn, vault, node_uuid, "agent", token)
     return token
 

@@ -30,7 +30,7 @@ from ingot.baremetal.workflows.room import Room
 from ingot.baremetal.workflows.steps import boot_mode
 from ingot.drivers.agent.client import AgentAddress
 from ingot.kit import events, ids, log
-from ingot.kit.db import Kept, after_commit, when
+from ingot.kit.db import IntegrityError, Kept, after_commit, when
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.kit.files import send_file
 from ingot.kit.versions import Version
@@ -91,11 +91,13 @@ class RamdiskFiles:
 #: What an agent is told instead of a token that has been given out.
 _MASKED = "******"
 
-_BEATING = Kept(
-    sa.select(node_agents.c.token_hash, node_agents.c.url).where(
-        node_agents.c.node_uuid == sa.bindparam("ident")
-    )
+_AGENT = sa.select(node_agents.c.token_hash, node_agents.c.url).where(
+    node_agents.c.node_uuid == sa.bindparam("ident")
 )
+_BEATING = Kept(_AGENT)
+#: The same inside a transaction that changes it: an agent whose answer was late asks while it calls already, and after
+#: its database was away it may do both at three controllers at once.
+_BEATING_LOCKED = Kept(_AGENT.with_for_update())
 _BEAT = Kept(
     sa.update(node_agents)
     .where(node_agents.c.node_uuid == sa.bindparam("ident"))
@@ -285,43 +287,53 @@ class RamdiskApi:
         if not known and not query.node_uuid:
             raise Invalid("Lookup needs valid MAC addresses or a node_uuid.")
         # Agents ask again and again; once one has called, questions change nothing.
-        node, has_token = await self._room.db.read(
+        node, has_token, _ = await self._room.db.read(
             lambda conn: self._look_up(conn, known, query.node_uuid)
         )
         token = _MASKED
         if not has_token:
-            node, token = await self._room.db.write(
-                lambda conn: self._first(conn, known, query.node_uuid)
-            )
+            node, token = await self._give_token(known, query.node_uuid)
         _log.info("lookup", node=node.uuid, first=token != _MASKED)
         return Reply(_lookup_reply(node, token, call.base_url, self._room.install_boot_loaders))
 
+    async def _give_token(self, macs: list[str], node_uuid: str | None) -> tuple[Node, str]:
+        try:
+            return await self._room.db.write(lambda conn: self._first(conn, macs, node_uuid))
+        except IntegrityError:
+            # Another question of the same machine was the first one: now it is seen.
+            return await self._room.db.write(lambda conn: self._first(conn, macs, node_uuid))
+
     def _look_up(
-        self, conn: sa.Connection, macs: list[str], node_uuid: str | None
-    ) -> tuple[Node, bool]:
-        """The node, and whether its agent of this boot has its token for good."""
+        self,
+        conn: sa.Connection,
+        macs: list[str],
+        node_uuid: str | None,
+        beating: Kept = _BEATING,
+    ) -> tuple[Node, bool, bool]:
+        """The node, whether its agent of this boot has its token for good, and whether it was given any."""
         found = store.nodes_by_addresses(conn, macs) if macs else ()
         ident = node_uuid or (found[0] if len(found) == 1 else None)
         node = store.find_node(conn, ident) if ident else None
         if node is None or node.provision_state not in machine.AGENT_STATES:
             # One answer for all reasons: an unauthenticated caller learns nothing of the inventory.
             raise Missing(_UNKNOWN)
-        token_hash, url = _BEATING.first(conn, {"ident": node.uuid}) or ("", "")
+        token_hash, url = beating.first(conn, {"ident": node.uuid}) or ("", "")
         if not token_hash or url:
-            return node, bool(token_hash)
+            return node, bool(token_hash), bool(token_hash)
         # On a medium it travels by itself, and nobody on the network is given one.
-        return node, _by_medium(node) or agenttokens.all_given(conn, self._room.vault, node.uuid)
+        last = _by_medium(node) or agenttokens.all_given(conn, self._room.vault, node.uuid)
+        return node, last, True
 
     def _first(
         self, conn: sa.Connection, macs: list[str], node_uuid: str | None
     ) -> tuple[Node, str]:
         """A new token until the agent has called; masked ever after."""
-        node, has_token = self._look_up(conn, macs, node_uuid)
+        node, has_token, begun = self._look_up(conn, macs, node_uuid, _BEATING_LOCKED)
         if has_token:
             return node, _MASKED
         vault = self._room.vault
-        if _BEATING.first(conn, {"ident": node.uuid}) is None:
-            return node, agenttokens.give(conn, vault, node.uuid)
+        if not begun:
+            return node, agenttokens.begin(conn, vault, node.uuid)
         return node, agenttokens.give_another(conn, vault, node.uuid) or _MASKED
 
     # -- heartbeat ---------------------------------------------------------------------------
@@ -345,7 +357,7 @@ class RamdiskApi:
     def _beat(self, conn: sa.Connection, ident: str, body: HeartbeatBody) -> None:
         """One row and a wake-up."""
         uuid = ident if ids.is_uuid(ident) else store.get_node(conn, ident).uuid
-        row = _BEATING.first(conn, {"ident": uuid})
+        row = _BEATING_LOCKED.first(conn, {"ident": uuid})
         if row is None:
             store.get_node(conn, uuid)  # 404 where there is none
         token_hash, url = row or ("", "")
