@@ -26,7 +26,8 @@ def host(mac: str, last: int) -> DhcpHost:
 
 
 def held(files: HostFiles) -> list[str]:
-    return sorted(path.read_text().strip() for path in files.folder.iterdir())
+    texts = (path.read_text().strip() for path in files.folder.iterdir())
+    return sorted(text for text in texts if text)
 
 
 def test_who_goes_is_ignored_by_a_file_that_lasts_until_it_is_read(tmp_path: Path) -> None:
@@ -36,7 +37,7 @@ def test_who_goes_is_ignored_by_a_file_that_lasts_until_it_is_read(tmp_path: Pat
     assert held(files) == [f"{ONE},ignore", f"{TWO},192.0.2.12"]
     assert change.gone == [host(ONE, 11)] and not change.refused and not change.moved
     files.was_read(change)
-    assert held(files) == [f"{TWO},192.0.2.12"]
+    assert held(files) == [f"{TWO},192.0.2.12"] and len(list(files.folder.iterdir())) == 1
 
 
 def test_a_machine_never_has_a_host_and_a_headstone(tmp_path: Path) -> None:
@@ -72,6 +73,14 @@ def test_leftovers_of_an_earlier_life_go(tmp_path: Path) -> None:
     files = HostFiles(folder)
     files.become([host(TWO, 12)])
     assert held(files) == [f"{TWO},192.0.2.12"]
+
+
+def test_a_folder_that_became_empty_keeps_what_is_still_to_be_read(tmp_path: Path) -> None:
+    files = HostFiles(tmp_path / "hosts")
+    files.become([host(ONE, 11)])
+    files.become([])
+    files.become([host(TWO, 12)])
+    assert held(files) == [f"{ONE},ignore", f"{TWO},192.0.2.12"]
 
 
 async def test_many_go_without_waiting_for_a_signal(dnsmasq: Dnsmasq, machine: Machine) -> None:

@@ -2,9 +2,10 @@
 
 dnsmasq reads a new file of its folder within milliseconds, but forgets a host only when it reads all of them again,
 a second of work for nine thousand. So a machine that goes gets a *headstone*, a file that says to ignore its MAC: of
-two entries for one MAC the one that was read last counts. The headstone is removed as soon as it has been read. What
-is left needs the signal: an address that is given again, since dnsmasq takes no second entry with an address that
-it remembers, and a machine that moves to another subnet, which would be answered on both.
+two entries for one MAC the one that was read last counts. dnsmasq names a file before it opens it, so an empty one
+follows: when that is named, the headstones before it are known, and are removed. What is left needs the signal: an
+address that is given again, since dnsmasq takes no second entry with an address that it remembers, and a machine
+that moves to another subnet, which would be answered on both.
 
 A MAC never has a host's file and a headstone in the folder at once. So in whatever order files are read, and
 however often, the last one read is the one that is true.
@@ -28,7 +29,8 @@ class Change:
 
     new: paths that dnsmasq reads by itself. refused: paths of hosts whose address it still remembers, taken at the
     next reading of all. removed: paths that are no more. moved: a machine has another address now, and dnsmasq
-    still remembers the one before. gone: hosts that went. headstones: theirs, MAC -> path.
+    still remembers the one before. gone: hosts that went. headstones: theirs, MAC -> path. last: the empty file that
+    follows them.
     """
 
     new: list[str] = field(default_factory=list[str])
@@ -37,6 +39,7 @@ class Change:
     moved: bool = False
     gone: list[DhcpHost] = field(default_factory=list[DhcpHost])
     headstones: dict[str, str] = field(default_factory=dict[str, str])
+    last: str | None = None
 
 
 class HostFiles:
@@ -51,6 +54,7 @@ class HostFiles:
         self._refused: set[str] = set()
         self._headstones: dict[str, str] = {}
         self._number = itertools.count(1)
+        self._begun = False
         self._dead = 0
 
     def __len__(self) -> int:
@@ -66,7 +70,8 @@ class HostFiles:
 
     def become(self, hosts: Iterable[DhcpHost]) -> Change:
         """Hold exactly these hosts."""
-        if not self._files:
+        if not self._begun:
+            self._begun = True
             self.folder.mkdir(parents=True, exist_ok=True)
             for leftover in self.folder.iterdir():
                 leftover.unlink()
@@ -90,7 +95,11 @@ class HostFiles:
                 made.moved = True
             else:
                 made.headstones[mac] = self._bury(mac)
-        made.new += made.headstones.values()
+        if made.headstones:
+            path = self.folder / f"last{next(self._number)}"
+            replace_file(path, "")
+            made.last = str(path)
+            made.new += [*made.headstones.values(), made.last]
         return made
 
     def was_read(self, change: Change) -> None:
@@ -99,6 +108,8 @@ class HostFiles:
             if self._headstones.get(mac) == path:
                 del self._headstones[mac]
                 Path(path).unlink(missing_ok=True)
+        if change.last is not None:
+            Path(change.last).unlink(missing_ok=True)
 
     def forget(self) -> set[str]:
         """dnsmasq is about to read all files and nothing else; the paths that it has refused until now."""
