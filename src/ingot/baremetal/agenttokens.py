@@ -33,7 +33,7 @@ _NEXT = Kept(
 
 def give(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
     """The first token of a boot; all of before are forgotten."""
-    store.forget_agent(conn, node_uuid, _EARLIER)
+    store.forget_agent(conn, node_uuid)
     return begin(conn, vault, node_uuid)
 
 

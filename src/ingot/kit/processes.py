@@ -1,4 +1,4 @@
-"""Names of processes that tell later, on the same machine, whether the process still lives (Linux)."""
+"""What Linux tells of processes, and names that tell later, on the same machine, whether one still lives."""
 
 from __future__ import annotations
 
@@ -31,20 +31,31 @@ class LocalProcesses:
         self._here = f"{boot} {os.readlink('/proc/self/ns/pid')}"
 
     def name(self) -> str:
-        return f"{self._here} {os.getpid()} {_started(os.getpid())}"
+        return f"{self._here} {os.getpid()} {start_ticks(os.getpid())}"
 
     def ended(self, name: str) -> bool:
         here, _, process = name.partition(f"{self._here} ")
         if self._alone:
             return True
         pid, _, started = process.partition(" ")
-        return not here and pid.isdigit() and _started(int(pid)) != started
+        return not here and pid.isdigit() and start_ticks(int(pid)) != started
 
 
-def _started(pid: int) -> str:
+def start_ticks(pid: int) -> str:
     """When the process started, in ticks since the boot; "" when there is none, or only its remains."""
+    fields = _fields(pid)
+    return "" if not fields or fields[0] in "ZX" else fields[19]
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of the processor; 0.0 when it is gone."""
+    fields = _fields(pid)
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def _fields(pid: int) -> list[str]:
+    """Those of /proc/PID/stat from the state on (field 3 of proc(5)); none when there is no such process."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]
+        return []

@@ -29,6 +29,7 @@ from ingot.hostd.plans import DhcpChange, DhcpPlan
 from ingot.kit import log
 from ingot.kit.clock import Clock
 from ingot.kit.faults import Failed, Fault
+from ingot.kit.processes import cpu_seconds
 
 #: Called with a machine's MAC (None: the server itself), what happened, and dnsmasq's own words.
 OnEvent = Callable[[str | None, str, str], None]
@@ -317,7 +318,7 @@ class Server:
         self._last_reread = self._clock.monotonic()
         marker = str(self._folder / "reread")
         if self._process is not None and self._alive():
-            self._spent = _cpu_seconds(self._process.pid)
+            self._spent = cpu_seconds(self._process.pid)
             self._seen.discard(marker)
             self._seen -= self._hosts.forget()
             self._process.send_signal(signal.SIGHUP)
@@ -325,7 +326,7 @@ class Server:
 
     def _rest(self) -> float:
         """Seconds until dnsmasq may be made to read all files again; it is a small part of a core then."""
-        used = _cpu_seconds(self._process.pid) - self._spent if self._process else 0.0
+        used = cpu_seconds(self._process.pid) - self._spent if self._process else 0.0
         interval = min(max(REREAD_INTERVAL, REREAD_REST * used), MOST_REREAD_INTERVAL)
         return self._last_reread + interval - self._clock.monotonic()
 
@@ -398,15 +399,6 @@ class Server:
             mac = self._hosts.mac_of(word.ip)
         if mac is not None:
             self._on_event(mac, word.what, word.text)
-
-
-def _cpu_seconds(pid: int) -> float:
-    """What a process has used of the processor; 0.0 when it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _did_not_start(name: str, last: str) -> Failed:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from ingot.kit.processes import start_ticks
+
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -32,12 +34,8 @@ class Record(msgspec.Struct, frozen=True):
 
 def start_time(pid: int) -> int | None:
     """Start time of a live process in clock ticks since boot; None for none, or a zombie."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    ticks = start_ticks(pid)
+    return int(ticks) if ticks else None
 
 
 def children(pid: int) -> list[int]:
