@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import sqlalchemy as sa
 
-from ingot.kit.db import STILL, Database
+from ingot.kit.db import STILL, Database, IntegrityError, after_commit
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -91,3 +91,95 @@ async def test_the_victim_of_a_deadlock_is_run_again(db: Database) -> None:
     rows = await db.read(lambda conn: list(conn.execute(sa.text("SELECT count FROM pair"))))
     assert [count for (count,) in rows] == [2, 2]
     assert len(runs) == 3, "nobody was in the way: the test shows nothing"
+
+
+async def _counter(db: Database) -> None:
+    await db.write(lambda conn: conn.execute(sa.text("CREATE TABLE tally (id int, words text)")))
+    await db.write(lambda conn: conn.execute(sa.text("INSERT INTO tally VALUES (1, '')")))
+
+
+def _add(word: str, conn: sa.Connection) -> None:
+    """What an API's PATCH does: read, decide, write."""
+    words = conn.execute(sa.text("SELECT words FROM tally WHERE id = 1")).scalar_one()
+    conn.execute(sa.text("UPDATE tally SET words = :w WHERE id = 1"), {"w": f"{words} {word}"})
+
+
+async def test_of_many_who_read_then_write_nobody_is_lost(db: Database) -> None:
+    await _counter(db)
+    wanted = [f"w{number}" for number in range(60)]
+    await asyncio.gather(*(db.write(lambda conn, w=w: _add(w, conn)) for w in wanted))
+    words = await db.read(lambda conn: conn.execute(sa.text("SELECT words FROM tally")).scalar())
+    assert sorted(str(words).split()) == sorted(wanted)
+
+
+async def test_of_many_in_three_processes_nobody_is_lost(db: Database) -> None:
+    """Three engines with pools of their own, as three processes have them."""
+    await _counter(db)
+    others = [Database(db.url), Database(db.url)]
+    wanted = [f"w{number}" for number in range(60)]
+    try:
+        await asyncio.gather(
+            *(
+                one.write(lambda conn, w=w: _add(w, conn))
+                for w, one in zip(wanted, [db, *others] * 20, strict=True)
+            )
+        )
+    finally:
+        for one in others:
+            await one.close()
+    words = await db.read(lambda conn: conn.execute(sa.text("SELECT words FROM tally")).scalar())
+    assert sorted(str(words).split()) == sorted(wanted)
+
+
+async def test_count_then_insert_keeps_its_limit(db: Database) -> None:
+    """Write skew: each alone is right; together they would be too many."""
+    await db.write(lambda conn: conn.execute(sa.text("CREATE TABLE things (id int)")))
+    await db.write(lambda conn: conn.execute(sa.text("INSERT INTO things VALUES (0)")))
+
+    def take(number: int, conn: sa.Connection) -> bool:
+        if conn.execute(sa.text("SELECT count(*) FROM things")).scalar_one() >= 5:
+            return False
+        conn.execute(sa.text("INSERT INTO things VALUES (:n)"), {"n": number})
+        return True
+
+    taken = await asyncio.gather(*(db.write(lambda conn, n=n: take(n, conn)) for n in range(1, 31)))
+    assert sum(taken) == 4
+
+
+async def test_who_comes_second_meets_his_own_check_and_no_violation(db: Database) -> None:
+    table = "CREATE TABLE names (name text PRIMARY KEY)"
+    await db.write(lambda conn: conn.execute(sa.text(table)))
+
+    def claim(conn: sa.Connection) -> str:
+        there = conn.execute(sa.text("SELECT count(*) FROM names WHERE name = 'x'")).scalar_one()
+        if there:
+            return "taken"
+        conn.execute(sa.text("INSERT INTO names VALUES ('x')"))
+        return "made"
+
+    told = await asyncio.gather(*(db.write(claim) for _ in range(20)))
+    assert sorted(told) == ["made"] + ["taken"] * 19
+
+
+async def test_a_violation_that_no_check_foresees_is_told(db: Database) -> None:
+    table = "CREATE TABLE names (name text PRIMARY KEY)"
+    await db.write(lambda conn: conn.execute(sa.text(table)))
+    insert = sa.text("INSERT INTO names VALUES ('x')")
+    await db.write(lambda conn: conn.execute(insert))
+    with pytest.raises(IntegrityError):
+        await db.write(lambda conn: conn.execute(insert))
+    assert await db.write(pid), "the connection is whole"
+
+
+async def test_what_follows_a_commit_follows_once(db: Database) -> None:
+    """Also when the transaction was run several times."""
+    await _counter(db)
+    followed: list[str] = []
+
+    def change(word: str, conn: sa.Connection) -> None:
+        after_commit(conn, lambda: followed.append(word))
+        _add(word, conn)
+
+    wanted = [f"w{number}" for number in range(20)]
+    await asyncio.gather(*(db.write(lambda conn, w=w: change(w, conn)) for w in wanted))
+    assert sorted(followed) == sorted(wanted)

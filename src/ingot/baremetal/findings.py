@@ -147,7 +147,7 @@ class Batches:
                 change(conn)
 
         try:
-            await self._db.write(together)
+            await self._db.write(together, serializable=False)
         except Exception as error:
             if len(batch) > 1:
                 for one in batch:

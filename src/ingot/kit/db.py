@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Away",
+    "Contended",
     "Database",
     "IntegrityError",
     "Kept",
@@ -76,8 +77,11 @@ _TURN_SECONDS = 30.0
 #: So many seconds may a transaction stand still before PostgreSQL ends it: a process that was stopped in the middle
 #: of one (SIGSTOP, a sleeping host) must not keep its locks from those who take its work over.
 STILL = 10.0
-#: So often is a transaction begun that PostgreSQL ends because two waited for each other.
-_DEADLOCKS = 3
+#: So often is a transaction begun that PostgreSQL ends because another one was in its way, and so many seconds long.
+_TRIES = 50
+_TRY_SECONDS = 25.0
+#: The advisory lock of those that were ended twice: they run one after the other, over all processes.
+_LANE = 0x1A607
 
 _encoder = msgspec.json.Encoder()
 
@@ -138,10 +142,23 @@ def after_commit(conn: sa.Connection, action: Callable[[], None]) -> None:
 
 
 _BEGIN = {
-    name: Kept(sa.text(text))
-    for name, text in (("sqlite", "BEGIN IMMEDIATE"), ("postgresql", "BEGIN"))
+    (name, serializable): Kept(sa.text(text))
+    for name, serializable, text in (
+        ("sqlite", True, "BEGIN IMMEDIATE"),
+        ("sqlite", False, "BEGIN IMMEDIATE"),
+        ("postgresql", True, "BEGIN ISOLATION LEVEL SERIALIZABLE"),
+        ("postgresql", False, "BEGIN"),
+    )
 }
-_COMMIT, _ROLLBACK = (Kept(sa.text(text)) for text in ("COMMIT", "ROLLBACK"))
+_COMMIT, _ROLLBACK, _ENTER_LANE, _LEAVE_LANE = (
+    Kept(sa.text(text))
+    for text in (
+        "COMMIT",
+        "ROLLBACK",
+        f"SELECT pg_advisory_lock({_LANE})",
+        f"SELECT pg_advisory_unlock({_LANE})",
+    )
+)
 
 
 def _prepare_sqlite(dbapi: Any, _record: object) -> None:
@@ -251,8 +268,21 @@ def _is_away(error: BaseException) -> bool:
     return _state(error).startswith(_AWAY_STATES)
 
 
-def _was_deadlock(error: BaseException) -> bool:
-    return isinstance(error, DBAPIError) and _state(error.orig) == "40P01"
+def _was_ended(error: BaseException) -> bool:
+    """Whether PostgreSQL ended a transaction for another's sake (40001 serialization, 40P01 deadlock)."""
+    return isinstance(error, DBAPIError) and _state(error.orig) in ("40001", "40P01")
+
+
+class Contended(Unavailable):
+    """Others changed the same rows again and again; nothing was written."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(
+            "Too many requests change the same thing at once.",
+            next_action="Send the request again in a moment.",
+            internal=str(getattr(error, "orig", None) or error),
+            retry_after=1,
+        )
 
 
 def _state(error: object) -> str:
@@ -276,6 +306,7 @@ class Database:
         self._open: list[sa.Connection] = []
         self._guard = threading.Lock()
         self._writing: set[asyncio.Task[Any]] = set()
+        self._lane = asyncio.Lock()
         if self.is_sqlite:
             self._sqlite = sa.create_engine(
                 url, poolclass=sa.NullPool, connect_args={"check_same_thread": False}
@@ -326,14 +357,19 @@ class Database:
             return await self.read(query)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
 
-    async def write(self, change: Transaction[T]) -> T:
+    async def write(self, change: Transaction[T], *, serializable: bool = True) -> T:
         """Run a transaction; its return value comes back after the commit.
 
-        An exception rolls everything back and is raised here; the victim of a deadlock is run again. A caller
-        who goes away (is cancelled) does not stop a transaction that has begun, and what was to follow its
-        commit follows. Raises Away.
+        An exception rolls everything back and is raised here. On PostgreSQL it is SERIALIZABLE: what it read and
+        decided by is still so when it commits, or it is run again; so it must change nothing but the database and
+        its own variables. A violated constraint is run again once too, so that its own check can tell what stands
+        in the way. `serializable=False` (READ COMMITTED) is for what changes rows only by conditional updates or
+        after locking them. SQLite has one writer, and both are the same.
+
+        A caller who goes away (is cancelled) does not stop a transaction that has begun, and what was to follow
+        its commit follows. Raises Away, Contended.
         """
-        task = asyncio.ensure_future(self._write_and_tell(change))
+        task = asyncio.ensure_future(self._write_and_tell(change, serializable))
         self._writing.add(task)
         task.add_done_callback(self._written)
         return await asyncio.shield(task)
@@ -352,9 +388,9 @@ class Database:
                 raise Away(error) from error
             raise
 
-    async def _write_and_tell(self, change: Transaction[T]) -> T:
+    async def _write_and_tell(self, change: Transaction[T], serializable: bool) -> T:
         if self._postgres is not None:
-            result, actions = await self._write_postgres(change)
+            result, actions = await self._write_postgres(change, serializable)
         else:
             loop = asyncio.get_running_loop()
             result, actions = await loop.run_in_executor(self._writer, self._write, change)
@@ -362,15 +398,33 @@ class Database:
             action()
         return result
 
-    async def _write_postgres(self, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
-        for left in reversed(range(_DEADLOCKS)):
+    async def _write_postgres(
+        self, change: Transaction[T], serializable: bool
+    ) -> tuple[T, list[Callable[[], None]]]:
+        until = time.monotonic() + _TRY_SECONDS
+        violated = False
+        for tried in range(_TRIES):
             try:
-                return await self._writes.run(lambda conn: conn.run_sync(_transact, change))
+                if tried < 2:
+                    return await self._writes.run(
+                        lambda conn: conn.run_sync(_transact, change, serializable)
+                    )
+                # One of each process waits in the lane, so that others find free connections.
+                async with self._lane:
+                    return await self._writes.run(
+                        lambda conn: conn.run_sync(_transact_in_lane, change, serializable)
+                    )
+            except IntegrityError:
+                if violated or not serializable:
+                    raise
+                violated = True
             except Exception as error:
                 if _is_away(error):
                     raise Away(error) from error
-                if left == 0 or not _was_deadlock(error):
+                if not _was_ended(error):
                     raise
+                if tried == _TRIES - 1 or time.monotonic() > until:
+                    raise Contended(error) from error
         raise AssertionError
 
     def _written(self, task: asyncio.Task[Any]) -> None:
@@ -436,18 +490,35 @@ class Database:
         return query(self._connection())
 
     def _write(self, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
-        return _transact(self._connection(), change)
+        return _transact(self._connection(), change, True)
 
 
-def _transact(conn: sa.Connection, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
+def _transact(
+    conn: sa.Connection, change: Transaction[T], serializable: bool
+) -> tuple[T, list[Callable[[], None]]]:
     """The outcome, and what is to follow the commit."""
-    _BEGIN[conn.dialect.name].change(conn, {})
+    _BEGIN[conn.dialect.name, serializable].change(conn, {})
     try:
         conn.info.pop("after_commit", None)
         result = change(conn)
+        _COMMIT.change(conn, {})
     except BaseException:
         if not conn.invalidated:
             _ROLLBACK.change(conn, {})
         raise
-    _COMMIT.change(conn, {})
     return result, cast("list[Callable[[], None]]", conn.info.pop("after_commit", []))
+
+
+def _transact_in_lane(
+    conn: sa.Connection, change: Transaction[T], serializable: bool
+) -> tuple[T, list[Callable[[], None]]]:
+    """The same, after and before others that were in somebody's way too.
+
+    The lock is taken before BEGIN: the snapshot of a transaction that waits for it would be old.
+    """
+    _ENTER_LANE.first(conn, {})
+    try:
+        return _transact(conn, change, serializable)
+    finally:
+        if not conn.invalidated:
+            _LEAVE_LANE.first(conn, {})

@@ -345,7 +345,8 @@ class ClusterDispatcher:
                 await self.engine.db.write(
                     lambda conn, seconds=seconds: (
                         conn.execute(_DROP_STALLED, {"seconds": seconds}).rowcount
-                    )
+                    ),
+                    serializable=False,
                 )
                 await self.engine.mend_clock_jumps()
             except Away:

@@ -295,7 +295,10 @@ class Engine:
         await self.saver.save(Save(row.id, row.epoch, steps=waiting, changes=changes))
         self.remember_park(row.id, left)
         if row.waiting_for is not None:
-            await self.db.write(lambda conn: store.wake_if_signalled(conn, row.id, row.waiting_for))
+            await self.db.write(
+                lambda conn: store.wake_if_signalled(conn, row.id, row.waiting_for),
+                serializable=False,
+            )
         return True
 
     def _missed(self, row: OperationRow, moment: datetime) -> float:
@@ -486,7 +489,8 @@ class Engine:
                     row["wake_at"],
                     wake_at=wake_at,
                     parked_at=moment,
-                )
+                ),
+                serializable=False,
             )
 
 

@@ -198,7 +198,8 @@ class Membership:
                 conn.execute(
                     sa.update(conductors).where(conductors.c.incarnation == me).values(roles=roles)
                 ).rowcount
-            )
+            ),
+            serializable=False,
         )
 
     async def leave(self) -> None:
@@ -212,7 +213,8 @@ class Membership:
                     .where(conductors.c.incarnation == me)
                     .values(incarnation=me + GONE, beat_at=moment)
                 ).rowcount
-            )
+            ),
+            serializable=False,
         )
 
     async def tick(self) -> tuple[bool, int]:
@@ -235,7 +237,7 @@ class Membership:
             )
             return mine, {row.incarnation: row.beat for row in rows}
 
-        mine, others = await self._db.write(change)
+        mine, others = await self._db.write(change, serializable=False)
         if mine == 1:
             self._last_beat = began
         return mine == 1, await self._expel(others)
@@ -260,7 +262,7 @@ class Membership:
             self.lost_at = self._clock.now()
         expelled = 0
         for incarnation, beat in silent:
-            gone = await self._db.write(_expel(incarnation, beat))
+            gone = await self._db.write(_expel(incarnation, beat), serializable=False)
             if gone:
                 log.warning(
                     "conductor %s has not beaten for %g s: its operations are taken over",

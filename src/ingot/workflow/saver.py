@@ -95,7 +95,7 @@ class Saver:
     async def write(self, run: Callable[[sa.Connection], T]) -> T:
         """A transaction that counts as busy."""
         with self.working():
-            return await self.db.write(run)
+            return await self.db.write(run, serializable=False)
 
     async def single(self, run: Callable[[sa.Connection], T]) -> T:
         """A change of one statement that counts as busy."""
@@ -141,7 +141,9 @@ class Saver:
     async def _settle(self, batch: list[Waiting]) -> None:
         """Write them together; apart when one of them cannot be written with the others."""
         try:
-            held = await self.db.write(lambda conn: _write_batch(conn, [save for save, _ in batch]))
+            held = await self.db.write(
+                lambda conn: _write_batch(conn, [save for save, _ in batch]), serializable=False
+            )
         except (Exception, Lost) as error:
             apart = [one for one in batch if one[0].first is not None]
             if len(batch) == 1 or not apart or isinstance(error, Away):
