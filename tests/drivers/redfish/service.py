@@ -1,8 +1,10 @@
 """A small Redfish service on loopback with payloads like those of real controllers, and quirks."""
 
+import asyncio
 import base64
 import copy
 import json
+import random
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +41,7 @@ class Service:
         self.logins = 0
         self.version = 0
         self.base = ""
+        self.segments: random.Random | None = None
         self._runner: web.AppRunner | None = None
 
     @property
@@ -47,7 +50,7 @@ class Service:
 
     async def start(self, tls: ssl.SSLContext | None = None) -> "Service":
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._answer)
+        app.router.add_route("*", "/{path:.*}", self._deliver)
         self._runner = web.AppRunner(app)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=tls)
@@ -69,6 +72,22 @@ class Service:
 
     async def cycles(self) -> int:
         return self.on_count
+
+    async def _deliver(self, request: web.Request) -> web.StreamResponse:
+        """The answer; with `segments`, in pieces of random size that arrive one after the other."""
+        whole = await self._answer(request)
+        if self.segments is None:
+            return whole
+        body = whole.body if isinstance(whole.body, bytes) else b""
+        reply = web.StreamResponse(status=whole.status, headers=whole.headers)
+        reply.content_length = len(body)
+        await reply.prepare(request)
+        while body:
+            size = self.segments.randint(1, max(2, len(body) // 2))
+            await reply.write(body[:size])
+            await asyncio.sleep(0.001)
+            body = body[size:]
+        return reply
 
     async def _answer(self, request: web.Request) -> web.Response:
         method, path = request.method, request.path

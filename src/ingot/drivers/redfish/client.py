@@ -34,7 +34,7 @@ from ingot.drivers.pace import Refusals
 from ingot.drivers.redfish.words import busy_message, retry_after, words_of
 from ingot.drivers.shape import Json, is_map
 from ingot.drivers.types import Access
-from ingot.kit import outgoing
+from ingot.kit import foreign, outgoing
 
 if TYPE_CHECKING:
     import aiohttp
@@ -44,6 +44,7 @@ CONNECT_SECONDS = 10.0
 #: An idle connection is closed after so long. It spans the questions of one turn and of a power change; from one
 #: poll to the next it would hold one of a controller's few slots, and 54 KB of ours where there is TLS.
 IDLE_SECONDS = 15.0
+#: Bytes, packed or not: room for registries of several MB, and little enough to be held for many at once.
 LONGEST_REPLY = 8 << 20
 TRANSIENT = frozenset({429, 502, 503, 504})
 
@@ -285,9 +286,12 @@ class RedfishClient:
                 ssl=self._context(service.verify),
                 allow_redirects=method == "GET",
             ) as response:
-                text = await response.content.read(LONGEST_REPLY)
+                data = await outgoing.whole(response, LONGEST_REPLY)
                 lower = {name.lower(): value for name, value in response.headers.items()}
-                return Reply(response.status, lower, _json(text))
+                needed = method == "GET" and response.status < 300
+                return Reply(response.status, lower, _json(data, needed))
+        except foreign.Unreadable as wrong:
+            raise Refused(f"{method} {path}: {wrong}", secrets=(service.password,)) from None
         except (TimeoutError, aiohttp.ClientError, ssl.SSLError, OSError) as error:
             raise _unreachable(service, method, path, error) from None
 
@@ -297,7 +301,7 @@ class RedfishClient:
         if self._http is None:
             # The gates allow one call per controller; the pool needs no limit of its own.
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
-            self._http = aiohttp.ClientSession(
+            self._http = outgoing.session(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trace_configs=[fenced()],
@@ -338,13 +342,16 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext | bool:
         ) from None
 
 
-def _json(text: bytes) -> Json:
-    if not text.strip():
+def _json(data: bytes, needed: bool) -> Json:
+    """A reply's document; Unreadable when it is none and `needed`. Errors may come as plain text."""
+    if not data.strip():
         return {}
     try:
-        body: object = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return {"text": text[:500].decode(errors="replace")}
+        body = foreign.document(data)
+    except foreign.NotJson:
+        if needed:
+            raise
+        return {"text": data[:500].decode(errors="replace")}
     return body if is_map(body) else {"value": body}
 
 

@@ -1,0 +1,223 @@
+"""Replies of others: whole in any segmentation, and never more of them than was agreed."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import random
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ingot.kit import foreign, outgoing
+from ingot.kit.foreign import Unreadable
+from ingot.kit.outgoing import TooMuch
+
+pytestmark = pytest.mark.anyio
+MOST = 1 << 20
+Writes = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def server(write: Writes) -> AsyncIterator[str]:
+    """A server that reads a request's head and lets `write` answer; its URL."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            await write(writer)
+            await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    running = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{running.sockets[0].getsockname()[1]}/"
+    finally:
+        running.close()
+        await running.wait_closed()
+
+
+def pieces(head: str, parts: Sequence[bytes]) -> Writes:
+    """The head and the parts, each a segment of its own."""
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 200 OK\r\n{head}\r\n".encode())
+        for part in parts:
+            await writer.drain()
+            await asyncio.sleep(0.001)
+            writer.write(part)
+
+    return write
+
+
+def cut(data: bytes, seed: int) -> list[bytes]:
+    rng = random.Random(seed)
+    parts: list[bytes] = []
+    while data:
+        size = rng.randint(1, max(2, len(data) // 2))
+        parts.append(data[:size])
+        data = data[size:]
+    return parts
+
+
+def chunked(data: bytes, seed: int) -> list[bytes]:
+    wire = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in cut(data, seed))
+    return cut(wire + b"0\r\n\r\n", seed + 1)
+
+
+async def fetched(write: Writes, most: int = MOST) -> bytes:
+    await outgoing.ready()
+    async with (
+        server(write) as url,
+        outgoing.session() as http,
+        http.get(url) as reply,
+    ):
+        return await outgoing.whole(reply, most)
+
+
+def document(size: int) -> bytes:
+    rng = random.Random(size)
+    return bytes(rng.choice(b'{}[]",:abc 0123') for _ in range(size))
+
+
+@pytest.mark.parametrize("size", [0, 1, 3000, 70_000, 400_000])
+@pytest.mark.parametrize("packed", ["", "gzip", "deflate", "raw"])
+@pytest.mark.parametrize("ends", ["length", "chunks", "close"])
+async def test_a_reply_is_read_whole(size: int, packed: str, ends: str) -> None:
+    data = document(size)
+    raw = zlib.compressobj(wbits=-15)
+    wire = {
+        "": data,
+        "gzip": gzip.compress(data[: size // 2]) + gzip.compress(data[size // 2 :]),
+        "deflate": zlib.compress(data),
+        "raw": raw.compress(data) + raw.flush(),
+    }[packed]
+    word = "deflate" if packed == "raw" else packed
+    head = f"Content-Encoding: {word}\r\n" if word else ""
+    head += {
+        "length": f"Content-Length: {len(wire)}\r\n",
+        "chunks": "Transfer-Encoding: chunked\r\n",
+        "close": "Connection: close\r\n",
+    }[ends]
+    parts = chunked(wire, size) if ends == "chunks" else cut(wire, size)
+    assert await fetched(pieces(head, parts)) == data
+
+
+async def test_the_bound_is_exact() -> None:
+    data = document(5000)
+    head = "Content-Length: 5000\r\n"
+    assert await fetched(pieces(head, [data]), 5000) == data
+    with pytest.raises(TooMuch, match=r"5000 bytes.*4999"):
+        await fetched(pieces(head, [data]), 4999)
+
+
+async def test_a_length_beyond_the_bound_is_not_waited_for() -> None:
+    async def promise(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(60)
+
+    with pytest.raises(TooMuch, match="99999999999"):
+        async with asyncio.timeout(20):
+            await fetched(promise)
+
+
+@pytest.mark.parametrize("head", ["Transfer-Encoding: chunked\r\n", "Connection: close\r\n"])
+async def test_a_reply_without_end_ends(head: str) -> None:
+    sent = 0
+    block = b"a" * 65536
+    piece = b"10000\r\n" + block + b"\r\n" if "chunked" in head else block
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(f"HTTP/1.1 200 OK\r\n{head}\r\n".encode())
+        while True:
+            writer.write(piece)
+            await writer.drain()
+            sent += len(block)
+
+    with pytest.raises(TooMuch, match="more than 1048576 bytes"):
+        await fetched(write)
+    assert sent < 64 * MOST, "the rest was read too"
+
+
+@pytest.mark.parametrize("packed", ["gzip", "deflate"])
+async def test_a_bomb_ends_early(packed: str) -> None:
+    pack = zlib.compressobj(9, wbits=31 if packed == "gzip" else 15)
+    wire = b"".join(pack.compress(b"A" * MOST) for _ in range(300)) + pack.flush()
+    head = f"Content-Encoding: {packed}\r\nContent-Length: {len(wire)}\r\n"
+    assert len(wire) < MOST
+    with pytest.raises(TooMuch, match="more than 1048576 bytes"):
+        await fetched(pieces(head, [wire]))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "wire"),
+    [
+        ("gzip", gzip.compress(b"x" * 1000)[:-9]),
+        ("gzip", b"no gzip at all"),
+        ("gzip", gzip.compress(b"x") + b"trailing"),
+        ("deflate", b"\xff\xff\xff"),
+        ("br", b"whatever"),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"x"))),
+    ],
+)
+async def test_what_cannot_be_unpacked_is_told(encoding: str, wire: bytes) -> None:
+    head = f"Content-Encoding: {encoding}\r\nContent-Length: {len(wire)}\r\n"
+    with pytest.raises(Unreadable):
+        await fetched(pieces(head, [wire]))
+
+
+# -- documents ---------------------------------------------------------------------------------
+
+
+def test_documents() -> None:
+    assert foreign.document(b' {"a": [1, {"b": null}]} ') == {"a": [1, {"b": None}]}
+    assert foreign.document(b'"{[{[{["', depth=1) == "{[{[{["
+
+
+@pytest.mark.parametrize("deep", [65, 900, 5000, 200_000])
+def test_a_nested_document_is_refused(deep: int) -> None:
+    assert foreign.document(b"[" * 64 + b"]" * 64) is not None
+    with pytest.raises(Unreadable, match="nested"):
+        foreign.document(b"[" * deep + b"]" * deep)
+    with pytest.raises(Unreadable, match="nested"):
+        foreign.document(b'{"a":' * deep + b"1" + b"}" * deep)
+
+
+def test_a_document_of_too_many_values_is_refused() -> None:
+    many = b"[" + b"0," * 2000 + b"0]"
+    assert len(foreign.document(many, most_values=2002)) == 2001  # pyright: ignore[reportArgumentType]
+    with pytest.raises(Unreadable, match="values"):
+        foreign.document(many, most_values=2000)
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"", b"{", b"\xff", b'"\xff"', b'"\\ud800"', b"1" * 5000, b"1e999"]
+)
+def test_what_is_no_json_is_unreadable(wrong: bytes) -> None:
+    with pytest.raises(Unreadable):
+        foreign.document(wrong)
+
+
+# -- words -------------------------------------------------------------------------------------
+
+
+def test_words_of_others_are_made_harmless() -> None:
+    assert foreign.words("plain  words\n of \t a board") == "plain words of a board"
+    assert foreign.words("a\x1b[2Jb\x9b31m\x00\x7f") == "a\\x1b[2Jb\\x9b31m\\x00\\x7f"
+    assert foreign.words("turned \u202egnorw\u202c \ufeffx\ud800") == (
+        "turned \\u202egnorw\\u202c \\ufeffx\\ud800"
+    )
+    assert foreign.words("é 電源 😀") == "é 電源 😀"
+
+
+def test_words_of_others_are_cut() -> None:
+    assert foreign.words("x" * 700, most=600) == "x" * 599 + "…"
+    assert foreign.words("x" * 600, most=600) == "x" * 600
+    assert len(foreign.words("\x1b" * 10_000_000, most=600)) <= 600
