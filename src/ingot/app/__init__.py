@@ -98,7 +98,7 @@ class App:
         url = settings.database or f"sqlite:///{state / 'ingot.db'}"
         self.db = Database(url)
         self.db.on_statement(lambda _text: _STATEMENTS.inc())
-        self.vault = Vault.at(settings.keys_dir / "vault.key")
+        self.vault = Vault.at(settings.keys_dir / "vault.key", keep=False)
         self.hub = EventHub(self.db, self.clock)
         self.identity = self._identity()
         self.outside = access.outside_identity(settings, self.clock)
@@ -392,6 +392,7 @@ class App:
                 "run `ingot db migrate` at the end of the upgrade", revision=revision, phase=phase
             )
         await self.db.read(self.baremetal.prove_key)
+        self.vault.keep()  # a new key, made where there was none; not before the database bore it
         marks = keys.marks(self.settings.keys_dir)
         keys.compare(marks, self.settings.hostname, await self.db.read(list_conductors))
         await self.hub.open()

@@ -155,8 +155,16 @@ def _claimed(settings: Settings) -> contextlib.AbstractContextManager[object]:
             next_action="Stop it, or choose another folder with --state.",
         ) from None
     lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+    try:
+        lock.write(str(os.getpid()))
+        lock.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            lock.close()
+        raise Fault(
+            f"The state folder {state} cannot be written to: {error.strerror}.",
+            next_action="Make room there, or choose another folder with --state.",
+        ) from None
     return lock
 
 

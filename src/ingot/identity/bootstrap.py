@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ingot.identity import grants, store, tables
-from ingot.identity.tokens import write_private
 from ingot.identity.types import DEFAULT_DOMAIN, Bootstrap
 from ingot.kit import ids
+from ingot.kit.keyfiles import write_private
 
 if TYPE_CHECKING:
     from ingot.identity.service import Identity
@@ -173,4 +173,4 @@ def write_clouds_yaml(
     }
     import yaml  # only once in the life of a cloud
 
-    write_private(path, yaml.safe_dump({"clouds": clouds}, sort_keys=False))
+    write_private(path, yaml.safe_dump({"clouds": clouds}, sort_keys=False).encode())

@@ -8,7 +8,6 @@ a new one in front and drops the oldest. All processes of a cluster need the sam
 from __future__ import annotations
 
 import base64
-import os
 import re
 import secrets
 from datetime import UTC, datetime
@@ -17,6 +16,11 @@ from pathlib import Path
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from ingot.kit import log
+from ingot.kit.faults import Fault
+from ingot.kit.keyfiles import create_private, read_fernet_keys, write_private
+
+_log = log.get("tokens")
 METHODS = ("password", "token", "application_credential")
 _HEX = re.compile(r"^[0-9a-f]{32}$")
 _KINDS = ("", "project", "domain", "system")
@@ -111,7 +115,7 @@ class TokenKeys:
         self._encode = msgspec.msgpack.Encoder().encode
         self._decode = msgspec.msgpack.Decoder(Payload).decode
         if not path.exists():
-            _create_private(path, Fernet.generate_key().decode() + "\n")
+            create_private(path, Fernet.generate_key() + b"\n")
         self._read = (0, 0)
         self._fernet = self._load()
 
@@ -131,7 +135,13 @@ class TokenKeys:
             pass
         if self._stamp() == self._read:
             return None
-        self._fernet = self._load()  # another process rotated the keys
+        try:
+            self._fernet = self._load()  # another process rotated the keys
+        except Fault as fault:
+            _log.error(
+                "the keys of tokens cannot be read again; the old ones count", why=fault.text
+            )
+            return None
         try:
             return self._decode(self._fernet.decrypt(data))
         except (InvalidToken, msgspec.MsgspecError):
@@ -139,44 +149,17 @@ class TokenKeys:
 
     def rotate(self) -> None:
         """Put a new key in front; tokens of dropped keys end."""
-        keys = [Fernet.generate_key().decode(), *self._path.read_text().split()][: self._keep]
-        write_private(self._path, "\n".join(keys) + "\n")
+        keys = [Fernet.generate_key(), *read_fernet_keys(self._path)][: self._keep]
+        write_private(self._path, b"\n".join(keys) + b"\n")
         self._fernet = self._load()
 
     def _load(self) -> MultiFernet:
         self._read = self._stamp()
-        return MultiFernet([Fernet(line) for line in self._path.read_text().split()])
+        return MultiFernet([Fernet(key) for key in read_fernet_keys(self._path)])
 
     def _stamp(self) -> tuple[int, int]:
         facts = self._path.stat()
         return facts.st_mtime_ns, facts.st_ino
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 that is never seen half-written."""
-    _draft(path, text).replace(path)
-
-
-def _create_private(path: Path, text: str) -> None:
-    """The same for a file that must not replace one that another process made first."""
-    draft = _draft(path, text)
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
-
-
-def _draft(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    return draft
 
 
 def _pack(text: str) -> bytes:

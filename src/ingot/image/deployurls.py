@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 import secrets
 import struct
 import uuid
@@ -17,7 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ingot.kit.keyfiles import create_private, read_key
+
 _HEAD = struct.Struct(">IB16s8s")
+_KEY_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class DeployKey:
     """Signs and reads tokens; the key file is made (0600) when missing."""
 
     def __init__(self, path: Path) -> None:
-        self._key = _key(path)
+        if not path.exists():
+            create_private(path, secrets.token_bytes(_KEY_SIZE))
+        self._key = read_key(path, _KEY_SIZE)
 
     def sign(self, ticket: Ticket, expires: datetime) -> str:
         head = _HEAD.pack(
@@ -61,21 +65,3 @@ class DeployKey:
 
     def _mac(self, head: bytes) -> bytes:
         return hmac.digest(self._key, b"deploy-url" + head, hashlib.sha256)
-
-
-def _key(path: Path) -> bytes:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    if not path.exists():
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # another process was first
-        finally:
-            draft.unlink()
-    return path.read_bytes()

@@ -8,30 +8,45 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from ingot.kit.faults import Fault
+from ingot.kit.keyfiles import create_private, read_fernet_keys
 
 
 class Vault:
     """Seals and opens JSON texts."""
 
     def __init__(self, keys: list[bytes]) -> None:
-        self._fernet = MultiFernet([Fernet(key) for key in keys])
-        self._keys = keys
+        self._take(keys)
+        self._missing: Path | None = None
 
     @classmethod
-    def at(cls, path: Path) -> Vault:
-        """The vault of a key file (mode 0600); made at first use."""
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(Fernet.generate_key() + b"\n")
-        return cls(path.read_bytes().split())
+    def at(cls, path: Path, *, keep: bool = True) -> Vault:
+        """The vault of a key file (mode 0600). Fault when the file is no key file, or cannot be made.
+
+        A missing file is made at once, or (not `keep`) when `keep` is called: a database may know better.
+        """
+        if path.exists():
+            return cls(read_fernet_keys(path))
+        vault = cls([Fernet.generate_key()])
+        vault._missing = path
+        if keep:
+            vault.keep()
+        return vault
+
+    def keep(self) -> None:
+        """Write the file that was missing; what another process wrote meanwhile counts."""
+        if self._missing is not None:
+            create_private(self._missing, self._keys[0] + b"\n")
+            self._take(read_fernet_keys(self._missing))
+            self._missing = None
+
+    def _take(self, keys: list[bytes]) -> None:
+        self._fernet = MultiFernet([Fernet(key) for key in keys])
+        self._keys = keys
 
     def seal(self, text: str) -> str:
         return self._fernet.encrypt(text.encode()).decode()
