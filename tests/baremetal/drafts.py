@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from ingot.baremetal.draft import Draft
-from ingot.baremetal.inspection import parted
+from ingot.baremetal.inspection import InspectionBounds, parted
 from ingot.baremetal.schemas import OBJECTS, PATCHABLE
 from ingot.baremetal.types import Node
 
@@ -68,7 +68,7 @@ def data(**more: Any) -> dict[str, Any]:
 
 def draft_of(sent: dict[str, Any], **fields: Any) -> Draft:
     """A draft of `NODE` with this inspection data."""
-    _, inventory, plugin_data = parted(copy.deepcopy(sent))
+    _, inventory, plugin_data = parted(copy.deepcopy(sent), InspectionBounds())
     empty: dict[str, Any] = {name: {} if name in OBJECTS else None for name in PATCHABLE}
     whole = {**empty, "driver": "fake-hardware", "name": "n1", **fields}
     return Draft(NODE, whole, [], inventory, plugin_data)

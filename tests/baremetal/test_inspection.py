@@ -13,6 +13,7 @@ from ingot.baremetal.draft import PORT_FIELDS, Draft, PortDraft, merge_capabilit
 from ingot.baremetal.hooks import DEFAULT, HOOKS, HookOptions, mistakes, run_hooks
 from ingot.baremetal.hooks.hints import match
 from ingot.baremetal.inspection import (
+    InspectionBounds,
     InspectionOptions,
     facts_of,
     finish,
@@ -56,7 +57,7 @@ def test_what_is_found_by_default() -> None:
     assert draft.boot_mode == "uefi"
     assert set(draft.plugin_data["all_interfaces"]) == {"eno1", "eno2"}
     assert draft.plugin_data["macs"] == [MAC]
-    facts, _, _ = parted(data())
+    facts, _, _ = parted(data(), InspectionBounds())
     assert facts.identity().serial == "S1"
     assert facts_of(data()).bmc_addresses() == ["10.0.0.9"]
 
@@ -304,7 +305,7 @@ def test_strange_data_is_refused_and_never_breaks(
 ) -> None:
     sent = {**plugin_data, "inventory": {**data()["inventory"], **inventory}}
     try:
-        _, found, plugin = parted(sent)
+        _, found, plugin = parted(sent, InspectionBounds())
         draft = Draft(NODE, {"properties": {}}, [], found, plugin)
         finish(draft, InspectionOptions(), [*HOOKS], [])
     except (Invalid, Failed) as fault:

@@ -84,6 +84,10 @@ class Draft:
                 return port
         return None
 
+    def ports_by_address(self) -> dict[str, PortDraft]:
+        """For those who look for many."""
+        return {port.address: port for port in self.ports}
+
     def set(self, name: str, value: Any) -> None:
         """Set a whole field; Invalid says why a node cannot have this value."""
         if name not in schemas.PATCHABLE:

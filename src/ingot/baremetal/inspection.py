@@ -70,6 +70,34 @@ class _Inventory(msgspec.Struct):
     bmc_v6address: str | None = None
 
 
+@dataclass(frozen=True)
+class InspectionBounds:
+    """What a machine may tell at the most: it is not known who says so, and all of it is looked at.
+
+    octets, values: of the whole message. interfaces, disks: in the inventory, as many as become ports and are
+    compared with hints.
+    """
+
+    octets: int = 16 << 20
+    values: int = 200_000
+    interfaces: int = 256
+    disks: int = 1024
+
+    def check(self, facts: Facts) -> None:
+        """Invalid when there is more of something than may be."""
+        inventory = facts.inventory or _Inventory()
+        counted = (
+            ("network interfaces", "interfaces", len(inventory.interfaces), self.interfaces),
+            ("disks", "disks", len(inventory.disks or ()), self.disks),
+        )
+        for what, name, count, most in counted:
+            if count > most:
+                raise Invalid(
+                    f"The inspection data has {count} {what}; at most {most} are taken.",
+                    next_action=f"For a machine that has so many, raise [inspection] max_{name}.",
+                )
+
+
 class Facts(msgspec.Struct):
     """The parts of the data that we read; everything else is only kept."""
 
@@ -109,7 +137,7 @@ class InspectionOptions:
     hooks: by name, for what the agent posts; out_of_band_hooks: for what controllers tell. rules: built-in
     ones, besides those of the API. mask_secrets: whether rules see secrets in the data ("always",
     "sensitive", "never" masked). create_ports: a node without ports gets those that its controller tells,
-    before the agent is booted.
+    before the agent is booted. bounds: how much a machine may tell.
     """
 
     hooks: tuple[str, ...] = DEFAULT
@@ -118,6 +146,7 @@ class InspectionOptions:
     rules: tuple[Rule, ...] = ()
     mask_secrets: str = "always"
     create_ports: bool = True
+    bounds: InspectionBounds = InspectionBounds()
 
 
 def inspection_options(given: Mapping[str, Any]) -> InspectionOptions:
@@ -144,6 +173,12 @@ def inspection_options(given: Mapping[str, Any]) -> InspectionOptions:
         rules=load_rules(Path(given["built_in_rules"])) if given["built_in_rules"] else (),
         mask_secrets=given["mask_secrets"],
         create_ports=given["create_ports"],
+        bounds=InspectionBounds(
+            octets=given["max_bytes"],
+            values=given["max_values"],
+            interfaces=given["max_interfaces"],
+            disks=given["max_disks"],
+        ),
     )
 
 
@@ -155,9 +190,12 @@ def facts_of(data: Mapping[str, Any]) -> Facts:
         raise Invalid(f"The inspection data is malformed: {wrong}.") from None
 
 
-def parted(data: Mapping[str, Any]) -> tuple[Facts, dict[str, Any], dict[str, Any]]:
-    """Inspection data as facts, inventory and plugin data. Invalid when it makes no sense."""
+def parted(
+    data: Mapping[str, Any], bounds: InspectionBounds
+) -> tuple[Facts, dict[str, Any], dict[str, Any]]:
+    """Inspection data as facts, inventory and plugin data. Invalid when it makes no sense or is too much."""
     facts = facts_of(data)
+    bounds.check(facts)
     if facts.inventory is None:
         raise Invalid("The inspection data has no inventory.")
     plugin_data = {name: value for name, value in data.items() if name not in _NOT_PLUGIN_DATA}

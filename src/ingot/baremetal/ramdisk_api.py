@@ -30,7 +30,7 @@ from ingot.baremetal.workflows.room import Room
 from ingot.baremetal.workflows.steps import boot_mode
 from ingot.drivers.agent.client import AgentAddress
 from ingot.kit import events, ids, log
-from ingot.kit.db import IntegrityError, Kept, after_commit, when
+from ingot.kit.db import IntegrityError, Kept, after_commit, to_json, when
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.kit.files import send_file
 from ingot.kit.versions import Version
@@ -41,8 +41,10 @@ _log = log.get("ramdisk")
 
 #: What the agent is told: seconds between heartbeats at the most.
 HEARTBEAT_SECONDS = 300
-#: An inspection's body may carry logs.
-INSPECTION_LIMIT = 16 << 20
+#: Addresses in a lookup: a machine's own.
+MOST_ADDRESSES = 256
+#: Of an inspection's, in the log.
+_TOLD_ADDRESSES = 8
 #: So long may firmware take from power-on to the first question what to boot.
 START_SECONDS = 1800
 _UNKNOWN = "Lookup did not find a node that expects an agent."
@@ -86,6 +88,17 @@ class RamdiskFiles:
     """Files that machines fetch: name in `/files/<name>` -> path."""
 
     paths: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """An inspection's message: addresses of cards and controllers, and its JSON as it is kept."""
+
+    macs: list[str]
+    controllers: list[str]
+    logs: bool
+    inventory: str
+    data: str
 
 
 #: What an agent is told instead of a token that has been given out.
@@ -158,7 +171,8 @@ class RamdiskApi:
                 status=202,
                 body=dict[str, Any],
                 query=InspectionQuery,
-                max_body=INSPECTION_LIMIT,
+                max_body=self._room.inspection.bounds.octets,
+                max_values=self._room.inspection.bounds.values,
             ),
         ]
 
@@ -286,6 +300,8 @@ class RamdiskApi:
         known = [mac for mac in addresses if mac]
         if not known and not query.node_uuid:
             raise Invalid("Lookup needs valid MAC addresses or a node_uuid.")
+        if len(known) > MOST_ADDRESSES:
+            raise Invalid(f"Lookup takes at most {MOST_ADDRESSES} addresses.")
         # Agents ask again and again; once one has called, questions change nothing.
         node, has_token, _ = await self._room.db.read(
             lambda conn: self._look_up(conn, known, query.node_uuid)
@@ -385,36 +401,36 @@ class RamdiskApi:
     async def continue_inspection(self, call: Call) -> Reply:
         data: dict[str, Any] = call.body
         facts = facts_of(data)
+        self._room.inspection.bounds.check(facts)
         macs, addresses = facts.macs(), facts.bmc_addresses()
         if not (macs or addresses or call.query.node_uuid):
             raise Invalid("The inspection data names no MAC and no controller address.")
-        node = await self._room.db.write(
-            lambda conn: self._take(conn, data, macs, addresses, call.query.node_uuid)
-        )
+        has_logs = bool(data.pop("logs", None))
+        # Megabytes: not while the database waits.
+        told = _Told(macs, addresses, has_logs, to_json(data.get("inventory") or {}), to_json(data))
+        node = await self._room.db.write(lambda conn: self._take(conn, told, call.query.node_uuid))
         return Reply({"uuid": node.uuid})
 
-    def _take(
-        self,
-        conn: sa.Connection,
-        data: dict[str, Any],
-        macs: list[str],
-        addresses: list[str],
-        node_uuid: str | None,
-    ) -> Node:
+    def _take(self, conn: sa.Connection, told: _Told, node_uuid: str | None) -> Node:
+        macs = told.macs
         found = store.nodes_by_addresses(conn, macs) if macs else ()
         ident = node_uuid or (found[0] if len(found) == 1 else None)
         node = store.find_node(conn, ident) if ident else None
         if node is None and not found:
-            node = _by_controller(conn, addresses)
+            node = _by_controller(conn, told.controllers)
         # A quick machine may be ready before the operation has noted that it waits.
         if node is None or node.provision_state not in (machine.INSPECTWAIT, machine.INSPECTING):
             raise Missing(_UNKNOWN)
-        logs = data.pop("logs", None)
-        store.save_inventory(conn, node.uuid, self._room.now(), data.get("inventory") or {}, data)
+        now = self._room.now()
+        store.save_inventory_texts(conn, node.uuid, now, told.inventory, told.data)
         signal(
-            conn, node.subject, "inspection data", {"logs": bool(logs), "macs": macs}, latest=True
+            conn, node.subject, "inspection data", {"logs": told.logs, "macs": macs}, latest=True
         )
-        after_commit(conn, lambda: _log.info("inspection data", node=node.uuid, macs=macs))
+        shown = macs[:_TOLD_ADDRESSES]
+        after_commit(
+            conn,
+            lambda: _log.info("inspection data", node=node.uuid, macs=shown, cards=len(macs)),
+        )
         return node
 
 

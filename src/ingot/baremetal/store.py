@@ -551,13 +551,17 @@ def maintenance_reason(conn: sa.Connection, node_uuid: str) -> str | None:
 def save_inventory(
     conn: sa.Connection, node_uuid: str, now: str, inventory: Any, plugin_data: Any
 ) -> None:
+    save_inventory_texts(conn, node_uuid, now, to_json(inventory), to_json(plugin_data))
+
+
+def save_inventory_texts(
+    conn: sa.Connection, node_uuid: str, now: str, inventory: str, plugin_data: str
+) -> None:
+    """The same with JSON that is written already."""
     conn.execute(sa.delete(node_inventories).where(node_inventories.c.node_uuid == node_uuid))
     conn.execute(
         node_inventories.insert().values(
-            node_uuid=node_uuid,
-            created_at=now,
-            inventory=to_json(inventory),
-            plugin_data=to_json(plugin_data),
+            node_uuid=node_uuid, created_at=now, inventory=inventory, plugin_data=plugin_data
         )
     )
 

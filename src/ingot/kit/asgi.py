@@ -246,7 +246,7 @@ class _Endpoint:
         body: Any = None
         if operation.body is not None:
             data = await _whole_body(req, operation.max_body)
-            body = decode_body(data, operation.body, service.depth)
+            body = decode_body(data, operation.body, service.depth, operation.max_values)
         call = Call(
             operation=operation,
             version=version,

@@ -72,6 +72,7 @@ class Operation:
     status: the success code when the reply names none.
     also: other success codes that the handler may name.
     reply: the type of the reply, for documents.
+    max_body, max_values: octets of a body, and values in its JSON (0 for any number) that are taken.
     """
 
     method: str
@@ -89,6 +90,7 @@ class Operation:
     reply: Any = None
     stream: bool = False
     max_body: int = 1 << 20
+    max_values: int = 0
     title: str = ""
 
     def visible(self, version: Version) -> bool:

@@ -24,10 +24,15 @@ def _decoder(shape: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(shape)
 
 
-def decode_body(data: bytes, shape: Any, depth: int) -> Any:
-    """The body as a value of `shape`; a fault of kind INVALID that names the place otherwise."""
+def decode_body(data: bytes, shape: Any, depth: int, values: int = 0) -> Any:
+    """The body as a value of `shape`; a fault of kind INVALID that names the place otherwise.
+
+    values: about as many values may be in it, 0 for any number. They cost far more than their octets.
+    """
     if not data:
         raise Invalid("The request needs a JSON body, and has none.")
+    if values and data.count(b",") + data.count(b"{") + data.count(b"[") > values:
+        raise Fault(f"The body holds more than {values} values.", kind=Kind.TOO_LARGE)
     if data.count(b"{") + data.count(b"[") > depth:
         _check_depth(data, depth)
     if b"\\u0000" in data and _NUL.search(data):

@@ -152,7 +152,9 @@ class Inspection(Section):
     ones when empty. pci_aliases: [{vendor_id, product_id, name}]. physical_networks: CIDR -> physical
     network. extra_hardware_strict: refuse records of hardware-detect that are too short.
     built_in_rules: YAML file of inspection rules. mask_secrets: always, sensitive (unless the rule is),
-    never: whether rules see passwords in the inspection data masked.
+    never: whether rules see passwords in the inspection data masked. max_bytes, max_values, max_interfaces,
+    max_disks: larger messages of machines are refused, and such with more values in their JSON, network
+    interfaces or disks: they come without a token.
     """
 
     hooks: list[str] = []
@@ -167,6 +169,10 @@ class Inspection(Section):
     extra_hardware_strict: bool = False
     built_in_rules: str = ""
     mask_secrets: str = "always"
+    max_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = 16 << 20
+    max_values: Annotated[int, msgspec.Meta(ge=1000)] = 200_000
+    max_interfaces: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256
+    max_disks: Annotated[int, msgspec.Meta(ge=1, le=16384)] = 1024
 
 
 class Cluster(Section):

@@ -84,8 +84,12 @@ def ports(draft: Draft, options: HookOptions) -> None:
     cards = child(draft.plugin_data, "all_interfaces")
     by_mac = {text(as_map(card), "mac_address"): as_map(card) for card in cards.values()}
     if options.add_ports != "disabled":
+        known = draft.ports_by_address()
         for card in child(draft.plugin_data, "valid_interfaces").values():
-            _add(draft, as_map(card))
+            if text(as_map(card), "mac_address") not in known:
+                port = _port_of(as_map(card))
+                known[port.address] = port
+                draft.ports.append(port)
     _keep(draft, options, set(by_mac))
     booted = boot_mac(draft)
     for port in draft.ports:
@@ -98,10 +102,8 @@ def ports(draft: Draft, options: HookOptions) -> None:
             port.values["extra"] = {**port.values["extra"], "client-id": client}
 
 
-def _add(draft: Draft, card: dict[str, Any]) -> None:
+def _port_of(card: dict[str, Any]) -> PortDraft:
     mac = text(card, "mac_address")
-    if draft.port(mac) is not None:
-        return
     values = {
         **PORT_FIELDS,
         "address": mac,
@@ -109,7 +111,7 @@ def _add(draft: Draft, card: dict[str, Any]) -> None:
         "extra": {"interface": text(card, "name") or mac},
         "local_link_connection": {},
     }
-    draft.ports.append(PortDraft(None, values))
+    return PortDraft(None, values)
 
 
 def _keep(draft: Draft, options: HookOptions, present: set[str]) -> None:
@@ -124,9 +126,10 @@ def _keep(draft: Draft, options: HookOptions, present: set[str]) -> None:
 def physical_network(draft: Draft, options: HookOptions) -> None:
     """The first network of the settings in which an address of the card lies."""
     networks = [(ip_network(cidr), name) for cidr, name in options.physical_networks.items()]
+    known = draft.ports_by_address()
     for card in child(draft.plugin_data, "all_interfaces").values():
         nic = as_map(card)
-        port = draft.port(text(nic, "mac_address"))
+        port = known.get(text(nic, "mac_address"))
         if port is None:
             continue
         for key in ("ipv4_address", "ipv6_address"):

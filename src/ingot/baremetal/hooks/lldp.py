@@ -37,8 +37,9 @@ def parse_lldp(draft: Draft, _options: HookOptions) -> None:
 def local_link_connection(draft: Draft, _options: HookOptions) -> None:
     """Ports learn port_id, switch_id (a MAC) and switch_info; what is set already stays."""
     known = child(draft.plugin_data, "all_interfaces")
+    ports = draft.ports_by_address()
     for name, units in _units(draft):
-        port = draft.port(text(as_map(known.get(name)), "mac_address"))
+        port = ports.get(text(as_map(known.get(name)), "mac_address"))
         if port is None:
             continue
         link: dict[str, Any] = port.values["local_link_connection"]

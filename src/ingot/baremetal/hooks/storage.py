@@ -41,10 +41,8 @@ def _large(disks: list[Json]) -> list[int]:
 def _allowed(draft: Draft) -> list[Json]:
     """Disks but those that properties.skip_block_devices names."""
     disks = items(draft.inventory, "disks")
-    skipped: list[Json] = []
-    for hint in items(draft.properties, "skip_block_devices"):
-        skipped += [disk for disk in disks if match(disk, hint)]
-    return [disk for disk in disks if disk not in skipped]
+    hints = items(draft.properties, "skip_block_devices")
+    return [disk for disk in disks if not any(match(disk, hint) for hint in hints)]
 
 
 def _by_hints(draft: Draft, disks: list[Json], hints: dict[str, Any]) -> Json:

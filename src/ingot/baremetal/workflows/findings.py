@@ -39,7 +39,7 @@ def write_findings(
 
     controller: who the machine must be. before: serial numbers of the disks that were there.
     """
-    facts, inventory, plugin_data = parted(data)
+    facts, inventory, plugin_data = parted(data, case.room.inspection.bounds)
     judged = compare(controller, facts.identity())
     if judged.verdict == "different":
         raise proofs.wrong_machine("; ".join(judged.evidence))
