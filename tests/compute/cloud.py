@@ -20,6 +20,7 @@ import msgspec
 
 from ingot.baremetal import CONSOLE_PATH, Baremetal, Consoles, WebDoors
 from ingot.baremetal import Settings as BaremetalSettings
+from ingot.baremetal import store as nodes
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import OwnImages, OwnNetworks
@@ -95,6 +96,32 @@ class Cloud:
         await asyncio.gather(*(self._provide(uuid) for uuid in uuids))
         return uuids
 
+    async def enrol_imaginary(self, count: int, **values: Any) -> list[str]:
+        """Available nodes of the fake driver, whose steps take no time; their uuids."""
+
+        def enrol(conn: Any) -> list[str]:
+            made: list[str] = []
+            for number in range(count):
+                node = self.baremetal.create_node(
+                    conn,
+                    {
+                        "name": f"imaginary-{number}",
+                        "driver": "fake-hardware",
+                        "network_interface": "flat",
+                        "resource_class": "baremetal",
+                        "automated_clean": False,
+                        **values,
+                    },
+                    provision_state="available",
+                )
+                nodes.update_node(conn, node.uuid, power_state="power off")
+                mac = f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+                self.baremetal.create_port(conn, {"address": mac, "node_uuid": node.uuid})
+                made.append(node.uuid)
+            return made
+
+        return await self.db.write(enrol)
+
     async def _provide(self, uuid: str) -> None:
         for verb, state in (("manage", "manageable"), ("provide", "available")):
             await self.db.write(lambda conn, v=verb: self.baremetal.provision(conn, uuid, v))
@@ -120,9 +147,9 @@ class Cloud:
         """Nodes that have an instance."""
 
         def query(conn: Any) -> list[str]:
-            from ingot.baremetal.tables import nodes
+            from ingot.baremetal.tables import nodes as table
 
-            rows = conn.execute(nodes.select()).mappings()
+            rows = conn.execute(table.select()).mappings()
             return [row["name"] for row in rows if row["instance_uuid"]]
 
         return await self.db.read(query)

@@ -131,7 +131,7 @@ class Rooms:
         machines.wire(self.compute, conn, self.compute.get(conn, self.server), node)
         nodes.update_node(conn, node, provision_state=state, power_state="power on")
         self.world.machine(node).power = PowerState.ON
-        self.compute.update(conn, self.server, vm_state=vm, task_state=None)
+        store.settle(conn, self.server, vm_state=vm)
 
     # -- what must hold after ----------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from ingot.image import Images
 from ingot.kit import ids
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, after_commit, timestamp, to_json
-from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
+from ingot.kit.faults import Aborted, Conflict, Fault, Invalid, Kind, Missing
 from ingot.kit.policy import Caller, Policy
 from ingot.kit.vault import Vault
 from ingot.network import Networks
@@ -244,9 +244,10 @@ class Compute:
     def delete(self, conn: sa.Connection, server: Server, caller: Caller, request_id: str) -> None:
         """Give the machine back and forget the server, whatever is being done to it."""
         self._unlocked(server, caller)
-        if server.task_state == states.DELETING:
+        going = {"task_state": states.DELETING, "updated_at": self.now()}
+        if not store.shift(conn, server.uuid, store.WANTED, **going):
             return
-        self.update(conn, server.uuid, task_state=states.DELETING)
+        # The row is ours from here on: what comes after us sees the deletion, what came before is live.
         if workflow.live_operation(conn, server.subject) is None:
             self._start(conn, "server delete", server.subject, {}, caller, request_id)
             return
@@ -280,7 +281,9 @@ class Compute:
                 f"Cannot '{action}' instance {server.uuid}: it has no machine.",
                 next_action="Delete the server and create it again.",
             )
-        self.update(conn, server.uuid, task_state=task, **changes)
+        rests = (store.RESTING, store.in_states(vm_states))
+        if not self._shift(conn, server.uuid, *rests, task_state=task, **changes):
+            raise Conflict(f"Cannot '{action}' instance {server.uuid}: its state has just changed.")
         self._start(conn, f"server {action}", server.subject, order or {}, caller, request_id)
 
     def reset(self, conn: sa.Connection, server: Server, vm_state: str) -> None:
@@ -290,15 +293,58 @@ class Compute:
                 f"Instance {server.uuid} is being worked on.",
                 next_action="Wait for the operation's end, or delete the server.",
             )
-        self.update(conn, server.uuid, vm_state=vm_state, task_state=None)
+        if not self._shift(conn, server.uuid, store.WANTED, vm_state=vm_state, task_state=None):
+            raise Conflict(f"Instance {server.uuid} is being deleted.")
+
+    def step(self, conn: sa.Connection, uuid: str, task_state: str, **values: Any) -> None:
+        """What an operation is at; Aborted when the server's deletion was asked for meanwhile."""
+        if not self._shift(conn, uuid, store.WANTED, task_state=task_state, **values):
+            raise Aborted("The server is being deleted.")
+
+    def settle(self, conn: sa.Connection, uuid: str, **values: Any) -> None:
+        """The end of an operation: the server rests, unless its deletion was asked for meanwhile."""
+        if not store.settle(conn, uuid, updated_at=self.now(), **values):
+            self.ended(conn)
+
+    def fails(self, conn: sa.Connection, uuid: str, fault: Fault) -> bool:
+        """The bad end of an operation: ERROR, and why; False when the server is to be deleted anyway."""
+        values = {"vm_state": states.ERROR, "task_state": None, "fault": self._told(fault)}
+        if self._shift(conn, uuid, store.WANTED, **values):
+            return True
+        self.ended(conn)
+        return False
+
+    def not_deleted(self, conn: sa.Connection, uuid: str, fault: Fault) -> None:
+        """The server stays, says why, and can be deleted again."""
+        values = {"vm_state": states.ERROR, "task_state": None, "fault": self._told(fault)}
+        self._shift(conn, uuid, **values)
+
+    def gone(self, conn: sa.Connection, uuid: str) -> None:
+        """The deletion is over."""
+        now = self.now()
+        self._shift(
+            conn,
+            uuid,
+            vm_state=states.DELETED,
+            task_state=None,
+            power_state=states.NOSTATE,
+            terminated_at=now,
+            deleted_at=now,
+            node_uuid=None,
+        )
+
+    def _shift(self, conn: sa.Connection, uuid: str, *where: Any, **values: Any) -> bool:
+        return store.shift(conn, uuid, *where, updated_at=self.now(), **values)
 
     def update(self, conn: sa.Connection, uuid: str, **values: Any) -> None:
         store.update_server(conn, uuid, updated_at=self.now(), **values)
 
-    def set_fault(self, conn: sa.Connection, uuid: str, fault: Fault, **values: Any) -> None:
+    def set_fault(self, conn: sa.Connection, uuid: str, fault: Fault) -> None:
         """Put the cause where clients look for it."""
-        told = ServerFault(code=500, message=fault.sentence(), created=self.now())
-        self.update(conn, uuid, fault=told, **values)
+        self.update(conn, uuid, fault=self._told(fault))
+
+    def _told(self, fault: Fault) -> ServerFault:
+        return ServerFault(code=500, message=fault.sentence(), created=self.now())
 
     # -- waking ------------------------------------------------------------------------------
 
@@ -350,7 +396,8 @@ class Compute:
         still = self.changed_power(conn)
         for uuid, power in changes.items():
             if still.get(uuid) == power:
-                self.update(conn, uuid, vm_state=_SHOWN[power], power_state=power)
+                values = {"vm_state": _SHOWN[power], "power_state": power}
+                self._shift(conn, uuid, store.RESTING, store.in_states(_SHOWN.values()), **values)
 
     # -- inside ------------------------------------------------------------------------------
 

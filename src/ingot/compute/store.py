@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,44 @@ def insert_server(conn: sa.Connection, values: Mapping[str, Any]) -> None:
 
 
 def update_server(conn: sa.Connection, uuid: str, **values: Any) -> None:
-    conn.execute(sa.update(servers).where(servers.c.uuid == uuid).values(**_written(values)))
+    """Set columns of a server that is there; its states change by `shift` alone."""
+    assert not _STATES & values.keys(), "states change by conditions (shift)"
+    conn.execute(
+        sa.update(servers)
+        .where(servers.c.uuid == uuid, servers.c.deleted_at.is_(None))
+        .values(**_written(values))
+    )
+
+
+#: Columns that several writers race for.
+_STATES = frozenset({"vm_state", "task_state", "deleted_at"})
+#: Nobody has asked for its deletion. A deletion that was accepted is never written over.
+WANTED = sa.func.coalesce(servers.c.task_state, "") != states.DELETING
+GOING = servers.c.task_state == states.DELETING
+RESTING = servers.c.task_state.is_(None)
+
+
+def shift(conn: sa.Connection, uuid: str, *where: Where, **values: Any) -> bool:
+    """Change a server that is there and meets the conditions, by one statement; False when it does not."""
+    change = sa.update(servers).where(servers.c.uuid == uuid, servers.c.deleted_at.is_(None))
+    return conn.execute(change.where(*where).values(**_written(values))).rowcount == 1
+
+
+def settle(conn: sa.Connection, uuid: str, **values: Any) -> bool:
+    """Values of a server on which an operation has ended: it is at rest now, or to be deleted.
+
+    False when its deletion was asked for: that stays.
+    """
+    rest = sa.case((GOING, servers.c.task_state), else_=None)
+    change = sa.update(servers).where(servers.c.uuid == uuid, servers.c.deleted_at.is_(None))
+    after = conn.execute(
+        change.values(**_written(values), task_state=rest).returning(servers.c.task_state)
+    ).first()
+    return after is not None and after.task_state is None
+
+
+def in_states(vm_states: Collection[str]) -> Where:
+    return servers.c.vm_state.in_(sorted(vm_states))
 
 
 _ONE_SERVER = Kept(sa.select(servers).where(servers.c.uuid == sa.bindparam("ident")))

@@ -77,7 +77,7 @@ async def _deploy(case: Case, key: str, place: dict[str, str]) -> None:
     def begin(conn: sa.Connection) -> dict[str, str]:
         machines.wire(compute, conn, case.here(conn), node_uuid)
         machines.prepare(compute, conn, case.here(conn), node_uuid)
-        compute.update(conn, case.uuid, task_state=states.SPAWNING)
+        compute.step(conn, case.uuid, states.SPAWNING)
         return {"operation": compute.baremetal.deploy(conn, node_uuid, notify=case.op.subject)}
 
     try:
@@ -118,10 +118,8 @@ def created(case: Case, conn: sa.Connection) -> None:
 
 def not_created(case: Case, conn: sa.Connection, fault: Fault) -> None:
     """Nothing stays claimed: the machine goes back, the ports go away."""
+    if not case.compute.fails(conn, case.uuid, fault):
+        return  # what it has is taken back by its deletion
     server = case.here(conn)
-    if server.task_state == states.DELETING:
-        case.compute.ended(conn)
-        return
     if machines.give_back(case.compute, conn, server):
         machines.free_ports(case.compute, conn, server)
-    case.compute.set_fault(conn, case.uuid, fault, vm_state=states.ERROR, task_state=None)

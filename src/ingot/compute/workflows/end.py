@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from ingot import workflow
 from ingot.baremetal import Node
-from ingot.compute import states
 from ingot.compute.workflows import machines
 from ingot.compute.workflows.room import Case
 from ingot.kit.faults import Failed, Fault, Kind
@@ -120,19 +119,9 @@ def _free(case: Case, conn: sa.Connection) -> None:
 
 
 def deleted(case: Case, conn: sa.Connection) -> None:
-    now = case.compute.now()
-    case.compute.update(
-        conn,
-        case.uuid,
-        vm_state=states.DELETED,
-        task_state=None,
-        power_state=states.NOSTATE,
-        terminated_at=now,
-        deleted_at=now,
-        node_uuid=None,
-    )
+    case.compute.gone(conn, case.uuid)
 
 
 def not_deleted(case: Case, conn: sa.Connection, fault: Fault) -> None:
     """The server stays, says why, and can be deleted again."""
-    case.compute.set_fault(conn, case.uuid, fault, vm_state=states.ERROR, task_state=None)
+    case.compute.not_deleted(conn, case.uuid, fault)

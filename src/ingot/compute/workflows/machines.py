@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ingot import workflow
 from ingot.baremetal import Change, Node
-from ingot.compute import placement
+from ingot.compute import placement, states
 from ingot.compute.documents import documents
 from ingot.compute.types import Address, NetworkWish, Nic, Server
 from ingot.kit import events
@@ -57,13 +57,13 @@ def find(
             lessee=None,
         ):
             name = candidate.name or candidate.uuid
-            compute.update(
+            compute.step(
                 conn,
                 server.uuid,
+                states.NETWORKING,
                 node_uuid=candidate.uuid,
                 node_name=name,
                 availability_zone=compute.settings.availability_zone,
-                task_state="networking",
             )
             return {"node": candidate.uuid, "name": name}
     raise placement.no_valid_host(candidates, placing)

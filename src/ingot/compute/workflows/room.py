@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingot.compute import states, store
+from ingot.compute import store
 from ingot.compute.types import Server
 from ingot.kit.faults import Failed, Fault, Kind
 from ingot.workflow import Op
@@ -40,13 +40,7 @@ class Case:
 
     def settle(self, conn: sa.Connection, **values: Any) -> None:
         """The end of the operation: at rest, unless its deletion was asked for meanwhile."""
-        server = self.here(conn)
-        if server.task_state == states.DELETING:
-            self.compute.ended(conn)
-        else:
-            values = {"task_state": None, **values}
-        if values:
-            self.compute.update(conn, self.uuid, **values)
+        self.compute.settle(conn, self.uuid, **values)
 
     async def order(self, name: str, give: Callable[[sa.Connection], Any]) -> Any:
         """Give an order to the machine, waiting while another operation holds it."""

@@ -83,7 +83,7 @@ async def rebuild(case: Case, order: dict[str, Any]) -> None:
     def begin(conn: sa.Connection) -> dict[str, str]:
         node_uuid = _node(case, conn)
         machines.prepare(case.compute, conn, case.here(conn), node_uuid)
-        case.compute.update(conn, case.uuid, task_state=states.REBUILD_SPAWNING)
+        case.compute.step(conn, case.uuid, states.REBUILD_SPAWNING)
         started = case.compute.baremetal.rebuild(
             conn,
             node_uuid,
