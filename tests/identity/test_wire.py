@@ -317,7 +317,6 @@ def test_conflicts_and_guards(cloud: Cloud) -> None:
     assert call(cloud, "GET", "/users/none", demo).status_code == 403, (
         "not told whether it is there"
     )
-    assert call(cloud, "GET", "/users?password_hash__startswith=a", admin).status_code == 400
     default = {"domain": {"enabled": False}}
     assert call(cloud, "PATCH", "/domains/default", admin, json=default).status_code == 403
     domain = make(cloud, admin, "domains", name="gone")

@@ -46,6 +46,7 @@ _GRANT_PLACE = (
 )
 _GRANT_READ = f"{_READ} or (role:reader and {_GRANT_PLACE})"
 _GRANT_WRITE = f"{_ADMIN} or (role:manager and {_GRANT_PLACE} and rule:domain_managed_target_role)"
+_BOTH = "domain_id:%(target.group.domain_id)s and domain_id:%(target.user.domain_id)s"
 _OWN_APP_CRED = "user_id:%(target.user.id)s"
 
 RULES: dict[str, str] = {
@@ -80,11 +81,10 @@ RULES: dict[str, str] = {
         f"{_READ} or {_in_domain('reader', 'target.user.domain_id')} or user_id:%(target.user.id)s"
     ),
     "identity:list_users_in_group": f"{_READ} or {_in_domain('reader', 'target.group.domain_id')}",
-    "identity:check_user_in_group": f"{_READ} or {_in_domain('reader', 'target.group.domain_id')}",
-    "identity:add_user_to_group": f"{_ADMIN} or {_in_domain('manager', 'target.group.domain_id')}",
-    "identity:remove_user_from_group": (
-        f"{_ADMIN} or {_in_domain('manager', 'target.group.domain_id')}"
-    ),
+    # Whose the group is and whose the user is: else a domain's manager would take strangers in and read them.
+    "identity:check_user_in_group": f"{_READ} or (role:reader and {_BOTH})",
+    "identity:add_user_to_group": f"{_ADMIN} or (role:manager and {_BOTH})",
+    "identity:remove_user_from_group": f"{_ADMIN} or (role:manager and {_BOTH})",
     # Places.
     **_owned("project"),
     "identity:get_project": (

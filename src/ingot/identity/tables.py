@@ -10,6 +10,9 @@ import sqlalchemy as sa
 
 from ingot.kit.db import json_column, metadata
 
+#: Marks columns that no API shows and by which nothing is found (`store.find`).
+SECRET = {"secret": True}
+
 projects = sa.Table(
     "identity_projects",
     metadata,
@@ -21,7 +24,7 @@ projects = sa.Table(
     sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("description", sa.Text, nullable=False, server_default=""),
     # Raised when tokens for this project shall end (disable).
-    sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0", info=SECRET),
     json_column("tags", nullable=False, server_default="[]"),
     json_column("extra", nullable=False, server_default="{}"),
     sa.UniqueConstraint("domain_id", "is_domain", "name"),
@@ -34,11 +37,11 @@ users = sa.Table(
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("domain_id", sa.String(64), nullable=False),
     sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.true()),
-    sa.Column("password_hash", sa.String(255)),
+    sa.Column("password_hash", sa.String(255), info=SECRET),
     sa.Column("default_project_id", sa.String(64)),
     sa.Column("description", sa.Text),
     # Raised when all tokens of this user shall end (password change, disable).
-    sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0", info=SECRET),
     json_column("extra", nullable=False, server_default="{}"),
     sa.UniqueConstraint("domain_id", "name"),
 )
@@ -136,7 +139,7 @@ application_credentials = sa.Table(
     ),
     sa.Column("name", sa.String(255), nullable=False),
     sa.Column("description", sa.Text, nullable=False, server_default=""),
-    sa.Column("secret_hash", sa.String(255), nullable=False),
+    sa.Column("secret_hash", sa.String(255), nullable=False, info=SECRET),
     sa.Column("unrestricted", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("expires_at", sa.String(40)),
     json_column("role_ids", nullable=False),

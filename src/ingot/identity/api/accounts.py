@@ -15,7 +15,7 @@ from ingot.identity.api.common import (
     listing,
     need_domain,
 )
-from ingot.identity.api.places import project_body
+from ingot.identity.api.places import PROJECT_FLAGS, PROJECTS_BY, project_body
 from ingot.identity.types import DEFAULT_DOMAIN
 from ingot.kit import ids
 from ingot.kit.faults import Invalid, Missing, Unauthenticated
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from ingot.identity.service import Identity
 
 Row = dict[str, Any]
+
+_USERS_BY = ("domain_id", "enabled", "name")
+_GROUPS_BY = ("domain_id", "name")
+#: What users are listed by upstream and nobody has here: no password expires, nobody comes from elsewhere.
+_NOBODY_BY = frozenset({"password_expires_at", "idp_id", "protocol_id", "unique_id"})
 
 
 def user_body(row: Row, base_url: str) -> Row:
@@ -118,16 +123,13 @@ class _Users:
         return row
 
     async def index(self, call: Call) -> Reply:
-        wanted = filters(call)
+        wanted = filters(call, _USERS_BY)
         given = dict(wanted)
         domain_id = given.get("domain_id") or call.caller.domain_id
         call.require("identity:list_users", {"target.domain_id": domain_id})
         if call.caller.domain_id and "domain_id" not in given:
             wanted.append(("domain_id", call.caller.domain_id))
-        # Nothing that a password's hash could be guessed by.
-        if any(name.startswith(("password_", "generation")) for name, _ in wanted):
-            raise Invalid("Invalid query parameter: users are not listed by that.")
-        rows = await self._identity.db.scan(lambda conn: store.find(conn, tables.users, wanted))
+        rows = await self._identity.db.scan(lambda conn: _find_users(conn, call, wanted))
         return listing(call, "users", rows, user_body)
 
     async def show(self, call: Call) -> Reply:
@@ -208,7 +210,7 @@ class _Users:
 
     async def projects(self, call: Call) -> Reply:
         row = await self._get(call, "list_user_projects")
-        wanted = filters(call)
+        wanted = filters(call, PROJECTS_BY, PROJECT_FLAGS)
 
         def find(conn: sa.Connection) -> list[Row]:
             places, _domains, _system = grants.places_of(conn, row["id"])
@@ -219,7 +221,9 @@ class _Users:
 
     async def groups(self, call: Call) -> Reply:
         row = await self._get(call, "list_groups_for_user")
-        wanted = filters(call)
+        wanted = filters(call, _GROUPS_BY)
+        if call.caller.domain_id:
+            wanted.append(("domain_id", call.caller.domain_id))
         rows = await self._identity.db.scan(
             lambda conn: store.find(conn, tables.groups, wanted, ids=store.groups_of(row["id"]))
         )
@@ -243,7 +247,7 @@ class _Groups:
         return row
 
     async def index(self, call: Call) -> Reply:
-        wanted = filters(call)
+        wanted = filters(call, _GROUPS_BY)
         given = dict(wanted)
         domain_id = given.get("domain_id") or call.caller.domain_id
         call.require("identity:list_groups", {"target.domain_id": domain_id})
@@ -299,40 +303,64 @@ class _Groups:
 
     async def members(self, call: Call) -> Reply:
         row = await self._get(call, "list_users_in_group")
-        wanted = filters(call)
-        rows = await self._identity.db.scan(
-            lambda conn: store.find(conn, tables.users, wanted, ids=store.members_of(row["id"]))
-        )
+        wanted = filters(call, _USERS_BY)
+        if call.caller.domain_id:
+            wanted.append(("domain_id", call.caller.domain_id))
+        members = store.members_of(row["id"])
+        rows = await self._identity.db.scan(lambda conn: _find_users(conn, call, wanted, members))
         return listing(call, "users", rows, user_body)
 
     async def has(self, call: Call) -> None:
-        row = await self._get(call, "check_user_in_group")
-        await self._identity.db.read(lambda conn: _need_member(conn, row["id"], _user(call)))
+        def has(conn: sa.Connection) -> None:
+            _need_member(conn, *_pair(conn, call, "check_user_in_group"))
+
+        await self._identity.db.read(has)
 
     async def add(self, call: Call) -> None:
-        row = await self._get(call, "add_user_to_group")
-
         def add(conn: sa.Connection) -> None:
-            store.need(conn, tables.users, _user(call), "user")
-            store.set_member(conn, row["id"], _user(call), True)
+            store.set_member(conn, *_pair(conn, call, "add_user_to_group"), True)
 
         await self._identity.write(add)
 
     async def drop(self, call: Call) -> None:
-        row = await self._get(call, "remove_user_from_group")
-
         def drop(conn: sa.Connection) -> None:
-            _need_member(conn, row["id"], _user(call))
-            store.set_member(conn, row["id"], _user(call), False)
+            group_id, user_id = _pair(conn, call, "remove_user_from_group")
+            _need_member(conn, group_id, user_id)
+            store.set_member(conn, group_id, user_id, False)
 
         await self._identity.write(drop)
 
 
-def _user(call: Call) -> str:
-    return call.params["user_id"]
+def _pair(conn: sa.Connection, call: Call, rule: str) -> tuple[str, str]:
+    """Ids of the group and the user of the path, if the caller may: both are asked whose they are."""
+    group_id, user_id = call.params["group_id"], call.params["user_id"]
+    group = store.get(conn, tables.groups, group_id)
+    user = store.get(conn, tables.users, user_id)
+    target = {
+        "target.group.id": group_id,
+        "target.group.domain_id": group["domain_id"] if group else None,
+        "target.user.id": user_id,
+        "target.user.domain_id": user["domain_id"] if user else None,
+    }
+    call.require(f"identity:{rule}", target)
+    if group is None:
+        raise Missing(f"Could not find group: {group_id}.")
+    if user is None:
+        raise Missing(f"Could not find user: {user_id}.")
+    return group_id, user_id
+
+
+def _find_users(
+    conn: sa.Connection,
+    call: Call,
+    wanted: list[tuple[str, Any]],
+    ids: sa.Select[Any] | None = None,
+) -> list[Row]:
+    if any(name in _NOBODY_BY for name, _ in call.args):
+        return []
+    return store.find(conn, tables.users, wanted, ids=ids)
 
 
 def _need_member(conn: sa.Connection, group_id: str, user_id: str) -> None:
-    store.need(conn, tables.users, user_id, "user")
     if not store.is_member(conn, group_id, user_id):
         raise Missing(f"User {user_id} is not in group {group_id}.")

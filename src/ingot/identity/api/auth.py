@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ingot.identity import grants, schemas, store, tables
 from ingot.identity.api.common import MAX_BODY, filters, listing, moment, whole_seconds
-from ingot.identity.api.places import domain_body, project_body
+from ingot.identity.api.places import PROJECT_FLAGS, PROJECTS_BY, domain_body, project_body
 from ingot.identity.catalog import own_endpoints, own_services, render
 from ingot.identity.login import log_in
 from ingot.identity.types import Grant
@@ -73,7 +73,7 @@ class _Auth:
 
     async def projects(self, call: Call) -> Reply:
         user_id = call.caller.user_id or ""
-        wanted = filters(call)
+        wanted = filters(call, PROJECTS_BY, PROJECT_FLAGS)
 
         def find(conn: sa.Connection) -> list[Row]:
             places, _domains, _system = grants.places_of(conn, user_id)

@@ -33,6 +33,7 @@ class _Kind:
     fields: type[msgspec.Struct]
     body: type[msgspec.Struct]
     required: tuple[str, ...]
+    by: tuple[str, ...]
 
     @property
     def plural(self) -> str:
@@ -40,14 +41,29 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind("region", tables.regions, schemas.RegionFields, schemas.RegionBody, ()),
-    _Kind("service", tables.services, schemas.ServiceFields, schemas.ServiceBody, ("type",)),
+    _Kind(
+        "region",
+        tables.regions,
+        schemas.RegionFields,
+        schemas.RegionBody,
+        (),
+        ("parent_region_id",),
+    ),
+    _Kind(
+        "service",
+        tables.services,
+        schemas.ServiceFields,
+        schemas.ServiceBody,
+        ("type",),
+        ("name", "type"),
+    ),
     _Kind(
         "endpoint",
         tables.endpoints,
         schemas.EndpointFields,
         schemas.EndpointBody,
         ("service_id", "interface", "url"),
+        ("interface", "region_id", "service_id"),
     ),
 )
 
@@ -118,7 +134,7 @@ class _Collection:
         return row
 
     async def index(self, call: Call) -> Reply:
-        wanted = filters(call)
+        wanted = [(key, value) for key, value in filters(call, self._kind.by) if "__" not in key]
         own = [
             row for row in self._own(call) if all(row.get(name) == value for name, value in wanted)
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,8 +19,6 @@ Render = Callable[[Row, str], Row]
 #: Keystone's own limit of a body, so that nobody stores novels in a user's attributes.
 MAX_BODY = 114_688
 
-#: Query names that order or page a list and filter nothing.
-_NO_FILTERS = frozenset({"limit", "marker", "sort_key", "sort_dir", "sort"})
 _FALSE = frozenset({"0", "f", "false", "n", "no", "off"})
 
 
@@ -38,15 +36,24 @@ def truth(text: str) -> bool:
     return text.strip().lower() not in _FALSE
 
 
-def filters(call: Call, flags: Iterable[str] = ("enabled",)) -> list[tuple[str, Any]]:
-    """The query string as filters of `store.find`."""
+def filters(
+    call: Call, names: Iterable[str], flags: Collection[str] = ("enabled",)
+) -> list[tuple[str, Any]]:
+    """The query string as filters of `store.find`.
+
+    names: the public fields that this list is filtered by. Whatever else a query says is ignored, as Keystone does:
+        a filter on what is not shown would show it.
+    """
+    known = frozenset(names)
     found: list[tuple[str, Any]] = []
-    for name, value in call.args:
-        if name in _NO_FILTERS:
+    for key, value in call.args:
+        name = store.comparison(key)
+        if name not in known:
             continue
-        if not store.comparable(name):
-            raise Invalid(f"Invalid query parameter: {name!r} is not a comparison that is known.")
-        found.append((name, truth(value) if name in flags else value))
+        if name not in flags:
+            found.append((key, value))
+        elif name == key:
+            found.append((key, truth(value)))
     return found
 
 

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+PROJECTS_BY = ("domain_id", "enabled", "name", "parent_id", "is_domain")
+PROJECT_FLAGS = ("enabled", "is_domain")
+_DOMAINS_BY = ("enabled", "name")
+_TAGS_BY = ("tags", "tags-any", "not-tags", "not-tags-any")
+
 
 def project_body(row: Row, base_url: str) -> Row:
     body: Row = {
@@ -119,7 +124,7 @@ class _Projects:
         return row
 
     async def index(self, call: Call) -> Reply:
-        wanted = filters(call, ("enabled", "is_domain"))
+        wanted = filters(call, PROJECTS_BY, PROJECT_FLAGS)
         given = dict(wanted)
         domain_id = given.get("domain_id") or call.caller.domain_id
         call.require("identity:list_projects", {"target.domain_id": domain_id})
@@ -127,10 +132,10 @@ class _Projects:
             wanted.append(("domain_id", call.caller.domain_id))
         if "is_domain" not in given:
             wanted.append(("is_domain", False))
-        marks = {key: given[key] for key in ("tags", "tags-any", "not-tags") if key in given}
-        plain = [(k, v) for k, v in wanted if k not in ("tags", "tags-any", "not-tags")]
+        marks = {key: value for key, value in call.args if key in _TAGS_BY}
+        limit = None if marks else _peek(call)
         rows = await self._identity.db.scan(
-            lambda conn: store.find(conn, tables.projects, plain, limit=_peek(call))
+            lambda conn: store.find(conn, tables.projects, wanted, limit=limit)
         )
         return listing(call, "projects", [r for r in rows if _tagged(r, marks)], project_body)
 
@@ -253,7 +258,7 @@ class _Domains:
 
     async def index(self, call: Call) -> Reply:
         call.require("identity:list_domains")
-        wanted = [*filters(call), ("is_domain", True)]
+        wanted = [*filters(call, _DOMAINS_BY), ("is_domain", True)]
         rows = await self._identity.db.scan(
             lambda conn: store.find(conn, tables.projects, wanted, limit=_peek(call))
         )
@@ -332,7 +337,7 @@ def _change(conn: sa.Connection, key: str, values: Row, extra: Row, what: str) -
 
 
 def _tagged(row: Row, marks: Row) -> bool:
-    """Whether a project's tags fit: all of `tags`, one of `tags-any`, not all of `not-tags`."""
+    """Whether a project's tags fit: all of `tags`, one of `tags-any`, not all of `not-tags`, none of `not-tags-any`."""
     have = set(row["tags"])
 
     def asked(name: str) -> set[str]:
@@ -341,5 +346,7 @@ def _tagged(row: Row, marks: Row) -> bool:
     if asked("tags") - have:
         return False
     if asked("tags-any") and not asked("tags-any") & have:
+        return False
+    if asked("not-tags-any") & have:
         return False
     return not (asked("not-tags") and asked("not-tags") <= have)

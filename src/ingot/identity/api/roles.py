@@ -76,7 +76,7 @@ class _Roles:
         )
 
     async def index(self, call: Call) -> Reply:
-        wanted = filters(call)
+        wanted = filters(call, ("domain_id", "name"))
         if "domain_id" not in dict(wanted):
             wanted.append(("domain_id", ""))
         rows = await self._identity.db.scan(lambda conn: store.find(conn, tables.roles, wanted))
