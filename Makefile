@@ -14,7 +14,7 @@ ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo -E) env PATH="$(CURDIR)/.venv/bi
 	UV="$(CURDIR)/.venv-bootstrap/bin/uv"
 
 .PHONY: help setup demo test check lint lint-style lint-format lint-imports lint-house lint-shell \
-	lint-types pytest schedules conformance fuzz bench docs clean
+	lint-types pytest real nightly schedules conformance fuzz bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
@@ -56,15 +56,22 @@ lint-types:
 
 # Plain tracebacks: reading the source again breaks the run on Python 3.11 where a stack is deep.
 PYTEST = $(ROOT) $(PY) -m pytest --durations=15 -ra --tb=native
-# What failed beside other tests is run once more alone, and named: a test that needs the whole machine
-# shows in the log, a broken one still fails.
-AGAIN = { code=$$?; [ $$code = 1 ] || exit $$code; echo "== failed in company; once more, alone:"; \
-	$(PYTEST) --last-failed --last-failed-no-failures none $(PYTEST_ARGS) -m "$(1)" </dev/null; }
+# What failed is run once more alone, to tell whether it needs the whole machine for itself; red stays red.
+AGAIN = { code=$$?; [ $$code = 1 ] || exit $$code; echo "== these failed; for the log once more, alone:"; \
+	$(PYTEST) --last-failed --last-failed-no-failures none $(PYTEST_ARGS) -m "$(1)" </dev/null; exit 1; }
 
-pytest: ## all tests (no set-up); PYTEST_ARGS="-k word" for some
+pytest: ## all tests but the long ones (no set-up); PYTEST_ARGS="-k word" for some
 	@# Most tests wait for the world; three at a time, a file to a worker. Real machines come alone.
 	$(PYTEST) -n 3 --dist loadfile -m "not qemu" $(PYTEST_ARGS) </dev/null || $(call AGAIN,not qemu)
-	$(PYTEST) -m qemu $(PYTEST_ARGS) </dev/null || $(call AGAIN,qemu)
+	$(PYTEST) -m "qemu and not real" $(PYTEST_ARGS) </dev/null || $(call AGAIN,qemu and not real)
+
+real: ## the long stories of real (QEMU) machines; NIGHTLY=1 for all of them
+	@tools/setup.sh test
+	$(PYTEST) -m real $(PYTEST_ARGS) </dev/null || $(call AGAIN,real)
+
+nightly: ## everything that takes long: fleets, walks, kills, judges, all real machines, 2,000 fault schedules (hours)
+	@tools/setup.sh test
+	@NIGHTLY=1 $(MAKE) --no-print-directory --keep-going lint pytest real schedules conformance fuzz
 
 conformance: ## the outside suites (tempest's plugin, the SDK's tests) against a real `ingot serve`
 	@tools/setup.sh test

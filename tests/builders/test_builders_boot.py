@@ -22,7 +22,7 @@ from ingot.baremetal import network_data
 from ingot.builders import build_image, build_ramdisk
 from ingot.drivers.vmedia import iso
 
-pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.qemu, pytest.mark.real, pytest.mark.timeout(1800)]
 
 OVMF = Path("/usr/share/OVMF")
 #: As they are on the console, with systemd's colours.

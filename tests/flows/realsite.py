@@ -14,13 +14,14 @@ import pytest
 from ingot.lab.stage import Stage
 from tests.flows.site import free_port
 
-#: Marks of every such test.
+#: Marks of every such test; those of a long story besides.
 REAL = (
     pytest.mark.anyio,
     pytest.mark.qemu,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a network namespace"),
     pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86"),
 )
+LONG = (*REAL, pytest.mark.real)
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from ingot.drivers.hardware import build_registry
 from ingot.drivers.vmedia.iso import Loaders
 from ingot.drivers.vmedia.store import MediaStore
 from ingot.kit.asgi import WebApp, plain_envelope
-from ingot.kit.clock import Clock, SystemClock
+from ingot.kit.clock import Clock, SystemClock, VirtualClock
 from ingot.kit.db import Database
 from ingot.kit.faults import Missing
 from ingot.kit.policy import Caller, Policy
@@ -85,22 +85,28 @@ class NoNetworks:
         return {}
 
 
-class HurriedClock:
-    """The machine's own clock, `factor` times as fast: a deadline of an hour passes in minutes."""
+class HurriedClock(VirtualClock):
+    """`factor` times as fast as the machine's own clock while the event loop keeps up, slower when it does not.
+
+    A deadline of an hour passes in minutes; but what the machine takes for itself, because other work goes on
+    beside the test, is no time in which a simulated agent could have answered.
+    """
+
+    #: Seconds between two looks at the machine's clock, and the most that one look may count.
+    TICK, MOST = 0.005, 0.03
 
     def __init__(self, factor: float) -> None:
+        super().__init__(datetime.now(UTC))
         self.factor = factor
-        self._start = datetime.now(UTC)
-        self._began = time.monotonic()
 
-    def now(self) -> datetime:
-        return self._start + timedelta(seconds=self.monotonic())
-
-    def monotonic(self) -> float:
-        return (time.monotonic() - self._began) * self.factor
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(max(0.0, seconds) / self.factor)
+    async def run(self) -> None:
+        """Let time pass until cancelled."""
+        before = time.monotonic()
+        while True:
+            await asyncio.sleep(self.TICK)
+            moment = time.monotonic()
+            self.advance(min(moment - before, self.MOST) * self.factor)
+            before = moment
 
 
 @dataclass
@@ -351,6 +357,20 @@ async def _operator(_header: Callable[[str], str | None]) -> Caller:
 
 
 @contextlib.asynccontextmanager
+async def _hurried(factor: float) -> AsyncIterator[HurriedClock | None]:
+    """A clock whose time passes; none where it need not be faster than the machine's."""
+    if factor == 1:
+        yield None
+        return
+    clock = HurriedClock(factor)
+    passing = asyncio.create_task(clock.run())
+    try:
+        yield clock
+    finally:
+        passing.cancel()
+
+
+@contextlib.asynccontextmanager
 async def site(
     count: int = 2,
     *,
@@ -369,20 +389,19 @@ async def site(
     speed: of the machines' time. hurry: of the controller's own time, for its deadlines and pauses.
     """
     with tempfile.TemporaryDirectory() as folder:
-        clock = HurriedClock(hurry) if hurry != 1 else None
-        base = Path(folder)
-        made = cloud(
-            base,
-            database=database,
-            timing=timing,
-            clock=clock,
-            probe=probe,
-            networks=networks,
-            fast_track=fast_track,
-            logs=logs,
-        )
-        async with made as here:
-            options = FleetOptions(count=count, speed=speed, boot_url=here.url, **fleet_options)
-            async with Fleet(options) as fleet:
-                here._fleet = fleet
-                yield here
+        async with _hurried(hurry) as clock:
+            made = cloud(
+                Path(folder),
+                database=database,
+                timing=timing,
+                clock=clock,
+                probe=probe,
+                networks=networks,
+                fast_track=fast_track,
+                logs=logs,
+            )
+            async with made as here:
+                options = FleetOptions(count=count, speed=speed, boot_url=here.url, **fleet_options)
+                async with Fleet(options) as fleet:
+                    here._fleet = fleet
+                    yield here

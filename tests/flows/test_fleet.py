@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 QUICK = replace(TIMING, agent=150, inspection=150)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_all_get_through_or_stop_with_a_cause_and_a_way_on() -> None:
     outcome = await live(60, seed=7, share=0.6, timing=QUICK)
     show(outcome)
@@ -23,7 +23,7 @@ async def test_all_get_through_or_stop_with_a_cause_and_a_way_on() -> None:
     assert problems(outcome.ends) == []
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_a_seed_gives_the_same_ends_again() -> None:
     first = await live(16, seed=11, share=0.5, timing=QUICK)
     again = await live(16, seed=11, share=0.5, timing=QUICK)

@@ -11,11 +11,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ingot.lab.stage import Stage
-from tests.flows.realsite import REAL, real_site
+from tests.flows.realsite import LONG, real_site
 from tests.flows.test_real_agent import Machine
 
 pytestmark = [
-    *REAL,
+    *LONG,
     pytest.mark.nightly,  # minutes of emulated machines: `make test` has to end within thirty
     pytest.mark.timeout(1800),
 ]

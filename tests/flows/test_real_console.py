@@ -21,6 +21,7 @@ from tests.flows.site import free_port
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.qemu,
+    pytest.mark.real,
     pytest.mark.timeout(300),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a network namespace"),
     pytest.mark.skipif(bool(missing_packages()), reason=f"packages: {missing_packages()}"),

@@ -15,10 +15,10 @@ import pytest
 
 from ingot.cli.client import cloud
 from ingot.lab.stage import Stage
-from tests.flows.realsite import REAL, real_site
+from tests.flows.realsite import LONG, real_site
 
 pytestmark = [
-    *REAL,
+    *LONG,
     pytest.mark.nightly,  # minutes of emulated machines: `make test` has to end within thirty
     pytest.mark.timeout(1800),
 ]

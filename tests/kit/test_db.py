@@ -90,7 +90,7 @@ async def test_the_victim_of_a_deadlock_is_run_again(db: Database) -> None:
     )
     rows = await db.read(lambda conn: list(conn.execute(sa.text("SELECT count FROM pair"))))
     assert [count for (count,) in rows] == [2, 2]
-    assert len(runs) == 3, "nobody was in the way: the test shows nothing"
+    assert len(runs) >= 3, "nobody was in the way: the test shows nothing"
 
 
 async def _counter(db: Database) -> None:
