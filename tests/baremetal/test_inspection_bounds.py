@@ -12,7 +12,7 @@ import pytest
 
 from ingot.baremetal import store
 from ingot.baremetal.hooks import HookOptions, run_hooks
-from ingot.baremetal.inspection import InspectionBounds, InspectionOptions, parted
+from ingot.baremetal.inspection import InspectionBounds, InspectionOptions, finish, parted
 from ingot.kit.faults import Fault
 from tests.baremetal.drafts import data, draft_of
 from tests.baremetal.test_ramdisk_api import MAC, world
@@ -123,3 +123,13 @@ def _calls_of(cards: int, add_ports: str) -> int:
 
 def test_hooks_take_twice_as_long_for_twice_as_much() -> None:
     assert _calls_of(240, "all") < 2.5 * _calls_of(120, "all")
+
+
+def test_what_an_agent_calls_an_error_is_cut_and_clean() -> None:
+    """It lands in last_error and on terminals."""
+    evil = "\x1b[2J\x1b]0;owned\x07" + "x" * 500_000 + "\n\u202e"
+    draft = draft_of(data(error=evil))
+    with pytest.raises(Fault) as caught:
+        finish(draft, InspectionOptions(), ["ramdisk-error"], ())
+    assert len(caught.value.text) < 800
+    assert caught.value.text.isprintable()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ingot.baremetal.draft import Draft
 from ingot.baremetal.hooks import hardware, interfaces, lldp, storage
 from ingot.baremetal.hooks.options import HookOptions
+from ingot.kit import foreign
 from ingot.kit.faults import Failed
 
 Hook = Callable[[Draft, HookOptions], None]
@@ -22,7 +23,7 @@ Hook = Callable[[Draft, HookOptions], None]
 def _ramdisk_error(draft: Draft, _options: HookOptions) -> None:
     if error := draft.plugin_data.get("error"):
         raise Failed(
-            f"The agent reports: {error}",
+            f"The agent reports: {foreign.words(str(error))}",
             next_action="Look at the machine's console log, then inspect again.",
         )
 

@@ -26,7 +26,7 @@ from ingot.drivers.faults import (
 )
 from ingot.drivers.fencing import fenced
 from ingot.drivers.shape import Json, as_list, is_map
-from ingot.kit import outgoing
+from ingot.kit import foreign, outgoing
 from ingot.kit.clock import Clock
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 CALL_SECONDS = 30.0
 SYNC_SECONDS = 90.0
-LONGEST_REPLY = 64 << 20
+#: Logs are the largest reply (`commands.LONGEST_LOGS`, in base64).
+LONGEST_REPLY = 24 << 20
+MOST_VALUES = 200_000
 FIRST_POLL_SECONDS = 0.5
 LONGEST_POLL_SECONDS = 5.0
 LONGEST_ERROR = 2000
@@ -96,10 +98,14 @@ class CommandLost(Refused):
 
 
 class AgentClient:
-    """Calls to agents. One per process; holds connections, no state of machines."""
+    """Calls to agents. One per process; holds connections, no state of machines.
 
-    def __init__(self, clock: Clock) -> None:
+    longest_reply: bytes of a reply, packed or not, that are read: anybody may have answered.
+    """
+
+    def __init__(self, clock: Clock, longest_reply: int = LONGEST_REPLY) -> None:
         self._clock = clock
+        self._longest_reply = longest_reply
         self._http: aiohttp.ClientSession | None = None
         self._tls: dict[str, ssl.SSLContext] = {}
 
@@ -209,11 +215,12 @@ class AgentClient:
                 ssl=self._context(agent),
                 allow_redirects=False,
             ) as response:
-                text = await response.content.read()
-                reply = _decode(text)
+                data = await outgoing.whole(response, self._longest_reply)
                 if response.status >= 300:
-                    raise _http_fault(agent, method, path, response.status, reply)
-                return reply
+                    raise _http_fault(agent, method, path, response.status, data)
+                return _decode(data)
+        except foreign.Unreadable as wrong:
+            raise Refused(f"{method} {path}: {wrong}", secrets=(agent.token,)) from None
         except (TimeoutError, aiohttp.ClientError, ssl.SSLError, OSError) as error:
             raise _unreachable(agent, method, path, error) from None
 
@@ -222,7 +229,7 @@ class AgentClient:
 
         if self._http is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15)
-            self._http = aiohttp.ClientSession(
+            self._http = outgoing.session(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=1 << 18,
@@ -244,7 +251,7 @@ def command_fault(command: AgentCommand) -> DriverFault:
     """The fault of a command that ended badly, in the agent's words."""
     error = command.error or {}
     parts = [str(error.get(key) or "") for key in ("type", "message", "details")]
-    words = ": ".join(part for part in parts if part)[:LONGEST_ERROR]
+    words = foreign.words(": ".join(part for part in parts if part), LONGEST_ERROR)
     cause = f"{command.name}: {words or command.status}"
     if command.status == VERSION_MISMATCH:
         return VersionMismatch(cause, next_action="Read the agent's steps again and restart.")
@@ -264,9 +271,14 @@ def _tls_context(pem: str) -> ssl.SSLContext:
 
 
 def _http_fault(
-    agent: AgentAddress, method: str, path: str, status: int, body: Json
+    agent: AgentAddress, method: str, path: str, status: int, data: bytes
 ) -> DriverFault:
-    words = str(body.get("faultstring") or body.get("text") or "no reason given")
+    """Only an agent's own words: the machine may have named any host as its agent."""
+    try:
+        said = _decode(data).get("faultstring")
+    except foreign.Unreadable:
+        said = None
+    words = foreign.words(said) if isinstance(said, str) and said else "no reason given"
     cause = f"{method} {path}: HTTP {status}: {words}"
     kinds: dict[int, type[DriverFault]] = {401: BadCredentials, 404: Unsupported, 409: Busy}
     kind = Busy if status in (429, 502, 503, 504) else kinds.get(status, Refused)
@@ -290,13 +302,11 @@ def _unreachable(agent: AgentAddress, method: str, path: str, error: BaseExcepti
     return Unreachable(words, next_action=next_action, secrets=(agent.token,))
 
 
-def _decode(text: bytes) -> Json:
-    if not text.strip():
+def _decode(data: bytes) -> Json:
+    """A reply's document. Raises Unreadable."""
+    if not data.strip():
         return {}
-    try:
-        body: object = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return {"text": text[:500].decode(errors="replace")}
+    body = foreign.document(data, most_values=MOST_VALUES)
     return body if is_map(body) else {"value": body}
 
 
