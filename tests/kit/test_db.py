@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 import sqlalchemy as sa
 
-from ingot.kit.db import STILL, Database, IntegrityError, after_commit
+from ingot.kit.db import STILL, Database, IntegrityError, NoRoom, after_commit
+from ingot.kit.faults import Kind
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -183,3 +184,15 @@ async def test_what_follows_a_commit_follows_once(db: Database) -> None:
     wanted = [f"w{number}" for number in range(20)]
     await asyncio.gather(*(db.write(lambda conn, w=w: change(w, conn)) for w in wanted))
     assert sorted(followed) == sorted(wanted)
+
+
+async def test_a_disk_that_is_full_is_told_as_such(db: Database) -> None:
+    def full(conn: sa.Connection) -> None:
+        conn.execute(sa.text("DO $$ BEGIN RAISE SQLSTATE '53100'; END $$"))
+
+    with pytest.raises(NoRoom) as refused:
+        await db.write(full)
+    assert refused.value.kind is Kind.DISK_FULL and refused.value.text in db.full
+    with pytest.raises(NoRoom):
+        await db.single(full)
+    assert await db.write(lambda conn: conn.execute(sa.text("SELECT 1")).scalar()) == 1

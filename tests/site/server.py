@@ -31,6 +31,8 @@ OPENSTACK = Path(sys.executable).with_name("openstack")
 IMAGE = b"\0" * 65536 + b"ingot" * 1000
 #: Uploads stop 256 MiB before the image store's end; this leaves room for about four more.
 STORE = "260m"
+#: Room for everything, where the whole state is to fill up.
+STATE = "32m"
 BASE = {
     "identity": "/identity",
     "image": "/image",
@@ -164,12 +166,15 @@ class Site:
         file.write_text("\n".join(lines) + "\n")
         return file
 
-    async def start(self, file: Path, *, small_store: bool = False) -> None:
+    async def start(
+        self, file: Path, *, small_store: bool = False, small_state: bool = False
+    ) -> None:
         words = [str(INGOT), "serve", "--config", str(file)]
-        if small_store:
-            store = self.state / "images"
+        if small_store or small_state:
+            store = self.state / "images" if small_store else self.state
             store.mkdir(parents=True, exist_ok=True)
-            mount = f'mount -t tmpfs -o size={STORE} site "$0" && exec "$@"'
+            size = STORE if small_store else STATE
+            mount = f'mount -t tmpfs -o size={size} site "$0" && exec "$@"'
             rights = ["-m"] if os.geteuid() == 0 else ["-Urm"]
             words = ["unshare", *rights, "sh", "-c", mount, str(store), *words]
         self.child = await asyncio.create_subprocess_exec(
@@ -418,6 +423,7 @@ async def site(
     *,
     machines: Mapping[str, Any] | None = None,
     small_store: bool = False,
+    small_state: bool = False,
     **sections: dict[str, Any],
 ) -> AsyncIterator[Site]:
     """A cloud with `count` simulated machines; all ends with the context. machines: further FleetOptions."""
@@ -430,7 +436,8 @@ async def site(
             options = FleetOptions(count=count, boot_url=url, **more)
             here.fleet = await stack.enter_async_context(Fleet(options))
         try:
-            await here.start(here.settings(**sections), small_store=small_store)
+            file = here.settings(**sections)
+            await here.start(file, small_store=small_store, small_state=small_state)
             yield here
         finally:
             if here.child is not None and here.child.returncode is None:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import prometheus_client
 
-from ingot.app import access, keys
+from ingot.app import access, keys, space
 from ingot.app import bare as bare  # before parts of uvicorn
 from ingot.app.options import machine_options, peer_address
 from ingot.app.patience import patient
@@ -364,10 +364,11 @@ class App:
         )
 
     async def _healthy(self, _call: Call) -> Reply:
-        """200 when the database answers and this process is not about to go."""
+        """200 when the database answers, there is room for changes, and this process is not about to go."""
         import sqlalchemy as sa
 
         await self.db.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
+        space.require(self.db, self.settings.state_dir)
         return await self._alive(_call)
 
     async def _alive(self, _call: Call) -> Reply:

@@ -22,7 +22,7 @@ import msgspec
 from ingot.kit import ids, log
 from ingot.kit.channels import Channel
 from ingot.kit.channels import serve as serve_websocket
-from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated
+from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated, disk_full
 from ingot.kit.routes import Routes
 from ingot.kit.versions import Version
 from ingot.kit.web import Call, Operation, Reply, Service
@@ -170,22 +170,7 @@ class _Endpoint:
         except asyncio.CancelledError:
             self._tell(req, resp, _stopping())
         except Exception as error:
-            _log.error(
-                "request failed",
-                path=req.path,
-                request_id=request_id,
-                error=repr(error),
-                exc_info=error,
-            )
-            self._tell(
-                req,
-                resp,
-                Fault(
-                    f"An unexpected error prevented the server from fulfilling your request "
-                    f"(reference {request_id}).",
-                    kind=Kind.INTERNAL,
-                ),
-            )
+            self._tell(req, resp, disk_full(error) or _unexpected(req, request_id, error))
         if service.versions is not None:
             resp.set_headers(service.versions.reply_headers(version))
         for name in service.request_id_headers:
@@ -353,6 +338,23 @@ async def _drain(req: Any) -> None:
             await req.stream.exhaust()
     except TimeoutError:
         pass
+
+
+def _unexpected(req: Any, request_id: str, error: Exception) -> Fault:
+    """An error of ours: the log has all of it, the client a reference."""
+    _log.error(
+        "request failed",
+        path=req.path,
+        request_id=request_id,
+        client=req.remote_addr,
+        error=repr(error),
+        exc_info=error,
+    )
+    return Fault(
+        f"An unexpected error prevented the server from fulfilling your request "
+        f"(reference {request_id}).",
+        kind=Kind.INTERNAL,
+    )
 
 
 def _stopping() -> Fault:

@@ -27,7 +27,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from ingot.kit.faults import Unavailable
+from ingot.kit import log
+from ingot.kit.faults import Kind, Unavailable
 from ingot.kit.kept import Kept, Many, among
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ __all__ = [
     "IntegrityError",
     "Kept",
     "Many",
+    "NoRoom",
     "after_commit",
     "among",
     "from_json",
@@ -51,6 +53,12 @@ __all__ = [
     "to_json",
     "when",
 ]
+
+_log = log.get("database")
+#: So long after a write that found no room the database counts as full, unless another found some.
+_FULL_SECONDS = 15.0
+#: A small change may still find room between large ones that do not.
+_CALM_SECONDS = 1.0
 
 T = TypeVar("T")
 Transaction = Callable[[sa.Connection], T]
@@ -256,6 +264,19 @@ class Away(Unavailable):
         )
 
 
+class NoRoom(Away):
+    """The database can write no more: its disk is full, or refuses. Nothing was written; reads still work."""
+
+    kind = Kind.DISK_FULL
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.text = f"The database cannot write: {self.internal}."
+        self.next_action = "Operators: make room on its disk. What is under way goes on by itself."
+        self.internal = ""  # it is told once, when it begins
+        self.retry_after = 30
+
+
 #: PostgreSQL's SQLSTATEs of a server that comes, goes, or has no place left (classes 08 and 57P).
 _AWAY_STATES = ("08", "57P", "53300")
 
@@ -266,6 +287,20 @@ def _is_away(error: BaseException) -> bool:
     if isinstance(error, OSError):  # a wait that was too long too
         return True
     return _state(error).startswith(_AWAY_STATES)
+
+
+#: What SQLite and PostgreSQL (disk_full, io_error) say of a disk that takes no more.
+_FULL_SQLITE = ("SQLITE_FULL", "SQLITE_IOERR")
+_FULL_POSTGRES = ("53100", "58030")
+
+
+def _told(error: Exception) -> Exception:
+    """What a caller is told: Away or NoRoom where that is the cause, else the error itself."""
+    if isinstance(error, DBAPIError):
+        name = str(getattr(error.orig, "sqlite_errorname", None) or "")
+        if name.startswith(_FULL_SQLITE) or _state(error.orig) in _FULL_POSTGRES:
+            return NoRoom(error)
+    return Away(error) if _is_away(error) else error
 
 
 def _was_ended(error: BaseException) -> bool:
@@ -307,6 +342,7 @@ class Database:
         self._guard = threading.Lock()
         self._writing: set[asyncio.Task[Any]] = set()
         self._lane = asyncio.Lock()
+        self._full: tuple[float, str] | None = None
         if self.is_sqlite:
             self._sqlite = sa.create_engine(
                 url, poolclass=sa.NullPool, connect_args={"check_same_thread": False}
@@ -384,16 +420,24 @@ class Database:
         try:
             return await self._writes.run(lambda conn: conn.run_sync(change))
         except Exception as error:
-            if _is_away(error):
-                raise Away(error) from error
-            raise
+            if (told := _told(error)) is error:
+                raise
+            self._note(told)
+            raise told from error
 
     async def _write_and_tell(self, change: Transaction[T], serializable: bool) -> T:
-        if self._postgres is not None:
-            result, actions = await self._write_postgres(change, serializable)
-        else:
-            loop = asyncio.get_running_loop()
-            result, actions = await loop.run_in_executor(self._writer, self._write, change)
+        try:
+            if self._postgres is not None:
+                result, actions = await self._write_postgres(change, serializable)
+            else:
+                loop = asyncio.get_running_loop()
+                result, actions = await loop.run_in_executor(self._writer, self._write, change)
+        except Away as away:
+            self._note(away)
+            raise
+        if self._full is not None and time.monotonic() - self._full[0] > _CALM_SECONDS:
+            self._full = None
+            _log.info("the database writes again")
         for action in actions:
             action()
         return result
@@ -419,13 +463,27 @@ class Database:
                     raise
                 violated = True
             except Exception as error:
-                if _is_away(error):
-                    raise Away(error) from error
+                if (told := _told(error)) is not error:
+                    raise told from error
                 if not _was_ended(error):
                     raise
                 if tried == _TRIES - 1 or time.monotonic() > until:
                     raise Contended(error) from error
         raise AssertionError
+
+    def _note(self, fault: Exception) -> None:
+        """Tell of a full disk once, not with each request that meets it."""
+        if isinstance(fault, NoRoom):
+            if self._full is None:
+                _log.error("the database cannot write; make room", cause=fault.text)
+            self._full = (time.monotonic(), fault.text)
+
+    @property
+    def full(self) -> str:
+        """Why nothing can be written, as the last write of a short while ago told it; "" when all is well."""
+        if self._full is None or time.monotonic() - self._full[0] > _FULL_SECONDS:
+            return ""
+        return self._full[1]
 
     def _written(self, task: asyncio.Task[Any]) -> None:
         self._writing.discard(task)
@@ -490,7 +548,12 @@ class Database:
         return query(self._connection())
 
     def _write(self, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
-        return _transact(self._connection(), change, True)
+        try:
+            return _transact(self._connection(), change, True)
+        except DBAPIError as error:
+            if (told := _told(error)) is error:
+                raise
+            raise told from error
 
 
 def _transact(
@@ -503,7 +566,9 @@ def _transact(
         result = change(conn)
         _COMMIT.change(conn, {})
     except BaseException:
-        if not conn.invalidated:
+        # A full disk can have ended SQLite's transaction by itself.
+        ended = not getattr(conn.connection.dbapi_connection, "in_transaction", True)
+        if not conn.invalidated and not ended:
             _ROLLBACK.change(conn, {})
         raise
     return result, cast("list[Callable[[], None]]", conn.info.pop("after_commit", []))

@@ -7,6 +7,7 @@ the same type. The internal text goes to the log only, never to a reply.
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 
 
@@ -31,6 +32,7 @@ class Kind(StrEnum):
     UNIMPLEMENTED = "not implemented"  # 501
     UNAVAILABLE = "unavailable"  # 503
     FULL = "storage full"  # 507, 413 or 503 by service
+    DISK_FULL = "disk full"  # 507: a disk of the cloud itself
     # Faults of machines and long work. They reach a person in last_error, history and events.
     UNREACHABLE = "unreachable"
     BAD_CREDENTIALS = "bad credentials"
@@ -44,7 +46,7 @@ class Kind(StrEnum):
 
 
 #: Kinds that may pass by themselves: a step that meets one is tried again until its deadline.
-TRANSIENT = frozenset({Kind.UNREACHABLE, Kind.BUSY, Kind.UNAVAILABLE})
+TRANSIENT = frozenset({Kind.UNREACHABLE, Kind.BUSY, Kind.UNAVAILABLE, Kind.DISK_FULL})
 
 
 class Fault(Exception):
@@ -128,3 +130,16 @@ class Aborted(Fault):
 
 class Failed(Fault):
     kind = Kind.FAILED
+
+
+def disk_full(error: BaseException) -> Fault | None:
+    """The fault of an OSError that means a full disk; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    where = f" ({error.filename})" if error.filename else ""
+    return Fault(
+        f"A disk of the cloud is full{where}.",
+        kind=Kind.DISK_FULL,
+        next_action="Operators: make room on it, then try again.",
+        retry_after=30,
+    )

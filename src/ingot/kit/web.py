@@ -41,6 +41,7 @@ STATUS: Mapping[Kind, int] = {
     Kind.UNIMPLEMENTED: 501,
     Kind.UNAVAILABLE: 503,
     Kind.FULL: 507,
+    Kind.DISK_FULL: 507,
     # A driver asked on behalf of a request (get boot device, validate): the machine's fault, told as ours.
     Kind.UNREACHABLE: 503,
     Kind.BAD_CREDENTIALS: 400,

@@ -308,8 +308,8 @@ class ClusterDispatcher:
             pause = self._poll
             try:
                 pause = await self._reconcile_once()
-            except Away:
-                log.warning("dispatcher: the database does not answer; all stands still")
+            except Away as away:
+                log.warning("dispatcher: all stands still: %s", away.text)
             except Exception:
                 log.exception("dispatcher: the reconcile scan failed; trying again")
             self._scan.clear()

@@ -257,7 +257,7 @@ class Engine:
             await self._give_back(op)
         except (Interrupted, Away):
             # The scan finds the operation as abandoned when the database is back, and goes on.
-            log.warning("operation %s stands still: the database does not answer", op.id)
+            log.warning("operation %s stands still until the database takes changes again", op.id)
         except Exception:
             log.exception("operation %s was interrupted; it will be continued", op.id)
         finally:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from datetime import timedelta
 
-from ingot.kit.db import timestamp, when
+from ingot.kit.db import Away, timestamp, when
 
 from . import store
 from .engine import Engine
@@ -95,6 +95,9 @@ class LocalDispatcher:
             self._kicked.clear()
             try:
                 pause = await self._claim()
+            except Away as away:
+                log.warning("dispatcher: all stands still: %s", away.text)
+                pause = self._scan
             except Exception:
                 log.exception("dispatcher: operations could not be claimed; trying again")
                 pause = 1.0
@@ -152,5 +155,7 @@ class LocalDispatcher:
                     since = 0.0
                     await self.engine.mend_clock_jumps()
                     self.free()
+            except Away:
+                pass  # the dispatcher says so
             except Exception:
                 log.exception("dispatcher: the safety scan failed; trying again")

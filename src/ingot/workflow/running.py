@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ingot.kit import events, lease
 from ingot.kit.clock import Clock
 from ingot.kit.db import Away, timestamp, to_json, when
-from ingot.kit.faults import Fault, TimedOut
+from ingot.kit.faults import Fault, TimedOut, disk_full
 
 from .saver import Save
 from .tables import UNDO
@@ -230,7 +230,7 @@ class Runner:
         except (Fault, Lost):
             raise
         except Exception as error:
-            raise op.bug(self.label, error) from error
+            raise disk_full(error) or op.bug(self.label, error) from error
 
     async def _call(self, fn: Work, context: StepContext, row: StepRow) -> Any:
         await self.op.reach("before", row)
@@ -255,7 +255,7 @@ class Runner:
             text = to_json(value)
             result = decode(text, result_type)
         except Exception as error:
-            raise op.bug(self.label, error) from error
+            raise disk_full(error) or op.bug(self.label, error) from error
         await op.reach("done", row)
         told = await self._written()
         done = op.ended(row, "done", result=text)
@@ -272,7 +272,7 @@ class Runner:
             raise
         except Exception as error:
             self._told = told
-            raise op.bug(self.label, error) from error
+            raise disk_full(error) or op.bug(self.label, error) from error
         await op.reach("saved", row)
         return result
 
