@@ -12,6 +12,7 @@ from typing import Any
 import falcon.testing
 
 from ingot.baremetal import Baremetal, Settings
+from ingot.baremetal.context import Networks
 from ingot.drivers.context import DriverContext
 from ingot.drivers.hardware import build_registry
 from ingot.kit.asgi import WebApp
@@ -112,13 +113,20 @@ async def world(
     settings: Settings | None = None,
     caller: Caller | None = None,
     url: str | None = None,
+    networks: Callable[[Database, Clock], Networks] | None = None,
 ) -> AsyncIterator[World]:
     time = clock or VirtualClock()
     db = Database(url) if url else Database.at(folder / "test.db")
     await db.create_all()
     registry = build_registry(DriverContext(time))
     baremetal = Baremetal(
-        db, time, Vault.at(folder / "keys"), registry, host="host-1", settings=settings
+        db,
+        time,
+        Vault.at(folder / "keys"),
+        registry,
+        networks(db, time) if networks else None,
+        host="host-1",
+        settings=settings,
     )
     callers = [caller or system()]
 

@@ -44,7 +44,7 @@ class NoNetworks:
     def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
         return None
 
-    def unplug_vif(self, conn: sa.Connection, vif: str) -> None:
+    def unplug_vif(self, conn: sa.Connection, node: Node, vif: str) -> None:
         return None
 
     def static_data(self, conn: sa.Connection, node: Node, ports: Sequence[Port]) -> dict[str, Any]:

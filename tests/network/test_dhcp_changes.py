@@ -149,7 +149,7 @@ async def test_forgotten_changes_mean_all_rows(
     assert len(here.hostd.plans) == 2
     await here.agree()
     # What changes nothing for DHCP is told as nothing.
-    await here.change(nets.bind_port, port.id, host_id="another", mac=NIC)
+    await here.change(nets.bind_port, port.id, host_id="node", mac=NIC, profile={"a": 1})
     assert len(here.hostd.plans) == 2
     assert (here.hostd.changes[-1].put, here.hostd.changes[-1].gone) == ((), ())
 

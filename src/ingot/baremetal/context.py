@@ -15,6 +15,7 @@ from ingot.drivers.registry import Registry
 from ingot.drivers.types import Access
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, timestamp
+from ingot.kit.policy import Caller
 from ingot.kit.vault import Vault
 
 
@@ -33,15 +34,26 @@ NOBODY = By()
 class Networks(Protocol):
     """What VIFs need of the network room; all are functions of a connection."""
 
-    def physical_networks(self, conn: sa.Connection, vif: str) -> frozenset[str]:
-        """Physical networks on which a network port can live; Missing when there is no such port."""
+    def reach(self, caller: Caller) -> str | None:
+        """The project whose network ports a caller may put on machines; None for everyone's."""
+        ...
+
+    def physical_networks(
+        self, conn: sa.Connection, vif: str, node: Node, project_id: str | None
+    ) -> frozenset[str]:
+        """Physical networks on which a network port can live.
+
+        Missing when there is no such port of this project (None: of anyone), Conflict while another machine has it.
+        """
         ...
 
     def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
         """Bind the network port to this NIC."""
         ...
 
-    def unplug_vif(self, conn: sa.Connection, vif: str) -> None: ...
+    def unplug_vif(self, conn: sa.Connection, node: Node, vif: str) -> None:
+        """Take the network port off this node; what is bound elsewhere meanwhile stays."""
+        ...
 
     def free_card(self, conn: sa.Connection, node: Node, port: Port) -> None:
         """Take this NIC's MAC from the agent's network port, where an agent was left running."""
@@ -55,13 +67,18 @@ class Networks(Protocol):
 class NoNetworks:
     """Where no network service is: VIFs are only names."""
 
-    def physical_networks(self, conn: sa.Connection, vif: str) -> frozenset[str]:
+    def reach(self, caller: Caller) -> str | None:
+        return None
+
+    def physical_networks(
+        self, conn: sa.Connection, vif: str, node: Node, project_id: str | None
+    ) -> frozenset[str]:
         return frozenset()
 
     def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
         return None
 
-    def unplug_vif(self, conn: sa.Connection, vif: str) -> None:
+    def unplug_vif(self, conn: sa.Connection, node: Node, vif: str) -> None:
         return None
 
     def free_card(self, conn: sa.Connection, node: Node, port: Port) -> None:

@@ -17,6 +17,7 @@ from ingot.baremetal.types import Node, Port
 from ingot.baremetal.workflows.room import ImageFacts
 from ingot.image import Images as ImageRoom
 from ingot.kit.faults import Failed, Fault, Invalid, Kind
+from ingot.kit.policy import Caller
 from ingot.network import Networks as NetworkRoom
 
 #: device_owner of the addresses that machines have while the agent runs, as upstream writes it.
@@ -80,9 +81,16 @@ class OwnNetworks:
     project_id: str
     has_wires: bool = True
 
-    def physical_networks(self, conn: sa.Connection, vif: str) -> frozenset[str]:
-        """Where a network port can live."""
-        network = self.room.get_network(conn, self.room.get_port(conn, vif).network_id)
+    def reach(self, caller: Caller) -> str | None:
+        """The project whose network ports a caller may put on machines; None for everyone's."""
+        return self.room.reach(caller)
+
+    def physical_networks(
+        self, conn: sa.Connection, vif: str, node: Node, project_id: str | None
+    ) -> frozenset[str]:
+        """Where a network port of this project (None: of anyone) can live."""
+        port = self.room.find_port(conn, vif, project_id, host_id=node.uuid)
+        network = self.room.get_network(conn, port.network_id)
         return frozenset({network.physical_network} if network.physical_network else ())
 
     def plug_provisioning(
@@ -153,9 +161,9 @@ class OwnNetworks:
         """The network port of the instance that this card has."""
         return port.vif
 
-    def unplug_vif(self, conn: sa.Connection, vif: str) -> None:
+    def unplug_vif(self, conn: sa.Connection, node: Node, vif: str) -> None:
         try:
-            self.room.unbind_port(conn, vif)
+            self.room.unbind_port(conn, vif, host_id=node.uuid)
         except Fault as fault:
             if fault.kind is not Kind.MISSING:  # its owner may have deleted it
                 raise
@@ -168,7 +176,9 @@ class AloneNetworks(OwnNetworks):
     The instance keeps the address that the agent had, until it is taken away.
     """
 
-    def physical_networks(self, conn: sa.Connection, vif: str) -> frozenset[str]:
+    def physical_networks(
+        self, conn: sa.Connection, vif: str, node: Node, project_id: str | None
+    ) -> frozenset[str]:
         return frozenset()
 
     def plug_provisioning(
@@ -186,7 +196,7 @@ class AloneNetworks(OwnNetworks):
     def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
         return None
 
-    def unplug_vif(self, conn: sa.Connection, vif: str) -> None:
+    def unplug_vif(self, conn: sa.Connection, node: Node, vif: str) -> None:
         return None
 
     def vif_of(self, port: Port) -> str | None:

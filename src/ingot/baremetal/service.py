@@ -323,10 +323,20 @@ class Baremetal:
         *,
         port_uuid: str | None = None,
         portgroup_uuid: str | None = None,
+        project_id: str | None = None,
     ) -> Port:
-        """Put a network port on a NIC; the NIC (its `address` is the MAC to use)."""
+        """Put a network port on a NIC; the NIC (its `address` is the MAC to use).
+
+        project_id: whose network ports may be taken; None for anyone's.
+        """
         return vifs.attach(
-            self.ctx, conn, ident, vif, port_uuid=port_uuid, portgroup_uuid=portgroup_uuid
+            self.ctx,
+            conn,
+            ident,
+            vif,
+            port_uuid=port_uuid,
+            portgroup_uuid=portgroup_uuid,
+            project_id=project_id,
         )
 
     def free_card(self, conn: sa.Connection, ident: str, card: Port) -> None:

@@ -28,10 +28,12 @@ def attach(
     *,
     port_uuid: str | None = None,
     portgroup_uuid: str | None = None,
+    project_id: str | None = None,
 ) -> Port:
     """Put a VIF on a NIC of the node; the NIC that was chosen.
 
-    Conflict (409) when it is attached already, Invalid (400) when no NIC is free or fits.
+    project_id: whose network ports may be taken; None for anyone's. Conflict (409) when it is attached already or
+    bound elsewhere, Invalid (400) when no NIC is free or fits, or there is no such port for this project.
     """
     node = store.get_node(conn, ident)
     network = ctx.registry.network(node.driver, node.interfaces.get("network"))
@@ -51,12 +53,12 @@ def attach(
     try:
         wires = frozenset[str]()
         if network.binds_ports:
-            wires = ctx.networks.physical_networks(conn, vif)
+            wires = ctx.networks.physical_networks(conn, vif, node, project_id)
         chosen = network.choose_port(
             [_facts(port) for port in ports], VifFacts(vif, wires, port_uuid, portgroup_uuid)
         )
     except Fault as fault:
-        raise Invalid(
+        raise (Conflict if fault.kind is Kind.CONFLICT else Invalid)(
             f"Unable to attach VIF {vif} to node {node.uuid}: {fault.text}.",
             next_action=fault.next_action,
         ) from None
@@ -80,7 +82,7 @@ def detach(ctx: Context, conn: sa.Connection, ident: str, vif: str) -> None:
     part_store.set_internal(conn, port, {KEY: None})
     if network.binds_ports:
         try:
-            ctx.networks.unplug_vif(conn, vif)
+            ctx.networks.unplug_vif(conn, node, vif)
         except Fault as fault:
             # The network port may be gone already; the NIC is free in any case.
             if fault.kind is not Kind.MISSING:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ingot.kit.faults import Invalid, Kind
-from ingot.kit.policy import Policy
 from ingot.kit.web import Authenticator, Call, Operation, Reply, Service
 from ingot.network import store
 from ingot.network.crud import Crud, Resource, check_revision, find, write
 from ingot.network.extensions import EXTENSIONS
 from ingot.network.faults import envelope, missing
-from ingot.network.policies import RULES
 from ingot.network.resources import (
     GroupResource,
     NetworkResource,
@@ -52,7 +50,7 @@ def make_service(nets: Networks, authenticator: Authenticator) -> Service:
         prefix="/network",
         operations=operations,
         envelope=envelope,
-        policy=Policy(RULES, nets.settings.policy),
+        policy=nets.policy,
         authenticator=authenticator,
         depth=DEPTH,
         status={Kind.LIMIT: 409},

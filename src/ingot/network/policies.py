@@ -15,6 +15,8 @@ RULES: Mapping[str, str] = {
     # Seeing is a WHERE clause; this only says who may ask at all.
     "read": "rule:admin or rule:service or role:reader or role:member",
     "see_all": _ADMIN,
+    # Whose ports somebody may put on a machine by the Bare Metal API: all, or those of the own project.
+    "use_any_port": _ADMIN,
     "get_network:provider": _ADMIN,
     "get_port:binding": _ADMIN,
     "create_network": _OWN,

@@ -3,109 +3,44 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ingot.kit import ids
 from ingot.kit.clock import Clock
-from ingot.kit.db import Database, after_commit, timestamp
+from ingot.kit.db import Database
+from ingot.kit.policy import Caller, Policy
 from ingot.network import groups, ipam, store, tables
-from ingot.network.dhcpplan import Book
 from ingot.network.faults import conflict, invalid, missing
 from ingot.network.netdata import network_data
+from ingot.network.policies import RULES
+from ingot.network.telling import Telling
 from ingot.network.types import BASE_MAC, FixedIp, Network, Port, Settings, Subnet
 
 if TYPE_CHECKING:
-    from ingot.hostd.plans import DhcpChange, DhcpPlan
     from ingot.kit.web import Authenticator, Service
 
 UNBOUND = "unbound"
-#: More changed ports than so many are read with all others.
-MOST_NEWS = 2000
 #: What a bare-metal port is bound as: the switch side is none of the host's business.
 BOUND = "other"
 
 
-class Networks:
+class Networks(Telling):
     """The front door. `conn` is always the caller's connection; reads may use any, changes a transaction."""
 
     def __init__(self, db: Database, clock: Clock, settings: Settings) -> None:
-        self.db = db
-        self.clock = clock
-        self.settings = settings
+        super().__init__(db, clock, settings)
+        self.policy = Policy(RULES, settings.policy)
         self._places: dict[str, int] = {}
-        self._listeners: list[Callable[[], None]] = []
-        self._agents: Callable[[], list[dict[str, Any]]] | None = None
 
     def service(self, authenticator: Authenticator) -> Service:
         """The Networking API v2.0 under /network."""
         from ingot.network.api import make_service
 
         return make_service(self, authenticator)
-
-    # -- waking whoever tells DHCP ---------------------------------------------------------------
-
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` on the event loop after each committed change that DHCP must know."""
-        self._listeners.append(listener)
-
-    def kick(self) -> None:
-        for listener in self._listeners:
-            listener()
-
-    def touch(self, conn: sa.Connection, port_id: str = "") -> int:
-        """Count a change of what DHCP must know, of one port or of everything; its generation comes back."""
-        after_commit(conn, self.kick)
-        generation = store.next_generation(conn)
-        store.note_dhcp_change(conn, port_id, generation, self.now())
-        return generation
-
-    def generation(self, conn: sa.Connection) -> int:
-        """The newest generation of what DHCP must know."""
-        return store.generation(conn)
-
-    def dhcp_book(self, conn: sa.Connection) -> Book:
-        """What the DHCP servers of this host must know now, from all rows."""
-        generation = store.generation(conn)
-        wires = list(self.settings.wires)
-        nets = store.select(conn, store.NETWORKS, tables.networks.c.physical_network.in_(wires))
-        net_ids = [net.id for net in nets]
-        subnets = store.select(conn, store.SUBNETS, tables.subnets.c.network_id.in_(net_ids))
-        known = store.known_addresses(conn, net_ids)
-        return Book(generation, nets, subnets, known, self.settings)
-
-    def dhcp_plans(self, conn: sa.Connection) -> tuple[DhcpPlan, ...]:
-        """The same as plans, one per wire that carries a network."""
-        return self.dhcp_book(conn).plans()
-
-    def dhcp_news(self, conn: sa.Connection, book: Book) -> tuple[DhcpChange, ...] | None:
-        """What changed since the book was made, which it then knows too; None when it must be made anew."""
-        generation = store.generation(conn)
-        if generation == book.generation:
-            return ()
-        changes = store.dhcp_changes(conn, book.generation, MOST_NEWS + 1)
-        newest = max((change[1] for change in changes), default=0)
-        ports = [port_id for port_id, _ in changes]
-        # A generation without a row: counted by a process older than this table, or long forgotten.
-        if newest < generation or len(ports) > MOST_NEWS or "" in ports:
-            return None
-        return book.turn(newest, ports, store.known_addresses(conn, book.network_ids, ports))
-
-    def forget_dhcp_changes(self, conn: sa.Connection, seconds: float) -> None:
-        """Those older than so many seconds: every book is made anew sooner than that."""
-        store.forget_dhcp_changes(conn, timestamp(self.clock.now() - timedelta(seconds=seconds)))
-
-    def agents(self) -> list[dict[str, Any]]:
-        """The DHCP servers of this host, as the API's agents; [] until a loop reports them."""
-        return [] if self._agents is None else self._agents()
-
-    def report_agents(self, source: Callable[[], list[dict[str, Any]]]) -> None:
-        """Where `agents` comes from."""
-        self._agents = source
 
     # -- finding -----------------------------------------------------------------------------------
 
@@ -165,6 +100,30 @@ class Networks:
         found = store.get(conn, store.PORTS, port_id)
         if found is None:
             raise missing("Port", port_id)
+        return found
+
+    def reach(self, caller: Caller) -> str | None:
+        """The project whose ports a caller may put on machines ("" for nobody's); None for everyone's."""
+        return None if self.policy.allows("use_any_port", caller) else caller.project_id or ""
+
+    def find_port(
+        self,
+        conn: sa.Connection,
+        port_id: str,
+        project_id: str | None,
+        *,
+        host_id: str | None = None,
+    ) -> Port:
+        """A port for the machine `host_id`: this project's own (None: anyone's), and bound to no other machine.
+
+        404 for somebody else's as for none, 409 while it is bound elsewhere.
+        """
+        own = () if project_id is None else (tables.ports.c.project_id == project_id,)
+        found = store.get(conn, store.PORTS, port_id, *own)
+        if found is None:
+            raise missing("Port", port_id)
+        if host_id is not None:
+            _check_place(found, host_id)
         return found
 
     def ports_of_device(self, conn: sa.Connection, device_id: str) -> list[Port]:
@@ -452,9 +411,11 @@ class Networks:
         """Make a port the VIF of a machine's NIC: it takes the NIC's MAC, and DHCP answers it.
 
         profile: the binding profile, such as {"local_link_information": [...]}. Again with the same values
-        changes nothing. 409 MacAddressInUse when another port of the network has the MAC.
+        changes nothing. 409 PortBound while another machine has it, MacAddressInUse when another port of the network
+        has the MAC.
         """
         port = self.get_port(conn, port_id)
+        _check_place(port, host_id)
         values: dict[str, Any] = {
             "host_id": host_id,
             "mac_address": mac,
@@ -467,10 +428,13 @@ class Networks:
             return port
         return self.update_port(conn, port, values)
 
-    def unbind_port(self, conn: sa.Connection, port_id: str) -> Port:
-        """Take a port off its machine: the NIC's MAC is free again, the addresses stay the port's."""
+    def unbind_port(self, conn: sa.Connection, port_id: str, *, host_id: str | None = None) -> Port:
+        """Take a port off its machine: the NIC's MAC is free again, the addresses stay the port's.
+
+        host_id: only off this machine; a port that another one has stays as it is.
+        """
         port = self.get_port(conn, port_id)
-        if not port.bound:
+        if not port.bound or (host_id is not None and port.host_id != host_id):
             return port
         values: dict[str, Any] = {"host_id": "", "profile": {}, "mac_address": None}
         return self.update_port(conn, port, values)
@@ -550,11 +514,14 @@ class Networks:
         """The id of a project's default security group, made at its first use."""
         return groups.ensure_default(conn, self.now(), project_id).id
 
-    # -- inside ------------------------------------------------------------------------------------
 
-    def now(self) -> str:
-        """The time as rows hold it."""
-        return timestamp(self.clock.now())
+def _check_place(port: Port, host_id: str) -> None:
+    if port.bound and port.host_id != host_id:
+        raise conflict(
+            "PortBound",
+            f"Unable to complete operation on port {port.id}, port is already bound.",
+            "Detach it from its machine first, or use another port.",
+        )
 
 
 def _wish(item: Mapping[str, str] | FixedIp) -> ipam.Wish:

@@ -140,6 +140,7 @@ class States(Handlers):
                     body.id,
                     port_uuid=body.port_uuid if chosen else None,
                     portgroup_uuid=body.portgroup_uuid if chosen else None,
+                    project_id=self.ctx.networks.reach(call.caller),
                 )
             except Invalid:
                 if not vifs.are_words(conn, found.uuid):

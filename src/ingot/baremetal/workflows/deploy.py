@@ -196,7 +196,7 @@ def _detach_instance(case: Case, conn: sa.Connection) -> None:
     unplug(case.room, conn, node)
     for port in part_store.carriers(conn, case.uuid):
         if port.vif:
-            case.room.networks.unplug_vif(conn, port.vif)
+            case.room.networks.unplug_vif(conn, node, port.vif)
             part_store.set_internal(conn, port, {"tenant_vif_port_id": None})
     secrets = ("instance_info", "configdrive", "rescue_password")
     store.forget_agent(conn, case.uuid, *secrets)

@@ -71,7 +71,9 @@ class Networks(Protocol):
         """Bind the instance's network port to this NIC."""
         ...
 
-    def unplug_vif(self, conn: sa.Connection, vif: str) -> None: ...
+    def unplug_vif(self, conn: sa.Connection, node: Node, vif: str) -> None:
+        """Take the instance's network port off this node; what is bound elsewhere meanwhile stays."""
+        ...
 
     def static_data(self, conn: sa.Connection, node: Node, ports: Sequence[Port]) -> dict[str, Any]:
         """network_data of these NICs as they are plugged; {} where DHCP gives all their addresses."""
