@@ -23,7 +23,7 @@ from typing import Any
 import falcon.testing
 import sqlalchemy as sa
 
-from ingot.baremetal import Baremetal, Change, Extras, Node, machine, store
+from ingot.baremetal import Baremetal, Change, Extras, Node, followups, machine, store
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
@@ -333,7 +333,7 @@ def wrong(conn: sa.Connection, row: Any) -> list[str]:
     if state is None:
         return ["an unknown state"]
     live = live_operation(conn, f"node:{row.uuid}")
-    next_verb = store.successor(conn, row.uuid)
+    next_verb = followups.verb_of(conn, row.uuid)
     found: list[str] = []
     if state.operation:
         if live is None and next_verb is None:

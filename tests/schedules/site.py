@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from ingot.baremetal import Change, Extras, Node, machine, store
+from ingot.baremetal import Change, Extras, Node, followups, machine, store
 from ingot.baremetal.tables import nodes
 from ingot.drivers.fake.world import FakeMachine, FakeWorld
 from ingot.drivers.types import BootDevice, PowerState
@@ -326,7 +326,8 @@ class Site:
     def idle(self, uuid: str) -> bool:
         return self.db.look(
             lambda conn: (
-                live_operation(conn, f"node:{uuid}") is None and store.successor(conn, uuid) is None
+                live_operation(conn, f"node:{uuid}") is None
+                and followups.verb_of(conn, uuid) is None
             )
         )
 

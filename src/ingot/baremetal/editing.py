@@ -99,7 +99,7 @@ def patch_node(
             raise Invalid(
                 f"Cannot patch {change.path}. Only the following can be updated: {allowed}"
             )
-    node = store.get_node(conn, ident)
+    node = store.hold_node(conn, ident)
     guards.patch_in_state(node, changes, minor)
     row = conn.execute(sa.select(nodes).where(nodes.c.uuid == node.uuid)).mappings().one()
     before = document(row)
@@ -181,14 +181,13 @@ def _write(
 ) -> None:
     delta = {name: value for name, value in after.items() if value != before[name]}
     _unique(conn, delta, but=node.uuid)
-    secret = {name: delta[name] for name in ("driver_info", "instance_info") if name in delta}
-    if secret or "driver" in delta:
+    secret = {name: after[name] for name in ("driver_info", "instance_info") if name in delta}
+    if "driver" in delta:
         # A new driver may see secrets where the old one did not.
-        part = {"driver": after["driver"], "driver_info": after["driver_info"], **secret}
-        old = {
-            name: store.read_secret(conn, ctx.vault, node.uuid, name)
-            for name in ("driver_info", "instance_info")
-        }
+        secret["driver_info"] = after["driver_info"]
+    if secret:
+        part = {"driver": after["driver"], **secret}
+        old = {name: store.read_secret(conn, ctx.vault, node.uuid, name) for name in secret}
         for name, sealed in _hide_secrets(ctx, part, old).items():
             store.write_secret(conn, ctx.vault, node.uuid, name, sealed)
             delta[name] = part[name]
@@ -205,7 +204,7 @@ def _write(
 
 
 def delete_node(ctx: Context, conn: sa.Connection, ident: str, by: By = NOBODY) -> None:
-    node = store.get_node(conn, ident)
+    node = store.hold_node(conn, ident)
     free(conn, node)
     guards.deletion(node, ctx.settings.allow_deleting_available_nodes)
     if node.boot_intent is not None:
@@ -231,7 +230,7 @@ def set_maintenance(
     by: By = NOBODY,
 ) -> None:
     """Take a node out of service, or back. fault: set by the cloud itself when it is the reason."""
-    node = store.get_node(conn, ident)
+    node = store.hold_node(conn, ident)
     store.update_node(
         conn,
         node.uuid,
@@ -253,7 +252,7 @@ def set_maintenance(
 
 def set_traits(ctx: Context, conn: sa.Connection, ident: str, traits: Iterable[str]) -> None:
     """Replace all traits of a node."""
-    node = store.get_node(conn, ident)
+    node = store.hold_node(conn, ident)
     wanted = set(traits)
     guards.traits(wanted)
     unheld(conn, node)
@@ -262,13 +261,13 @@ def set_traits(ctx: Context, conn: sa.Connection, ident: str, traits: Iterable[s
 
 
 def add_trait(ctx: Context, conn: sa.Connection, ident: str, trait: str) -> None:
-    node = store.get_node(conn, ident)
+    node = store.hold_node(conn, ident)
     guards.traits({trait})
     set_traits(ctx, conn, node.uuid, {*node.traits, trait})
 
 
 def remove_trait(ctx: Context, conn: sa.Connection, ident: str, trait: str) -> None:
-    node = store.get_node(conn, ident)
+    node = store.hold_node(conn, ident)
     unheld(conn, node)
     gone = conn.execute(
         sa.delete(node_traits).where(

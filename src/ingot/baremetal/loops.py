@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import history, machine, store, verbs
+from ingot.baremetal import followups, history, machine, store, verbs
 from ingot.baremetal.context import Context
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.log import get as get_log
@@ -43,7 +43,7 @@ class FollowUps:
         def change(conn: sa.Connection) -> None:
             if fault.kind is Kind.LOCKED:
                 return  # Somebody was faster; the next round looks again.
-            verbs.forget_follow_up(conn, uuid)
+            followups.forget(conn, uuid)
             text = f"A request that waited could not begin: {fault.sentence()}"
             history.add(
                 conn, uuid, self._ctx.now(), text, severity="ERROR", conductor=self._ctx.host

@@ -236,11 +236,24 @@ def update_node(conn: sa.Connection, uuid: str, **values: Any) -> None:
     _update_of(tuple(stored)).change(conn, {**stored, "ident": uuid})
 
 
+def move_node(conn: sa.Connection, uuid: str, before: str, **values: Any) -> bool:
+    """As `update_node`, for a node that is still in the provisioning state `before`; whether it was."""
+    stored = {
+        name: to_json(value) if name in _JSON and value is not None else value
+        for name, value in values.items()
+    }
+    moved = _update_of(tuple(stored), moving=True)
+    return moved.change(conn, {**stored, "ident": uuid, "state_before": before}) == 1
+
+
 @functools.cache
-def _update_of(names: tuple[str, ...]) -> Kept:
+def _update_of(names: tuple[str, ...], moving: bool = False) -> Kept:
     """The statement that sets these columns of a node; there are some dozens of combinations."""
     values: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in names}
-    return Kept(sa.update(nodes).where(nodes.c.uuid == sa.bindparam("ident")).values(values))
+    where = [nodes.c.uuid == sa.bindparam("ident")]
+    if moving:
+        where.append(nodes.c.provision_state == sa.bindparam("state_before"))
+    return Kept(sa.update(nodes).where(*where).values(values))
 
 
 _INTERNAL_INFO = Kept(
@@ -483,13 +496,31 @@ def forget_agent(conn: sa.Connection, node_uuid: str, *secrets: str) -> None:
     forget_secrets(conn, node_uuid, "agent", *secrets)
 
 
-_LOCK = Kept(sa.select(nodes.c.id).where(nodes.c.uuid == sa.bindparam("ident")).with_for_update())
+_LOCK_BY_UUID, _LOCK_BY_NAME = (
+    Kept(sa.select(nodes.c.id).where(column == sa.bindparam("ident")).with_for_update())
+    for column in (nodes.c.uuid, nodes.c.name)
+)
 
 
-def lock_node(conn: sa.Connection, uuid: str) -> Node | None:
-    """The node, with its row locked until the transaction ends."""
-    _LOCK.rows(conn, {"ident": uuid})
-    return find_node(conn, uuid)
+def hold(conn: sa.Connection, ident: str) -> None:
+    """Lock the row of the node with this uuid or name, if there is one, until the transaction ends.
+
+    What is read of it afterwards is what will be changed. On SQLite the transaction is alone anyway.
+    """
+    if conn.dialect.name != "sqlite":
+        (_LOCK_BY_UUID if ids.is_uuid(ident) else _LOCK_BY_NAME).rows(conn, {"ident": ident})
+
+
+def lock_node(conn: sa.Connection, ident: str) -> Node | None:
+    """The node with this uuid or name, with its row locked until the transaction ends."""
+    hold(conn, ident)
+    return find_node(conn, ident)
+
+
+def hold_node(conn: sa.Connection, ident: str) -> Node:
+    """As `lock_node`; Missing when there is none."""
+    hold(conn, ident)
+    return get_node(conn, ident)
 
 
 def nodes_in(conn: sa.Connection, states: Sequence[str]) -> tuple[str, ...]:
@@ -500,37 +531,6 @@ def nodes_in(conn: sa.Connection, states: Sequence[str]) -> tuple[str, ...]:
         nodes.c.target_power_state.is_not(None),
     )
     return tuple(conn.execute(sa.select(nodes.c.uuid).where(wanted)).scalars())
-
-
-_SUCCESSOR = Kept(
-    sa.select(node_followups.c.verb).where(node_followups.c.node_uuid == sa.bindparam("ident"))
-)
-
-
-def successor(conn: sa.Connection, node_uuid: str) -> str | None:
-    """The verb that waits for the present operation's end, and in whose state the node is already."""
-    return _SUCCESSOR.scalar(conn, {"ident": node_uuid})
-
-
-def add_successor(
-    conn: sa.Connection,
-    node_uuid: str,
-    verb: str,
-    extras: Mapping[str, Any],
-    by: Mapping[str, Any],
-    now: str,
-) -> None:
-    """Let a verb wait for the present operation's end, instead of one that waited before."""
-    conn.execute(sa.delete(node_followups).where(node_followups.c.node_uuid == node_uuid))
-    conn.execute(
-        node_followups.insert().values(
-            node_uuid=node_uuid,
-            verb=verb,
-            extras=to_json(dict(extras)),
-            requested_by=to_json(dict(by)),
-            created_at=now,
-        )
-    )
 
 
 def shows_step(conn: sa.Connection, node_uuid: str, column: str) -> bool:

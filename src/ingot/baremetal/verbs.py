@@ -8,14 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import guards, knownsteps, listing, machine, stepsecrets, store
+from ingot.baremetal import followups, guards, knownsteps, listing, machine, stepsecrets, store
 from ingot.baremetal.context import NOBODY, By, Context
-from ingot.baremetal.tables import node_followups, nodes
+from ingot.baremetal.tables import nodes
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import orders
 from ingot.baremetal.workflows.ending import RESTORE
 from ingot.drivers.types import PowerTarget
-from ingot.kit.db import Kept, from_json
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Locked
 
 
@@ -53,7 +52,11 @@ def provision(
 
     Raises Invalid (400) when the state does not have the verb, Locked (409) while an operation works.
     """
-    found = ident if isinstance(ident, store.Standing) else store.get_standing(conn, ident)
+    if isinstance(ident, store.Standing):
+        found = ident
+    else:
+        store.hold(conn, ident)
+        found = store.get_standing(conn, ident)
     node = found.node
     event, _since = machine.VERBS.get(verb, ("", 0))
     state = machine.STATES[node.provision_state]
@@ -107,7 +110,7 @@ def locked(node: Node, live: workflow.OperationRow | None) -> Locked:
 def free(conn: sa.Connection, node: Node) -> None:
     """Raise Locked while an operation holds the node, or another verb is about to begin on it."""
     live = workflow.live_operation(conn, node.subject)
-    if live is not None or store.successor(conn, node.uuid) is not None:
+    if live is not None or followups.verb_of(conn, node.uuid) is not None:
         raise locked(node, live)
 
 
@@ -130,7 +133,7 @@ def power(
     notify: str = "",
 ) -> str:
     """Ask for a power state; the operation's id. timeout: seconds, for soft targets mainly."""
-    node = store.get_node(conn, ident)
+    node = store.hold_node(conn, ident)
     if timeout is not None and timeout < 1:
         raise Invalid("timeout has to be positive integer")
     if target not in set(PowerTarget):
@@ -165,15 +168,13 @@ def follow_up(ctx: Context, conn: sa.Connection, node_uuid: str) -> str | None:
 
     The node is in the verb's state since it was asked for, so nothing is checked again here.
     """
-    row = conn.execute(
-        sa.delete(node_followups)
-        .where(node_followups.c.node_uuid == node_uuid)
-        .returning(node_followups.c.verb, node_followups.c.extras, node_followups.c.requested_by)
-    ).first()
+    store.hold(conn, node_uuid)
+    waiting = followups.take(conn, node_uuid)
     node = store.find_node(conn, node_uuid)
-    if row is None or node is None:
+    if waiting is None or node is None:
         return None
-    kind, order = _succession(row.verb, from_json(row.extras))
+    verb, extras, asked_by = waiting
+    kind, order = _succession(verb, extras)
     wanted = machine.ACTIVE if kind == RESTORE else ""
     state = machine.STATES[node.provision_state]
     if workflow.live_operation(conn, node.subject) is not None:
@@ -182,7 +183,7 @@ def follow_up(ctx: Context, conn: sa.Connection, node_uuid: str) -> str | None:
         store.update_node(conn, node.uuid, reservation=None)
         return None
     store.update_node(conn, node.uuid, reservation=ctx.host)
-    return start(conn, node, kind, order, By(**from_json(row.requested_by)))
+    return start(conn, node, kind, order, By(**asked_by))
 
 
 def _succession(verb: str, extras: dict[str, Any]) -> tuple[str, orders.Order]:
@@ -195,16 +196,9 @@ def _succession(verb: str, extras: dict[str, Any]) -> tuple[str, orders.Order]:
     return "undeploy", orders.UndeployOrder(notify=given.notify)
 
 
-def forget_follow_up(conn: sa.Connection, node_uuid: str) -> None:
-    conn.execute(sa.delete(node_followups).where(node_followups.c.node_uuid == node_uuid))
-
-
-_WAITING = Kept(sa.select(node_followups.c.node_uuid))
-
-
 def followers(conn: sa.Connection) -> tuple[str, ...]:
     """Nodes with a verb that waits and no operation any more."""
-    waiting = [uuid for (uuid,) in _WAITING.rows(conn, {})]
+    waiting = followups.nodes_waiting(conn)
     busy = workflow.live_operations(conn, [f"node:{uuid}" for uuid in waiting]) if waiting else {}
     return tuple(uuid for uuid in waiting if f"node:{uuid}" not in busy)
 
@@ -240,12 +234,12 @@ def _instance_stopped(node: Node) -> bool:
 
 
 def _unhold(ctx: Context, conn: sa.Connection, node: Node, row: machine.Row) -> str | None:
+    now = ctx.now()
+    moved = {"provision_state": row.next, "provision_updated_at": now, "updated_at": now}
+    if not store.move_node(conn, node.uuid, node.provision_state, **moved):
+        raise locked(node, None)
     if not workflow.signal(conn, node.subject, "unhold"):
         raise Locked(f"Node {node.uuid} is held, but no operation waits for it to go on.")
-    now = ctx.now()
-    store.update_node(
-        conn, node.uuid, provision_state=row.next, provision_updated_at=now, updated_at=now
-    )
     return None
 
 
@@ -269,7 +263,7 @@ def _supersede(
     asked_by = {"user": by.user, "project_id": by.project_id, "request_id": by.request_id}
     waiting = {"notify": extras.notify, "steps": extras.steps}
     waiting |= {"disable_ramdisk": extras.disable_ramdisk}
-    store.add_successor(conn, node.uuid, verb, waiting, asked_by, ctx.now())
+    followups.add(conn, node.uuid, verb, waiting, asked_by, ctx.now())
     _enter(ctx, conn, node, row, "", None, by)
     store.update_node(conn, node.uuid, reservation=ctx.host)
     workflow.cancel(conn, node.subject, f"The {kind} makes way for {verb}.", by=by.user)
@@ -399,9 +393,10 @@ def _enter(
     if kind == "inspect":
         extra = {"inspection_started_at": now, "inspection_finished_at": None}
     resting = machine.STATES[row.next].kind == "stable"
-    store.update_node(
+    moved = store.move_node(
         conn,
         node.uuid,
+        node.provision_state,
         provision_state=row.next,
         target_provision_state=None if resting else (row.target or node.target_provision_state),
         provision_updated_at=now,
@@ -410,6 +405,8 @@ def _enter(
         reservation=ctx.host if order is not None else None,
         **extra,
     )
+    if not moved:
+        raise locked(node, workflow.live_operation(conn, node.subject))
     if order is None:
         return None
     return start(conn, node, kind, order, by)

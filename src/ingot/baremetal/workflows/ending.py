@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import machine, stepsecrets, store
+from ingot.baremetal import followups, machine, stepsecrets, store
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows.room import Case, Room, enter, release, unplug
 from ingot.kit.faults import Fault, Kind
@@ -40,7 +40,7 @@ def failing(room: Room) -> Callable[[sa.Connection, Op, Fault], None]:
         if node is None:
             return
         store.write_secret(conn, room.vault, node.uuid, store.VENDOR_ARGS, None)
-        if store.successor(conn, node.uuid) is not None:
+        if followups.verb_of(conn, node.uuid) is not None:
             _made_way(case, conn, node)
             text = f"{op.kind.capitalize()} was given up: {fault.text}"
         else:
@@ -107,7 +107,7 @@ def _back_to_the_instance(case: Case, conn: sa.Connection) -> None:
     node = store.get_node(conn, case.uuid)
     case.shift(conn, "abort")
     if node.driver_internal_info.get("instance_stopped"):
-        store.add_successor(conn, case.uuid, RESTORE, {}, {"user": ""}, case.room.now())
+        followups.add(conn, case.uuid, RESTORE, {}, {"user": ""}, case.room.now())
 
 
 def give_up(room: Room, conn: sa.Connection, node: Node) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from ingot.baremetal import history, machine, store
+from ingot.baremetal import followups, history, machine, store
 from ingot.baremetal.workflows.ending import give_up
 from ingot.baremetal.workflows.room import Room, release
 from ingot.kit import events
@@ -43,7 +43,7 @@ class Orphans:
         node = store.lock_node(conn, uuid)
         if node is None or live_operation(conn, node.subject) is not None:
             return False
-        if store.successor(conn, uuid) is not None:
+        if followups.verb_of(conn, uuid) is not None:
             return False  # Its verb is about to begin.
         if not machine.STATES[node.provision_state].failure:
             release(conn, uuid, target_power_state=None)

@@ -1,0 +1,215 @@
+"""The Bare Metal API under a crowd: machines, their claims, verbs and parts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from baremetal.api_support import Reply, World, world
+
+from ingot.baremetal import store
+from ingot.kit import ids
+from tests import postgres
+from tests.races.crowd import Answers, Ask, crowd
+
+pytestmark = pytest.mark.anyio
+CLIENTS = 24
+RAMDISK = {"deploy_kernel": "http://k", "deploy_ramdisk": "http://r"}
+
+
+@dataclass
+class Site:
+    """One database and the controllers at it, in one process; each has its own connections."""
+
+    worlds: list[World]
+    _turn: Any = field(default_factory=itertools.count)
+
+    @property
+    def one(self) -> World:
+        return self.worlds[0]
+
+    def ask(self, method: str, path: str, body: Any = None) -> Ask:
+        """An ask at the next controller."""
+        chosen = self.worlds[next(self._turn) % len(self.worlds)]
+
+        async def send() -> Reply:
+            return await chosen.ask(method, path, body)
+
+        return send
+
+    def patch(self, path: str, *changes: tuple[str, str, Any]) -> Ask:
+        body = [
+            {"op": op, "path": where, **({} if op == "remove" else {"value": value})}
+            for op, where, value in changes
+        ]
+        return self.ask("PATCH", path, body)
+
+    async def get(self, path: str) -> Any:
+        reply = await self.one.ask("GET", path)
+        assert reply.status == 200, reply.json
+        return reply.json
+
+    async def secrets(self, uuid: str) -> dict[str, Any]:
+        """driver_info as drivers get it."""
+        ctx = self.one.baremetal.ctx
+        return await self.one.db.read(
+            lambda conn: store.driver_info(conn, ctx.vault, store.get_node(conn, uuid))
+        )
+
+    async def rush(self, asks: list[tuple[Any, Ask]]) -> Answers:
+        return await crowd(asks, CLIENTS)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
+    """Three controllers on PostgreSQL, one on SQLite."""
+    url = None
+    if request.param == "postgresql":
+        if why := postgres.missing():
+            pytest.skip(why)
+        url = request.getfixturevalue("postgres_url")
+    async with AsyncExitStack() as stack:
+        worlds = [
+            await stack.enter_async_context(world(tmp_path, url=url))
+            for _ in range(3 if url else 1)  # with one key
+        ]
+        yield Site(worlds)
+
+
+# -- claims --------------------------------------------------------------------------------------
+
+
+async def test_a_machine_is_claimed_once(site: Site) -> None:
+    """By PATCH of instance_uuid: one 200, and its instance stays."""
+    for round in range(3):
+        node = await site.one.node()
+        path = f"/v1/nodes/{node['uuid']}"
+        wanted = [ids.new_uuid() for _ in range(CLIENTS)]
+        asks = [(uuid, site.patch(path, ("add", "/instance_uuid", uuid))) for uuid in wanted]
+        winner = (await site.rush(asks)).civil(409).one_winner()
+        assert (await site.get(path))["instance_uuid"] == winner.key, round
+
+
+async def test_an_allocation_and_a_patch_do_not_share_a_machine(site: Site) -> None:
+    """Whoever came first has it; an allocation that says active has its node."""
+    for round in range(8):
+        node = await site.one.node(resource_class=f"c{round}")
+        uuid = node["uuid"]
+        await site.one.force(uuid, provision_state="available", power_state="power off")
+        claims: list[tuple[Any, Ask]] = []
+        for _ in range(3):
+            body = {"resource_class": f"c{round}", "uuid": ids.new_uuid()}
+            claims.append((body["uuid"], site.ask("POST", "/v1/allocations", body)))
+            instance = ids.new_uuid()
+            patch = site.patch(f"/v1/nodes/{uuid}", ("add", "/instance_uuid", instance))
+            claims.append((instance, patch))
+        answers = (await site.rush(claims)).civil(409)
+        shown = await site.get(f"/v1/nodes/{uuid}")
+        active: list[str] = []
+        for answer in answers.accepted():
+            if answer.status == 201:
+                allocation = await site.get(f"/v1/allocations/{answer.key}")
+                if allocation["state"] == "active":
+                    assert allocation["node_uuid"] == uuid
+                    active.append(answer.key)
+            else:
+                active.append(answer.key)
+        assert active == [shown["instance_uuid"]], (active, shown["allocation_uuid"])
+
+
+# -- patches -------------------------------------------------------------------------------------
+
+
+async def test_patches_of_one_document_all_stay(site: Site) -> None:
+    node = await site.one.node()
+    path = f"/v1/nodes/{node['uuid']}"
+    asks = [(f"k{n}", site.patch(path, ("add", f"/extra/k{n}", n))) for n in range(3 * CLIENTS)]
+    answers = (await site.rush(asks)).civil(409)
+    answers.kept((await site.get(path))["extra"])
+    assert answers.accepted()
+
+
+async def test_secrets_and_instance_are_patched_apart(site: Site) -> None:
+    """A change of instance_info never undoes one of driver_info, the sealed half neither."""
+    node = await site.one.node(driver_info={**RAMDISK, "fake_password": "old"})
+    path = f"/v1/nodes/{node['uuid']}"
+    for round in range(16):
+        word = f"word{round}"
+        answers = await site.rush(
+            [
+                ("secret", site.patch(path, ("add", "/driver_info/fake_password", word))),
+                ("plain", site.patch(path, ("add", "/driver_info/note", word))),
+                ("info", site.patch(path, ("add", "/instance_info/n", round))),
+                ("props", site.patch(path, ("add", "/properties/n", round))),
+            ]
+        )
+        assert set(answers.civil().statuses) == {200}
+        shown = await site.get(path)
+        assert (shown["instance_info"]["n"], shown["driver_info"]["note"]) == (round, word)
+        assert (await site.secrets(node["uuid"]))["fake_password"] == word
+
+
+async def test_columns_of_one_machine_all_stay(site: Site) -> None:
+    node = await site.one.node()
+    path = f"/v1/nodes/{node['uuid']}"
+    values = {
+        "description": "d",
+        "name": "n",
+        "resource_class": "r",
+        "owner": "o",
+        "lessee": "l",
+        "chassis": None,
+        "shard": "s",
+        "automated_clean": False,
+    }
+    asks = [
+        (name, site.patch(path, ("add", f"/{name}", value)))
+        for name, value in values.items()
+        if value is not None
+    ]
+    asks += [("maintenance", site.ask("PUT", f"{path}/maintenance", {"reason": "m"}))]
+    assert set((await site.rush(asks)).civil().statuses) == {200, 202}
+    shown = await site.get(path)
+    for name, value in values.items():
+        assert value is None or shown[name] == value, name
+    assert shown["maintenance"] is True and shown["maintenance_reason"] == "m"
+
+
+# -- verbs ---------------------------------------------------------------------------------------
+
+
+async def test_a_deploy_and_a_deletion_exclude_each_other(site: Site) -> None:
+    for _ in range(10):
+        node = await site.one.node(driver_info=RAMDISK)
+        path = f"/v1/nodes/{node['uuid']}"
+        await site.one.force(node["uuid"], provision_state="available", power_state="power off")
+        answers = await site.rush(
+            [
+                ("active", site.ask("PUT", f"{path}/states/provision", {"target": "active"})),
+                ("gone", site.ask("DELETE", path)),
+            ]
+        )
+        won = answers.civil(404, 409).one_winner()
+        there = (await site.one.ask("GET", path)).status == 200
+        assert there is (won.key == "active"), won
+
+
+async def test_two_verbs_from_one_state_exclude_each_other(site: Site) -> None:
+    for _ in range(10):
+        node = await site.one.node(driver_info=RAMDISK)
+        path = f"/v1/nodes/{node['uuid']}"
+        await site.one.force(node["uuid"], provision_state="available", power_state="power off")
+        asks = [
+            (target, site.ask("PUT", f"{path}/states/provision", {"target": target}))
+            for target in ("active", "manage") * 3
+        ]
+        won = (await site.rush(asks)).civil(400, 409).one_winner()
+        shown = await site.get(path)
+        state = {"active": "deploying", "manage": "manageable"}[won.key]
+        assert shown["provision_state"] == state
+        assert bool(shown["reservation"]) is (won.key == "active")
