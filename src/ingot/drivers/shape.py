@@ -50,3 +50,10 @@ def strings(body: Mapping[str, object], name: str) -> list[str]:
 def link(body: Mapping[str, object], name: str) -> str:
     """The path that a property points to; "" when it does not."""
     return text(child(body, name), "@odata.id")
+
+
+def whole(value: object, most: int) -> int | None:
+    """A whole number from 1 to `most`; None for everything else, also for true."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
+        return None
+    return int(value) or None

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Refused, Unsupported
-from ingot.drivers.redfish.system import Systems
-from ingot.drivers.shape import Json, child, items, link, strings, text
+from ingot.drivers.redfish.nics import has_carrier, is_enabled, own_cards
+from ingot.drivers.redfish.system import Systems, links
+from ingot.drivers.shape import Json, child, items, link, strings, text, whole
 from ingot.drivers.types import Access
 
 GIB = 1 << 30
 #: Each is two questions and more; a controller has other things to do.
 MOST_DEVICES = 32
+#: More than this no machine has; a number beyond is a mistake of the service, and unknown.
+MOST_THREADS, MOST_SPEED, MOST_GIB, MOST_BYTES = 1 << 20, 1 << 24, 1 << 24, 1 << 60
+_MODES = {"UEFI": "uefi", "Legacy": "bios"}
 #: Redfish's InstructionSet -> the agent's names.
 _ARCHITECTURES = {
     "x86": "i686",
@@ -47,7 +51,9 @@ class RedfishInspect:
         """
         _, system, _ = await self._systems.read(access)
         storages = await self._each(access, link(system, "Storage"))
-        drives = [await self._drives(access, storage) for storage in storages]
+        drives = [
+            await self._systems.present(access, links(storage, "Drives")) for storage in storages
+        ]
         inventory: Json = {
             "interfaces": await self._interfaces(access, system),
             "cpu": await self._cpu(access, system),
@@ -59,12 +65,10 @@ class RedfishInspect:
                 "serial_number": text(system, "SerialNumber"),
                 "system_uuid": text(system, "UUID"),
             },
-            "boot": {"current_boot_mode": _mode(system)},
+            "boot": _boot(system),
             "hostname": text(system, "HostName"),
         }
-        memory = child(system, "MemorySummary").get("TotalSystemMemoryGiB")
-        if isinstance(memory, int | float):
-            size = int(memory * GIB)
+        if size := _memory(system):
             inventory["memory"] = {"total": size, "physical_mb": size >> 20}
         if devices := await self._pci(access, system):
             inventory["pci_devices"] = devices
@@ -79,41 +83,41 @@ class RedfishInspect:
 
     async def _cpu(self, access: Access, system: Json) -> Json:
         summary = child(system, "ProcessorSummary")
-        chips = await self._each(access, link(system, "Processors"))
-        own = [one for one in chips if text(one, "ProcessorType") in ("", "CPU")]
+        paths = await self._members(access, link(system, "Processors"))
+        chips = await self._systems.present(access, paths)
+        own = [one for one in chips if _is_processor(one)]
         first = own[0] if own else Json()
         cpu: Json = {
             "model_name": text(first, "Model") or text(summary, "Model"),
-            "count": summary.get("LogicalProcessorCount") or summary.get("Count") or 0,
-            "socket_count": summary.get("Count"),
+            "count": _threads(own if len(chips) == len(paths) else [], summary),
+            "socket_count": whole(summary.get("Count"), MOST_THREADS),
             "architecture": _ARCHITECTURES.get(text(first, "InstructionSet"), ""),
         }
-        if speed := first.get("MaxSpeedMHz"):
+        if speed := whole(first.get("MaxSpeedMHz"), MOST_SPEED):
             cpu["frequency"] = speed
         return cpu
 
     async def _interfaces(self, access: Access, system: Json) -> list[Json]:
+        """The machine's own cards; enabled: false for one that the firmware hides from the machine."""
         nics = await self._each(access, link(system, "EthernetInterfaces"))
         return [
             {
-                "name": text(nic, "Id"),
-                "mac_address": (
-                    text(nic, "PermanentMACAddress") or text(nic, "MACAddress")
-                ).lower(),
-                "has_carrier": _carrier(nic),
-                "speed_mbps": nic.get("SpeedMbps"),
+                "name": text(nic, "Id") or mac,
+                "mac_address": mac,
+                "has_carrier": has_carrier(nic),
+                "speed_mbps": whole(nic.get("SpeedMbps"), MOST_SPEED),
+                "enabled": is_enabled(nic),
             }
-            for nic in nics
-            if text(nic, "MACAddress") or text(nic, "PermanentMACAddress")
+            for mac, nic in own_cards(nics)
         ]
-
-    async def _drives(self, access: Access, storage: Json) -> list[Json]:
-        paths = [text(item, "@odata.id") for item in items(storage, "Drives")]
-        return [(await self._systems.client.get(access, path)).body for path in paths if path]
 
     async def _simple_disks(self, access: Access, system: Json) -> list[Json]:
         return [
-            {"name": text(d, "Name"), "model": text(d, "Model"), "size": d.get("CapacityBytes")}
+            {
+                "name": text(d, "Name"),
+                "model": text(d, "Model"),
+                "size": whole(d.get("CapacityBytes"), MOST_BYTES),
+            }
             for simple in await self._each(access, link(system, "SimpleStorage"))
             for d in items(simple, "Devices")
         ]
@@ -121,9 +125,8 @@ class RedfishInspect:
     async def _pci(self, access: Access, system: Json) -> list[Json]:
         """PCI functions with the agent's names; where they are plugged in is not told."""
         found: list[Json] = []
-        paths = [text(item, "@odata.id") for item in items(system, "PCIeDevices")]
-        for path in paths[:MOST_DEVICES]:
-            device = await self._get(access, path)
+        paths = links(system, "PCIeDevices")[:MOST_DEVICES]
+        for device in await self._systems.present(access, paths):
             functions = link(device, "PCIeFunctions")
             found += [_function(one) for one in await self._each(access, functions)]
         return [one for one in found if one]
@@ -131,8 +134,7 @@ class RedfishInspect:
     async def _neighbours(self, access: Access, system: Json) -> Json:
         """What switches said to the network ports (LLDP), with the names of the parse-lldp hook."""
         found: Json = {}
-        for chassis in items(child(system, "Links"), "Chassis"):
-            body = await self._get(access, text(chassis, "@odata.id"))
+        for body in await self._systems.linked(access, system, "Chassis"):
             for adapter in await self._each(access, link(body, "NetworkAdapters")):
                 for port in await self._each(access, link(adapter, "Ports")):
                     heard = child(port, "Ethernet", "LLDPReceive")
@@ -141,28 +143,47 @@ class RedfishInspect:
                         found[text(port, "Id")] = told
         return found
 
-    async def _get(self, access: Access, path: str) -> Json:
-        """A resource that may be missing."""
-        if not path:
-            return {}
-        try:
-            return (await self._systems.client.get(access, path)).body
-        except (Unsupported, Refused):
-            return {}
-
-    async def _each(self, access: Access, collection: str) -> list[Json]:
+    async def _members(self, access: Access, collection: str) -> list[str]:
         if not collection:
             return []
         try:
-            return await self._systems.each(access, collection)
+            return await self._systems.members(access, collection)
         except (Unsupported, Refused):
             return []
 
+    async def _each(self, access: Access, collection: str) -> list[Json]:
+        return await self._systems.present(access, await self._members(access, collection))
 
-def _carrier(nic: Json) -> bool | None:
-    """Many controllers do not say; that is not "no"."""
-    status = text(nic, "LinkStatus")
-    return status == "LinkUp" if status else None
+
+def _is_processor(chip: Json) -> bool:
+    """Accelerators are listed beside processors, and empty sockets too."""
+    kind = text(chip, "ProcessorType")
+    return kind in ("", "CPU") and text(child(chip, "Status"), "State") != "Absent"
+
+
+def _threads(chips: list[Json], summary: Json) -> int:
+    """Logical processors, as an operating system would count them; 0 where that is not told.
+
+    ProcessorSummary.Count counts sockets, and where there are accelerators those too.
+    """
+    told = [whole(chip.get("TotalThreads"), MOST_THREADS) for chip in chips]
+    known = [count for count in told if count]
+    if told and len(known) == len(told):
+        return sum(known)
+    return whole(summary.get("LogicalProcessorCount"), MOST_THREADS) or 0
+
+
+def _memory(system: Json) -> int | None:
+    """Octets."""
+    told = child(system, "MemorySummary").get("TotalSystemMemoryGiB")
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told <= MOST_GIB:
+        return None
+    return int(told * GIB)
+
+
+def _boot(system: Json) -> Json:
+    mode = _MODES.get(text(child(system, "Boot"), "BootSourceOverrideMode"))
+    return {"current_boot_mode": mode} if mode else {}
 
 
 def _disk(drive: Json) -> Json:
@@ -171,7 +192,7 @@ def _disk(drive: Json) -> Json:
         "model": text(drive, "Model"),
         "vendor": text(drive, "Manufacturer"),
         "serial": text(drive, "SerialNumber"),
-        "size": drive.get("CapacityBytes"),
+        "size": whole(drive.get("CapacityBytes"), MOST_BYTES),
         "rotational": text(drive, "MediaType") == "HDD",
     }
 
@@ -196,7 +217,7 @@ def _controller(storage: Json, drives: list[Json]) -> Json:
             {
                 "id": text(drive, "Id"),
                 "name": text(drive, "Name"),
-                "size": drive.get("CapacityBytes"),
+                "size": whole(drive.get("CapacityBytes"), MOST_BYTES),
                 "media_type": text(drive, "MediaType"),
                 "serial_number": text(drive, "SerialNumber"),
                 "manufacturer": text(drive, "Manufacturer"),
@@ -221,7 +242,3 @@ def _function(function: Json) -> Json:
     return {
         ours: text(function, theirs) for ours, theirs in names.items() if text(function, theirs)
     }
-
-
-def _mode(system: Json) -> str:
-    return "bios" if text(child(system, "Boot"), "BootSourceOverrideMode") == "Legacy" else "uefi"

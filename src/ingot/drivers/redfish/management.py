@@ -9,6 +9,7 @@ from ingot.drivers.faults import Busy, DriverFault, Refused, Unsupported
 from ingot.drivers.identity import canonical_uuid
 from ingot.drivers.redfish.events import RedfishEvents
 from ingot.drivers.redfish.extras import RedfishExtras
+from ingot.drivers.redfish.nics import is_enabled, own_cards
 from ingot.drivers.redfish.sensors import read_sensors
 from ingot.drivers.redfish.system import health_of
 from ingot.drivers.shape import Json, child, link, strings, text
@@ -146,8 +147,7 @@ class RedfishManagement(RedfishExtras, RedfishEvents):
         except (Unsupported, Refused, Busy):
             # UUID and serial prove enough; a busy controller must not be asked for all again.
             return ()
-        found = [text(n, "PermanentMACAddress") or text(n, "MACAddress") for n in nics]
-        return tuple(dict.fromkeys(mac.lower().replace("-", ":") for mac in found if mac))
+        return tuple(mac for mac, nic in own_cards(nics) if is_enabled(nic))
 
     async def _write(self, access: Access, path: str, system: Json, etag: str, body: Json) -> None:
         """To the System, or to its settings object where the service wants that."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Busy, Refused, Unsupported
 from ingot.drivers.redfish.client import RedfishClient, service_of
 from ingot.drivers.shape import Json, child, items, link, text
 from ingot.drivers.types import Access
 
-MOST_MEMBERS = 64
+#: Of a collection: members that are read, and pages.
+MOST_MEMBERS, MOST_PAGES = 256, 64
 
 
 class Systems:
@@ -58,25 +61,44 @@ class Systems:
         self._paths.pop(service_of(access).base, None)
         return await self.path(access)
 
-    async def members(self, access: Access, collection: str) -> list[str]:
-        """Paths of a collection's members, at most 64, over all its pages."""
-        found: list[str] = []
+    async def members(self, access: Access, collection: str, most: int = MOST_MEMBERS) -> list[str]:
+        """Paths of a collection's members, at most `most`, over all its pages."""
+        found: dict[str, None] = {}
+        pages: set[str] = set()
         page = collection
-        while page and len(found) < MOST_MEMBERS:
+        while page and page not in pages and len(pages) < MOST_PAGES and len(found) < most:
+            pages.add(page)
             body = (await self.client.get(access, page)).body
-            found += [text(item, "@odata.id") for item in items(body, "Members")]
+            found |= {text(item, "@odata.id"): None for item in items(body, "Members")}
             page = text(body, "Members@odata.nextLink")
-        return [path for path in found if path][:MOST_MEMBERS]
+        return [path for path in found if path][:most]
+
+    async def maybe(self, access: Access, path: str) -> Json | None:
+        """Body of a resource; None where the service has none there, or does not show it."""
+        if not path:
+            return None
+        try:
+            return (await self.client.get(access, path)).body
+        except (Unsupported, Refused):
+            return None
+
+    async def present(self, access: Access, paths: Iterable[str]) -> list[Json]:
+        """Bodies of those of these resources that are there: a dead link drops no other."""
+        bodies = [await self.maybe(access, path) for path in paths]
+        return [body for body in bodies if body is not None]
 
     async def each(self, access: Access, collection: str) -> list[Json]:
-        """Bodies of a collection's members."""
-        paths = await self.members(access, collection)
-        return [(await self.client.get(access, path)).body for path in paths]
+        """Bodies of a collection's members that are there; a fault where there is no collection."""
+        return await self.present(access, await self.members(access, collection))
 
     async def linked(self, access: Access, system: Json, name: str) -> list[Json]:
         """Bodies of the resources under the System's Links ("Chassis", "ManagedBy")."""
-        paths = [text(item, "@odata.id") for item in items(child(system, "Links"), name)]
-        return [(await self.client.get(access, path)).body for path in paths if path]
+        return await self.present(access, links(child(system, "Links"), name))
+
+
+def links(body: Json, name: str) -> list[str]:
+    """The paths that a list property points to."""
+    return [path for item in items(body, name) if (path := text(item, "@odata.id"))]
 
 
 def health_of(resource: Json) -> str:
