@@ -76,7 +76,7 @@ def test_no_card_at_all() -> None:
     ("add", "booted", "made"),
     [
         ("pxe", "52:54:00:00:00:02", ["52:54:00:00:00:02"]),
-        ("pxe", None, [MAC]),  # the one that is connected
+        ("pxe", None, [MAC, "52:54:00:00:00:02"]),  # as upstream: which one booted is not told
         ("all", MAC, [MAC, "52:54:00:00:00:02"]),
         ("active", MAC, []),
         ("disabled", MAC, []),
@@ -90,6 +90,36 @@ def test_which_cards_become_ports(add: str, booted: str | None, made: list[str])
         return
     draft = ran(*names, options=options, boot_interface=booted)
     assert [one.address for one in draft.ports] == made
+
+
+def test_cards_without_link_become_ports_and_disabled_ones_do_not() -> None:
+    """Out of band nothing is told of the card that booted, and links are often down."""
+    cards: list[dict[str, Any]] = [
+        {"name": f"NIC{n}", "mac_address": f"52:54:00:00:00:0{n}", "has_carrier": carrier}
+        for n, carrier in enumerate((False, None, True, None), 1)
+    ]
+    cards[3]["enabled"] = False
+    told: dict[str, Any] = {"inventory": {"interfaces": cards}}
+    draft = draft_of(told)
+    run_hooks(draft, HookOptions(), DEFAULT)
+    assert {one.address[-2:]: one.values["pxe_enabled"] for one in draft.ports} == {
+        "01": False,  # others have link
+        "02": True,
+        "03": True,
+    }
+    for card in cards:
+        card["has_carrier"] = False
+    draft = draft_of(told)
+    run_hooks(draft, HookOptions(), DEFAULT)
+    assert {one.address[-2:]: one.values["pxe_enabled"] for one in draft.ports} == {
+        "01": True,
+        "02": True,
+        "03": True,
+    }
+    for card in cards:
+        card["enabled"] = False
+    with pytest.raises(Failed, match="add_ports"):
+        run_hooks(draft_of(told), HookOptions(), DEFAULT)
 
 
 def test_ports_that_are_there() -> None:

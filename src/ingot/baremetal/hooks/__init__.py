@@ -56,6 +56,8 @@ NEEDS: dict[str, str] = {
     "physical-network": "validate-interfaces",
     "local-link-connection": "validate-interfaces",
 }
+#: Those that make no sense where no card is known.
+ABOUT_INTERFACES = frozenset({"validate-interfaces", *NEEDS})
 #: Upstream's, and memory, cpus, disk size and boot mode besides: schedulers want true numbers.
 DEFAULT = (
     "ramdisk-error",
@@ -91,4 +93,4 @@ def run_hooks(draft: Draft, options: HookOptions, names: Iterable[str]) -> None:
             HOOKS[name](draft, options)
 
 
-__all__ = ["DEFAULT", "HOOKS", "HookOptions", "mistakes", "run_hooks"]
+__all__ = ["ABOUT_INTERFACES", "DEFAULT", "HOOKS", "HookOptions", "mistakes", "run_hooks"]

@@ -34,7 +34,10 @@ def validate(draft: Draft, options: HookOptions) -> None:
 
 
 def _all(draft: Draft) -> dict[str, Any]:
-    """Interfaces with a MAC by name; pxe_enabled: it booted, or might have, where nothing is told."""
+    """Interfaces with a MAC by name; pxe_enabled: it booted, or might have, where nothing is told.
+
+    Where that is not told, one without link is not likely to boot, unless none has link.
+    """
     booted = boot_mac(draft)
     found: dict[str, Any] = {}
     for nic in items(draft.inventory, "interfaces"):
@@ -58,10 +61,10 @@ def _all(draft: Draft) -> dict[str, Any]:
 
 def _wanted(nic: dict[str, Any], options: HookOptions, booted: str | None) -> bool:
     address = nic.get("ipv4_address") or nic.get("ipv6_address")
-    if _is_loopback(address) and nic["mac_address"] != booted:
+    if nic["mac_address"] != booted and (_is_loopback(address) or nic.get("enabled") is False):
         return False
-    if options.add_ports == "pxe":
-        return bool(nic["pxe_enabled"])
+    if options.add_ports == "pxe" and booted:
+        return nic["mac_address"] == booted
     return options.add_ports != "active" or bool(address)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from ingot.baremetal import store
+from ingot.baremetal.hooks import ABOUT_INTERFACES
 from ingot.baremetal.hooks.storage import disk_serials
 from ingot.baremetal.rules.actions import ApiCall
 from ingot.baremetal.rules.calls import make
@@ -17,9 +19,11 @@ from ingot.baremetal.workflows.caching import FIRMWARE, read_settings
 from ingot.baremetal.workflows.findings import write_findings
 from ingot.baremetal.workflows.orders import InspectOrder
 from ingot.baremetal.workflows.room import Case
+from ingot.drivers.shape import child, items, text
 from ingot.drivers.types import Identity
 from ingot.kit.db import from_json, to_json
 from ingot.kit.faults import Failed, Fault
+from ingot.kit.ids import normal_mac
 from ingot.workflow import StepContext
 
 _Calls = list[tuple[str, ApiCall]]
@@ -52,10 +56,13 @@ async def _by_agent(case: Case, before: list[str]) -> str | None:
 
 
 async def _out_of_band(case: Case, before: list[str]) -> str | None:
-    async def ask(_ctx: StepContext) -> dict[str, Any]:
+    async def ask(ctx: StepContext) -> dict[str, Any]:
         fresh, access = await case.reach("management")
         hand = case.room.registry.inspect(fresh.driver, fresh.interfaces.get("inspect"))
-        return dict(await hand.inspect(access))
+        data = dict(await hand.inspect(access))
+        if not _has_cards(data):
+            ctx.log("the controller tells no network cards: no ports are made")
+        return data
 
     data = await case.op.step("read the inventory", ask, deadline=300, min_deadline=300)
     calls = await case.op.commit(
@@ -115,11 +122,19 @@ def _write(case: Case, conn: sa.Connection, before: list[str]) -> str | None:
 def _write_told(
     case: Case, conn: sa.Connection, data: dict[str, Any], before: list[str]
 ) -> str | None:
-    if not data.get("inventory", {}).get("interfaces"):
-        store.save_inventory(conn, case.uuid, case.room.now(), data.get("inventory") or {}, data)
-        return None
-    hooks = case.room.inspection.out_of_band_hooks
+    hooks: Iterable[str] = case.room.inspection.out_of_band_hooks
+    if not _has_cards(data):
+        # Many controllers tell no cards; what else they tell is as true.
+        hooks = [name for name in hooks if name not in ABOUT_INTERFACES]
     return _sealed(case, write_findings(case, conn, data, Identity(), hooks, before))
+
+
+def _has_cards(data: dict[str, Any]) -> bool:
+    """Whether there is a card that may become a port."""
+    cards = items(child(data, "inventory"), "interfaces")
+    return any(
+        normal_mac(text(one, "mac_address")) and one.get("enabled") is not False for one in cards
+    )
 
 
 # -- calls that rules want made ---------------------------------------------------------------------
