@@ -287,6 +287,7 @@ async def cloud(
     *,
     settings: Settings | None = None,
     database: str = "",
+    undeploy_under_server: str = "refuse",
     **fleet: Any,
 ) -> AsyncIterator[Cloud]:
     """The cloud, up; everything ends with the context."""
@@ -312,7 +313,7 @@ async def cloud(
         registry,
         own,
         "conductor-1",
-        BaremetalSettings(console_websockets=True),
+        BaremetalSettings(console_websockets=True, undeploy_under_server=undeploy_under_server),
     )
     compute = Compute(db, clock, vault, baremetal, networks, images, settings)
     lines = Consoles(baremetal.ctx)

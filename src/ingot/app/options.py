@@ -23,6 +23,7 @@ def machine_options(settings: Settings, websockets: bool) -> BaremetalSettings:
         project_admin_can_manage_own_nodes=settings.baremetal.project_admins_own_nodes,
         allow_provisioning_in_maintenance=settings.baremetal.allow_provisioning_in_maintenance,
         automatic_lessee=settings.baremetal.automatic_lessee,
+        undeploy_under_server=settings.baremetal.undeploy_under_server,
         max_concurrent_deploy=settings.baremetal.max_concurrent_deploy,
         max_concurrent_clean=settings.baremetal.max_concurrent_clean,
         console_address=settings.console.address,

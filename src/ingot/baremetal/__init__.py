@@ -13,7 +13,7 @@ from ingot.baremetal.consoletickets import node_grant
 from ingot.baremetal.consoletickets import url as console_url
 from ingot.baremetal.context import NOBODY, By, Networks, NoNetworks, Settings
 from ingot.baremetal.patching import Change
-from ingot.baremetal.service import Baremetal
+from ingot.baremetal.service import Baremetal, HeldNode
 from ingot.baremetal.supply import Candidate, capabilities
 from ingot.baremetal.tcpdoors import TcpDoors
 from ingot.baremetal.types import Node, Port
@@ -32,6 +32,7 @@ __all__ = [
     "ConsoleTicket",
     "Consoles",
     "Extras",
+    "HeldNode",
     "Networks",
     "NoNetworks",
     "Node",

@@ -108,6 +108,8 @@ class Settings:
     sensor_interval: sensors are read once in so many seconds, 0 for never; sensors_of_undeployed: also of machines
     that are not active; sensor_workers: machines at a time. event_url: the provisioning listener as controllers reach it, "" for no events;
     event_poll_interval: how often those are asked whose events arrive.
+    undeploy_under_server: whether a machine may be undeployed by the Bare Metal API while a server of our own has it:
+    "refuse" (but in maintenance), or "end" (the server is deleted with it).
     lock_wait: how long a request waits for a power change or the like to end before it is told 409.
     """
 
@@ -121,6 +123,7 @@ class Settings:
     default_conductor_group: str = ""
     service_project: str = ""
     conductor_timeout: float = 60
+    undeploy_under_server: str = "refuse"
     lock_wait: float = 0
     max_limit: int = 1000
     power_sync_interval: float = 60

@@ -123,6 +123,8 @@ def changed_fields(node: Node, before: Mapping[str, Any], after: Mapping[str, An
                 f"Node {node.label} can not update the {name} while the console is enabled. "
                 "Please stop the console first."
             )
+    if "instance_uuid" in delta:
+        occupied(node)
     if "instance_uuid" in delta and after["instance_uuid"] and before["instance_uuid"]:
         raise Conflict(f"Node {node.uuid} is associated with instance {before['instance_uuid']}.")
     _flags(node, delta, after)
@@ -234,6 +236,16 @@ def verb(node: Node, event: str, provided_in_maintenance: bool = True) -> None:
     if node.retired and event == "provide":
         raise Invalid(
             f"The providing operation can't be performed on node {node.uuid} because it is retired."
+        )
+
+
+def occupied(node: Node, instance: str = "") -> None:
+    """Whether the instance may be taken off a machine: a server's only by the server, or in maintenance."""
+    if node.under_server and node.instance_uuid != instance and not node.maintenance:
+        raise Conflict(
+            f"Node {node.uuid} is the machine of server {node.instance_uuid}.",
+            next_action="Delete the server; or set the node into maintenance first, to take the machine "
+            "from the server, which is then in ERROR.",
         )
 
 

@@ -27,6 +27,7 @@ from ingot.baremetal import (
     vifs,
 )
 from ingot.baremetal.context import NOBODY, By, Context, Networks, NoNetworks, Settings
+from ingot.baremetal.held import HeldNode
 from ingot.baremetal.patching import Change
 from ingot.baremetal.supply import Candidate
 from ingot.baremetal.tables import nodes
@@ -36,7 +37,7 @@ from ingot.drivers.base import CAPABILITIES
 from ingot.drivers.registry import Registry
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
-from ingot.kit.faults import Fault
+from ingot.kit.faults import Conflict, Fault
 from ingot.kit.vault import Vault
 
 if TYPE_CHECKING:
@@ -272,6 +273,28 @@ class Baremetal:
         return started
 
     # -- instances ---------------------------------------------------------------------------
+
+    def hold(self, conn: sa.Connection, node_uuid: str, instance: str) -> HeldNode:
+        """A machine, proved to be an instance's and locked; Conflict when it is not (any more) its own."""
+        found = self._hold(conn, node_uuid, instance)
+        if found is None:
+            raise Conflict(
+                f"Machine {node_uuid} is not the machine of instance {instance} any more.",
+                next_action="Delete the server and create it again.",
+            )
+        return found
+
+    def hold_any(self, conn: sa.Connection, instance: str) -> HeldNode | None:
+        """The machine that an instance has, locked; None when it has none."""
+        return self._hold(conn, None, instance)
+
+    def _hold(self, conn: sa.Connection, node_uuid: str | None, instance: str) -> HeldNode | None:
+        node = supply.lock(conn, node_uuid, instance)
+        return None if node is None else HeldNode(self, conn, node, instance)
+
+    def held(self) -> sa.Subquery:
+        """Machines that have an instance, to be joined: instance, node, power, operation (the live one's id)."""
+        return supply.held()
 
     def candidates(self, conn: sa.Connection) -> tuple[Candidate, ...]:
         """All machines that can be claimed now."""

@@ -83,6 +83,7 @@ def _node(get: Mapping[str, Any], traits: tuple[str, ...] = ()) -> Node:
         boot_intent=from_json(get["boot_intent"]),
         traits=traits,
         reservation=get["reservation"],
+        server_uuid=get["server_uuid"],
     )
 
 

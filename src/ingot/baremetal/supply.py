@@ -14,8 +14,10 @@ import sqlalchemy as sa
 from ingot.baremetal import machine, masking, store
 from ingot.baremetal.context import Context
 from ingot.baremetal.tables import node_traits, nodes, ports
-from ingot.kit.db import IntegrityError, from_json
+from ingot.baremetal.types import Node
+from ingot.kit.db import IntegrityError, Kept, from_json
 from ingot.kit.faults import Conflict
+from ingot.workflow import live_id
 
 #: States in which a claim can be given back without taking an instance off the machine.
 RELEASABLE = (
@@ -148,7 +150,7 @@ def claim(
     instance_name: str | None = None,
     lessee: str | None = None,
 ) -> bool:
-    """Take a machine for an instance; False when somebody was faster or it is not free.
+    """Take a machine for a server; False when somebody was faster or it is not free.
 
     lessee: the project that may use the machine from now on; None leaves it as it is.
     """
@@ -157,6 +159,7 @@ def claim(
     values: dict[str, Any] = {
         "instance_uuid": instance_uuid,
         "instance_name": instance_name,
+        "server_uuid": instance_uuid,
         "updated_at": ctx.now(),
     }
     if lessee is not None:
@@ -202,6 +205,48 @@ def release(
         for name in ("instance_info", "configdrive", "rescue_password"):
             store.write_secret(conn, ctx.vault, node_uuid, name, None)
     return done
+
+
+def forsake(ctx: Context, conn: sa.Connection, node_uuid: str, instance_uuid: str) -> None:
+    """Take the instance's name off a machine whatever is on it; what it then meets is no matter of the instance."""
+    conn.execute(
+        sa.update(nodes)
+        .where(nodes.c.uuid == node_uuid, nodes.c.instance_uuid == instance_uuid)
+        .values(instance_uuid=None, instance_name=None, server_uuid=None, updated_at=ctx.now())
+    )
+
+
+_LOCK_HELD = Kept(
+    sa.select(nodes.c.uuid)
+    .where(
+        nodes.c.instance_uuid == sa.bindparam("instance"),
+        sa.or_(
+            sa.bindparam("ident", type_=sa.Text).is_(None), nodes.c.uuid == sa.bindparam("ident")
+        ),
+    )
+    .with_for_update()
+)
+
+
+def lock(conn: sa.Connection, uuid: str | None, instance_uuid: str) -> Node | None:
+    """The machine that an instance has, if it is this one (None: whichever), its row locked."""
+    found = _LOCK_HELD.scalar(conn, {"ident": uuid, "instance": instance_uuid})
+    return None if found is None else store.find_node(conn, found)
+
+
+def held() -> sa.Subquery:
+    """The machines that have an instance, for other rooms' questions: instance, node, power, under an operation."""
+    busy = live_id(sa.literal("node:") + nodes.c.uuid)
+    return (
+        sa.select(
+            nodes.c.instance_uuid.label("instance"),
+            nodes.c.uuid.label("node"),
+            nodes.c.power_state.label("power"),
+            busy.label("operation"),
+        )
+        .where(nodes.c.instance_uuid.is_not(None))
+        .subquery("held")
+    )
 
 
 def prepare_instance(

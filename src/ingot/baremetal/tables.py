@@ -45,6 +45,8 @@ nodes = sa.Table(
     json_column("instance_info", nullable=False, server_default="{}"),
     sa.Column("instance_uuid", sa.String(36), unique=True),
     sa.Column("instance_name", sa.String(255)),
+    #: The server of our own Compute service that took the machine; it counts while it is also the instance.
+    sa.Column("server_uuid", sa.String(36)),
     sa.Column("power_state", sa.String(15)),
     sa.Column("target_power_state", sa.String(15)),
     sa.Column("provision_state", sa.String(20), nullable=False),

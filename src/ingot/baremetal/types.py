@@ -39,6 +39,12 @@ class Node:
     boot_intent: dict[str, Any] | None
     traits: tuple[str, ...] = ()
     reservation: str | None = None
+    server_uuid: str | None = None
+
+    @property
+    def under_server(self) -> bool:
+        """Whether its instance is a server of our own Compute service."""
+        return self.instance_uuid is not None and self.instance_uuid == self.server_uuid
 
     @property
     def label(self) -> str:

@@ -45,10 +45,12 @@ def provision(
     verb: str,
     extras: Extras = NOTHING,
     by: By = NOBODY,
+    *,
+    instance: str = "",
 ) -> str | None:
     """Do a verb of the state table; the id of the operation that was started, if one was.
 
-    ident: a node's uuid or name, or what this transaction has read of it.
+    ident: a node's uuid or name, or what this transaction has read of it. instance: the one that asks for itself.
 
     Raises Invalid (400) when the state does not have the verb, Locked (409) while an operation works.
     """
@@ -75,6 +77,8 @@ def provision(
             next_action=_possible(state.name),
         )
     guards.verb(node, event, ctx.settings.allow_provisioning_in_maintenance)
+    if event == "delete" and ctx.settings.undeploy_under_server == "refuse":
+        guards.occupied(node, instance)
     if event == "abort":
         return _abort(ctx, conn, node, row, by)
     if event == "unhold":

@@ -19,7 +19,7 @@ from ingot.compute import store
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
 from ingot.kit.ending import cancelled
-from ingot.kit.faults import Fault, Kind
+from ingot.kit.faults import Conflict, Fault, Kind
 from ingot.workflow import Loop
 
 MOST_BYTES = 1 << 20
@@ -57,7 +57,8 @@ class ConsoleKeeper:
 
     async def reconcile(self) -> None:
         """Open what is missing, end what has no server any more."""
-        pairs = await self._db.read(store.consoles)
+        held = self._baremetal.held()
+        pairs = await self._db.scan(lambda conn: store.consoles(conn, held))
         mine = await self._db.read(
             lambda conn: self._baremetal.consoles_here(conn, [node for _, node in pairs])
         )
@@ -72,6 +73,12 @@ class ConsoleKeeper:
 
     async def tail(self, server: str, node: str, lines: int | None) -> str:
         """The last lines of a server's log, all that is kept for None."""
+        held = self._baremetal.held()
+        if not await self._db.read(lambda conn: store.holds(conn, held, server, node)):
+            raise Conflict(
+                f"Instance {server} is not ready: its machine was taken away.",
+                next_action="Delete the server and create it again.",
+            )
         if not await self._db.read(lambda conn: self._can(conn, node)):
             raise Fault(
                 "The requested functionality is not supported: the machine's driver has no console.",

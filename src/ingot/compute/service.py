@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import Baremetal, ConsoleTicket
+from ingot.baremetal import Baremetal, ConsoleTicket, HeldNode
 from ingot.compute import names, states, store
 from ingot.compute.types import (
     ConsoleLog,
@@ -130,14 +130,29 @@ class Compute:
         """Servers of other projects are not there, except for administrators."""
         return caller is None or caller.project_id == server.project_id or "admin" in caller.roles
 
-    @staticmethod
-    def console_grant(conn: sa.Connection, ticket: ConsoleTicket) -> bool:
+    def console_grant(self, conn: sa.Connection, ticket: ConsoleTicket) -> bool:
         """A server's ticket is good while it has that machine and nobody takes it down."""
         server = store.find_server(conn, ticket.holder)
         return (
             server is not None
             and server.node_uuid == ticket.node
             and server.task_state != states.DELETING
+            and self.has_machine(conn, server)
+        )
+
+    def machine(self, conn: sa.Connection, server: Server) -> HeldNode:
+        """The server's machine, proved to be its own and locked; Conflict when it has none (any more)."""
+        if server.node_uuid is None:
+            raise Conflict(
+                f"Instance {server.uuid} has no machine.",
+                next_action="Delete the server and create it again.",
+            )
+        return self.baremetal.hold(conn, server.node_uuid, server.uuid)
+
+    def has_machine(self, conn: sa.Connection, server: Server) -> bool:
+        """Whether the machine that the server names is its own now."""
+        return server.node_uuid is not None and store.holds(
+            conn, self.baremetal.held(), server.uuid, server.node_uuid
         )
 
     def secrets_of(self, server: Server) -> Secrets:
@@ -244,17 +259,26 @@ class Compute:
     def delete(self, conn: sa.Connection, server: Server, caller: Caller, request_id: str) -> None:
         """Give the machine back and forget the server, whatever is being done to it."""
         self._unlocked(server, caller)
+        self._delete(conn, server, caller.user_id or "", request_id)
+
+    def _delete(self, conn: sa.Connection, server: Server, user: str, request_id: str) -> None:
         going = {"task_state": states.DELETING, "updated_at": self.now()}
         if not store.shift(conn, server.uuid, store.WANTED, **going):
             return
         # The row is ours from here on: what comes after us sees the deletion, what came before is live.
         if workflow.live_operation(conn, server.subject) is None:
-            self._start(conn, "server delete", server.subject, {}, caller, request_id)
+            workflow.start(
+                conn,
+                "server delete",
+                server.subject,
+                {},
+                project_id=server.project_id,
+                request_id=request_id,
+                requested_by=user,
+            )
             return
         # The operation under way ends first; the loop then starts the deletion.
-        workflow.cancel(
-            conn, server.subject, "The server is being deleted.", by=caller.user_id or ""
-        )
+        workflow.cancel(conn, server.subject, "The server is being deleted.", by=user)
 
     def act(
         self,
@@ -276,15 +300,20 @@ class Compute:
                 f"Cannot '{action}' instance {server.uuid} while it is in vm_state {server.vm_state}"
             )
         self._idle(server, action)
-        if server.node_uuid is None:
-            raise Conflict(
-                f"Cannot '{action}' instance {server.uuid}: it has no machine.",
-                next_action="Delete the server and create it again.",
-            )
+        if not self.has_machine(conn, server):
+            raise self._machineless(server, action)
         rests = (store.RESTING, store.in_states(vm_states))
         if not self._shift(conn, server.uuid, *rests, task_state=task, **changes):
             raise Conflict(f"Cannot '{action}' instance {server.uuid}: its state has just changed.")
         self._start(conn, f"server {action}", server.subject, order or {}, caller, request_id)
+
+    @staticmethod
+    def _machineless(server: Server, action: str) -> Conflict:
+        taken = f"; {server.node_name} was taken away" if server.node_uuid else ""
+        return Conflict(
+            f"Cannot '{action}' instance {server.uuid}: it has no machine{taken}.",
+            next_action="Delete the server and create it again.",
+        )
 
     def reset(self, conn: sa.Connection, server: Server, vm_state: str) -> None:
         """An administrator's word on a server that nothing works on any more."""
@@ -379,17 +408,8 @@ class Compute:
 
     def changed_power(self, conn: sa.Connection) -> dict[str, int]:
         """Servers whose machines were switched on or off without us, and their power now."""
-        resting = store.resting(conn)
-        busy = workflow.live_operations(conn, [f"node:{node}" for _, node, _ in resting])
-        found: dict[str, int] = {}
-        for uuid, node_uuid, vm_state in resting:
-            node = self.baremetal.find_node(conn, node_uuid)
-            if node is None or node.subject in busy:
-                continue
-            power = states.power(node.power_state)
-            if power != states.NOSTATE and _SHOWN[power] != vm_state:
-                found[uuid] = power
-        return found
+        found = store.resting_otherwise(conn, self.baremetal.held())
+        return {uuid: states.power(power) for uuid, power in found}
 
     def show_power(self, conn: sa.Connection, changes: Mapping[str, int]) -> None:
         """Show servers as running or shut off as their machines are."""
@@ -398,6 +418,36 @@ class Compute:
             if still.get(uuid) == power:
                 values = {"vm_state": _SHOWN[power], "power_state": power}
                 self._shift(conn, uuid, store.RESTING, store.in_states(_SHOWN.values()), **values)
+
+    def machineless(self, conn: sa.Connection) -> list[str]:
+        """Servers whose machine has another instance now, or none, and on which nothing works."""
+        return store.machineless(conn, self.baremetal.held())
+
+    def tell_machineless(self, conn: sa.Connection, uuids: Sequence[str]) -> None:
+        """Their machines are gone: they say so, or end with them, as the site wishes."""
+        held = self.baremetal.held()
+        for server in filter(None, (store.find_server(conn, uuid) for uuid in uuids)):
+            told = self._told(
+                Fault(
+                    f"Machine {server.node_name} was taken from the server by the Bare Metal API.",
+                    next_action="Delete the server and create it again.",
+                )
+            )
+            none: dict[str, Any] = {"node_uuid": None, "addresses": (), "fault": told}
+            lost = (store.RESTING, store.without_machine(held))
+            if self._shift(conn, server.uuid, *lost, vm_state=states.ERROR, **none):
+                self._unplug(conn, server)
+                if self.baremetal.ctx.settings.undeploy_under_server == "end":
+                    self._delete(conn, server, "", "")
+
+    def _unplug(self, conn: sa.Connection, server: Server) -> None:
+        """The server's network ports are on no machine any more."""
+        for nic in server.ports:
+            try:
+                self.networks.unbind_port(conn, nic.port)
+            except Fault as fault:
+                if fault.kind is not Kind.MISSING:
+                    raise
 
     # -- inside ------------------------------------------------------------------------------
 

@@ -205,23 +205,55 @@ def deleting(conn: sa.Connection) -> tuple[str, ...]:
     return tuple(conn.execute(query).scalars())
 
 
-def resting(conn: sa.Connection) -> list[tuple[str, str, str]]:
-    """(uuid, node, vm_state) of servers that nothing is done to, for the power they show."""
-    query = sa.select(servers.c.uuid, servers.c.node_uuid, servers.c.vm_state).where(
+def resting_otherwise(conn: sa.Connection, held: sa.Subquery) -> list[tuple[str, str]]:
+    """(uuid, power) of servers that nothing is done to and whose machine's power is not what they show."""
+    on = sa.and_(held.c.power == "power on", servers.c.vm_state == states.STOPPED)
+    off = sa.and_(held.c.power == "power off", servers.c.vm_state == states.ACTIVE)
+    query = sa.select(servers.c.uuid, held.c.power).where(
+        _ours(held),
         servers.c.task_state.is_(None),
         servers.c.deleted_at.is_(None),
-        servers.c.node_uuid.is_not(None),
-        servers.c.vm_state.in_((states.ACTIVE, states.STOPPED)),
+        sa.or_(on, off),
+        held.c.operation.is_(None),
     )
-    return [(row.uuid, row.node_uuid, row.vm_state) for row in conn.execute(query)]
+    return [(row.uuid, row.power) for row in conn.execute(query)]
 
 
-def consoles(conn: sa.Connection) -> list[tuple[str, str]]:
+def consoles(conn: sa.Connection, held: sa.Subquery) -> list[tuple[str, str]]:
     """(server, node) of all servers that have a machine."""
     query = sa.select(servers.c.uuid, servers.c.node_uuid).where(
-        servers.c.deleted_at.is_(None), servers.c.node_uuid.is_not(None)
+        _ours(held), servers.c.deleted_at.is_(None)
     )
     return [(row.uuid, row.node_uuid) for row in conn.execute(query)]
+
+
+# -- servers and their machines ------------------------------------------------------------------
+# held: the machines that have an instance (`Baremetal.held`).
+
+
+def _ours(held: sa.Subquery) -> Where:
+    """The machine is the one that the server names, and has the server as its instance."""
+    return sa.and_(held.c.instance == servers.c.uuid, held.c.node == servers.c.node_uuid)
+
+
+def holds(conn: sa.Connection, held: sa.Subquery, uuid: str, node_uuid: str) -> bool:
+    """Whether this machine is this server's."""
+    mine = sa.and_(held.c.instance == uuid, held.c.node == node_uuid)
+    return conn.execute(sa.select(held.c.node).where(mine)).first() is not None
+
+
+def without_machine(held: sa.Subquery) -> Where:
+    """The machine that the server names is not its own any more."""
+    mine = sa.exists().where(_ours(held)).correlate(servers)
+    return sa.and_(servers.c.node_uuid.is_not(None), ~mine)
+
+
+def machineless(conn: sa.Connection, held: sa.Subquery) -> list[str]:
+    """Servers at rest whose machine is not theirs any more."""
+    query = sa.select(servers.c.uuid).where(
+        servers.c.deleted_at.is_(None), servers.c.task_state.is_(None), without_machine(held)
+    )
+    return list(conn.execute(query).scalars())
 
 
 def usage(conn: sa.Connection, project_id: str) -> dict[str, int]:

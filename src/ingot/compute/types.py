@@ -55,7 +55,7 @@ class ConsoleLog(Protocol):
         """The last lines of what a server said on its machine's console, all that is kept for None.
 
         server, node: uuids. Raises a fault of kind UNIMPLEMENTED where the machine's console cannot be
-        captured, MISSING where it cannot be reached.
+        captured, MISSING where it cannot be reached, CONFLICT where the machine is not the server's any more.
         """
         ...
 

@@ -70,7 +70,9 @@ class BareMetal(Section):
     project_admins_own_nodes: project admins may enrol and delete nodes that their project owns.
     file_images: folders from which file:// images may be deployed. max_image_bytes: larger ones are refused.
     install_boot_loaders: let the agent install the boot loader of images of file systems (image_type
-    partition), by running the image's own installer as root in the ramdisk.
+    partition), by running the image's own installer as root in the ramdisk. undeploy_under_server: refuse: the
+    Bare Metal API does not take a machine from a server of the Compute API but in maintenance, and the server is
+    in ERROR then; end: it does, and the server is deleted with it.
     """
 
     automated_clean: bool = True
@@ -92,6 +94,7 @@ class BareMetal(Section):
     file_images: list[str] = []
     max_image_bytes: int = 1 << 40
     install_boot_loaders: bool = False
+    undeploy_under_server: Literal["refuse", "end"] = "refuse"
     power_sync_seconds: float = 60
     lock_wait_seconds: float = 3
 

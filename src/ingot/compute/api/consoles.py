@@ -81,6 +81,11 @@ class RemoteConsoles(Handlers):
         room, uuid = self.compute.baremetal, server.node_uuid
 
         def query(conn: sa.Connection) -> str:
+            if not self.compute.has_machine(conn, server):
+                raise Conflict(
+                    f"Instance {server.uuid} is not ready: its machine was taken away.",
+                    next_action="Delete the server and create it again.",
+                )
             node = room.find_node(conn, uuid)
             if node is None or not console_kind(room.ctx, node):
                 return ""
@@ -88,6 +93,8 @@ class RemoteConsoles(Handlers):
 
         try:
             url = await self.compute.db.read(query)
+        except Conflict:
+            raise
         except Fault as fault:
             _unavailable(kind, fault.text, fault.next_action)
         if not url:

@@ -78,7 +78,8 @@ async def _deploy(case: Case, key: str, place: dict[str, str]) -> None:
         machines.wire(compute, conn, case.here(conn), node_uuid)
         machines.prepare(compute, conn, case.here(conn), node_uuid)
         compute.step(conn, case.uuid, states.SPAWNING)
-        return {"operation": compute.baremetal.deploy(conn, node_uuid, notify=case.op.subject)}
+        held = compute.baremetal.hold(conn, node_uuid, case.uuid)
+        return {"operation": held.deploy(notify=case.op.subject)}
 
     try:
         await case.op.commit("start the deploy", begin, key=key)

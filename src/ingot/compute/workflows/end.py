@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import Node
+from ingot.baremetal import HeldNode, Node
 from ingot.compute.workflows import machines
 from ingot.compute.workflows.room import Case
 from ingot.kit.faults import Failed, Fault, Kind
@@ -38,14 +38,15 @@ async def delete(case: Case, _order: Any) -> None:
 def _begin(case: Case, conn: sa.Connection) -> bool:
     """Ask for the end of the instance; True when the machine is free already."""
     server = case.here(conn)
-    node = case.compute.baremetal.by_instance(conn, server.uuid)
-    if node is None:
+    held = case.compute.baremetal.hold_any(conn, server.uuid)
+    if held is None:
         return True
+    node = held.node
     live = workflow.live_operation(conn, node.subject)
     if live is None:
         if node.provision_state in machines.CLEAN:
-            return _release(case, conn, node)
-        case.compute.baremetal.undeploy(conn, node.uuid)
+            return _release(conn, held)
+        held.undeploy()
     elif live.kind not in _LEAVING:
         # A deploy, rescue or power change under way is of no use any more.
         workflow.cancel(conn, node.subject, "The server is being deleted.", by=case.op.requested_by)
@@ -66,7 +67,7 @@ async def _wait(case: Case, _ctx: StepContext) -> None:
         if busy is None:
             if begun:
                 raise await _refused(case, node)
-            begun = await _undeploy(case, node)
+            begun = await _undeploy(case)
         begun = begun or leaving
         await case.op.clock.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
@@ -80,13 +81,18 @@ def _look(case: Case, conn: sa.Connection) -> tuple[Node | None, str | None]:
 
 
 def _released(case: Case, conn: sa.Connection) -> bool:
-    node = case.compute.baremetal.by_instance(conn, case.uuid)
-    return node is None or _release(case, conn, node)
+    held = case.compute.baremetal.hold_any(conn, case.uuid)
+    return held is None or _release(conn, held)
 
 
-async def _undeploy(case: Case, node: Node) -> bool:
+async def _undeploy(case: Case) -> bool:
+    def undeploy(conn: sa.Connection) -> None:
+        held = case.compute.baremetal.hold_any(conn, case.uuid)
+        if held is not None:
+            held.undeploy()
+
     try:
-        await case.compute.db.write(lambda conn: case.compute.baremetal.undeploy(conn, node.uuid))
+        await case.compute.db.write(undeploy)
     except Fault as fault:
         if fault.kind is Kind.LOCKED:
             return False
@@ -104,10 +110,10 @@ async def _refused(case: Case, node: Node) -> Fault:
     )
 
 
-def _release(case: Case, conn: sa.Connection, node: Node) -> bool:
-    for vif in case.compute.baremetal.vifs(conn, node.uuid) if _at_rest(conn, node) else ():
-        case.compute.baremetal.detach_vif(conn, node.uuid, vif)
-    return case.compute.baremetal.release(conn, node.uuid, case.uuid)
+def _release(conn: sa.Connection, held: HeldNode) -> bool:
+    for vif in held.vifs() if _at_rest(conn, held.node) else ():
+        held.detach_vif(vif)
+    return held.release()
 
 
 def _at_rest(conn: sa.Connection, node: Node) -> bool:

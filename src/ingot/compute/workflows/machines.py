@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import Change, Node
+from ingot.baremetal import HeldNode, Node
 from ingot.compute import placement, states
 from ingot.compute.documents import documents
 from ingot.compute.types import Address, NetworkWish, Nic, Server
@@ -110,9 +110,10 @@ def _port(compute: Compute, conn: sa.Connection, server: Server, wish: NetworkWi
 
 def wire(compute: Compute, conn: sa.Connection, server: Server, node_uuid: str) -> None:
     """Put the ports on the machine's NICs: from now on they have the NICs' MACs."""
+    held = compute.baremetal.hold(conn, node_uuid, server.uuid)
     for nic in server.ports:
-        card = compute.baremetal.attach_vif(conn, node_uuid, nic.port)
-        compute.baremetal.free_card(conn, node_uuid, card)
+        card = held.attach_vif(nic.port)
+        held.free_card(card)
         compute.networks.bind_port(
             conn, nic.port, host_id=node_uuid, mac=card.address, device_id=server.uuid
         )
@@ -186,7 +187,8 @@ def prepare(compute: Compute, conn: sa.Connection, server: Server, node_uuid: st
         compute.networks.network_data(conn, [nic.port for nic in server.ports]),
         compute.settings.domain,
     )
-    compute.baremetal.prepare_instance(conn, node_uuid, instance_info=info, configdrive=drive)
+    held = compute.baremetal.hold(conn, node_uuid, server.uuid)
+    held.prepare(instance_info=info, configdrive=drive)
 
 
 def image_traits(properties: dict[str, str]) -> list[str]:
@@ -207,25 +209,24 @@ def give_back(compute: Compute, conn: sa.Connection, server: Server) -> bool:
     It keeps its own state and story; what can be undone on it is undone by its own undeploy. False while
     an operation holds it.
     """
-    node = compute.baremetal.by_instance(conn, server.uuid)
-    if node is not None:
-        if workflow.live_operation(conn, node.subject) is not None:
+    held = compute.baremetal.hold_any(conn, server.uuid)
+    if held is not None:
+        if workflow.live_operation(conn, held.node.subject) is not None:
             return False
-        for vif in compute.baremetal.vifs(conn, node.uuid):
-            compute.baremetal.detach_vif(conn, node.uuid, vif)
-        if not compute.baremetal.release(conn, node.uuid, server.uuid):
-            _undeploy(compute, conn, node)
+        for vif in held.vifs():
+            held.detach_vif(vif)
+        if not held.release():
+            _undeploy(conn, held)
     compute.update(conn, server.uuid, node_uuid=None, node_name=None, addresses=())
     return True
 
 
-def _undeploy(compute: Compute, conn: sa.Connection, node: Node) -> None:
-    # Free of its instance at once: what its undeploy meets is no matter of this server any more.
-    compute.baremetal.patch(conn, node.uuid, [Change(op="remove", path="/instance_uuid")])
+def _undeploy(conn: sa.Connection, held: HeldNode) -> None:
+    held.forsake()
     try:
-        compute.baremetal.undeploy(conn, node.uuid)
+        held.undeploy()
     except Fault as fault:
-        _note(conn, node, fault)
+        _note(conn, held.node, fault)
 
 
 def _note(conn: sa.Connection, node: Node, fault: Fault) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ingot.baremetal import HeldNode
 from ingot.compute import states
 from ingot.compute.workflows import machines
 from ingot.compute.workflows.room import Case
-from ingot.kit.faults import Conflict, Fault, Kind
+from ingot.kit.faults import Fault, Kind
 
 #: Causes that lie with the controller itself, whatever it is asked.
 _NO_CONTROLLER = frozenset({Kind.UNREACHABLE, Kind.BAD_CREDENTIALS, Kind.WRONG_MACHINE})
@@ -45,20 +46,16 @@ async def _softly(case: Case, soft: str, hard: str) -> None:
 
 async def _power(case: Case, target: str, timeout: int | None = None) -> None:
     def order(conn: sa.Connection) -> dict[str, str]:
-        started = case.compute.baremetal.power(
-            conn, _node(case, conn), target, timeout, notify=case.op.subject
-        )
+        started = _machine(case, conn).power(target, timeout, notify=case.op.subject)
         return {"operation": started}
 
     await case.order(f"order: {target}", order)
     await case.ended("power", case.compute.settings.power_seconds, f"the machine: {target}", target)
 
 
-def _node(case: Case, conn: sa.Connection) -> str:
-    uuid = case.here(conn).node_uuid
-    if uuid is None:
-        raise Conflict("The server has no machine any more.")
-    return uuid
+def _machine(case: Case, conn: sa.Connection) -> HeldNode:
+    """The server's machine, if it is its own still."""
+    return case.compute.machine(conn, case.here(conn))
 
 
 def running(case: Case, conn: sa.Connection) -> None:
@@ -81,12 +78,10 @@ async def rebuild(case: Case, order: dict[str, Any]) -> None:
     """The image (the same or another) again on the same machine."""
 
     def begin(conn: sa.Connection) -> dict[str, str]:
-        node_uuid = _node(case, conn)
-        machines.prepare(case.compute, conn, case.here(conn), node_uuid)
+        machine = _machine(case, conn)
+        machines.prepare(case.compute, conn, case.here(conn), machine.node.uuid)
         case.compute.step(conn, case.uuid, states.REBUILD_SPAWNING)
-        started = case.compute.baremetal.rebuild(
-            conn,
-            node_uuid,
+        started = machine.rebuild(
             notify=case.op.subject,
             preserve_ephemeral=bool(order.get("preserve_ephemeral")),
         )
@@ -121,9 +116,7 @@ async def rescue(case: Case, _order: Any) -> None:
 
     def begin(conn: sa.Connection) -> dict[str, str]:
         password = case.compute.secrets_of(case.here(conn)).admin_pass
-        started = case.compute.baremetal.rescue(
-            conn, _node(case, conn), rescue_password=password, notify=case.op.subject
-        )
+        started = _machine(case, conn).rescue(rescue_password=password, notify=case.op.subject)
         return {"operation": started}
 
     await case.order("start the rescue", begin)
@@ -138,7 +131,7 @@ async def unrescue(case: Case, _order: Any) -> None:
     """The machine's own disk again."""
 
     def begin(conn: sa.Connection) -> dict[str, str]:
-        started = case.compute.baremetal.unrescue(conn, _node(case, conn), notify=case.op.subject)
+        started = _machine(case, conn).unrescue(notify=case.op.subject)
         return {"operation": started}
 
     await case.order("end the rescue", begin)
