@@ -27,8 +27,10 @@ from ingot.image import Images, ImageSettings
 from ingot.kit.asgi import WebApp, plain_envelope
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Database
+from ingot.kit.events import EventHub
 from ingot.kit.policy import Policy
 from ingot.kit.web import Service
+from ingot.workflow.api import Timeline
 
 T = TypeVar("T")
 OPENSTACK = Path(sys.executable).with_name("openstack")
@@ -94,7 +96,9 @@ def running(state: Path, database: str = "", **image_options: Any) -> Iterator[C
         )
         options = {"deploy_base_url": f"{url}/provisioning", "reserve_bytes": 0, **image_options}
         images = Images(db, clock, ImageSettings(state_dir=state, **options))
+        hub = EventHub(db, clock)
         await db.create_all()
+        await hub.open()
         await images.start()
         made = await identity.bootstrap()
         if made.admin_password and made.demo_password:
@@ -111,7 +115,9 @@ def running(state: Path, database: str = "", **image_options: Any) -> Iterator[C
             plain_envelope,
             Policy({}),
         )
-        app = WebApp([identity.service(), images.service(identity.authenticate), provisioning])
+        who = identity.authenticate
+        timeline = Timeline(db, hub).service(who)
+        app = WebApp([identity.service(), images.service(who), timeline, provisioning])
         server = uvicorn.Server(uvicorn.Config(app.asgi, log_level="error", lifespan="off"))
 
         def stop() -> None:
@@ -121,6 +127,7 @@ def running(state: Path, database: str = "", **image_options: Any) -> Iterator[C
         ready.append(Cloud(state, url, identity, images, made, loop, stop))
         event.set()
         await server.serve([sock])
+        await hub.close()
         await identity.close()
         await images.close()
         await db.close()

@@ -23,6 +23,7 @@ from ingot.kit import ids, log
 from ingot.kit.channels import Channel
 from ingot.kit.channels import serve as serve_websocket
 from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated, disk_full
+from ingot.kit.policy import Caller
 from ingot.kit.routes import Routes
 from ingot.kit.versions import Version
 from ingot.kit.web import Call, Operation, Reply, Service
@@ -247,11 +248,16 @@ class _Endpoint:
             policy=service.policy,
             remote=req.remote_addr or "",
             stream=lambda: _chunks(req),
+            still=lambda: self._still(req, caller),
         )
         reply = await operation.handler(call) or Reply()
         if reply.status is None:
             reply.status = operation.status
         return reply
+
+    def _still(self, req: Any, caller: Caller) -> Awaitable[Caller]:
+        still = self._service.still
+        return still(caller) if still is not None else self._service.authenticator(req.get_header)
 
     def _how_to_log_in(self, req: Any) -> str:
         if self._service.challenge.startswith("Basic"):

@@ -363,7 +363,7 @@ class EventHub:
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
-        self._clock = clock
+        self.clock = clock
         #: Those of one subject under its name, those of all under None: an event meets few that it is not for.
         self._watchers: dict[str | None, set[Subscription]] = {}
         self._binding: Binding | None = None
@@ -372,7 +372,7 @@ class EventHub:
         self._floor = 0
 
     async def open(self) -> None:
-        self._binding = await bind(self._db, self._clock)
+        self._binding = await bind(self._db, self.clock)
         self._binding.publishers.append(self.publish)
 
     async def close(self) -> None:
@@ -391,7 +391,7 @@ class EventHub:
 
     async def rest(self) -> None:
         """What a watcher does between two batches: events that come meanwhile go together."""
-        await self._clock.sleep(min(self.MOST_PAUSE, self.PAUSE_A_WATCHER * self.watchers))
+        await self.clock.sleep(min(self.MOST_PAUSE, self.PAUSE_A_WATCHER * self.watchers))
 
     def publish(self, event: Event) -> None:
         """Push to all watchers at once; stored events also come here by themselves after their commit."""
@@ -406,7 +406,7 @@ class EventHub:
     def mark_seen(self, event: Event) -> None:
         """Remember that a stored event was pushed already, so that the poll leaves it out."""
         if self._poller is not None and event.id is not None:
-            self._seen[event.id] = self._clock.monotonic()
+            self._seen[event.id] = self.clock.monotonic()
 
     @asynccontextmanager
     async def subscribe(
@@ -494,7 +494,7 @@ class EventHub:
             self._raise_floor()
 
     def _raise_floor(self) -> None:
-        old = self._clock.monotonic() - self.LOOK_BACK
+        old = self.clock.monotonic() - self.LOOK_BACK
         done = [number for number, seen in self._seen.items() if seen < old]
         for number in done:
             del self._seen[number]

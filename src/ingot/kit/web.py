@@ -105,6 +105,8 @@ class Call:
     args: the query string as (name, value) pairs in their order.
     base_url: scheme, host and prefix of this service as the client wrote them, without a slash.
     stream: the raw body for operations with `stream`.
+    still: who the caller is by now, for what lasts longer than a look at their right may be old; Unauthenticated
+        once their token, their account or their role is gone.
     """
 
     operation: Operation
@@ -121,6 +123,7 @@ class Call:
     policy: Policy
     remote: str
     stream: Callable[[], AsyncIterator[bytes]]
+    still: Callable[[], Awaitable[Caller]]
 
     def allows(self, rule: str, target: Target | None = None) -> bool:
         return self.policy.allows(rule, self.caller, target or {})
@@ -165,6 +168,11 @@ async def nobody(header: Callable[[str], str | None]) -> Caller:
     return ANONYMOUS
 
 
+#: Who a caller is by now, with the rights that are left to them. Raises Unauthenticated when nothing is.
+#: A caller without a token is known by user and scope.
+Still = Callable[[Caller], Awaitable[Caller]]
+
+
 @dataclass(frozen=True)
 class Service:
     """One API: its rows, its versions, its policy and its way of telling faults.
@@ -174,6 +182,7 @@ class Service:
     aliases: further prefixes, such as "" for clients that know it as the only service of its address.
     status: exceptions from `STATUS`.
     challenge: what a 401 asks for (WWW-Authenticate); "" names our own identity service.
+    still: who a caller is by now; None for asking the authenticator again.
     depth: the deepest nesting of JSON that is read.
     """
 
@@ -187,6 +196,7 @@ class Service:
     status: Mapping[Kind, int] = field(default_factory=dict[Kind, int])
     aliases: tuple[str, ...] = ()
     challenge: str = ""
+    still: Still | None = None
     depth: int = 25
     implied: str = ""
     request_id_headers: tuple[str, ...] = ("x-openstack-request-id",)

@@ -13,6 +13,7 @@ Administrators and system readers see everything, members of a project what belo
 
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,7 +24,7 @@ from ingot.kit import events
 from ingot.kit.asgi import plain_envelope
 from ingot.kit.db import Database, from_json
 from ingot.kit.events import Event, EventHub
-from ingot.kit.faults import Missing
+from ingot.kit.faults import Missing, Unauthenticated, Unavailable
 from ingot.kit.policy import Policy
 from ingot.kit.web import Authenticator, Call, Operation, Reply, Service
 from ingot.workflow import store
@@ -36,6 +37,8 @@ RULES = {
 }
 #: A comment line now and then keeps proxies from closing a quiet stream.
 KEEP_ALIVE_SECONDS = 15.0
+#: So often the caller of a stream is asked whether they may still listen.
+STILL_SECONDS = 3.0
 
 
 class OperationQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -129,23 +132,48 @@ class Timeline:
     async def stream(self, call: Call) -> Reply:
         query: StreamQuery = call.query
         return Reply(
-            stream=self._live(query, _project(call)),
+            stream=self._live(query, call),
             content_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
-    async def _live(self, query: StreamQuery, project_id: str | None) -> AsyncIterator[bytes]:
+    async def _live(self, query: StreamQuery, call: Call) -> AsyncIterator[bytes]:
+        """Until the client leaves, or may not see these events any more."""
         subscription = self._hub.subscribe(
             subject=query.subject,
             operation_id=query.operation,
-            project_id=project_id,
+            project_id=_project(call),
             after=query.after,
         )
         async with subscription as live:
             yield b": ingot timeline\n\n"
-            while (batch := await live.batch(KEEP_ALIVE_SECONDS)) is not None:
-                yield b"".join(map(self._lines.of, batch)) or b": still here\n\n"
+            clock, asked = self._hub.clock, self._hub.clock.monotonic()
+            said = asked
+            while (batch := await live.batch(STILL_SECONDS)) is not None:
+                now = clock.monotonic()
+                if now - asked >= STILL_SECONDS:
+                    if not await _still(call):
+                        return
+                    asked = clock.monotonic()
+                if batch:
+                    yield b"".join(map(self._lines.of, batch))
+                elif now - said >= KEEP_ALIVE_SECONDS:
+                    yield b": still here\n\n"
+                if batch or now - said >= KEEP_ALIVE_SECONDS:
+                    said = now
                 await self._hub.rest()
+
+
+async def _still(call: Call) -> bool:
+    """Whether the caller may see what they saw when they came."""
+    try:
+        caller = await call.still()
+    except Unauthenticated:
+        return False
+    except Unavailable:
+        return True  # nobody can say so just now; nothing can be taken away just now either
+    now = dataclasses.replace(call, caller=caller)
+    return now.allows("timeline:own") and _project(now) == _project(call)
 
 
 class Lines:
