@@ -55,6 +55,7 @@ class Working(World):
     """A world in which operations are done."""
 
     engine: Engine
+    room: Room
 
     def machine(self, uuid: str) -> FakeMachine:
         """The imaginary machine behind a node."""
@@ -104,6 +105,6 @@ async def working(
         engine = Engine(made.db, ctx.clock, workflows(room), ctx.host)
         async with LocalDispatcher(engine, scan=1):
             here = Working(made.db, made.baremetal, made.app, made.client, made.callers)
-            here.engine = engine
+            here.engine, here.room = engine, room
             yield here
         await agents.aclose()

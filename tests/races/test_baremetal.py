@@ -1,84 +1,17 @@
-"""The Bare Metal API under a crowd: machines, their claims, verbs and parts."""
+"""The Bare Metal API under a crowd: machines, their claims, verbs and patches."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-from baremetal.api_support import Reply, World, world
 
-from ingot.baremetal import store
 from ingot.kit import ids
-from tests import postgres
-from tests.races.crowd import Answers, Ask, crowd
+from tests.races.crowd import Ask
+from tests.races.metal import CLIENTS, Site
 
 pytestmark = pytest.mark.anyio
-CLIENTS = 24
 RAMDISK = {"deploy_kernel": "http://k", "deploy_ramdisk": "http://r"}
-
-
-@dataclass
-class Site:
-    """One database and the controllers at it, in one process; each has its own connections."""
-
-    worlds: list[World]
-    _turn: Any = field(default_factory=itertools.count)
-
-    @property
-    def one(self) -> World:
-        return self.worlds[0]
-
-    def ask(self, method: str, path: str, body: Any = None) -> Ask:
-        """An ask at the next controller."""
-        chosen = self.worlds[next(self._turn) % len(self.worlds)]
-
-        async def send() -> Reply:
-            return await chosen.ask(method, path, body)
-
-        return send
-
-    def patch(self, path: str, *changes: tuple[str, str, Any]) -> Ask:
-        body = [
-            {"op": op, "path": where, **({} if op == "remove" else {"value": value})}
-            for op, where, value in changes
-        ]
-        return self.ask("PATCH", path, body)
-
-    async def get(self, path: str) -> Any:
-        reply = await self.one.ask("GET", path)
-        assert reply.status == 200, reply.json
-        return reply.json
-
-    async def secrets(self, uuid: str) -> dict[str, Any]:
-        """driver_info as drivers get it."""
-        ctx = self.one.baremetal.ctx
-        return await self.one.db.read(
-            lambda conn: store.driver_info(conn, ctx.vault, store.get_node(conn, uuid))
-        )
-
-    async def rush(self, asks: list[tuple[Any, Ask]]) -> Answers:
-        return await crowd(asks, CLIENTS)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
-    """Three controllers on PostgreSQL, one on SQLite."""
-    url = None
-    if request.param == "postgresql":
-        if why := postgres.missing():
-            pytest.skip(why)
-        url = request.getfixturevalue("postgres_url")
-    async with AsyncExitStack() as stack:
-        worlds = [
-            await stack.enter_async_context(world(tmp_path, url=url))
-            for _ in range(3 if url else 1)  # with one key
-        ]
-        yield Site(worlds)
 
 
 # -- claims --------------------------------------------------------------------------------------

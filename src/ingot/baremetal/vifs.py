@@ -35,7 +35,7 @@ def attach(
     project_id: whose network ports may be taken; None for anyone's. Conflict (409) when it is attached already or
     bound elsewhere, Invalid (400) when no NIC is free or fits, or there is no such port for this project.
     """
-    node = store.get_node(conn, ident)
+    node = store.hold_node(conn, ident)
     network = ctx.registry.network(node.driver, node.interfaces.get("network"))
     if not network.accepts_vifs:
         raise Invalid(
@@ -71,7 +71,7 @@ def attach(
 
 def detach(ctx: Context, conn: sa.Connection, ident: str, vif: str) -> None:
     """Take a VIF off the node; Invalid (400) when it is not there."""
-    node = store.get_node(conn, ident)
+    node = store.hold_node(conn, ident)
     port = _carrying(conn, node, vif)
     if port is None:
         raise Invalid(

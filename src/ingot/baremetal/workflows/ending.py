@@ -36,7 +36,8 @@ def failing(room: Room) -> Callable[[sa.Connection, Op, Fault], None]:
 
     def on_failure(conn: sa.Connection, op: Op, fault: Fault) -> None:
         case = Case(room, op)
-        node = store.find_node(conn, case.uuid)
+        # A request may be about to give it up for another verb.
+        node = store.lock_node(conn, case.uuid)
         if node is None:
             return
         store.write_secret(conn, room.vault, node.uuid, store.VENDOR_ARGS, None)
@@ -114,7 +115,8 @@ def give_up(room: Room, conn: sa.Connection, node: Node) -> str:
     """Put a node whose work is over into its state's failure state, and leave nothing behind."""
     failure = machine.STATES[node.provision_state].failure
     if failure:
-        enter(conn, node.uuid, failure, node.target_provision_state, room.now())
+        target = node.target_provision_state
+        enter(conn, node.uuid, node.provision_state, failure, target, room.now())
     tidy(room, conn, node)
     return failure or node.provision_state
 

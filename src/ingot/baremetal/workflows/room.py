@@ -288,16 +288,18 @@ class Case:
         with it.
         """
         here = place or history.present(conn, self.uuid)
-        if here.successor is not None:
-            # Given up for another verb, whose state the node is in already.
-            if values:
-                store.update_node(conn, self.uuid, **values)
-            return
-        row = machine.following(here.state, event)
-        if row is None:
-            raise RuntimeError(f"no way on from {here.state!r} on {event!r}")
-        target = row.target or here.target
-        enter(conn, self.uuid, row.next, target, self.room.now(), **values)
+        while here.successor is None:
+            row = machine.following(here.state, event)
+            if row is None:
+                raise RuntimeError(f"no way on from {here.state!r} on {event!r}")
+            target = row.target or here.target
+            if enter(conn, self.uuid, here.state, row.next, target, self.room.now(), **values):
+                return
+            # A request has led it elsewhere since it was read.
+            here = history.present(conn, self.uuid)
+        # Given up for another verb, whose state the node is in already.
+        if values:
+            store.update_node(conn, self.uuid, **values)
 
     def resume(self, conn: sa.Connection) -> None:
         """Back from a waiting or held state to work, wherever in them the node is."""
@@ -390,16 +392,25 @@ def port_for_agent(port: Port) -> dict[str, Any]:
 
 
 def enter(
-    conn: sa.Connection, uuid: str, state: str, target: str | None, now: str, **values: Any
-) -> None:
-    """Put a node into a state. A resting state has no target."""
+    conn: sa.Connection,
+    uuid: str,
+    before: str,
+    state: str,
+    target: str | None,
+    now: str,
+    **values: Any,
+) -> bool:
+    """Put a node into a state, if it is still in the state `before`; whether it was.
+
+    A resting state has no target.
+    """
     resting = machine.STATES[state].kind == "stable"
     entered = {
         "provision_state": state,
         "target_provision_state": None if resting else target,
         "provision_updated_at": now,
     }
-    store.update_node(conn, uuid, **{**entered, **values})
+    return store.move_node(conn, uuid, before, **{**entered, **values})
 
 
 def release(conn: sa.Connection, uuid: str, **values: Any) -> None:
