@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from ingot.kit import foreign
 from ingot.kit.faults import Fault, Kind
 
 MASK = "******"
@@ -20,13 +21,10 @@ LONGEST_CAUSE = 600
 
 
 def hide(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` on one line, with every secret replaced by `******`, cut to 600 characters."""
+    """`text` on one line, harmless to terminals, every secret replaced by `******`, cut to 600 characters."""
     for secret in sorted({s for s in secrets if s}, key=len, reverse=True):
         text = text.replace(secret, MASK)
-    text = " ".join(text.split())
-    if len(text) > LONGEST_CAUSE:
-        text = text[: LONGEST_CAUSE - 1] + "…"
-    return text
+    return foreign.words(text, LONGEST_CAUSE)
 
 
 class DriverFault(Fault):

@@ -10,7 +10,7 @@ import msgspec
 
 #: The deepest document that we read: far more than any schema that we know, far less than the interpreter bears.
 DEPTH = 64
-#: The most values of a document: each costs up to a hundred times its octets in memory.
+#: The most values of a document: in memory each takes up to twenty-four times its octets.
 MOST_VALUES = 1_000_000
 #: The longest text of another that is kept (`last_error`, events).
 LONGEST_WORDS = 600

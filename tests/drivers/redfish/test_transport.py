@@ -1,5 +1,6 @@
 """How replies of controllers come: in segments, long, packed, hostile."""
 
+import asyncio
 import gzip
 import random
 import sys
@@ -11,13 +12,13 @@ import pytest
 from aiohttp import web
 
 from ingot.drivers import DriverContext, Registry, build_registry
-from ingot.drivers.faults import Refused
+from ingot.drivers.faults import Busy, Refused, Unsupported
 from ingot.drivers.redfish.client import LONGEST_REPLY, RedfishClient
-from ingot.drivers.types import Access, PowerState
+from ingot.drivers.types import Access, PowerState, PowerTarget
 from ingot.kit.clock import SystemClock
 
 sys.path.insert(0, str(Path(__file__).parent))
-from service import SYSTEM, Service
+from service import PASSWORD, SESSIONS, SYSTEM, Service
 from test_redfish import bench_of
 
 pytestmark = pytest.mark.anyio
@@ -107,3 +108,228 @@ async def test_a_nested_reply_is_refused(
     service.quirks.append(answering(SYSTEM, b'{"a":' * deep + b"1" + b"}" * deep))
     with pytest.raises(Refused, match="nested"):
         await client.get(access, SYSTEM)
+
+
+# -- links --------------------------------------------------------------------------------------
+
+
+class Elsewhere:
+    """Another host: whatever comes here should never have been sent."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.port = 0
+
+    async def start(self) -> "Elsewhere":
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._any)
+        self.runner = web.AppRunner(app)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        self.port = self.runner.addresses[0][1]
+        return self
+
+    async def _any(self, request: web.Request) -> web.Response:
+        self.seen.append(f"{request.method} {request.path} {dict(request.headers)}")
+        return web.json_response({"@odata.id": "/x", "PowerState": "On"})
+
+
+@pytest.fixture
+async def elsewhere() -> AsyncIterator[Elsewhere]:
+    made = await Elsewhere().start()
+    yield made
+    await made.runner.cleanup()
+
+
+#: Forms of a link to 127.0.0.1:PORT; HOST stands for the service's own host and port.
+TRICKS = [
+    "@127.0.0.1:PORT/latest/meta-data/",
+    ":x@127.0.0.1:PORT/any",
+    ".example@127.0.0.1:PORT/any",
+    "http://127.0.0.1:PORT/any",
+    "HTTP://127.0.0.1:PORT/any",
+    "https://127.0.0.1:PORT/any",
+    "//127.0.0.1:PORT/any",
+    "\\\\127.0.0.1:PORT/any",
+    "/\\127.0.0.1:PORT/any",
+    "http:\\\\127.0.0.1:PORT/any",
+    "http:/127.0.0.1:PORT/any",
+    "http://HOST@127.0.0.1:PORT/any",
+    "http://HOST%40127.0.0.1:PORT/any",
+    "http://HOST\\@127.0.0.1:PORT/any",
+    "http://127.0.0.1:PORT#@HOST/",
+    "http://127.0.0.1:PORT?@HOST/",
+    "http://2130706433:PORT/any",
+    "http://[::ffff:127.0.0.1]:PORT/any",
+    "http%3a%2f%2f127.0.0.1:PORT/any",
+    "\thttp://127.0.0.1:PORT/any",
+    "http://[127.0.0.1:PORT/any",
+    "http://127.0.0.1:99999/any",
+    "file:///etc/passwd",
+    "any/relative",
+    "",
+]
+
+
+def trick(form: str, service: Service, elsewhere: Elsewhere) -> str:
+    host = service.base.partition("//")[2]
+    return form.replace("PORT", str(elsewhere.port)).replace("HOST", host)
+
+
+@pytest.mark.parametrize("form", TRICKS)
+async def test_no_link_leads_elsewhere(
+    client: RedfishClient, service: Service, access: Access, elsewhere: Elsewhere, form: str
+) -> None:
+    link = trick(form, service, elsewhere)
+    await client.get(access, SYSTEM)  # we have a session by now
+    asked = len(service.asked)
+    for method in ("GET", "POST", "PATCH", "DELETE"):
+        with pytest.raises(Refused, match="points to") as told:
+            await client.call(access, method, link, {} if method != "GET" else None)
+        assert "\t" not in told.value.cause and PASSWORD not in told.value.cause
+    assert elsewhere.seen == []
+    assert service.asked[asked:] == []
+
+
+@pytest.mark.parametrize("form", TRICKS[:-2])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_leads_elsewhere(
+    client: RedfishClient,
+    service: Service,
+    access: Access,
+    elsewhere: Elsewhere,
+    form: str,
+    status: int,
+) -> None:
+    location = trick(form, service, elsewhere).strip()
+
+    def quirk(_: Service, _method: str, path: str, _body: Any) -> web.Response | None:
+        there = {"Location": location}
+        return web.Response(status=status, headers=there) if path == "/redfish/v1/Moved" else None
+
+    service.quirks.append(quirk)
+    for method in ("GET", "POST", "PATCH", "DELETE"):
+        with pytest.raises((Refused, Unsupported)):
+            await client.call(access, method, "/redfish/v1/Moved", {} if method != "GET" else None)
+    assert elsewhere.seen == []
+
+
+async def test_links_of_resources_do_not_lead_elsewhere(
+    registry: Registry, service: Service, elsewhere: Elsewhere
+) -> None:
+    there = f"http://127.0.0.1:{elsewhere.port}"
+    bench = bench_of(registry, service)
+    action = service.system["Actions"]["#ComputerSystem.Reset"]
+    action["target"] = f"{there}/any/post"
+    with pytest.raises(Refused, match="points to"):
+        await bench.power.set(bench.access, PowerTarget.ON)
+    del action["ResetType@Redfish.AllowableValues"]
+    action["@Redfish.ActionInfo"] = f"@127.0.0.1:{elsewhere.port}/info"
+    with pytest.raises(Refused, match="points to"):
+        await bench.power.set(bench.access, PowerTarget.ON)
+    service.system["EthernetInterfaces"] = {"@odata.id": f"{there}/nics"}
+    assert (await bench.management.identity(bench.access)).macs == ()
+    service.resources["/redfish/v1/Systems"]["Members"] = [{"@odata.id": f"{there}/system"}]
+    other = bench_of(registry, service, redfish_username="operator")
+    with pytest.raises(Refused, match="points to"):
+        await build_registry(DriverContext(SystemClock())).power("redfish").get(other.access)
+    assert elsewhere.seen == []
+
+
+async def test_absolute_links_to_itself_and_redirects_within_are_followed(
+    client: RedfishClient, service: Service, access: Access
+) -> None:
+    def quirk(made: Service, _method: str, path: str, _body: Any) -> web.Response | None:
+        hops = {
+            "/redfish/v1/Old": "/redfish/v1/Older",
+            "/redfish/v1/Older": f"{made.base}/redfish/v1/Systems",
+        }
+        if path in hops:
+            return web.Response(status=308, headers={"Location": hops[path]})
+        if path == "/redfish/v1/Circle":
+            return web.Response(status=302, headers={"Location": "Circle"})
+        return None
+
+    service.quirks.append(quirk)
+    assert (await client.get(access, f"{service.base}{SYSTEM}")).body["UUID"]
+    assert (await client.get(access, "/redfish/v1/Old")).body["Members"]
+    with pytest.raises(Refused, match="redirected more than"):
+        await client.get(access, "/redfish/v1/Circle")
+
+
+async def test_a_session_elsewhere_is_ended_here(
+    service: Service, access: Access, elsewhere: Elsewhere
+) -> None:
+    context = DriverContext(SystemClock())
+    client = context.shared(RedfishClient, lambda: RedfishClient(context))
+
+    def quirk(made: Service, method: str, path: str, _body: Any) -> web.Response | None:
+        if (method, path) != ("POST", SESSIONS):
+            return None
+        made.tokens.add("t1")
+        there = {
+            "X-Auth-Token": "t1",
+            "Location": f"http://127.0.0.1:{elsewhere.port}{SESSIONS}/t1",
+        }
+        return web.json_response({}, status=201, headers=there)
+
+    service.quirks.append(quirk)
+    await client.get(access, SYSTEM)
+    await context.aclose()
+    assert elsewhere.seen == []
+    assert service.tokens == set()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://[::1", "http://h:port", "http://h:99999", "http://", "ftp://h", "http://u:pw@h/"],
+)
+async def test_addresses_that_are_none(client: RedfishClient, address: str) -> None:
+    with pytest.raises(Unsupported) as told:
+        await client.get(Access("redfish", {"redfish_address": address}), "/redfish/v1/")
+    assert "pw" not in told.value.cause
+
+
+async def test_pages_that_never_end(registry: Registry, service: Service) -> None:
+    """Empty pages that link to themselves or in a circle end; pages without end are refused."""
+    pages = "/redfish/v1/Systems"
+    links = {pages: f"{pages}?page=1", f"{pages}?page=1": pages}
+    endless = False
+
+    def quirk(made: Service, _method: str, path: str, _body: Any) -> web.Response | None:
+        if path != pages:
+            return None
+        number = len(made.asked)
+        link = f"{pages}?page={number}" if endless else links[pages]
+        found = [] if endless else [{"@odata.id": SYSTEM}]
+        return web.json_response({"Members": found, "Members@odata.nextLink": link})
+
+    service.quirks.append(quirk)
+    bench = bench_of(registry, service)
+    assert await bench.power.get(bench.access) is PowerState.OFF
+    assert sum(line.endswith(pages) for line in service.asked) == 2
+    endless = True
+    fresh = DriverContext(SystemClock())
+    with pytest.raises(Refused, match="pages"):
+        await build_registry(fresh).power("redfish").get(bench.access)
+    await fresh.aclose()
+    assert sum(line.endswith(pages) for line in service.asked) < 300
+
+
+async def test_words_of_a_controller_are_harmless(
+    client: RedfishClient, service: Service, access: Access
+) -> None:
+    said = "\x1b[2J\x1b]0;owned\x07" + "long " * 100_000
+
+    def quirk(_: Service, _method: str, path: str, _body: Any) -> web.Response | None:
+        many = [{"Message": f"{said[:40]} {n}"} for n in range(60_000)]
+        error = {"error": {"message": said, "@Message.ExtendedInfo": many}}
+        wait = {"Retry-After": "²"}
+        return web.json_response(error, status=503, headers=wait) if path == SYSTEM else None
+
+    service.quirks.append(quirk)
+    async with asyncio.timeout(30):
+        with pytest.raises(Busy) as told:
+            await client.get(access, SYSTEM)
+    assert len(told.value.cause) <= 600
+    assert "\x1b" not in told.value.sentence() and "\\x1b[2J" in told.value.sentence()

@@ -31,8 +31,9 @@ from ingot.drivers.faults import (
 )
 from ingot.drivers.fencing import fenced
 from ingot.drivers.pace import Refusals
+from ingot.drivers.redfish.links import MOST_REDIRECTS, confined, path_of, redirected
 from ingot.drivers.redfish.words import busy_message, retry_after, words_of
-from ingot.drivers.shape import Json, is_map
+from ingot.drivers.shape import Json, is_map, text
 from ingot.drivers.types import Access
 from ingot.kit import foreign, outgoing
 
@@ -89,6 +90,11 @@ class Reply:
     headers: Mapping[str, str]
     body: Json
 
+    @property
+    def location(self) -> str:
+        """The path in the Location header, "" when there is none."""
+        return path_of(self.headers.get("location", ""))
+
 
 @dataclass
 class _Login:
@@ -100,24 +106,36 @@ class _Login:
 
 def service_of(access: Access) -> Service:
     """The service that `access` describes; raises Unsupported for an address that is no URL."""
-    address = access.text("redfish_address").strip().rstrip("/")
+    address = access.text("redfish_address").strip()
     if "://" not in address:
         address = f"https://{address}"
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Unsupported(
-            f"redfish_address {address} is not an http or https address",
-            next_action="Correct redfish_address.",
-        )
+    base = _base(address)
     verify = access.options.get("redfish_verify_ca", True)
     return Service(
-        base=f"{parts.scheme}://{parts.netloc}",
+        base=base,
         prefix=access.text("redfish_root_prefix", "/redfish/v1").rstrip("/"),
         user=access.text("redfish_username"),
         password=access.text("redfish_password"),
         verify=verify if isinstance(verify, bool) else str(verify),
         auth=access.text("redfish_auth_type", "auto").lower(),
     )
+
+
+def _base(address: str) -> str:
+    """Scheme, host and port of an address; never a user or password, which have options of their own."""
+    try:
+        parts = urlsplit(address)
+        port = "" if parts.port is None else f":{parts.port}"
+    except ValueError:
+        parts, port = urlsplit(""), ""
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        shown = address.rpartition("@")[2]
+        raise Unsupported(
+            f"redfish_address {shown} is not an http or https address of a host",
+            next_action="Correct redfish_address; a user name belongs in redfish_username.",
+        )
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{port}"
 
 
 class RedfishClient:
@@ -253,8 +271,7 @@ class RedfishClient:
         reply = await self._send(service, "POST", path, body, {})
         token = reply.headers.get("x-auth-token", "")
         if reply.status < 300 and token:
-            location = urlsplit(reply.headers.get("location", "")).path
-            where = location or str(reply.body.get("@odata.id") or "")
+            where = reply.location or text(reply.body, "@odata.id")
             return _Login(token, where, headers={"X-Auth-Token": token})
         if reply.status in (401, 403) and service.auth == "session":
             raise fault_of(service, "POST", path, reply)
@@ -263,6 +280,24 @@ class RedfishClient:
         return None
 
     async def _send(
+        self,
+        service: Service,
+        method: str,
+        path: str,
+        body: Json | None,
+        headers: Mapping[str, str],
+    ) -> Reply:
+        """The request at the service itself, following a few redirects there."""
+        place = confined(service.base, path)
+        for _ in range(MOST_REDIRECTS + 1):
+            reply = await self._exchange(service, method, place, body, headers)
+            location = reply.headers.get("location", "")
+            if not location or reply.status not in _redirects(method):
+                return reply
+            place = redirected(service.base, place, location)
+        raise Refused(f"{method} {path}: redirected more than {MOST_REDIRECTS} times")
+
+    async def _exchange(
         self,
         service: Service,
         method: str,
@@ -284,7 +319,7 @@ class RedfishClient:
                 headers={**_HEADERS, **headers},
                 timeout=timeout,
                 ssl=self._context(service.verify),
-                allow_redirects=method == "GET",
+                allow_redirects=False,
             ) as response:
                 data = await outgoing.whole(response, LONGEST_REPLY)
                 lower = {name.lower(): value for name, value in response.headers.items()}
@@ -320,6 +355,11 @@ _HEADERS = {
     "OData-Version": "4.0",
     "Accept-Encoding": "identity",
 }
+
+
+def _redirects(method: str) -> frozenset[int]:
+    """Statuses after which the same request is made elsewhere: never one that would turn into a GET."""
+    return frozenset({301, 302, 303, 307, 308} if method == "GET" else {307, 308})
 
 
 def _tls_context(verify: bool | str) -> ssl.SSLContext | bool:

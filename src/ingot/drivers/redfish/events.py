@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from ingot.drivers.faults import Refused, Unsupported
 from ingot.drivers.redfish.client import NotThere
 from ingot.drivers.redfish.system import Systems
@@ -89,7 +87,7 @@ class RedfishEvents:
             reply = await client.post(access, collection, plain)
         except Refused:
             reply = await client.post(access, collection, {**plain, "EventTypes": types})
-        path = urlsplit(reply.headers.get("location", "")).path
+        path = reply.location
         path = path or text(reply.body, "@odata.id")
         if not path:
             raise Refused("the service does not say where its new subscription is")

@@ -32,7 +32,7 @@ class Subscriptions:
         reply = await self._systems.client.post(access, await self._collection(access), body)
         if reply.body.get("Id") is not None:
             return _shown(reply.body)
-        path = urlsplit(reply.headers.get("location", "")).path
+        path = reply.location
         made = (await self._systems.client.get(access, path)).body if path else body
         return _shown(made)
 

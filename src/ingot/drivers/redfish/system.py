@@ -62,11 +62,16 @@ class Systems:
         return await self.path(access)
 
     async def members(self, access: Access, collection: str, most: int = MOST_MEMBERS) -> list[str]:
-        """Paths of a collection's members, at most `most`, over all its pages."""
+        """Paths of a collection's members, at most `most`, over all its pages.
+
+        A page that links to one already read is the last. Refused when the pages do not end.
+        """
         found: dict[str, None] = {}
         pages: set[str] = set()
         page = collection
-        while page and page not in pages and len(pages) < MOST_PAGES and len(found) < most:
+        while page and page not in pages and len(found) < most:
+            if len(pages) >= MOST_PAGES:
+                raise Refused(f"{collection} has more than {MOST_PAGES} pages")
             pages.add(page)
             body = (await self.client.get(access, page)).body
             found |= {text(item, "@odata.id"): None for item in items(body, "Members")}
@@ -97,8 +102,9 @@ class Systems:
 
 
 def links(body: Json, name: str) -> list[str]:
-    """The paths that a list property points to."""
-    return [path for item in items(body, name) if (path := text(item, "@odata.id"))]
+    """The paths that a list property points to, each once."""
+    found = dict.fromkeys(text(item, "@odata.id") for item in items(body, name)[:MOST_MEMBERS])
+    return [path for path in found if path]
 
 
 def health_of(resource: Json) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from ingot.drivers.faults import Busy, Refused
 from ingot.drivers.redfish.client import NotThere, RedfishClient, Reply
@@ -55,7 +54,7 @@ def task_path(reply: Reply) -> str:
     own = text(reply.body, "@odata.id")
     if own and ("#Task." in kind or "/Tasks/" in own):
         return own
-    return urlsplit(reply.headers.get("location", "")).path or link(reply.body, "TaskMonitor")
+    return reply.location or link(reply.body, "TaskMonitor")
 
 
 async def look(client: RedfishClient, access: Access, path: str) -> Progress:
@@ -95,13 +94,13 @@ async def unfinished(client: RedfishClient, access: Access, paths: Sequence[str]
 
 def words(task: Mapping[str, object]) -> str:
     """A task's messages, each once."""
-    found: list[str] = []
+    found: dict[str, None] = {}
     listed: object = task.get("Messages")
     holder: Json = {"@Message.ExtendedInfo": listed}
     for message in messages(holder):
         said = text(message, "Message") or text(message, "MessageId")
-        if said and said not in found:
-            found.append(said)
+        if said:
+            found[said] = None
     return " ".join(found)
 
 

@@ -15,11 +15,13 @@ BUSY_IDS = (
     "InPostState",
     "ServerNotReady",
 )
+#: More messages of one reply than these say nothing new.
+MOST_MESSAGES = 50
 
 
 def words_of(body: Mapping[str, object]) -> str:
     """The messages of an error reply, each once, with what the service proposes."""
-    texts: list[str] = []
+    texts: dict[str, None] = {}
     for message in messages(body):
         said = text(message, "Message")
         if not said:
@@ -27,8 +29,7 @@ def words_of(body: Mapping[str, object]) -> str:
         resolution = text(message, "Resolution")
         if resolution and resolution.lower() not in ("none", "none."):
             said = f"{said} {resolution}"
-        if said and said not in texts:
-            texts.append(said)
+        texts[said] = None
     if texts:
         return " ".join(texts)
     error = as_map(body.get("error"))
@@ -46,7 +47,7 @@ def messages(body: Mapping[str, object]) -> list[Json]:
         # Some services send one object instead of a list.
         listed = [extended] if is_map(extended) else as_list(extended)
         found += [item for item in listed if is_map(item)]
-    return found
+    return found[:MOST_MESSAGES]
 
 
 def busy_message(body: Mapping[str, object]) -> bool:
@@ -58,4 +59,4 @@ def busy_message(body: Mapping[str, object]) -> bool:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds of a Retry-After header, None when it has none in seconds."""
     text = headers.get("retry-after", "").strip()
-    return min(float(text), 300.0) if text.isdigit() else None
+    return min(float(text), 300.0) if text.isascii() and text.isdigit() else None
