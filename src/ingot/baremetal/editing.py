@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -90,9 +90,14 @@ def patch_node(
     *,
     minor: int = 115,
     reset_interfaces: bool = False,
+    may_move_secrets: bool = True,
     by: By = NOBODY,
 ) -> str:
-    """Change a node, operation by operation; all or nothing. Its uuid."""
+    """Change a node, operation by operation; all or nothing. Its uuid.
+
+    may_move_secrets: whether the secrets of driver_info stay when it gets another address. Of others a new address ends
+    them, unless it comes with its own: they were given for the old one.
+    """
     for change in changes:
         if change.root not in schemas.PATCHABLE:
             allowed = ", ".join(schemas.PATCHABLE)
@@ -113,9 +118,38 @@ def patch_node(
             f"1.{UNSET_CHASSIS_SINCE}.",
             kind=Kind.VERSION,
         )
+    if not may_move_secrets:
+        _end_secrets(conn, node, before, patched, by)
     touched = {change.root for change in changes}
     _rewrite(ctx, conn, node, row, patched, touched, reset_interfaces)
     return node.uuid
+
+
+def _end_secrets(
+    conn: sa.Connection,
+    node: Node,
+    before: Mapping[str, Any],
+    patched: dict[str, Any],
+    by: By,
+) -> None:
+    """Take the old secrets out of a patched driver_info that leads elsewhere."""
+    info: object = patched.get("driver_info")
+    if not isinstance(info, dict):
+        return
+    said = cast("dict[str, Any]", info)
+    if not masking.leads_elsewhere(before["driver_info"], said):
+        return
+    patched["driver_info"] = masking.without_masks(said)
+    if ended := sorted(said.keys() - patched["driver_info"].keys()):
+        title = f"A new address ended what was stored for the old one: {', '.join(ended)}"
+        events.record(
+            conn,
+            node.subject,
+            "secrets ended",
+            title,
+            severity="warning",
+            project_id=by.project_id,
+        )
 
 
 def rewrite_node(ctx: Context, conn: sa.Connection, node: Node, fields: Mapping[str, Any]) -> None:

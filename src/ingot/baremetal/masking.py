@@ -29,6 +29,11 @@ TELLTALES = (
     "pull_secret",
     "configdrive",
 )
+#: A key that contains one of these decides where the secrets beside it are sent, or to whom they are believed to go.
+WAYS = (
+    *("address", "host", "port", "url", "endpoint", "verify_ca", "insecure"),
+    *("terminal", "bridg", "target_channel", "transit"),
+)
 #: Keys of instance_info that are secrets by themselves: whoever has the URL has the image.
 INSTANCE_SECRETS = frozenset({"image_url", "configdrive"})
 
@@ -36,6 +41,25 @@ INSTANCE_SECRETS = frozenset({"image_url", "configdrive"})
 def is_secret(key: str, names: Collection[str] = ()) -> bool:
     lowered = key.lower()
     return key in names or any(part in lowered for part in TELLTALES)
+
+
+def leads_elsewhere(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a change may send the secrets of a document to where they have not been sent so far."""
+    changed = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+    return any(way in key.lower() for key in changed for way in WAYS)
+
+
+def without_masks(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the client itself has said of a document: nothing that stands for an old secret."""
+    return {key: value for key, value in document.items() if not _stands_for(value)}
+
+
+def _stands_for(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(_stands_for(item) for item in cast("dict[str, Any]", value).values())
+    if isinstance(value, list):
+        return any(_stands_for(item) for item in cast("list[Any]", value))
+    return value == MASK
 
 
 def part(

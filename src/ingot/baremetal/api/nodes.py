@@ -289,6 +289,10 @@ class Nodes(Handlers):
                 changes,
                 minor=minor,
                 reset_interfaces=reset,
+                # Who may hand machines to others may see to it where their passwords go.
+                may_move_secrets=call.allows(
+                    "baremetal:node:update:owner", self.target(found.owner, found.lessee)
+                ),
                 by=by(call),
             )
             return Reply(self._shown(conn, call, found.uuid))
