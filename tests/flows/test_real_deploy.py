@@ -9,7 +9,7 @@ import pytest
 
 from tests.flows.realsite import REAL, real_site
 
-pytestmark = [*REAL, pytest.mark.timeout(1200)]
+pytestmark = [*REAL, pytest.mark.timeout(2400)]  # a new machine builds ramdisk and image first
 
 RACK = """
 [[machine]]
