@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import shutil
 import socket
 import uuid
@@ -11,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import msgspec
@@ -22,6 +23,7 @@ from api_support import World, project, system, world
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from ingot.app.crowd import Bounds, Crowd
 from ingot.app.wire import HttpProtocol
 from ingot.baremetal import CONSOLE_PATH, Consoles, Settings, TcpDoors, WebDoors, node_grant
 from ingot.baremetal.listing import Conductors
@@ -81,7 +83,7 @@ async def door(api: World, host: str = "") -> AsyncIterator[tuple[WebDoors, int]
         lifespan="off",
         timeout_graceful_shutdown=None,
         ws="websockets-sansio",
-        http=HttpProtocol,
+        http=cast("Any", functools.partial(HttpProtocol, Crowd(Bounds()))),
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[sock]))

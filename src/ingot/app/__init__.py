@@ -51,7 +51,7 @@ from ingot.hostd.dnsmasq import Dnsmasq, find_loader
 from ingot.identity import CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
 from ingot.image import Images, ImageSettings
 from ingot.kit import events, log
-from ingot.kit.asgi import WebApp, plain_envelope
+from ingot.kit.asgi import Patience, WebApp, plain_envelope
 from ingot.kit.channels import Channel
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Away, Database
@@ -308,7 +308,12 @@ class App:
         ]
         self.policies.lay_over(offered)
         channels = [Channel(CONSOLE_PATH, self.webdoors.enter)]
-        return WebApp([*offered, self._house()], _observe, channels)
+        return WebApp([*offered, self._house()], _observe, channels, self._with_clients)
+
+    @property
+    def _with_clients(self) -> Patience:
+        own = self.settings.http
+        return Patience(own.body_seconds, own.stall_seconds)
 
     def _has_websockets(self) -> bool:
         """Whether consoles are served here: where their sessions are, beside the API. Others pass on."""
@@ -349,7 +354,7 @@ class App:
             versions=api.versions,
             status=api.status,
         )
-        return WebApp([service], _observe)
+        return WebApp([service], _observe, patience=self._with_clients)
 
     def _house(self) -> Service:
         return Service(

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import functools
 import os
 import resource
 import signal
@@ -19,6 +20,7 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 
 from ingot.app import App, memory
+from ingot.app.crowd import Bounds, Crowd, share
 from ingot.app.wire import HttpProtocol, Stillness
 from ingot.kit import log
 from ingot.kit.faults import Fault
@@ -27,6 +29,8 @@ from ingot.settings import Settings, load, parse_listen
 
 #: How long cut-off requests may take for that.
 _TIDY_SECONDS = 15.0
+#: Where the number of open files has no bound.
+_FILES_AT_MOST = 1 << 20
 _log = log.get("serve")
 
 
@@ -91,9 +95,10 @@ async def _serve(
         await app.open()
         servers: list[tuple[_QuietServer, socket.socket]] = []
         if api_socket is not None:
-            servers.append((_server(app.api().asgi), api_socket))
+            servers.append((_server(app.api().asgi, _crowd(settings, "api")), api_socket))
         if boot_socket is not None:
-            servers.append((_server(app.boot().asgi), boot_socket))
+            crowd = _crowd(settings, "provisioning")
+            servers.append((_server(app.boot().asgi, crowd), boot_socket))
         if settings.database:
             HttpProtocol.stillness = Stillness(asyncio.get_running_loop())
         async with _signals(app.engine.hurry.set) as stop:
@@ -197,7 +202,26 @@ class _QuietServer(Server):
         yield
 
 
-def _server(asgi: Any) -> _QuietServer:
+def _crowd(settings: Settings, listener: str) -> Crowd:
+    """The connections of a listener, in number what the settings say or what open files allow."""
+    own = settings.http
+    named = {"api": own.api_connections, "provisioning": own.provisioning_connections}[listener]
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        files = _FILES_AT_MOST
+    return Crowd(
+        Bounds(
+            connections=named or share(listener, files),
+            of_peer=own.peer_connections,
+            head_seconds=own.head_seconds,
+            stall_seconds=own.stall_seconds,
+            idle_seconds=own.idle_seconds,
+        )
+    )
+
+
+def _server(asgi: Any, crowd: Crowd | None = None) -> _QuietServer:
+    crowd = Crowd(Bounds()) if crowd is None else crowd
     return _QuietServer(
         Config(
             asgi,
@@ -207,9 +231,8 @@ def _server(asgi: Any) -> _QuietServer:
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=5,
-            # Stock clients ask every five seconds: a line closed just then would fail their request.
-            timeout_keep_alive=75,
-            http=HttpProtocol,
+            timeout_keep_alive=crowd.bounds.idle_seconds,
+            http=cast("Any", functools.partial(HttpProtocol, crowd)),
             # Consoles only: what people type, what machines print.
             ws=cast("Any", _websocket),
             ws_max_size=1 << 16,

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -44,6 +45,17 @@ class _ClientGone(Exception):
 #: Marks a request's scope once its client has gone.
 _GONE = "ingot.client_gone"
 _DRAIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """With clients that send a body, in seconds. whole: for all of a JSON body. silence: between pieces of a stream."""
+
+    whole: float = 60.0
+    silence: float = 120.0
+
+
+_USUAL = Patience()
 
 
 class _Framework(falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]):
@@ -99,9 +111,11 @@ class WebApp:
         services: Sequence[Service],
         observe: Observer | None = None,
         channels: Sequence[Channel] = (),
+        patience: Patience = _USUAL,
     ) -> None:
         self.services = services
         self._observe = observe
+        self._patience = patience
         self._routes = Routes()
         self.asgi: Any = _Framework(router=cast("Any", self._routes))
         self.asgi.channels = channels
@@ -123,11 +137,11 @@ class WebApp:
         for operation in service.operations:
             by_path.setdefault(operation.path, []).append(operation)
         for path, operations in by_path.items():
-            endpoint = _Endpoint(service, operations, self._observe)
+            endpoint = _Endpoint(service, operations, self._observe, self._patience)
             self._routes.add((service.prefix + path) or "/", endpoint)
             if service.implied and path.startswith(f"{service.implied}/"):
                 self._routes.add(service.prefix + path.removeprefix(service.implied), endpoint)
-        sink = _Endpoint(service, (), self._observe)
+        sink = _Endpoint(service, (), self._observe, self._patience)
         self.asgi.add_sink(sink.absent, prefix=f"{service.prefix}(/|$)" if service.prefix else "/")
 
     async def _unexpected(
@@ -144,9 +158,14 @@ class _Endpoint:
     """All operations of one path."""
 
     def __init__(
-        self, service: Service, operations: Iterable[Operation], observe: Observer | None
+        self,
+        service: Service,
+        operations: Iterable[Operation],
+        observe: Observer | None,
+        patience: Patience,
     ) -> None:
         self._service = service
+        self._patience = patience
         self._operations = tuple(operations)
         self._observe = observe
         self._methods: dict[str, list[Operation]] = {}
@@ -166,7 +185,10 @@ class _Endpoint:
             self._send(resp, reply)
         except Fault as fault:
             self._tell(req, resp, fault)
-            if req.method in ("PUT", "POST", "PATCH"):
+            if fault.kind is Kind.SLOW:
+                # What comes late would pass for the next request.
+                resp.set_header("Connection", "close")
+            elif req.method in ("PUT", "POST", "PATCH"):
                 await _drain(req)
         except asyncio.CancelledError:
             self._tell(req, resp, _stopping())
@@ -231,7 +253,7 @@ class _Endpoint:
         query = decode_query(args, operation.query) if operation.query is not None else None
         body: Any = None
         if operation.body is not None:
-            data = await _whole_body(req, operation.max_body)
+            data = await _whole_body(req, operation.max_body, self._patience.whole)
             body = decode_body(data, operation.body, service.depth, operation.max_values)
         call = Call(
             operation=operation,
@@ -247,7 +269,7 @@ class _Endpoint:
             request_id=request_id,
             policy=service.policy,
             remote=req.remote_addr or "",
-            stream=lambda: _chunks(req),
+            stream=lambda: _chunks(req, self._patience.silence),
             still=lambda: self._still(req, caller),
         )
         reply = await operation.handler(call) or Reply()
@@ -316,22 +338,34 @@ def _origin(req: Any) -> str:
     return f"{req.forwarded_scheme}://{req.forwarded_host}"
 
 
-async def _whole_body(req: Any, limit: int) -> bytes:
+async def _whole_body(req: Any, limit: int, seconds: float) -> bytes:
     if (req.content_length or 0) > limit:
         raise too_large(limit)
     parts: list[bytes] = []
     size = 0
-    async for chunk in req.bounded_stream:
-        size += len(chunk)
-        if size > limit:
-            raise too_large(limit)
-        parts.append(chunk)
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in req.bounded_stream:
+                size += len(chunk)
+                if size > limit:
+                    raise too_large(limit)
+                parts.append(chunk)
+    except TimeoutError:
+        raise _slow(f"The request's body did not come within {seconds:g} seconds.") from None
     return b"".join(parts)
 
 
-async def _chunks(req: Any) -> AsyncIterator[bytes]:
-    async for chunk in req.stream:
-        yield chunk
+async def _chunks(req: Any, silence: float) -> AsyncIterator[bytes]:
+    source = aiter(req.stream)
+    try:
+        while True:
+            async with asyncio.timeout(silence):
+                chunk = await anext(source, None)
+            if chunk is None:
+                break
+            yield chunk
+    except TimeoutError:
+        raise _slow(f"Nothing of the request's body came for {silence:g} seconds.") from None
     # The framework ends a stream silently when the client goes away: half a body must not pass for one.
     if req.scope.get(_GONE):
         raise Fault("The client went away before its whole body had come.", kind=Kind.ABORTED)
@@ -363,6 +397,10 @@ def _unexpected(req: Any, request_id: str, error: Exception) -> Fault:
     )
 
 
+def _slow(text: str) -> Fault:
+    return Fault(text, kind=Kind.SLOW, next_action="Send the request again.")
+
+
 def _stopping() -> Fault:
     return Fault(
         "The server was stopped before the request was done.",
@@ -380,4 +418,4 @@ def plain_envelope(fault: Fault, status: int) -> tuple[bytes, str]:
     return _encoder.encode(body), "application/json"
 
 
-__all__ = ["Observer", "WebApp", "plain_envelope"]
+__all__ = ["Observer", "Patience", "WebApp", "plain_envelope"]

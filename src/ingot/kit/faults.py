@@ -20,6 +20,7 @@ class Kind(StrEnum):
     MISSING = "missing"  # 404
     METHOD = "method not allowed"  # 405
     VERSION = "version not supported"  # 406
+    SLOW = "request too slow"  # 408
     CONFLICT = "conflict"  # 409
     LOCKED = "locked"  # 409
     GONE = "gone"  # 410

@@ -29,6 +29,7 @@ STATUS: Mapping[Kind, int] = {
     Kind.MISSING: 404,
     Kind.METHOD: 405,
     Kind.VERSION: 406,
+    Kind.SLOW: 408,
     Kind.CONFLICT: 409,
     Kind.LOCKED: 409,
     Kind.GONE: 410,

@@ -277,6 +277,27 @@ class PolicyFiles(Section):
     compute: str = ""
 
 
+class Http(Section):
+    """What clients may take of our listeners; machines, which anybody may be, have a budget of their own.
+
+    api_connections, provisioning_connections: at a time; 0 for half and for a quarter of the files that this
+    process may open, at most 20,000 and 8,000. peer_connections: of them, from one address (a /64 of IPv6). Beyond
+    them the connection that has let us wait longest is closed, and a new one is refused only where all are at work.
+    head_seconds: within which a request's head must come (408). body_seconds: and its body, where it is JSON (408).
+    stall_seconds: the longest silence within an upload (408) and of a client that takes nothing of its answer.
+    idle_seconds: between requests; stock clients ask every five seconds, and a line closed just then would fail
+    their request.
+    """
+
+    api_connections: Annotated[int, msgspec.Meta(ge=0)] = 0
+    provisioning_connections: Annotated[int, msgspec.Meta(ge=0)] = 0
+    peer_connections: Annotated[int, msgspec.Meta(ge=1)] = 1024
+    head_seconds: Annotated[float, msgspec.Meta(gt=0)] = 15
+    body_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60
+    stall_seconds: Annotated[float, msgspec.Meta(gt=0)] = 120
+    idle_seconds: Annotated[int, msgspec.Meta(ge=1)] = 75
+
+
 class Log(Section):
     level: str = "info"
     json: bool = False
@@ -315,6 +336,7 @@ class Settings(Section):
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
     identity: IdentityOptions = msgspec.field(default_factory=IdentityOptions)
     policy: PolicyFiles = msgspec.field(default_factory=PolicyFiles)
+    http: Http = msgspec.field(default_factory=Http)
     log: Log = msgspec.field(default_factory=Log)
 
     @property
