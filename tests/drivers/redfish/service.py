@@ -37,6 +37,8 @@ class Service:
         self.tokens: set[str] = set()
         self.asked: list[str] = []
         self.quirks: list[Quirk] = []
+        #: Whether `$expand` puts members into their collection.
+        self.expands = False
         self.on_count = 0
         self.logins = 0
         self.version = 0
@@ -113,7 +115,11 @@ class Service:
             return error(404, f"{path} does not exist")
         if method == "PATCH":
             return self._patch(request, path, body)
-        return web.json_response(self.resources[path], headers={"ETag": self._etag()})
+        found = self.resources[path]
+        if self.expands and "$expand" in request.query:
+            members = [self.resources.get(m["@odata.id"], m) for m in found["Members"]]
+            found = {**found, "Members": members}
+        return web.json_response(found, headers={"ETag": self._etag()})
 
     def _etag(self) -> str:
         return f'W/"{self.version}"'

@@ -91,7 +91,8 @@ async def test_cards_of_the_machine_alone(registry: Registry, service: Service) 
         nic(1, LinkStatus="LinkDown"),
         nic(2, LinkStatus="LinkUp", MACAddress="52-54-00-00-00-02"),
         nic(3, LinkStatus=None, InterfaceEnabled=False),
-        nic(4, Status={"State": "Disabled"}),
+        nic(4, InterfaceEnabled=None, Status={"State": "Disabled"}),
+        nic(10, Status={"State": "Absent"}),
         nic(5, Id="ToManager"),
         nic(6, Links={"HostInterface": {"@odata.id": "/redfish/v1/Managers/1/HostInterfaces/1"}}),
         nic(7, MACAddress="Not Available", PermanentMACAddress=""),
@@ -105,14 +106,15 @@ async def test_cards_of_the_machine_alone(registry: Registry, service: Service) 
         ("NIC1", "01", False),
         ("NIC2", "02", True),
         ("NIC3", "03", None),
-        ("NIC4", "04", None),
+        ("NIC4", "04", False),
+        ("NIC10", "0a", None),
         ("NIC8", "08", None),
         ("NIC9", "99", None),
     ]
-    assert [one["name"] for one in cards if one["enabled"] is False] == ["NIC3", "NIC4"]
+    assert [one["name"] for one in cards if one["enabled"] is False] == ["NIC3", "NIC10"]
     access = registry.access("redfish", service.driver_info(), key="bench")
     told = await registry.management("redfish").identity(access)
-    assert [mac[-2:] for mac in told.macs] == ["01", "02", "08", "99"]
+    assert [mac[-2:] for mac in told.macs] == ["01", "02", "04", "08", "99"]
 
 
 async def test_a_disk_that_is_gone_drops_no_other(registry: Registry, service: Service) -> None:

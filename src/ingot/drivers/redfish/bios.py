@@ -6,6 +6,7 @@ until they show it, since services go on to tell the old ones for a while.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ingot.drivers.context import DriverContext
@@ -18,6 +19,9 @@ SETTINGS = "@Redfish.Settings"
 APPLY_TIME = "@Redfish.SettingsApplyTime"
 #: A POST may take many minutes before the new values show.
 LOOKS, POLL = 60, 20.0
+#: Files of registries that are looked at.
+MOST_REGISTRIES = 64
+_VERSION = re.compile(r"([._]v?\d+([._]\d+)*|\d+(\.\d+)+)$")
 ARGS: dict[str, object] = {
     "settings": {
         "description": "A list of BIOS settings, each an object with name and value.",
@@ -39,7 +43,10 @@ class RedfishBios:
     async def settings(self, access: Access) -> tuple[BiosSetting, ...]:
         """All settings; the registry's part is left out where the service offers no registry."""
         _, bios = await self._bios(access)
-        known = await self._registry(access, bios)
+        try:
+            known = await self._registry(access, bios)
+        except DriverFault:
+            known = {}
         attributes = child(bios, "Attributes")
         return tuple(
             _setting(name, attributes[name], known.get(name)) for name in sorted(attributes)
@@ -144,29 +151,60 @@ class RedfishBios:
     async def _registry(self, access: Access, bios: Json) -> dict[str, Json]:
         """Attribute name -> its entry in the attribute registry; {} where there is none."""
         wanted = text(bios, "AttributeRegistry")
-        if not wanted:
-            return {}
-        try:
-            body = await self._registry_body(access, wanted)
-        except DriverFault:
-            return {}
+        body = await self._registry_body(access, wanted) if wanted else {}
         entries = items(child(body, "RegistryEntries"), "Attributes")
         return {text(entry, "AttributeName"): entry for entry in entries}
 
     async def _registry_body(self, access: Access, wanted: str) -> Json:
-        client = self._systems.client
-        root = (await client.get(access, self._systems.root(access))).body
-        for path in await self._systems.members(access, link(root, "Registries")):
-            # Its file's URL ends in its name, with or without the version.
-            if not path.rsplit("/", 1)[-1].startswith(wanted.partition(".")[0]):
-                continue
-            file = (await client.get(access, path)).body
-            if text(file, "Registry") not in ("", wanted, wanted.rpartition(".")[0]):
-                continue
-            for place in items(file, "Location"):
-                if text(place, "Language") in ("", "en", "en-US", "en-us"):
-                    return (await client.get(access, text(place, "Uri"))).body
+        """Services call the same registry by several names: BiosAttributeRegistry.v1_0_3 in the settings,
+        ….v1_0_0 in its path, BiosAttributeRegistry1.0 in its file. Without its version it is one name.
+        """
+        systems = self._systems
+        root = (await systems.client.get(access, systems.root(access))).body
+        if not (collection := link(root, "Registries")):
+            return {}
+        try:
+            paths = await systems.members(access, collection, MOST_REGISTRIES)
+        except (Unsupported, Refused):
+            return {}
+        # Paths that bear the name first; a service may number them.
+        named = [path for path in paths if _same_registry(path.rsplit("/", 1)[-1], wanted)]
+        files = [await systems.maybe(access, path) or {} for path in named or paths]
+        fitting = [
+            file
+            for file in files
+            if _same_registry(text(file, "Registry") or text(file, "Id"), wanted)
+        ]
+        fitting.sort(key=lambda file: not _is_version(file, wanted))
+        for file in fitting:
+            for uri in _in_english(file):
+                if (body := await systems.maybe(access, uri)) is not None:
+                    return body
         return {}
+
+
+def _in_english(file: Json) -> list[str]:
+    return [
+        text(place, "Uri")
+        for place in items(file, "Location")
+        if text(place, "Language").lower() in ("", "en", "en-us")
+    ]
+
+
+def _same_registry(one: str, other: str) -> bool:
+    """Whether two names are of one registry, whatever the version."""
+    return bool(one) and _VERSION.sub("", one) == _VERSION.sub("", other)
+
+
+def _is_version(file: Json, wanted: str) -> bool:
+    """Whether it is of just the version that is wanted."""
+    names = (text(file, "Registry"), text(file, "Id"))
+    return _numbers(wanted) in [_numbers(name) for name in names]
+
+
+def _numbers(name: str) -> list[str]:
+    found = _VERSION.search(name)
+    return re.findall(r"\d+", found.group()) if found else []
 
 
 def _setting(name: str, value: object, entry: Json | None) -> BiosSetting:

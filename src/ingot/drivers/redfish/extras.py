@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import DriverFault, Refused, Unsupported
 from ingot.drivers.redfish.media import KINDS, RedfishMedia
-from ingot.drivers.redfish.system import Systems
-from ingot.drivers.shape import Json, child, items, link, strings, text
+from ingot.drivers.redfish.system import Systems, links
+from ingot.drivers.shape import Json, child, link, strings, text
 from ingot.drivers.types import (
     DONE,
     Access,
@@ -42,6 +42,7 @@ class RedfishExtras:
     def __init__(self, context: DriverContext) -> None:
         self._systems = context.shared(Systems, lambda: Systems(context))
         self._media = RedfishMedia(context)
+        self._wait = context.clock
 
     # -- steps -------------------------------------------------------------------------------
 
@@ -80,6 +81,24 @@ class RedfishExtras:
             return
         etag = text(body, "@odata.etag")
         await self._systems.client.patch(access, path, {"SecureBootEnable": on}, etag)
+        if not await self._is_secure_boot(access, path, on):
+            raise Refused(
+                f"secure boot {'on' if on else 'off'} was accepted, but the service does not show it",
+                next_action="Look at the controller's log, or set it in the firmware's menu.",
+            )
+
+    async def _is_secure_boot(self, access: Access, path: str, on: bool) -> bool:
+        """Whether it is so now, or ordered for the next start; some services show it late."""
+        client = self._systems.client
+        for pause in (0.5, 1.0, 2.0, 0.0):
+            body = (await client.get(access, path)).body
+            pending = text(child(body, "@Redfish.Settings", "SettingsObject"), "@odata.id")
+            ordered = await self._systems.maybe(access, pending) or {}
+            if on in (body.get("SecureBootEnable"), ordered.get("SecureBootEnable")):
+                return True
+            if pause:
+                await self._wait.sleep(pause)
+        return False
 
     async def _secure_boot(self, access: Access) -> tuple[str, Json]:
         _, system, _ = await self._systems.read(access)
@@ -135,10 +154,9 @@ class RedfishExtras:
         """Component, name, path and body of all that has a light: system, chassis, drives."""
         path, system, _ = await self._systems.read(access)
         found = [(Component.SYSTEM, path, system)]
-        for item in items(child(system, "Links"), "Chassis"):
-            place = text(item, "@odata.id")
-            body = (await self._systems.client.get(access, place)).body
-            found.append((Component.CHASSIS, place, body))
+        for place in links(child(system, "Links"), "Chassis"):
+            if (body := await self._systems.maybe(access, place)) is not None:
+                found.append((Component.CHASSIS, place, body))
         found += [
             (Component.DISK, place, body) for place, body in await self._disks(access, system)
         ]
@@ -154,8 +172,9 @@ class RedfishExtras:
             return []
         try:
             storages = await self._systems.each(access, collection)
-            paths = [text(item, "@odata.id") for body in storages for item in items(body, "Drives")]
-            return [(path, (await self._systems.client.get(access, path)).body) for path in paths]
+            paths = [path for body in storages for path in links(body, "Drives")]
+            told = [(path, await self._systems.maybe(access, path)) for path in paths]
+            return [(path, body) for path, body in told if body is not None]
         except DriverFault:
             return []
 

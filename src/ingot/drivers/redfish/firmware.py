@@ -8,6 +8,7 @@ updates itself is away for minutes, which is waited for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ingot.drivers.context import DriverContext
@@ -20,7 +21,7 @@ from ingot.drivers.faults import (
     Unsupported,
 )
 from ingot.drivers.redfish.client import Reply
-from ingot.drivers.redfish.system import Systems
+from ingot.drivers.redfish.system import Systems, links
 from ingot.drivers.redfish.tasks import task_path, unfinished
 from ingot.drivers.shape import Json, as_list, child, is_map, items, link, strings, text
 from ingot.drivers.types import Access, FirmwareComponent, StepInfo, StepOutcome
@@ -29,6 +30,8 @@ UPDATE = "#UpdateService.SimpleUpdate"
 COMPONENTS = ("bmc", "bios")
 NIC = "nic:"
 POLL = 20.0
+#: Entries of the firmware inventory that are looked through.
+MOST_ENTRIES = 1024
 #: A controller that restarts may be away for so many looks.
 AWAY = 60
 ARGS: dict[str, object] = {
@@ -58,7 +61,7 @@ class RedfishFirmware:
                 model = text(manager, "Model") or None
                 found.append(FirmwareComponent("bmc", version, model=model))
                 break
-        found += await self._nics(access, system)
+        found += [card.component for card in await self._cards(access, system)]
         if not found:
             raise Unsupported("the service tells no firmware versions")
         return tuple(found)
@@ -130,11 +133,10 @@ class RedfishFirmware:
         return StepOutcome(False, memo, wait=POLL, note=note)
 
     async def _simple_update(self, access: Access, target: str, body: Json) -> Reply:
-        """Services differ in what they accept besides the URL."""
+        """Services differ in what they accept besides the URL. What it is meant for is never left out."""
         client = self._systems.client
         protocol = urlsplit(str(body["ImageURI"])).scheme.upper()
         tries = [body, {**body, "TransferProtocol": protocol}]
-        tries.append({"ImageURI": body["ImageURI"]})
         last: DriverFault | None = None
         for attempt in tries:
             try:
@@ -153,18 +155,62 @@ class RedfishFirmware:
         return (await client.get(access, path)).body
 
     async def _targets(self, access: Access, service: Json, component: str) -> list[str]:
-        """For network cards: the inventory's entry, so that only that card is updated."""
+        """For network cards: the inventory's entry, so that only that card is updated.
+
+        Refused where the service knows no such card, or does not tell which entry is its own: an
+        order without a target may put the image into whatever else takes it.
+        """
         if not component.startswith(NIC):
             return []
+        _, system, _ = await self._systems.read(access)
+        cards = await self._cards(access, system)
         wanted = component.removeprefix(NIC)
-        for path in await self._systems.members(access, link(service, "FirmwareInventory")):
-            body = (await self._systems.client.get(access, path)).body
-            related = [text(item, "@odata.id") for item in items(body, "RelatedItem")]
-            if wanted in (text(body, "Id"), text(body, "Name")) or any(
-                wanted in place.split("/") for place in related
-            ):
-                return [path]
-        return []
+        card = next((one for one in cards if one.is_called(wanted)), None)
+        collection = link(service, "FirmwareInventory")
+        paths = await self._systems.members(access, collection, MOST_ENTRIES) if collection else []
+        if card is None:
+            by_id = [path for path in paths if wanted and path.rsplit("/", 1)[-1] == wanted]
+            if by_id:
+                return by_id
+            known = [one.component.component for one in cards]
+            raise Refused(
+                f"there is no component {component}; the service tells "
+                f"{', '.join(known) or 'no network cards'}",
+                next_action="See GET …/firmware. Some services tell cards only while the machine is on.",
+            )
+        alike = sum(one.component.model == card.component.model for one in cards)
+        return [await self._entry_of(access, card, paths, alike == 1)]
+
+    async def _entry_of(
+        self, access: Access, card: _Card, paths: Sequence[str], only_one: bool
+    ) -> str:
+        """Path of the card's entry in the inventory. only_one: no other card is of its model."""
+        by_name = [path for path in paths if card.is_named_in(path)]
+        by_model: list[str] = []
+        locked = False
+        for path in by_name or paths:
+            body = await self._systems.maybe(access, path)
+            if body is None:
+                continue
+            same_model = bool(card.component.model) and text(body, "Name") == card.component.model
+            if not (by_name or same_model or card.is_related(links(body, "RelatedItem"))):
+                continue
+            if body.get("Updateable") is False:
+                locked = True
+            elif same_model and not card.is_related(links(body, "RelatedItem")):
+                by_model.append(path)
+            else:
+                return path
+        if len(by_model) == 1 and only_one:
+            return by_model[0]
+        why = (
+            "says that it cannot be updated" if locked else "has no entry of the firmware inventory"
+        )
+        raise Refused(
+            f"the service {why} for {card.component.component}"
+            + (" that is surely its own" if by_model else ""),
+            next_action="Update this card by the vendor's own tool.",
+        )
 
     async def _version(self, access: Access, component: str) -> str:
         for found in await self.components(access):
@@ -172,29 +218,61 @@ class RedfishFirmware:
                 return found.current_version or ""
         return ""
 
-    async def _nics(self, access: Access, system: Json) -> list[FirmwareComponent]:
-        """Network cards with a version; () where the service does not tell them (now)."""
+    async def _cards(self, access: Access, system: Json) -> list[_Card]:
+        """Network cards with a version; [] where the service does not tell them (now)."""
+        found: list[_Card] = []
         try:
-            return [
-                nic
-                for chassis in await self._systems.linked(access, system, "Chassis")
-                if link(chassis, "NetworkAdapters")
-                for body in await self._systems.each(access, link(chassis, "NetworkAdapters"))
-                for nic in _nic(body)
-            ]
+            for chassis in await self._systems.linked(access, system, "Chassis"):
+                if collection := link(chassis, "NetworkAdapters"):
+                    for path in await self._systems.members(access, collection):
+                        body = await self._systems.maybe(access, path)
+                        found += _cards_of(path, body or {})
         except (Refused, Unsupported, Busy):
             # HPE answers 400 until the operating system has started.
             return []
+        return found
 
 
-def _nic(body: Json) -> Sequence[FirmwareComponent]:
+@dataclass(frozen=True)
+class _Card:
+    """A network card: its path, its id there, the paths of its PCIe devices."""
+
+    path: str
+    id: str
+    devices: tuple[str, ...]
+    component: FirmwareComponent
+
+    def is_called(self, name: str) -> bool:
+        return name in (self.component.component.removeprefix(NIC), self.id)
+
+    def is_named_in(self, path: str) -> bool:
+        """Dell: Installed-108089-21.80__NIC.Integrated.1-1-1, beside Previous-…, which is no card's now."""
+        name = path.rsplit("/", 1)[-1]
+        return not name.startswith("Previous") and f"__{self.id}-" in f"{name}-"
+
+    def is_related(self, paths: Sequence[str]) -> bool:
+        return any(
+            path == place or path.startswith(f"{place}/")
+            for place in (self.path, *self.devices)
+            for path in paths
+        )
+
+
+def _cards_of(path: str, body: Json) -> Sequence[_Card]:
     for controller in items(body, "Controllers"):
         version = text(controller, "FirmwarePackageVersion")
         if version:
-            serial = text(body, "SerialNumber")
-            ident = serial or text(body, "Id")
+            serial, ident = text(body, "SerialNumber"), text(body, "Id") or path.rsplit("/", 1)[-1]
             vendor, model = text(body, "Manufacturer") or None, text(body, "Model") or None
-            return [FirmwareComponent(f"{NIC}{ident}", version, vendor, model, serial or None)]
+            name = f"{NIC}{serial or ident}"
+            return [
+                _Card(
+                    path,
+                    ident,
+                    tuple(links(child(controller, "Links"), "PCIeDevices")),
+                    FirmwareComponent(name, version, vendor, model, serial or None),
+                )
+            ]
     return []
 
 

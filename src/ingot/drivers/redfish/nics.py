@@ -8,8 +8,6 @@ from ingot.drivers.shape import Json, child, link, text
 from ingot.kit.ids import normal_mac
 
 _NO_ADDRESS = "00:00:00:00:00:00"
-#: States of a card that the machine does not see.
-_OUT = ("Disabled", "Absent")
 
 
 def addresses(nic: Json) -> list[str]:
@@ -29,15 +27,23 @@ def is_controllers(nic: Json) -> bool:
 
 
 def is_enabled(nic: Json) -> bool:
-    """False for a card that is switched off in the firmware; one without link is enabled."""
-    on = nic.get("InterfaceEnabled") is not False
-    return on and text(child(nic, "Status"), "State") not in _OUT
+    """False for a card that is switched off in the firmware; one without link is enabled.
+
+    A State "Disabled" by itself is what some services (Supermicro's older ones) say of missing link.
+    """
+    return nic.get("InterfaceEnabled") is not False and _state(nic) != "Absent"
 
 
 def has_carrier(nic: Json) -> bool | None:
     """Many controllers do not say; that is not "no"."""
     status = text(nic, "LinkStatus")
-    return status == "LinkUp" if status else None
+    if status:
+        return status == "LinkUp"
+    return False if _state(nic) == "Disabled" else None
+
+
+def _state(nic: Json) -> str:
+    return text(child(nic, "Status"), "State")
 
 
 def own_cards(nics: Iterable[Json]) -> list[tuple[str, Json]]:

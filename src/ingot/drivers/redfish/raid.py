@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from ingot.drivers import raid
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Refused, Unsupported
-from ingot.drivers.redfish.client import Reply
+from ingot.drivers.redfish.client import NotThere, Reply
 from ingot.drivers.redfish.drives import GIB, LEVELS, NAMES, Storage, Volume, choose, drive_of
-from ingot.drivers.redfish.system import Systems
+from ingot.drivers.redfish.system import Systems, links
 from ingot.drivers.redfish.tasks import apply_time, task_path, unfinished
 from ingot.drivers.shape import Json, as_list, as_map, is_map, items, link, strings, text
 from ingot.drivers.types import Access, StepInfo, StepOutcome
@@ -24,6 +24,13 @@ APPLY_TIME = "@Redfish.OperationApplyTime"
 #: Controllers that tell no time usually want a restart when they do not do it at once.
 RESTARTS = ("", "OnReset", "AtMaintenanceWindowStart", "InMaintenanceWindowOnReset")
 POLL = 10.0
+VOLUME_TYPES = {
+    "NonRedundant": "RAID0",
+    "Mirrored": "RAID1",
+    "StripedWithParity": "RAID5",
+    "SpannedMirrors": "RAID10",
+    "SpannedStripesWithParity": "RAID50",
+}
 
 
 class RedfishRaid:
@@ -171,15 +178,16 @@ class RedfishRaid:
             raise Unsupported("the service tells of no storage controllers")
         found: list[Storage] = []
         for path in await self._systems.members(access, collection):
-            body = (await self._systems.client.get(access, path)).body
+            body = await self._there(access, path)
+            if body is None:
+                continue
             volumes = link(body, "Volumes")
             levels = _levels(body)
             if not volumes or levels == ():
                 continue
-            drives = [
-                drive_of((await self._systems.client.get(access, drive)).body, drive)
-                for drive in (text(item, "@odata.id") for item in items(body, "Drives"))
-            ]
+            places = links(body, "Drives")
+            told = [(place, await self._there(access, place)) for place in places]
+            drives = [drive_of(drive, place) for place, drive in told if drive is not None]
             ident = text(body, "Id") or path.rsplit("/", 1)[-1]
             found.append(Storage(path, ident, volumes, tuple(drives), levels))
         if not found:
@@ -188,7 +196,15 @@ class RedfishRaid:
 
     async def _volumes(self, access: Access, storage: Storage) -> list[tuple[str, Json]]:
         paths = await self._systems.members(access, storage.volumes)
-        return [(path, (await self._systems.client.get(access, path)).body) for path in paths]
+        told = [(path, await self._there(access, path)) for path in paths]
+        return [(path, volume) for path, volume in told if volume is not None]
+
+    async def _there(self, access: Access, path: str) -> Json | None:
+        """A resource that may be gone (404). A service that refuses to show it is not to be worked with."""
+        try:
+            return (await self._systems.client.get(access, path)).body
+        except NotThere:
+            return None
 
     async def _logical_disks(self, access: Access) -> list[Json]:
         """What is there now, in the Bare Metal API's form."""
@@ -204,7 +220,7 @@ class RedfishRaid:
                         "name": text(volume, "Name"),
                         "controller": storage.id,
                         "size_gb": size // GIB if isinstance(size, int) else 0,
-                        "raid_level": NAMES.get(text(volume, "RAIDType"), ""),
+                        "raid_level": NAMES.get(_level(volume), ""),
                     }
                 )
         return found
@@ -225,6 +241,11 @@ def _levels(body: Json) -> tuple[str, ...] | None:
     return None if kinds is None else tuple(strings(controllers[0], "SupportedRAIDTypes"))
 
 
+def _level(volume: Json) -> str:
+    """Redfish's name of a volume's RAID level; older services say it by VolumeType alone."""
+    return text(volume, "RAIDType") or VOLUME_TYPES.get(text(volume, "VolumeType"), "")
+
+
 def _is_raid(volume: Json) -> bool:
     """Disks that are only passed through are shown as volumes by some services."""
     return bool(text(volume, "RAIDType")) or text(volume, "VolumeType") not in ("", "RawDevice")
@@ -235,7 +256,7 @@ def _take(there: list[Json], disk: Json) -> bool:
     name, level = text(disk, "volume_name"), LEVELS[str(disk["raid_level"])].name
     for volume in there:
         same_name = not name or text(volume, "Name") == name
-        if same_name and text(volume, "RAIDType") == level and _size_fits(volume, disk):
+        if same_name and _level(volume) == level and _size_fits(volume, disk):
             there.remove(volume)
             return True
     return False

@@ -1,11 +1,14 @@
-"""Sensor readings: the old Thermal and Power resources, else the newer Sensors collection."""
+"""Sensor readings: the old Thermal and Power resources, else the newer Sensors collection.
+
+What these do not tell is read from PowerSubsystem and ThermalSubsystem: supplies, fans, temperatures.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingot.drivers.faults import Unsupported
-from ingot.drivers.redfish.system import Systems
+from ingot.drivers.faults import Refused, Unsupported
+from ingot.drivers.redfish.system import Systems, links
 from ingot.drivers.shape import Json, child, items, link, text
 from ingot.drivers.types import Access, Sensor
 
@@ -24,17 +27,51 @@ NEW_KINDS = {
     "Current": "current",
     "Power": "power",
 }
+#: Chassis that name the machine, besides those that it names.
+MOST_CHASSIS = 64
+MOST_READING = 1e15
 UNITS = {"Cel": "C", "Percent": "%", "RPM": "RPM", "{rev}/min": "RPM"}
 
 
 async def read_sensors(systems: Systems, access: Access) -> tuple[Sensor, ...]:
     """Sensors of the machine's chassis; () when the service tells none."""
-    _, system, _ = await systems.read(access)
+    path, system, _ = await systems.read(access)
     found: list[Sensor] = []
-    for chassis in await systems.linked(access, system, "Chassis"):
+    for chassis in await _chassis(systems, access, path, system):
         old = await _old(systems, access, chassis)
-        found += old or await _new(systems, access, chassis)
+        told = old or await _new(systems, access, chassis)
+        kinds = {one.kind for one in told}
+        found += told
+        if "supply" not in kinds:
+            found += await _supplies(systems, access, chassis)
+        if not kinds & {"fan", "temperature"}:
+            found += await _thermal(systems, access, chassis)
     return (*found, *await _drives(systems, access, system))
+
+
+async def _chassis(systems: Systems, access: Access, path: str, system: Json) -> list[Json]:
+    """The System's chassis; where its link names one that tells nearly nothing (NVIDIA), all that name it."""
+    linked = await systems.linked(access, system, "Chassis")
+    if any(link(one, "Thermal") or link(one, "Power") for one in linked):
+        return linked
+    root = (await systems.client.get(access, systems.root(access))).body
+    collection = link(root, "Chassis")
+    try:
+        every = await systems.expanded(access, collection) if collection else []
+    except (Unsupported, Refused):
+        every = []
+    known = {"", *links(child(system, "Links"), "Chassis")}
+    more = [
+        one
+        for one in every
+        if text(one, "@odata.id") not in known
+        and path.rstrip("/") in _plain(links(child(one, "Links"), "ComputerSystems"))
+    ]
+    return [*linked, *more[:MOST_CHASSIS]]
+
+
+def _plain(paths: list[str]) -> list[str]:
+    return [path.rstrip("/") for path in paths]
 
 
 async def _drives(systems: Systems, access: Access, system: Json) -> list[Sensor]:
@@ -52,27 +89,19 @@ async def _drives(systems: Systems, access: Access, system: Json) -> list[Sensor
 
 
 async def _old(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
-    bodies: dict[str, Json] = {}
-    for resource in ("Thermal", "Power"):
-        path = link(chassis, resource)
-        if path:
-            try:
-                bodies[resource] = (await systems.client.get(access, path)).body
-            except Unsupported:
-                continue
+    bodies = {
+        resource: await systems.maybe(access, link(chassis, resource)) or {}
+        for resource in ("Thermal", "Power")
+    }
     return [
         _sensor(item, kind, _number(item.get(value)), _unit(item, unit))
         for resource, name, kind, value, unit in OLD
-        for item in items(bodies.get(resource, {}), name)
-        if text(child(item, "Status"), "State") != "Absent"
+        for item in items(bodies[resource], name)
+        if not _is_absent(item)
     ]
 
 
 async def _new(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
-    collection = link(chassis, "Sensors")
-    if not collection:
-        return []
-    bodies = await systems.each(access, collection)
     return [
         _sensor(
             body,
@@ -80,12 +109,55 @@ async def _new(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
             _number(body.get("Reading")),
             _unit(body, ""),
         )
-        for body in bodies
+        for body in await _members(systems, access, link(chassis, "Sensors"))
+        if not _is_absent(body)
     ]
 
 
+async def _supplies(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
+    """Power supplies of the newer PowerSubsystem; their output is in a resource of its own."""
+    subsystem = await systems.maybe(access, link(chassis, "PowerSubsystem")) or {}
+    found: list[Sensor] = []
+    for supply in await _members(systems, access, link(subsystem, "PowerSupplies")):
+        if not _is_absent(supply):
+            metrics = await systems.maybe(access, link(supply, "Metrics")) or {}
+            watts = _number(child(metrics, "OutputPowerWatts").get("Reading"))
+            found.append(_sensor(supply, "supply", watts, "W"))
+    return found
+
+
+async def _thermal(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
+    """Fans and temperatures of the newer ThermalSubsystem."""
+    subsystem = await systems.maybe(access, link(chassis, "ThermalSubsystem")) or {}
+    found: list[Sensor] = []
+    for fan in await _members(systems, access, link(subsystem, "Fans")):
+        speed = child(fan, "SpeedPercent")
+        turns, share = _number(speed.get("SpeedRPM")), _number(speed.get("Reading"))
+        if not _is_absent(fan):
+            value, unit = (share, "%") if turns is None else (turns, "RPM")
+            found.append(_sensor(fan, "fan", value, unit))
+    metrics = await systems.maybe(access, link(subsystem, "ThermalMetrics")) or {}
+    found += [
+        _sensor(one, "temperature", _number(one.get("Reading")), "C")
+        for one in items(metrics, "TemperatureReadingsCelsius")
+    ]
+    return found
+
+
+async def _members(systems: Systems, access: Access, collection: str) -> list[Json]:
+    try:
+        return await systems.expanded(access, collection) if collection else []
+    except (Unsupported, Refused):
+        return []
+
+
+def _is_absent(item: Json) -> bool:
+    return text(child(item, "Status"), "State") == "Absent"
+
+
 def _sensor(item: Mapping[str, object], kind: str, value: float | None, unit: str) -> Sensor:
-    name = text(item, "Name") or text(item, "FanName") or text(item, "MemberId")
+    names = ("Name", "FanName", "DeviceName", "MemberId", "Id")
+    name = next((told for key in names if (told := text(item, key))), "")
     told = text(child(item, "Status"), "Health")
     health = told.lower() if told in ("OK", "Warning", "Critical") else "unknown"
     return Sensor(name, kind, value, unit, health, text(item, "PhysicalContext"))
@@ -97,4 +169,6 @@ def _unit(item: Mapping[str, object], default: str) -> str:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < MOST_READING else None

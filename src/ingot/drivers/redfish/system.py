@@ -12,6 +12,7 @@ from ingot.drivers.types import Access
 
 #: Of a collection: members that are read, and pages.
 MOST_MEMBERS, MOST_PAGES = 256, 64
+MOST_EXPANDED = 2048
 
 
 class Systems:
@@ -95,6 +96,20 @@ class Systems:
     async def each(self, access: Access, collection: str) -> list[Json]:
         """Bodies of a collection's members that are there; a fault where there is no collection."""
         return await self.present(access, await self.members(access, collection))
+
+    async def expanded(self, access: Access, collection: str) -> list[Json]:
+        """As `each`, in one question where the service says that it can."""
+        root = (await self.client.get(access, self.root(access))).body
+        offered = child(root, "ProtocolFeaturesSupported", "ExpandQuery")
+        if offered.get("NoLinks") is not True and offered.get("ExpandAll") is not True:
+            return await self.each(access, collection)
+        way = "." if offered.get("NoLinks") is True else "*"
+        body = await self.maybe(access, f"{collection}?$expand={way}($levels=1)")
+        members = items(body or {}, "Members")
+        whole_list = members and not text(body or {}, "Members@odata.nextLink")
+        if whole_list and all(set(one) - {"@odata.id"} for one in members):
+            return members[:MOST_EXPANDED]
+        return await self.each(access, collection)
 
     async def linked(self, access: Access, system: Json, name: str) -> list[Json]:
         """Bodies of the resources under the System's Links ("Chassis", "ManagedBy")."""
