@@ -13,6 +13,7 @@ from api_support import World, world
 
 from ingot.baremetal import Node, Port, store
 from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.types import ImageFile
 from ingot.baremetal.workflows import ImageFacts, Room, Timing, workflows
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.fake.world import FakeMachine
@@ -25,10 +26,12 @@ QUICK = Timing(agent=5, inspection=5, write=5, power=20, agent_silence=5, poll=0
 
 
 class NoImages:
-    async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
+    def revoke(self, *_: Any) -> None: ...
+
+    async def for_deploy(self, ident: str, ttl: float, *_: Any) -> ImageFacts:
         raise Missing(f"No image {ident}.")
 
-    async def file_url(self, ident: str, ttl: float) -> str:
+    async def file(self, ident: str, ttl: float, *_: Any) -> ImageFile:
         raise Missing(f"No image {ident}.")
 
 

@@ -23,11 +23,12 @@ import uvicorn
 from ingot.baremetal import Baremetal, Extras, Node
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
-from ingot.baremetal.doors import OwnNetworks
+from ingot.baremetal.doors import OwnImages, OwnNetworks
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.media_api import MediaApi
 from ingot.baremetal.patching import Change
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
+from ingot.baremetal.types import ImageFile
 from ingot.baremetal.verbs import followers
 from ingot.baremetal.workflows import AgentLogs, ImageFacts, Orphans, Room, Timing, workflows
 from ingot.drivers.agent.client import AgentClient
@@ -56,13 +57,15 @@ VERSIONS = Microversions(
 class NoImages:
     """Images come by URL in these tests."""
 
-    async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
+    def revoke(self, *_: Any) -> None: ...
+
+    async def for_deploy(self, ident: str, ttl: float, *_: Any) -> ImageFacts:
         raise Missing(f"No image {ident}.")
 
-    async def properties(self, ident: str) -> dict[str, str]:
+    async def properties(self, ident: str, *_: Any) -> dict[str, str]:
         raise Missing(f"No image {ident}.")
 
-    async def file_url(self, ident: str, ttl: float) -> str:
+    async def file(self, ident: str, ttl: float, *_: Any) -> ImageFile:
         raise Missing(f"No image {ident}.")
 
 
@@ -276,6 +279,7 @@ async def cloud(
     dead: float = 30,
     fast_track: bool = False,
     logs: str = "on_failure",
+    images: Callable[[Database, Clock, Path, str], OwnImages] | None = None,
 ) -> AsyncIterator[Site]:
     """The controller's side under a folder: room, engine, loops, provisioning listener and API.
 
@@ -294,12 +298,13 @@ async def cloud(
     registry = build_registry(DriverContext(time, run_dir=base))
     agents = AgentClient(time)
     wired = networks(db, time)
+    pictures = images(db, time, base, boots) if images else None
     room = Room(
         db=db,
         clock=time,
         vault=vault,
         registry=registry,
-        images=NoImages(),
+        images=pictures or NoImages(),
         networks=wired,
         agents=agents,
         urls=BootUrls(boots, f"{boots}/files/kernel", f"{boots}/files/ramdisk"),
@@ -321,6 +326,7 @@ async def cloud(
         Operation("GET", "/v1", roots.v1, rule=None),
         *RamdiskApi(room, files).operations(),
         *MediaApi(room).operations(),
+        *(pictures.room.provisioning_operations() if pictures else ()),
     ]
     service = Service("ramdisk", "", operations, plain_envelope, Policy({}), versions=VERSIONS)
     engine = Engine(db, time, workflows(room), host, beat=beat, dead=dead)
@@ -382,6 +388,7 @@ async def site(
     networks: Callable[[Database, Clock], Any] = lambda *_: NoNetworks(),
     fast_track: bool = False,
     logs: str = "on_failure",
+    images: Callable[[Database, Clock, Path, str], OwnImages] | None = None,
     **fleet_options: Any,
 ) -> AsyncIterator[Site]:
     """A cloud with simulated machines; everything ends with the context.
@@ -399,6 +406,7 @@ async def site(
                 networks=networks,
                 fast_track=fast_track,
                 logs=logs,
+                images=images,
             )
             async with made as here:
                 options = FleetOptions(count=count, speed=speed, boot_url=here.url, **fleet_options)

@@ -104,7 +104,9 @@ class Counted(Database):
 
 
 class NoImages:
-    async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
+    def revoke(self, *_: Any) -> None: ...
+
+    async def for_deploy(self, ident: str, ttl: float, *_: Any) -> ImageFacts:
         raise Missing(f"No image {ident}.")
 
 

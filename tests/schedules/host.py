@@ -21,7 +21,7 @@ from ingot.baremetal import Baremetal
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
-from ingot.baremetal.types import ImageFacts
+from ingot.baremetal.types import ImageFacts, ImageFile
 from ingot.baremetal.workflows import Orphans, Room, Timing, workflows
 from ingot.drivers.context import DriverContext
 from ingot.drivers.registry import Registry
@@ -133,14 +133,16 @@ def lost() -> Away:
 class Images:
     """An image room with every image."""
 
-    async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
+    def revoke(self, *_: Any) -> None: ...
+
+    async def for_deploy(self, ident: str, ttl: float, *_: Any) -> ImageFacts:
         return ImageFacts(ident, f"http://b/i/{ident}", "raw", "sha512", "0" * 128, 1 << 20)
 
-    async def properties(self, ident: str) -> dict[str, str]:
+    async def properties(self, ident: str, *_: Any) -> dict[str, str]:
         return {}
 
-    async def file_url(self, ident: str, ttl: float) -> str:
-        return f"http://b/f/{ident}"
+    async def file(self, ident: str, ttl: float, *_: Any) -> ImageFile:
+        return ImageFile(ident, f"http://b/f/{ident}")
 
 
 class Networks:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from ingot.baremetal.imagerights import Right
 from ingot.drivers.ipxe import scripts
 from ingot.drivers.types import BootMode
 from ingot.drivers.vmedia.iso import CONFIG_LABEL
@@ -24,7 +25,8 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
     log and ours can be read together. extra: an operator's kernel parameters. kernel, ramdisk: URLs or
     image ids; of the agent "" is the configured one. iso: URL or image id of an ISO that is booted as it
     is. media: the unguessable part of the URL of this boot's medium; "" for boots from the network.
-    network_data: the addresses that the agent's medium brings along; without them it asks DHCP.
+    network_data: the addresses that the agent's medium brings along; without them it asks DHCP. rights: by
+    whose right kernel, ramdisk and iso are opened where they are images.
     """
 
     boot: Literal["agent", "disk", "kernel"]
@@ -36,6 +38,7 @@ class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
     iso: str = ""
     media: str = ""
     network_data: dict[str, Any] = {}
+    rights: dict[str, Right] = {}
 
 
 class BootUrls(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from ingot.baremetal import store
+from ingot.baremetal.imagerights import CLOUD, Right
 from ingot.baremetal.steprules import StepRules
 from ingot.baremetal.types import Node, Port
 from ingot.drivers.registry import Registry
@@ -26,6 +27,8 @@ class By:
     user: str = ""
     project_id: str | None = None
     request_id: str | None = None
+    #: By which the images are opened that the change names.
+    right: Right = CLOUD
 
 
 NOBODY = By()

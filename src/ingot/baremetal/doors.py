@@ -13,8 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.baremetal import machine
-from ingot.baremetal.types import Node, Port
-from ingot.baremetal.workflows.room import ImageFacts
+from ingot.baremetal.imagerights import Right
+from ingot.baremetal.types import ImageFacts, ImageFile, Node, Port
+from ingot.image import Image
 from ingot.image import Images as ImageRoom
 from ingot.kit.faults import Failed, Fault, Invalid, Kind
 from ingot.kit.policy import Caller
@@ -30,8 +31,8 @@ class OwnImages:
 
     room: ImageRoom
 
-    async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
-        image = await self.room.get(ident)
+    async def for_deploy(self, ident: str, ttl: float, right: Right, node: str) -> ImageFacts:
+        image = await self._opened(ident, right)
         if image.status != "active":
             raise Invalid(
                 f"Image {image.name or image.id} is {image.status}, so it cannot be deployed.",
@@ -43,7 +44,8 @@ class OwnImages:
                 "qcow2 whole-disk images can be deployed.",
             )
         raw = await self.room.raw_view(image.id)
-        url = self.room.deploy_url(image.id, ttl, raw=True)
+        hold = await self.room.hold(_holder(node))
+        url = self.room.deploy_url(image.id, ttl, raw=True, hold=hold)
         return ImageFacts(
             id=image.id,
             url=url,
@@ -54,17 +56,34 @@ class OwnImages:
             sent=self.room.sent(url),
         )
 
-    async def properties(self, ident: str) -> dict[str, str]:
-        return dict((await self.room.get(ident)).properties)
+    async def properties(self, ident: str, right: Right) -> dict[str, str]:
+        return dict((await self._opened(ident, right)).properties)
 
-    async def file_url(self, ident: str, ttl: float) -> str:
-        image = await self.room.get(ident)
+    async def file(self, ident: str, ttl: float, right: Right, node: str) -> ImageFile:
+        image = await self._opened(ident, right)
         if image.status != "active":
             raise Invalid(
                 f"Image {image.name or image.id} is {image.status}, so nothing can boot from it.",
                 next_action="Upload its content first.",
             )
-        return self.room.deploy_url(image.id, ttl)
+        hold = await self.room.hold(_holder(node))
+        return ImageFile(image.id, self.room.deploy_url(image.id, ttl, hold=hold))
+
+    def revoke(self, conn: sa.Connection, node: str) -> None:
+        self.room.let_go(conn, _holder(node))
+
+    async def _opened(self, ident: str, right: Right) -> Image:
+        """An image as far as `right` sees it now; somebody else's is like none."""
+        viewer = Caller(
+            user_id=right.user or None,
+            project_id=right.project_id or None,
+            roles=frozenset(right.roles),
+        )
+        return await self.room.get(ident, None if right.cloud else viewer)
+
+
+def _holder(node: str) -> str:
+    return f"node:{node}"
 
 
 @dataclass

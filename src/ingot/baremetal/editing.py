@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from ingot.baremetal import (
     allocations,
     guards,
+    imagerights,
     machine,
     masking,
     part_store,
@@ -55,6 +56,7 @@ def create_node(
     if new.get("parent_node"):
         new["parent_node"] = _parent(conn, new["parent_node"], new.get("owner"))
     _unique(conn, new, but=None)
+    rights = imagerights.written(None, {}, new, by.right)
     secrets = _hide_secrets(ctx, new, {})
     row = {
         name: to_json(value) if name in schemas.OBJECTS else value for name, value in new.items()
@@ -63,7 +65,11 @@ def create_node(
     try:
         conn.execute(
             nodes.insert().values(
-                **row, provision_state=provision_state, created_at=now, provision_updated_at=None
+                **row,
+                provision_state=provision_state,
+                created_at=now,
+                provision_updated_at=None,
+                image_rights=to_json(rights),
             )
         )
     except IntegrityError as error:
@@ -121,7 +127,7 @@ def patch_node(
     if not may_move_secrets:
         _end_secrets(conn, node, before, patched, by)
     touched = {change.root for change in changes}
-    _rewrite(ctx, conn, node, row, patched, touched, reset_interfaces)
+    _rewrite(ctx, conn, node, row, patched, touched, reset_interfaces, by)
     return node.uuid
 
 
@@ -157,7 +163,7 @@ def rewrite_node(ctx: Context, conn: sa.Connection, node: Node, fields: Mapping[
     row = conn.execute(sa.select(nodes).where(nodes.c.uuid == node.uuid)).mappings().one()
     before = document(row)
     touched = {name for name, value in fields.items() if value != before[name]}
-    _rewrite(ctx, conn, node, row, fields, touched, False)
+    _rewrite(ctx, conn, node, row, fields, touched, False, NOBODY)
 
 
 def _rewrite(
@@ -168,6 +174,7 @@ def _rewrite(
     fields: Mapping[str, Any],
     touched: set[str],
     reset_interfaces: bool,
+    by: By,
 ) -> None:
     before = document(row)
     after: dict[str, Any] = {name: _EMPTY.get(name) for name in schemas.PATCHABLE}
@@ -175,7 +182,7 @@ def _rewrite(
     _derive(ctx, conn, node, before, after, touched, reset_interfaces)
     unseen = {name: row[name] for name in ("console_enabled", "allocation_uuid")}
     guards.changed_fields(node, {**before, **unseen}, after)
-    _write(ctx, conn, node, before, after)
+    _write(ctx, conn, node, before, after, by)
 
 
 def _derive(
@@ -212,6 +219,7 @@ def _write(
     node: Node,
     before: Mapping[str, Any],
     after: dict[str, Any],
+    by: By,
 ) -> None:
     delta = {name: value for name, value in after.items() if value != before[name]}
     _unique(conn, delta, but=node.uuid)
@@ -219,6 +227,9 @@ def _write(
     if "driver" in delta:
         # A new driver may see secrets where the old one did not.
         secret["driver_info"] = after["driver_info"]
+    if imagerights.NAMES.keys() & delta.keys():
+        known, _ = store.image_rights(conn, node.uuid)
+        delta["image_rights"] = imagerights.written(known, before, after, by.right)
     if secret:
         part = {"driver": after["driver"], **secret}
         old = {name: store.read_secret(conn, ctx.vault, node.uuid, name) for name in secret}

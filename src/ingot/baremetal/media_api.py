@@ -47,7 +47,7 @@ class MediaApi:
         if not node.driver_internal_info.get("boot_seen"):
             await self._room.db.write(lambda conn: self._seen(conn, node.uuid))
             _log.info("boot medium", node=node.uuid, boots=intent.boot)
-        made = await booting.template(self._room, intent)
+        made = await booting.template(self._room, node.uuid, intent)
         words = bootplan.media_words(intent, self._room.urls, token, mac)
         addresses = to_json(intent.network_data).encode() if intent.network_data else b""
         filled = made.filled(iso.config(words), addresses)

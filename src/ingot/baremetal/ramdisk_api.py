@@ -212,14 +212,16 @@ class RamdiskApi:
         if old is not None:
             # Before the answer: the new agent must not meet the old one's row.
             await self._forget_dead_agent(node, old)
-        text = await self._script(intent, mac, _mode_of(node))
+        text = await self._script(node.uuid, intent, mac, _mode_of(node))
         _log.info("boot script", node=node.uuid, mac=mac, boots=intent.boot if intent else "disk")
         return text
 
-    async def _script(self, intent: bootplan.Intent | None, mac: str, mode: str | None) -> str:
+    async def _script(
+        self, node: str, intent: bootplan.Intent | None, mac: str, mode: str | None
+    ) -> str:
         try:
             if intent is not None and not intent.media:
-                intent = await booting.located(self._room, intent)
+                intent = await booting.located(self._room, node, intent)
         except Fault as fault:
             return bootplan.wait(fault.text, mac, self._room.urls)
         return bootplan.script(intent, mac, mode, self._room.urls)

@@ -37,6 +37,7 @@ _JSON = frozenset(
         "properties",
         "extra",
         "instance_info",
+        "image_rights",
         "clean_step",
         "deploy_step",
         "service_step",
@@ -226,6 +227,19 @@ def target_raid_config(conn: sa.Connection, uuid: str) -> dict[str, Any]:
     """What logical disks the node is to have; {} when nothing is asked for."""
     ((text,),) = _TARGET_RAID.rows(conn, {"ident": uuid})
     return from_json(text)
+
+
+_IMAGE_RIGHTS = Kept(
+    sa.select(nodes.c.image_rights, nodes.c.lessee, nodes.c.owner).where(
+        nodes.c.uuid == sa.bindparam("ident")
+    )
+)
+
+
+def image_rights(conn: sa.Connection, uuid: str) -> tuple[Any, str | None]:
+    """Who wrote the names of images at a node (`imagerights`), and the project that it belongs to."""
+    found = _IMAGE_RIGHTS.first(conn, {"ident": uuid})
+    return (None, None) if found is None else (from_json(found[0]), found[1] or found[2])
 
 
 def update_node(conn: sa.Connection, uuid: str, **values: Any) -> None:

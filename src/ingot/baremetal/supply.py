@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import machine, masking, store
+from ingot.baremetal import imagerights, machine, masking, store
 from ingot.baremetal.context import Context
 from ingot.baremetal.tables import node_traits, nodes, ports
 from ingot.baremetal.types import Node
@@ -260,6 +260,11 @@ def prepare_instance(
     """Write what the machine is to become; replaces what was there. The config drive is sealed."""
     old = store.read_secret(conn, ctx.vault, node_uuid, "instance_info")
     shown, sealed = masking.part(instance_info, masking.INSTANCE_SECRETS, old)
-    store.update_node(conn, node_uuid, instance_info=shown, updated_at=ctx.now())
+    known, _ = store.image_rights(conn, node_uuid)
+    # Whoever orders through another room has been checked there.
+    rights = imagerights.written(known, {}, {"instance_info": instance_info}, imagerights.CLOUD)
+    store.update_node(
+        conn, node_uuid, instance_info=shown, image_rights=rights, updated_at=ctx.now()
+    )
     store.write_secret(conn, ctx.vault, node_uuid, "instance_info", sealed)
     store.write_secret(conn, ctx.vault, node_uuid, "configdrive", configdrive)

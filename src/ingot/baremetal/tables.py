@@ -87,6 +87,8 @@ nodes = sa.Table(
     sa.Column("allocation_uuid", sa.String(36)),
     #: What the machine is to boot when it asks (`bootplan`); NULL: nothing from us.
     json_column("boot_intent"),
+    #: Who wrote the names of images in instance_info and driver_info (`imagerights`).
+    json_column("image_rights"),
     sa.Index("ix_nodes_provision_state", "provision_state"),
     sa.Index("ix_nodes_resource_class", "resource_class"),
     sa.Index("ix_nodes_owner", "owner"),

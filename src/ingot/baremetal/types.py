@@ -109,6 +109,14 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageFile:
+    """An image as a file. id: names this content for ever; url: where it is for a while."""
+
+    id: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImageFacts:
     """An image as the agent is told about it. url is made at the moment of writing, since it expires.
 

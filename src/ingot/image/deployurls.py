@@ -1,7 +1,8 @@
 """URLs by which a machine fetches its image: unguessable, for one image, good for a while.
 
 The token is signed, not stored, so that it works on every host with the key and after a restart:
-expiry, raw or as stored, image id, and an HMAC over them.
+expiry, raw or as stored, image id, for whom, and an HMAC over them. What is stored is one secret for
+each holder (a machine) that has URLs now: without it none of them works any more.
 """
 
 from __future__ import annotations
@@ -19,15 +20,24 @@ from pathlib import Path
 from ingot.kit.keyfiles import create_private, read_key
 
 _HEAD = struct.Struct(">IB16s8s")
+_HELD = 2
+
+
+def new_hold() -> str:
+    """A secret for the URLs of one holder."""
+    return secrets.token_hex(8)
+
+
 _KEY_SIZE = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a token opens."""
+    """What a token opens. hold: of whom it is, and until when besides its time; "" for nobody's."""
 
     image_id: str
     raw: bool
+    hold: str = ""
 
 
 class DeployKey:
@@ -41,9 +51,9 @@ class DeployKey:
     def sign(self, ticket: Ticket, expires: datetime) -> str:
         head = _HEAD.pack(
             int(expires.timestamp()),
-            int(ticket.raw),
+            int(ticket.raw) | (_HELD if ticket.hold else 0),
             uuid.UUID(ticket.image_id).bytes,
-            secrets.token_bytes(8),
+            bytes.fromhex(ticket.hold) if ticket.hold else secrets.token_bytes(8),
         )
         return base64.urlsafe_b64encode(head + self._mac(head)).decode().rstrip("=")
 
@@ -58,10 +68,11 @@ class DeployKey:
         head = data[: _HEAD.size]
         if not hmac.compare_digest(self._mac(head), data[_HEAD.size :]):
             return None
-        expires, raw, image_id, _salt = _HEAD.unpack(head)
+        expires, flags, image_id, salt = _HEAD.unpack(head)
         if expires <= now.timestamp():
             return None
-        return Ticket(str(uuid.UUID(bytes=image_id)), bool(raw))
+        hold = salt.hex() if flags & _HELD else ""
+        return Ticket(str(uuid.UUID(bytes=image_id)), bool(flags & 1), hold)
 
     def _mac(self, head: bytes) -> bytes:
         return hmac.digest(self._key, b"deploy-url" + head, hashlib.sha256)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from ingot.image import convert, store
 from ingot.image.blobs import Blobs
-from ingot.image.deployurls import DeployKey, Ticket
+from ingot.image.deployurls import DeployKey, Ticket, new_hold
 from ingot.image.inspection import inspect
 from ingot.image.rules import RULES
 from ingot.image.store import Filters, Row
@@ -86,8 +86,8 @@ class Images:
     async def get(self, ref: str, caller: Caller | None = None) -> Image:
         """An image by id, or by a name that is the only one of its kind.
 
-        caller: whose view; None sees everything. Missing when there is none, Conflict when a name fits
-        several.
+        caller: whose view; None sees everything. A name is looked for among what the caller's lists show, so
+        others' community images are found by id only. Missing when there is none, Conflict when a name fits several.
         """
         row = await self.db.read(lambda conn: self._look_up(conn, ref, caller))
         return as_image(row)
@@ -101,7 +101,6 @@ class Images:
         view = Filters(
             project_id=caller.project_id if caller else None,
             everything=caller is None or "admin" in caller.roles,
-            visibility="all",
         )
         found = store.named(conn, ref, view)
         if len(found) > 1:
@@ -131,13 +130,25 @@ class Images:
             known = await self.blobs.run(lambda: self._known_raw(image))
             return known or await self._convert(image, progress)
 
-    def deploy_url(self, image_id: str, ttl_seconds: float, *, raw: bool = False) -> str:
+    async def hold(self, holder: str) -> str:
+        """For `deploy_url`: the URLs of a holder, such as "node:<uuid>", work until `let_go`."""
+        known = await self.db.read(lambda conn: store.hold(conn, holder))
+        secret = new_hold()
+        return known or await self.db.write(lambda conn: store.add_hold(conn, holder, secret))
+
+    def let_go(self, conn: sa.Connection, holder: str) -> None:
+        """In the caller's transaction: no URL works any more that was made for this holder."""
+        store.end_hold(conn, holder)
+
+    def deploy_url(
+        self, image_id: str, ttl_seconds: float, *, raw: bool = False, hold: str = ""
+    ) -> str:
         """A URL on the provisioning listener that gives the content to whoever has it, for a while.
 
-        raw: the raw view instead of the content as stored; make it before with `raw_view`.
+        raw: the raw view instead of the content as stored; make it before with `raw_view`. hold: ends it earlier.
         """
         ends = self.clock.now() + timedelta(seconds=ttl_seconds)
-        token = self._key.sign(Ticket(image_id, raw), ends)
+        token = self._key.sign(Ticket(image_id, raw, hold), ends)
         return f"{self.settings.deploy_base_url.rstrip('/')}/images/{token}"
 
     def sent(self, url: str) -> Callable[[], int]:
@@ -240,7 +251,13 @@ class Images:
         ticket = self._key.read(token, self.clock.now())
         if ticket is None:
             raise Missing("The URL is not known or has expired.")
-        row = await self.db.read(lambda conn: store.get(conn, ticket.image_id))
+
+        def find(conn: sa.Connection) -> Row | None:
+            if ticket.hold and not store.is_held(conn, ticket.hold):
+                return None
+            return store.get(conn, ticket.image_id)
+
+        row = await self.db.read(find)
         if row is None or row["status"] != "active":
             raise Missing("The image is not there any more.")
         if ticket.raw and row["disk_format"] == "qcow2":

@@ -198,6 +198,40 @@ def _after(order: Sequence[tuple[str, bool]], marker: Row) -> sa.ColumnElement[b
     return sa.or_(*steps)
 
 
+# -- deploy URLs ---------------------------------------------------------------------------------
+
+_H = tables.holders
+_HOLD = Kept(sa.select(_H.c.hold).where(_H.c.holder == sa.bindparam("holder")))
+_HELD = Kept(sa.select(_H.c.holder).where(_H.c.hold == sa.bindparam("hold")))
+_NEW_HOLD = Kept(
+    sa.text(
+        "INSERT INTO image_holders (holder, hold) VALUES (:holder, :hold) "
+        "ON CONFLICT (holder) DO NOTHING"
+    )
+)
+_END_HOLD = Kept(_H.delete().where(_H.c.holder == sa.bindparam("holder")))
+
+
+def hold(conn: sa.Connection, holder: str) -> str | None:
+    """The secret of a holder's URLs; None while it has none."""
+    found = _HOLD.first(conn, {"holder": holder})
+    return None if found is None else str(found[0])
+
+
+def add_hold(conn: sa.Connection, holder: str, secret: str) -> str:
+    """The secret of a holder's URLs: this one, unless it has one."""
+    _NEW_HOLD.change(conn, {"holder": holder, "hold": secret})
+    return hold(conn, holder) or secret
+
+
+def is_held(conn: sa.Connection, secret: str) -> bool:
+    return _HELD.first(conn, {"hold": secret}) is not None
+
+
+def end_hold(conn: sa.Connection, holder: str) -> None:
+    _END_HOLD.change(conn, {"holder": holder})
+
+
 # -- members -------------------------------------------------------------------------------------
 
 

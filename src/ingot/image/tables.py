@@ -35,6 +35,14 @@ images = sa.Table(
     sa.Index("ix_image_images_created", "created_at", "id"),
 )
 
+#: Who has deploy URLs now: they end with the row.
+holders = sa.Table(
+    "image_holders",
+    metadata,
+    sa.Column("holder", sa.String(64), primary_key=True),
+    sa.Column("hold", sa.String(16), nullable=False, unique=True),
+)
+
 members = sa.Table(
     "image_members",
     metadata,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
 
-from ingot.baremetal import guards, store
+from ingot.baremetal import guards, imagerights, store
 from ingot.baremetal.context import By, Context
 from ingot.baremetal.policies import Redaction, target
 from ingot.baremetal.tables import nodes
@@ -86,6 +86,11 @@ class Handlers:
 
     def target(self, owner: str | None = None, lessee: str | None = None) -> Target:
         return target(owner, lessee, self.ctx.settings.service_project)
+
+    def writer(self, call: Call) -> By:
+        """Who changes a node, with the right by which the images are opened that the change names."""
+        trusted = call.allows("service_role", self.target())
+        return replace(by(call), right=imagerights.of(call.caller, trusted=trusted))
 
     def redaction(self, call: Call) -> Redaction:
         return Redaction(call.policy, call.caller, self.ctx.settings.service_project)

@@ -244,7 +244,9 @@ class Nodes(Handlers):
         state = machine.ENROLL if minor >= ENROLL_SINCE else machine.AVAILABLE
 
         def change(conn: sa.Connection) -> Reply:
-            uuid = editing.create_node(self.ctx, conn, values, provision_state=state, by=by(call))
+            uuid = editing.create_node(
+                self.ctx, conn, values, provision_state=state, by=self.writer(call)
+            )
             shown = self._shown(conn, call, uuid)
             return Reply(shown, headers=location(call, f"nodes/{uuid}"))
 
@@ -293,7 +295,7 @@ class Nodes(Handlers):
                 may_move_secrets=call.allows(
                     "baremetal:node:update:owner", self.target(found.owner, found.lessee)
                 ),
-                by=by(call),
+                by=self.writer(call),
             )
             return Reply(self._shown(conn, call, found.uuid))
 

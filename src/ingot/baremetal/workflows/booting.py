@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from ingot.baremetal import agenttokens, bootplan, store
 from ingot.baremetal.bootplan import Intent
-from ingot.baremetal.types import Node
+from ingot.baremetal.imagerights import Right, right_to
+from ingot.baremetal.types import ImageFile, Node
 from ingot.baremetal.workflows.room import Case, Room
 from ingot.drivers.base import Boot
 from ingot.drivers.types import Access, BootMode
@@ -34,10 +35,13 @@ def boot_of(room: Room, node: Node) -> Boot:
     return room.registry.boot(node.driver, node.interfaces.get("boot"))
 
 
-def agent_intent(case: Case, node: Node, inspect: bool) -> Intent:
+def agent_intent(conn: sa.Connection, case: Case, node: Node, inspect: bool) -> Intent:
     """The order to boot the agent: configured, or the node's own."""
     info, kind = node.driver_info, "rescue" if case.op.kind == "rescue" else "deploy"
+    known = store.image_rights(conn, node.uuid)
+    own = [name for name in ("kernel", "ramdisk", "iso") if info.get(f"{kind}_{name}")]
     return Intent(
+        rights={name: right_to(*known, f"driver_info.{kind}_{name}") for name in own},
         boot="agent",
         inspect=inspect,
         request_id=case.op.request_id or "",
@@ -89,9 +93,9 @@ async def prepare(
         drive = bootplan.media_url(node.uuid, intent, room.urls, "config.iso")
     url = bootplan.media_url(node.uuid, intent, room.urls)
     if intent.iso:
-        url = await _located(room, intent.iso, FOR_EVER)
+        url = (await _located(room, node.uuid, intent, "iso", FOR_EVER)).url
     else:
-        await template(room, intent, refresh=True)
+        await template(room, node.uuid, intent, refresh=True)
     await boot.prepare_ramdisk(access, mode, url, drive_url=drive, persistent=persistent)
 
 
@@ -111,7 +115,7 @@ async def take_out_instance(case: Case) -> None:
         await case.controller_step("take the boot medium out", lambda _ctx: take_out(case))
 
 
-async def template(room: Room, intent: Intent, *, refresh: bool = False) -> Template:
+async def template(room: Room, node: str, intent: Intent, *, refresh: bool = False) -> Template:
     """The medium of an intent, without this boot's words."""
     if room.media is None or not room.urls.base:
         raise Fault(
@@ -119,29 +123,44 @@ async def template(room: Room, intent: Intent, *, refresh: bool = False) -> Temp
             kind=Kind.UNSUPPORTED,
             next_action="Set provisioning.listen (and provisioning.url) in the settings.",
         )
-    files = [await _source(room, ident) for ident in (intent.kernel, intent.ramdisk)]
+    files = [await _source(room, node, intent, name) for name in ("kernel", "ramdisk")]
     return await room.media.template(
         *files, network_data=bool(intent.network_data), refresh=refresh
     )
 
 
-async def located(room: Room, intent: Intent) -> Intent:
+async def located(room: Room, node: str, intent: Intent) -> Intent:
     """The intent with URLs instead of image ids, for a script that is used at once."""
     found: dict[str, Any] = {}
     for name in ("kernel", "ramdisk", "iso"):
-        if ident := getattr(intent, name):
-            found[name] = await _located(room, ident, FOR_NOW)
+        if getattr(intent, name):
+            found[name] = (await _located(room, node, intent, name, FOR_NOW)).url
     return msgspec.structs.replace(intent, **found) if found else intent
 
 
-async def _source(room: Room, ident: str) -> Source | None:
-    return Source(ident, await _located(room, ident, FOR_NOW)) if ident else None
+async def _source(room: Room, node: str, intent: Intent, name: str) -> Source | None:
+    if not getattr(intent, name):
+        return None
+    file = await _located(room, node, intent, name, FOR_NOW)
+    # By its id, not its name: another tenant's image may have the same one.
+    return Source(file.id, file.url)
 
 
-async def _located(room: Room, ident: str, ttl: float) -> str:
+async def _located(room: Room, node: str, intent: Intent, name: str, ttl: float) -> ImageFile:
+    right = intent.rights.get(name)
+    if right is None:  # an intent from before rights were kept
+        _, project_id = await room.db.read(lambda conn: store.image_rights(conn, node))
+        right = right_to(None, project_id, name)
+    return await located_file(room, node, str(getattr(intent, name)), right, ttl)
+
+
+async def located_file(
+    room: Room, node: str, ident: str, right: Right, ttl: float = FOR_NOW
+) -> ImageFile:
+    """Where a kernel, a ramdisk or an ISO is, given by URL or as an image; Missing when `right` does not open it."""
     if ident.startswith(("http://", "https://")):
-        return ident
-    return await room.images.file_url(ident.removeprefix("glance://"), ttl)
+        return ImageFile(ident, ident)
+    return await room.images.file(ident.removeprefix("glance://"), ttl, right, node)
 
 
 async def _has_config_drive(room: Room, node: Node) -> bool:

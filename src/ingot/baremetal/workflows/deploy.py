@@ -91,7 +91,9 @@ async def deploy(case: Case, order: DeployOrder) -> None:
 
 
 def deployed(case: Case, conn: sa.Connection) -> None:
-    """In the commit that ends the operation."""
+    """In the commit that ends the operation: an instance on its disk fetches nothing any more."""
+    if not netboot.is_ramdisk(case, store.get_node(conn, case.uuid)):
+        case.room.images.revoke(conn, case.uuid)
     started = store.merged_info(conn, case.uuid, {"instance_stopped": None})
     case.finish(conn, "done", "Deployed.", deploy_step={}, **started)
 
@@ -130,7 +132,9 @@ async def image_facts(case: Case) -> ImageFacts:
     ttl = case.room.timing.write + _URL_SPARE
     if "://" in source and not source.startswith("glance://"):
         return await case.room.sources.facts(source, info, ttl)
-    return await case.room.images.for_deploy(source.removeprefix("glance://"), ttl)
+    right = await case.right_to("instance_info.image_source")
+    ident = source.removeprefix("glance://")
+    return await case.room.images.for_deploy(ident, ttl, right, case.uuid)
 
 
 async def _write(case: Case, key: str | None, size: int | None) -> None:
@@ -194,6 +198,7 @@ def _detach_instance(case: Case, conn: sa.Connection) -> None:
     """Networks, order, secrets and name of the instance go: the machine is nobody's while it is cleaned."""
     node = store.get_node(conn, case.uuid)
     unplug(case.room, conn, node)
+    case.room.images.revoke(conn, case.uuid)
     for port in part_store.carriers(conn, case.uuid):
         if port.vif:
             case.room.networks.unplug_vif(conn, node, port.vif)

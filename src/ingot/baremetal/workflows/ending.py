@@ -128,6 +128,7 @@ def tidy(room: Room, conn: sa.Connection, node: Node) -> None:
         conn, node.uuid, boot_intent=None, clean_step={}, deploy_step={}, service_step={}
     )
     unplug(room, conn, node)
+    room.images.revoke(conn, node.uuid)
 
 
 #: What a controller's own words often leave unclear.

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from ingot.baremetal import store
 from ingot.baremetal.bootplan import Intent
+from ingot.baremetal.imagerights import Right
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import booting, steps
 from ingot.baremetal.workflows.room import Case
@@ -30,11 +32,17 @@ async def prepare_boot(case: Case) -> None:
         await steps.prepare_disk_boot(case)
         return
 
-    async def resolve(_ctx: StepContext) -> dict[str, str]:
+    async def resolve(_ctx: StepContext) -> _Parts:
         fresh = await case.node()
-        return await _parts(case, fresh)
+        found = await _parts(case, fresh)
+        # A machine whose image cannot be opened would ask for its boot script for ever.
+        for name, ident in found.files.items():
+            await booting.located_file(case.room, case.uuid, ident, found.rights[name])
+        return found
 
-    parts = await case.op.step("find what the instance boots", resolve, deadline=120)
+    parts = await case.op.step(
+        "find what the instance boots", resolve, deadline=120, result_type=_Parts
+    )
     await case.op.commit("order the instance's boot", lambda conn: _order(case, conn, parts))
 
     async def choose(_ctx: StepContext) -> None:
@@ -47,38 +55,53 @@ async def prepare_boot(case: Case) -> None:
     await case.controller_step("boot the instance from now on", choose, more=more)
 
 
-async def _parts(case: Case, node: Node) -> dict[str, str]:
-    """kernel and ramdisk, or iso: URLs or image ids, from instance_info or the image's properties."""
+class _Parts(msgspec.Struct, frozen=True):
+    """files: kernel and ramdisk, or iso: URLs or images. rights: by whose right each is opened."""
+
+    files: dict[str, str]
+    rights: dict[str, Right]
+
+
+async def _parts(case: Case, node: Node) -> _Parts:
+    """What the instance boots, from instance_info or the image's properties."""
     info: dict[str, Any] = await case.room.db.read(
         lambda conn: store.instance_info(conn, case.room.vault, node)
     )
+    names = ("boot_iso", "kernel", "ramdisk", "image_source")
+    rights = await case.rights_to(*(f"instance_info.{name}" for name in names))
     if info.get("boot_iso"):
-        return {"iso": str(info["boot_iso"])}
-    if info.get("kernel") and info.get("ramdisk"):
-        return {"kernel": str(info["kernel"]), "ramdisk": str(info["ramdisk"])}
+        return _Parts({"iso": str(info["boot_iso"])}, {"iso": rights["boot_iso"]})
+    pair = ("kernel", "ramdisk")
+    if all(info.get(name) for name in pair):
+        files = {name: str(info[name]) for name in pair}
+        return _Parts(files, {name: rights[name] for name in pair})
     source = str(info.get("image_source") or "")
     if source and not source.startswith(("http://", "https://")):
-        found = await case.room.images.properties(source.removeprefix("glance://"))
+        right = rights["image_source"]
+        found = await case.room.images.properties(source.removeprefix("glance://"), right)
+        # What an image's own properties name is opened by no other right than the image.
         if found.get("boot_iso_id"):
-            return {"iso": found["boot_iso_id"]}
-        if found.get("kernel_id") and found.get("ramdisk_id"):
-            return {"kernel": found["kernel_id"], "ramdisk": found["ramdisk_id"]}
+            return _Parts({"iso": found["boot_iso_id"]}, {"iso": right})
+        if all(found.get(f"{name}_id") for name in pair):
+            files = {name: found[f"{name}_id"] for name in pair}
+            return _Parts(files, dict.fromkeys(pair, right))
     raise Invalid(
         "instance_info names neither boot_iso nor kernel and ramdisk.",
         next_action="Set them, or image_source to an image with kernel_id and ramdisk_id.",
     )
 
 
-def _order(case: Case, conn: sa.Connection, parts: dict[str, str]) -> None:
+def _order(case: Case, conn: sa.Connection, parts: _Parts) -> None:
     info = store.get_node(conn, case.uuid).instance_info
     words = (info.get("ramdisk_kernel_arguments"), info.get("kernel_append_params"))
     extra = " ".join(str(word).replace("%default%", "").strip() for word in words if word)
     intent = Intent(
         boot="kernel",
         extra=extra,
-        kernel=parts.get("kernel", ""),
-        ramdisk=parts.get("ramdisk", ""),
-        iso=parts.get("iso", ""),
+        kernel=parts.files.get("kernel", ""),
+        ramdisk=parts.files.get("ramdisk", ""),
+        iso=parts.files.get("iso", ""),
+        rights=parts.rights,
     )
     steps.set_intent(conn, case, intent)
     booting.ready_medium(conn, case.room, store.get_node(conn, case.uuid))

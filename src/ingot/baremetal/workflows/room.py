@@ -16,10 +16,11 @@ import sqlalchemy as sa
 from ingot.baremetal import history, machine, stepsecrets, store
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.context import Context, NoNetworks
+from ingot.baremetal.imagerights import Right, right_to
 from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.inspection import InspectionOptions
 from ingot.baremetal.steprules import StepRules
-from ingot.baremetal.types import Agent, ImageFacts, Node, Port
+from ingot.baremetal.types import Agent, ImageFacts, ImageFile, Node, Port
 from ingot.drivers.agent.client import AgentAddress, AgentClient
 from ingot.drivers.agent.commands import Agent as AgentHand
 from ingot.drivers.registry import Registry
@@ -38,18 +39,25 @@ if TYPE_CHECKING:
 
 
 class Images(Protocol):
-    """What this room needs of the image room."""
+    """What this room needs of the image room. right: whose; what it does not open is Missing.
 
-    async def for_deploy(self, ident: str, ttl: float) -> ImageFacts:
+    URLs are for one node, and end with `revoke`.
+    """
+
+    async def for_deploy(self, ident: str, ttl: float, right: Right, node: str) -> ImageFacts:
         """An active image, whole-disk, as raw bytes under an unguessable URL for `ttl` seconds."""
         ...
 
-    async def properties(self, ident: str) -> dict[str, str]:
+    async def properties(self, ident: str, right: Right) -> dict[str, str]:
         """An active image's own properties, such as kernel_id."""
         ...
 
-    async def file_url(self, ident: str, ttl: float) -> str:
+    async def file(self, ident: str, ttl: float, right: Right, node: str) -> ImageFile:
         """Where an active image (a kernel, a ramdisk, an ISO) can be fetched as it is for `ttl` seconds."""
+        ...
+
+    def revoke(self, conn: sa.Connection, node: str) -> None:
+        """From now on no URL works that was made for this node."""
         ...
 
 
@@ -222,6 +230,18 @@ class Case:
 
     async def node(self) -> Node:
         return (await self._read())[0]
+
+    async def right_to(self, name: str) -> Right:
+        """By whose right the image is opened that the node names at `name` ("instance_info.kernel")."""
+        return right_to(*await self._rights(), name)
+
+    async def rights_to(self, *names: str) -> dict[str, Right]:
+        """The same of several names, by the last word of each."""
+        known = await self._rights()
+        return {name.partition(".")[2]: right_to(*known, name) for name in names}
+
+    async def _rights(self) -> tuple[Any, str | None]:
+        return await self.room.db.read(lambda conn: store.image_rights(conn, self.uuid))
 
     async def ports(self) -> tuple[Port, ...]:
         return await self.room.db.read(lambda conn: store.ports_of(conn, self.uuid))

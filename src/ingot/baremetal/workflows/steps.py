@@ -225,7 +225,7 @@ async def _order_agent(case: Case, key: str, inspect: bool) -> None:
 
     def order(conn: sa.Connection) -> None:
         node = store.get_node(conn, case.uuid)
-        set_intent(conn, case, booting.agent_intent(case, node, inspect))
+        set_intent(conn, case, booting.agent_intent(conn, case, node, inspect))
         forget_agent(conn, case)
         facts: dict[str, Any] = {"agent_ordered_at": case.room.now(), "boot_seen": None}
         if case.op.kind == "service":

@@ -1,0 +1,223 @@
+"""Images of one project are not booted or written on machines of another, by whatever name and whoever starts it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from ingot.baremetal import By, Change, imagerights
+from ingot.baremetal import store as bm_store
+from ingot.baremetal.doors import OwnImages
+from ingot.baremetal.imagerights import CLOUD, Right
+from ingot.image import Images, ImageSettings
+from ingot.image import store as image_store
+from ingot.image.service import new_row
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database
+from ingot.kit.faults import Missing
+from ingot.kit.policy import Caller
+from tests.flows.site import Site, site
+
+pytestmark = pytest.mark.anyio
+
+A, B = "p-a", "p-b"
+SECRET = b"A's own" + bytes(100_000)
+SEED = 5
+
+
+def member(project_id: str) -> Caller:
+    return Caller(
+        user_id=f"u-{project_id}", project_id=project_id, roles=frozenset({"member", "reader"})
+    )
+
+
+ADMIN = Caller(
+    user_id="u-admin", project_id="p-admin", roles=frozenset({"admin", "member", "reader"})
+)
+
+
+class Place:
+    """A site with our own images, and what two tenants do there."""
+
+    def __init__(self, here: Site, images: Images) -> None:
+        self.here, self.images = here, images
+
+    async def image(self, owner: str, name: str, visibility: str = "private", **more: Any) -> str:
+        values = {
+            "name": name,
+            "visibility": visibility,
+            "disk_format": "raw",
+            "container_format": "bare",
+        }
+        properties: dict[str, str] = more
+        row = new_row(values, properties, owner, "2026-01-01T00:00:00.000000+00:00")
+        await self.images.db.write(lambda conn: image_store.insert(conn, row))
+
+        async def content() -> AsyncIterator[bytes]:
+            yield SECRET
+
+        await self.images.receive(row, content(), None)
+        return str(row["id"])
+
+    async def share(self, image_id: str, project_id: str, on: bool) -> None:
+        values = {
+            "image_id": image_id,
+            "member_id": project_id,
+            "status": "accepted",
+            "created_at": "x",
+            "updated_at": "x",
+        }
+        await self.images.db.write(
+            lambda conn: (
+                image_store.add_member(conn, values)
+                if on
+                else image_store.drop_member(conn, image_id, project_id)
+            )
+        )
+
+    async def write(self, uuid: str, who: Caller, **fields: Any) -> None:
+        changes = [Change("add", f"/{name.replace('__', '/')}", fields[name]) for name in fields]
+        by = By(who.user_id or "", who.project_id, right=imagerights.of(who))
+        await self.here.db.write(lambda conn: self.here.baremetal.patch(conn, uuid, changes, by=by))
+
+    async def script(self, uuid: str) -> str:
+        port = (await self.here.db.read(lambda c: bm_store.ports_of(c, uuid)))[0]
+        url = f"{self.here.url}/boot/{port.address}"
+        async with aiohttp.ClientSession() as http, http.get(url) as reply:
+            return await reply.text()
+
+    async def fetch(self, url: str) -> int:
+        async with aiohttp.ClientSession() as http, http.get(url) as reply:
+            return reply.status
+
+
+@contextlib.asynccontextmanager
+async def place(count: int = 1) -> AsyncIterator[Place]:
+    rooms: list[Images] = []
+
+    def own(db: Database, clock: Clock, base: Path, url: str) -> OwnImages:
+        settings = ImageSettings(state_dir=base, deploy_base_url=url, reserve_bytes=0)
+        rooms.append(Images(db, clock, settings))
+        return OwnImages(rooms[0])
+
+    async with site(count, seed=SEED, protocols=("redfish",), images=own) as here:
+        await rooms[0].start()
+        try:
+            yield Place(here, rooms[0])
+        finally:
+            await rooms[0].close()
+
+
+@pytest.mark.parametrize("starter", ["tenant", "operator"])
+async def test_a_foreign_image_is_not_booted(starter: str) -> None:
+    """By id, by name, by a property of an own image; also when an operator starts the work."""
+    async with place() as at:
+        theirs = await at.image(A, "img-a")
+        lure = await at.image(B, "lure", kernel_id=theirs, ramdisk_id=theirs)
+        (uuid,) = await at.here.enrol("available", deploy_interface="ramdisk", owner=B)
+        orders: list[dict[str, str]] = [
+            {"kernel": theirs, "ramdisk": theirs},
+            {"kernel": "img-a", "ramdisk": "img-a"},
+            {"boot_iso": theirs},
+            {"image_source": lure},
+            {"image_source": "img-a"},
+        ]
+        for order in orders:
+            await at.write(uuid, member(B), instance_info=order)
+            if starter == "operator":  # touches the order, but does not name the image
+                await at.write(uuid, ADMIN, instance_info__display_name="x")
+            await at.here.verb(uuid, "active")
+            assert await at.here.rest(uuid) == "deploy failed", order
+            told = await at.here.db.read(lambda c: at.here.baremetal.last_error(c, uuid)) or ""
+            assert "No image found" in told, told
+            assert "/images/" not in await at.script(uuid)
+            await at.here.verb(uuid, "deleted")
+            assert await at.here.rest(uuid) == "available"
+
+
+async def test_a_foreign_image_is_not_written() -> None:
+    async with place() as at:
+        theirs = await at.image(A, "img-a")
+        (uuid,) = await at.here.enrol("available", owner=B)
+        (machine,) = at.here.fleet.machines.values()
+        for ident in (theirs, "img-a", f"glance://{theirs}"):
+            await at.write(uuid, member(B), instance_info={"image_source": ident})
+            await at.here.verb(uuid, "active")
+            assert await at.here.rest(uuid) == "deploy failed", ident
+            assert not [act for act in machine.destructive_acts if act.act == "write_image"]
+            await at.here.verb(uuid, "deleted")
+            assert await at.here.rest(uuid) == "available"
+        # Nor does the agent come from it, which the operator's own cleaning boots.
+        names = {"deploy_kernel": theirs, "deploy_ramdisk": theirs}
+        for name, ident in names.items():
+            await at.write(uuid, member(B), **{f"driver_info__{name}": ident})
+        await at.here.verb(uuid, "manage")
+        assert await at.here.rest(uuid) == "manageable"
+        await at.here.verb(uuid, "provide")
+        script = ""
+        while "/images/" not in script and "No image found" not in script:
+            script = await at.script(uuid)
+        assert "/images/" not in script, script
+
+
+async def test_own_public_shared_and_community_images_serve() -> None:
+    async with place() as at:
+        own, public = await at.image(B, "own"), await at.image(A, "pub", "public")
+        shared, community = await at.image(A, "s", "shared"), await at.image(A, "c", "community")
+        await at.share(shared, B, True)
+        opens = OwnImages(at.images)
+        right = imagerights.of(member(B))
+        for ident in (own, public, shared, community, "own", "pub", "s"):
+            assert (await opens.file(ident, 60, right, "n")).id
+        with pytest.raises(Missing):
+            await opens.file("c", 60, right, "n")  # somebody else's bait
+        # Of two that have the name the own view decides.
+        await at.image(A, "own")
+        assert (await opens.file("own", 60, right, "n")).id == own
+        await at.share(shared, B, False)
+        with pytest.raises(Missing):
+            await opens.file(shared, 60, right, "n")
+        assert (await opens.file(shared, 60, CLOUD, "n")).id == shared
+        with pytest.raises(Missing):
+            await opens.file(own, 60, Right(), "n")
+
+
+async def test_urls_end_with_the_instance() -> None:
+    async with place() as at:
+        own = await at.image(B, "own")
+        (uuid,) = await at.here.enrol("available", deploy_interface="ramdisk", owner=B)
+        await at.write(uuid, member(B), instance_info={"kernel": own, "ramdisk": own})
+        await at.here.verb(uuid, "active")
+        await at.here.until(uuid, "active")
+        script = await at.script(uuid)
+        (url, *_) = [word for word in script.split() if "/images/" in word]
+        assert await at.fetch(url) == 200
+        await at.here.verb(uuid, "deleted")
+        await at.here.until(uuid, "available")
+        assert await at.fetch(url) == 404
+        assert "/images/" not in await at.script(uuid)
+
+
+async def test_urls_end_with_a_deploy_to_disk() -> None:
+    async with place() as at:
+        own = await at.image(B, "own")
+        (uuid,) = await at.here.enrol("available", owner=B)
+        await at.write(uuid, member(B), instance_info={"image_source": own})
+        await at.here.verb(uuid, "active")
+        await at.here.until(uuid, "active")
+        (machine,) = at.here.fleet.machines.values()
+        assert [act.act for act in machine.destructive_acts].count("write_image") == 1
+        held = await at.images.db.read(lambda c: image_store.hold(c, f"node:{uuid}"))
+        assert held is None
+        # One that is made for the next boot works; the old one's secret does not come back.
+        first = await at.images.hold(f"node:{uuid}")
+        url = at.images.deploy_url(own, 60, hold=first)
+        assert await at.fetch(url) == 200
+        await at.images.db.write(lambda c: at.images.let_go(c, f"node:{uuid}"))
+        assert await at.images.hold(f"node:{uuid}") != first
+        assert await at.fetch(url) == 404
