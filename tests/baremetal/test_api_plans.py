@@ -236,8 +236,8 @@ async def test_owners_and_the_public(api: World) -> None:
     for name, statuses in (
         ("CUSTOM_P1", (200, 200)),
         ("CUSTOM_ALL", (200, 403)),
-        ("CUSTOM_P2", (403, 403)),
-        ("CUSTOM_SYSTEM", (403, 403)),
+        ("CUSTOM_P2", (404, 404)),
+        ("CUSTOM_SYSTEM", (404, 404)),
     ):
         for (method, body), status in zip((("GET", None), ("PATCH", patch)), statuses, strict=True):
             assert (await api.ask(method, f"/v1/runbooks/{name}", body)).status == status

@@ -29,6 +29,7 @@ LESSEE = "f11853c7-fa9c-4db3-a477-c9d8e0dbbf13"
 DIFFERENT: dict[str, str] = {
     "drivers_(driver_name|properties|raid|vendor)": "that driver is not enabled there; here it is",
     "nodes_bios_bios_setting_get_(admin|member|reader)": "nobody has read a setting in this test",
+    "third_party_admin_cannot_patch_runbook": "somebody else's runbook is like none (404)",
     "conductors_hostname_get": "no conductor runs in this test, so there is none to show",
 }
 #: Values of that furniture which ours has not.

@@ -261,11 +261,13 @@ def read_history(
     only: str | None = None,
 ) -> list[dict[str, Any]]:
     """Entries of a node's history. names: None for all. Short entries cut long events."""
-    query = sa.select(node_history).where(node_history.c.node_uuid == node_uuid)
+    own = node_history.c.node_uuid == node_uuid
+    query = sa.select(node_history).where(own)
     if only is not None:
         query = query.where(node_history.c.uuid == only)
     else:
-        query = paged(conn, query, node_history, page, "Node history record", node_history.c.uuid)
+        thing = "Node history record"
+        query = paged(conn, query, node_history, page, thing, node_history.c.uuid, [own])
     shown = [n for n in HISTORY.names(version) if names is None or n in names]
     made: list[dict[str, Any]] = []
     for row in conn.execute(query).mappings():
@@ -288,18 +290,27 @@ def paged(
     page: Page,
     thing: str,
     marker: sa.ColumnElement[Any],
+    visible: Sequence[sa.ColumnElement[bool]] = (),
 ) -> sa.Select[Any]:
-    """Order and cut a query; the page begins after the marker's row. NULL sorts as the smallest."""
-    at = None if page.marker is None else marked(conn, table, page, thing, marker)
+    """Order and cut a query; the page begins after the marker's row. NULL sorts as the smallest.
+
+    visible: what the caller may see; a marker outside of it is like none.
+    """
+    at = None if page.marker is None else marked(conn, table, page, thing, marker, visible)
     return cut(query, table, page.sort_key, page.descending, at).limit(page.limit)
 
 
 def marked(
-    conn: sa.Connection, table: sa.Table, page: Page, thing: str, marker: sa.ColumnElement[Any]
+    conn: sa.Connection,
+    table: sa.Table,
+    page: Page,
+    thing: str,
+    marker: sa.ColumnElement[Any],
+    visible: Sequence[sa.ColumnElement[bool]] = (),
 ) -> tuple[Any, ...]:
-    """Where the marker's row stands in the order; Missing when there is none."""
+    """Where the marker's row stands in the order; Missing when the caller sees none."""
     order = _order(table, page.sort_key)
-    at = conn.execute(sa.select(*order).where(marker == page.marker)).first()
+    at = conn.execute(sa.select(*order).where(marker == page.marker, *visible)).first()
     if at is None:
         raise Missing(f"{thing} {page.marker} could not be found.")
     return tuple(at)

@@ -223,13 +223,14 @@ def read(
     where: Sequence[sa.ColumnElement[bool]],
     page: Page | None,
     base: str,
+    visible: Sequence[sa.ColumnElement[bool]] = (),
 ) -> list[dict[str, Any]]:
-    """Rows in wire form. wanted: as `Resource.wanted` gives it."""
+    """Rows in wire form. wanted: as `Resource.wanted` gives it. visible: what the caller may see of a list."""
     shape = _shape(resource, wanted, version)
-    query = shape.query.where(*where)
+    query = shape.query.where(*where, *visible)
     if page is not None:
         table = resource.table
-        query = listing.paged(conn, query, table, page, resource.noun, table.c.uuid)
+        query = listing.paged(conn, query, table, page, resource.noun, table.c.uuid, visible)
     hide_vtep = not _VTEP_SINCE <= version.minor <= _VTEP_UNTIL
     made: list[dict[str, Any]] = []
     for row in conn.execute(query):

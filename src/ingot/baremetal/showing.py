@@ -119,10 +119,14 @@ def _text(constant: str) -> sa.ColumnElement[str]:
 
 @dataclass(frozen=True)
 class Filters:
-    """What a list is limited to. parts: names of conditions. values: their parameters."""
+    """What a list is limited to. parts: names of conditions. values: their parameters.
+
+    visible: what the caller may see at all; a page begins after nothing else.
+    """
 
     parts: tuple[str, ...]
     values: Mapping[str, Any]
+    visible: tuple[sa.ColumnElement[bool], ...] = ()
 
 
 def read_nodes(
@@ -138,7 +142,7 @@ def read_nodes(
     """Nodes in wire form, their number and the last one's uuid. conductor: only those that it cares for."""
     values: dict[str, Any] = {**filters.values, "limit": page.limit}
     if page.marker is not None:
-        at = listing.marked(conn, nodes, page, "Node", nodes.c.uuid)
+        at = listing.marked(conn, nodes, page, "Node", nodes.c.uuid, filters.visible)
         values |= {f"at{place}": value for place, value in enumerate(at)}
     statement = _page_of(
         shape, filters.parts, page.sort_key, page.descending, page.marker is not None
@@ -265,8 +269,11 @@ _EQUAL = (
 _SHARDS = "shards "
 
 
-def node_filters(given: Mapping[str, Any]) -> Filters:
-    """Conditions of the list's filters; None values are not asked for."""
+def node_filters(given: Mapping[str, Any], own: str | None = None) -> Filters:
+    """Conditions of the list's filters; None values are not asked for.
+
+    own: the project whose nodes the caller sees; None for all.
+    """
     values = {name: given[name] for name in _EQUAL if given.get(name) is not None}
     parts = list(values)
     for name in ("associated", "sharded"):
@@ -286,7 +293,8 @@ def node_filters(given: Mapping[str, Any]) -> Filters:
         # Where no parent is named: only nodes that are nobody's children.
         parts.append("nobody's" if parent is None else "parent_node")
         values |= {} if parent is None else {"parent_node": parent}
-    return Filters(tuple(parts), values)
+    mine = sa.or_(nodes.c.owner == own, nodes.c.lessee == own)
+    return Filters(tuple(parts), values, () if own is None else (mine,))
 
 
 def _escaped(text: str) -> str:

@@ -120,6 +120,10 @@ class Allocations(Records):
             where.append(columns.node_uuid == self._seen_node(conn, call, query.node).uuid)
         return where
 
+    def visible(self, call: Call) -> list[sa.ColumnElement[bool]]:
+        own = self.resource.table.c.owner == call.caller.project_id
+        return [own] if self.confined(call, "allocation") else []
+
     async def show(self, call: Call) -> Reply:
         wanted = self.wanted_of_one(call)
 

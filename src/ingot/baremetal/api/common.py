@@ -165,13 +165,17 @@ class Handlers:
     def listing_project(self, call: Call, kind: str, project: str | None = None) -> str | None:
         """The project to which a list is limited; None for everything."""
         place = self.target()
-        if call.allows(f"baremetal:{kind}:list_all", place):
+        if not self.confined(call, kind):
             return project
         own = call.caller.project_id
         if not own or (project and project != own):
             raise Forbidden(f"Policy does not allow baremetal:{kind}:list_all to be performed.")
         call.require(f"baremetal:{kind}:list", place)
         return own
+
+    def confined(self, call: Call, kind: str) -> bool:
+        """Whether the caller sees only what is its project's, not all."""
+        return not call.allows(f"baremetal:{kind}:list_all", self.target())
 
     def page(self, query: Any, sortable: frozenset[str], default: str = "id") -> Page:
         return page(

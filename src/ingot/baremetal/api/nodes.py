@@ -133,7 +133,8 @@ class Nodes(Handlers):
 
     async def _list(self, call: Call, query: NodeQuery, wanted: tuple[str, ...] | None) -> Reply:
         project = self.listing_project(call, "node", query.project)
-        filters = showing.node_filters({**_filters(call, query), "project": project})
+        own = project if self.confined(call, "node") else None
+        filters = showing.node_filters({**_filters(call, query), "project": project}, own)
         if query.sort_key:
             listing.acceptable([query.sort_key], NODE, call.version)
         page = self.page(query, _SORTABLE)

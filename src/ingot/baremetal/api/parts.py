@@ -74,8 +74,8 @@ class Listed(Handlers):
         page = self.page(query, self.resource.sortable)
 
         def find(conn: sa.Connection) -> Sequence[dict[str, Any]]:
-            where = self.where(conn, call)
-            return self.read_rows(conn, call, wanted, where, page)
+            where, visible = self.where(conn, call), self.visible(call)
+            return self.read_rows(conn, call, wanted, where, page, visible)
 
         found = await self.scan(find)
         body: dict[str, Any] = {self.resource.collection: found}
@@ -87,7 +87,11 @@ class Listed(Handlers):
         """Refuse callers who may not list, and filters that are wrong or too new."""
 
     def where(self, conn: sa.Connection, call: Call) -> list[sa.ColumnElement[bool]]:
-        """The list's filters and what the caller may see of it."""
+        """The list's filters."""
+        return []
+
+    def visible(self, call: Call) -> list[sa.ColumnElement[bool]]:
+        """What the caller may see of the list; a page begins after nothing else."""
         return []
 
     def read_rows(
@@ -97,8 +101,11 @@ class Listed(Handlers):
         wanted: tuple[str, ...] | None,
         where: Sequence[sa.ColumnElement[bool]],
         page: Any = None,
+        visible: Sequence[sa.ColumnElement[bool]] = (),
     ) -> list[dict[str, Any]]:
-        return parts.read(conn, self.resource, wanted, call.version, where, page, call.base_url)
+        return parts.read(
+            conn, self.resource, wanted, call.version, where, page, call.base_url, visible
+        )
 
     def shown(
         self, conn: sa.Connection, call: Call, uuid: str, wanted: tuple[str, ...] | None = None
@@ -224,12 +231,12 @@ class Parts(Listed):
         if not ident:
             return []
         node = store.find_node(conn, ident)
-        if node is None:
+        if node is None or not self.reachable(call)(node):
             raise Missing(f"Node {ident} could not be found.")
         return [column == node.uuid]
 
-    def of_project(self, call: Call) -> list[Any]:
-        """Limits a list to the nodes of the caller's project, unless the caller may see all."""
+    def visible(self, call: Call) -> list[Any]:
+        """What hangs on the nodes of the caller's project, unless the caller may see all."""
         project = self.listing_project(call, self.rule)
         if project is None:
             return []

@@ -144,9 +144,14 @@ class Runbooks(Records):
         return self.listing_project(call, "runbook", query.project)
 
     def where(self, conn: sa.Connection, call: Call) -> list[sa.ColumnElement[bool]]:
-        """Those of one's project and public ones, unless all may be seen."""
+        """Those of a project and public ones."""
         columns, project = self.resource.table.c, self._project(call)
         return [sa.or_(columns.owner == project, columns.public.is_(sa.true()))] if project else []
+
+    def visible(self, call: Call) -> list[sa.ColumnElement[bool]]:
+        columns, own = self.resource.table.c, call.caller.project_id
+        seen = sa.or_(columns.owner == own, columns.public.is_(sa.true()))
+        return [seen] if self.confined(call, "runbook") else []
 
     async def show(self, call: Call) -> Reply:
         wanted = self.wanted_of_one(call)
@@ -163,14 +168,19 @@ class Runbooks(Records):
         return await self.read(find)
 
     def _seen(self, conn: sa.Connection, call: Call) -> sa.RowMapping:
-        """The runbook of the path: its owner's, or public."""
-        row = self.look_up(conn, call, call.params["id"])
-        if not row["public"]:
-            call.require("baremetal:runbook:get", self.owned_by(row["owner"]))
+        """The runbook of the path."""
+        return self.seen(conn, call, call.params["id"])
+
+    def seen(self, conn: sa.Connection, call: Call, ident: str) -> sa.RowMapping:
+        """A runbook by uuid or name: its owner's, or public; to everybody else it is not there."""
+        row = self.look_up(conn, call, ident)
+        place = self.owned_by(row["owner"])
+        if not row["public"] and not call.allows("baremetal:runbook:get", place):
+            raise self.resource.missing(ident)
         return row
 
     def _held(self, conn: sa.Connection, call: Call, *rules: str) -> sa.RowMapping:
-        row = self.look_up(conn, call, call.params["id"])
+        row = self._seen(conn, call)
         for rule in rules:
             call.require(f"baremetal:runbook:{rule}", self.owned_by(row["owner"]))
         return row
@@ -332,7 +342,7 @@ def with_runbook(
     if not body.runbook:
         return body
     needs(call, RUNBOOK_SINCE, "runbook")
-    row = runbooks.look_up(conn, call, body.runbook)
+    row = runbooks.seen(conn, call, body.runbook)
     project = runbooks.ctx.settings.service_project
     call.require("baremetal:runbook:use", owned("runbook", row["owner"], project))
     _approved(call, node, row)

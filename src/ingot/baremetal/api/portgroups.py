@@ -57,7 +57,7 @@ class Portgroups(Parts):
         if query.conductor_groups:
             conductors = nodes.c.conductor_group.in_(query.conductor_groups)
             found.append(self.resource.of_nodes(conductors))
-        return [*found, *self.of_project(call)]
+        return found
 
     async def create(self, call: Call) -> Reply:
         body: part_schemas.PortgroupCreate = call.body

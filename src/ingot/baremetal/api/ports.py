@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import nics, part_schemas, part_store, parts, tables
+from ingot.baremetal import nics, part_schemas, parts, tables
 from ingot.baremetal.api.common import PageQuery, by, needs
 from ingot.baremetal.api.parts import Parts
 from ingot.baremetal.api.portgroups import Portgroups
@@ -76,11 +76,9 @@ class Ports(Parts):
         query: PortQuery = call.query
         ports, resource = tables.ports, self.resource
         _, in_group = _parents(call)
-        if in_group:
-            seen = Portgroups(self.bm).find_by(conn, call, in_group, None)
+        if group := in_group or query.portgroup:
+            seen = Portgroups(self.bm).find_by(conn, call, group, None)
             found = [ports.c.portgroup_uuid == seen.uuid]
-        elif query.portgroup:
-            found = [ports.c.portgroup_uuid == _known_group(conn, query.portgroup)]
         else:
             found = self.of_node(conn, call, query.node_uuid or query.node)
         if query.address is not None:
@@ -93,7 +91,7 @@ class Ports(Parts):
         if query.conductor_groups:
             groups = tables.nodes.c.conductor_group.in_(query.conductor_groups)
             found.append(resource.of_nodes(groups))
-        return [*found, *self.of_project(call)]
+        return found
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -140,13 +138,6 @@ def _parents(call: Call) -> tuple[str | None, str | None]:
     ident = call.params.get("id")
     below_group = "/portgroups/" in call.operation.path
     return (None, ident) if below_group else (ident, None)
-
-
-def _known_group(conn: sa.Connection, ident: str) -> str:
-    uuid = part_store.portgroup_uuid(conn, ident)
-    if uuid is None:
-        raise parts.PORTGROUP.missing(ident)
-    return uuid
 
 
 def _touched(changes: Sequence[Change], path: str) -> bool:

@@ -56,7 +56,7 @@ class Volumes(Parts):
         return self.fields(call, detail)
 
     def where(self, conn: sa.Connection, call: Call) -> list[sa.ColumnElement[bool]]:
-        return [*self.of_node(conn, call, call.query.node), *self.of_project(call)]
+        return self.of_node(conn, call, call.query.node)
 
     async def create(self, call: Call) -> Reply:
         values = part_schemas.struct_values(call.body)
@@ -94,9 +94,10 @@ class Targets(Volumes):
         wanted: tuple[str, ...] | None,
         where: Sequence[sa.ColumnElement[bool]],
         page: Any = None,
+        visible: Sequence[sa.ColumnElement[bool]] = (),
     ) -> list[dict[str, Any]]:
         """How to reach a volume is nothing for every reader."""
-        found = super().read_rows(conn, call, wanted, where, page)
+        found = super().read_rows(conn, call, wanted, where, page, visible)
         if not call.allows("baremetal:volume:view_target_properties", self.target()):
             for one in found:
                 if "properties" in one:
