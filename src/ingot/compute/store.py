@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -29,6 +29,7 @@ from ingot.compute.types import (
     ServerFault,
     ServerGroup,
 )
+from ingot.kit import patterns
 from ingot.kit.db import Kept, from_json, to_json
 
 Where = sa.ColumnElement[bool]
@@ -166,17 +167,87 @@ def select_servers(
     after: Server | None = None,
 ) -> list[Server]:
     """Servers in order; `after`: those that come behind this one."""
+    query = _sorted(conn, sa.select(servers).where(*where), orders, after)
+    if limit is not None:
+        query = query.limit(limit)
+    return [_server(row) for row in conn.execute(query).mappings()]
+
+
+def _sorted(conn: sa.Connection, query: Any, orders: Sequence[Order], after: Server | None) -> Any:
     columns = [(SORTABLE[order.key], order.descending) for order in orders]
     columns.append((servers.c.number, orders[-1].descending if orders else True))
-    query = sa.select(servers).where(*where)
     if after is not None:
         query = query.where(_behind(conn, columns, after))
     for column, descending in columns:
         null_last = column.is_(None)
         query = query.order_by(null_last, column.desc() if descending else column.asc())
-    if limit is not None:
-        query = query.limit(limit)
-    return [_server(row) for row in conn.execute(query).mappings()]
+    return query
+
+
+class Glimpse(NamedTuple):
+    """What filters that the database does not have look at."""
+
+    number: int
+    name: str
+    stored_addresses: str
+    stored_tags: str
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        return _DECODERS["addresses"].decode(self.stored_addresses)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return _DECODERS["tags"].decode(self.stored_tags)
+
+
+def tested_servers(
+    conn: sa.Connection,
+    where: Sequence[Where],
+    orders: Sequence[Order],
+    tests: Sequence[Callable[[Glimpse], bool]],
+    most: int,
+    after: Server | None,
+) -> list[Server]:
+    """The first servers in order that pass the tests; only those are read whole."""
+    seen = sa.select(servers.c.number, servers.c.name, servers.c.addresses, servers.c.tags)
+    numbers: list[int] = []
+    for row in conn.execute(_sorted(conn, seen.where(*where), orders, after)):
+        glimpse = Glimpse(*row)
+        if all(test(glimpse) for test in tests):
+            numbers.append(glimpse.number)
+            if len(numbers) == most:
+                break
+    return select_servers(conn, [servers.c.number.in_(numbers)], orders) if numbers else []
+
+
+# Conditions of lists. What stands in a JSON column is found by its text, and looked at again where that can err.
+
+
+def named_like(pattern: str) -> Where | None:
+    """Servers whose names a pattern finds; None when that takes an engine."""
+    text = patterns.like(pattern)
+    return None if text is None else sa.func.lower(servers.c.name).like(text, escape="\\")
+
+
+def has_address(pattern: str) -> Where:
+    """Servers that may have an address which a pattern finds."""
+    text = patterns.like(pattern)
+    if text is None:
+        return servers.c.addresses != "[]"
+    return servers.c.addresses.like(f'%"addr":"{text}"%', escape="\\")
+
+
+def of_flavor(flavor_id: str) -> Where:
+    """Servers that were ordered with this flavor: its id stands first."""
+    start = f'{{"id":{to_json(flavor_id)},'
+    return sa.func.substr(servers.c.flavor, 1, len(start)) == start
+
+
+def has_tags(wanted: Collection[str], *, every: bool) -> Where:
+    """Servers that may have these tags, or one of them."""
+    found = [servers.c.tags.contains(to_json(tag), autoescape=True) for tag in sorted(wanted)]
+    return sa.and_(*found) if every else sa.or_(*found)
 
 
 def _behind(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -12,8 +11,9 @@ from typing import Any, cast
 
 from ingot.baremetal.rules.arguments import Signature
 from ingot.kit.faults import Failed
+from ingot.kit.patterns import BadPattern, Pattern, compiled
 
-#: Longer texts are not searched: a bad pattern takes exponential time.
+#: Longer texts are not searched.
 _LONGEST = 64 << 10
 
 
@@ -84,22 +84,24 @@ def _one_of(value: Any, values: Any = ()) -> bool:
     return value in cast("list[Any]", values)
 
 
-def pattern(regex: Any) -> re.Pattern[str]:
+def pattern(regex: Any) -> Pattern:
     """A compiled pattern; Failed says what is wrong with it."""
     try:
-        return re.compile(str(regex))
-    except (re.error, RecursionError, OverflowError) as wrong:
+        return compiled(str(regex))
+    except BadPattern as wrong:
         raise Failed(f"invalid regular expression: {wrong}") from None
 
 
 def _matches(value: Any, regex: Any) -> bool:
     pattern(regex)
-    whole = regex if str(regex).endswith("$") else f"{regex}$"
-    return pattern(whole).match(str(value)[:_LONGEST]) is not None
+    text = str(value)[:_LONGEST]
+    whole = pattern(regex if str(regex).endswith("$") else f"{regex}$")
+    # As Python's own engine does, `$` is also before a last line's end.
+    return whole.match(text) or (text.endswith("\n") and whole.match(text[:-1]))
 
 
 def _contains(value: Any, regex: Any) -> bool:
-    return pattern(regex).search(str(value)[:_LONGEST]) is not None
+    return pattern(regex).search(str(value)[:_LONGEST])
 
 
 def _is_none(value: Any) -> bool:

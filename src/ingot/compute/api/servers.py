@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from typing import Annotated, Any
@@ -32,6 +31,7 @@ from ingot.compute.types import Server
 from ingot.kit.db import timestamp, when
 from ingot.kit.faults import Invalid
 from ingot.kit.paging import next_link
+from ingot.kit.patterns import BadPattern, Pattern, compiled
 from ingot.kit.web import Call, Reply
 
 Where = sa.ColumnElement[bool]
@@ -246,7 +246,7 @@ class Search:
         self.call = call
         self.admin = call.allows("os_compute_api:servers:allow_all_filters", own(call))
         self.where: list[Where] = []
-        self.tests: list[Callable[[Server], bool]] = []
+        self.tests: list[Callable[[store.Glimpse], bool]] = []
         self.nothing = False
         self._read(rule)
 
@@ -262,13 +262,7 @@ class Search:
                 raise Invalid(f"marker [{marker}] not found")
         if not self.tests:
             return store.select_servers(conn, self.where, self.orders(), limit=most, after=after)
-        found: list[Server] = []
-        for server in store.select_servers(conn, self.where, self.orders(), after=after):
-            if all(test(server) for test in self.tests):
-                found.append(server)
-                if len(found) == most:
-                    break
-        return found
+        return store.tested_servers(conn, self.where, self.orders(), self.tests, most, after)
 
     def orders(self) -> list[store.Order]:
         keys = [value for name, value in self.call.args if name == "sort_key"]
@@ -348,17 +342,17 @@ class Search:
         if name in _COLUMNS:
             self.where.append(_COLUMNS[name] == value)
         elif name in ("name", "display_name"):
-            pattern = _pattern(value, name)
-            self.tests.append(lambda server: bool(pattern.search(server.name)))
+            self._name(name, value)
         elif name in ("ip", "ip6"):
             pattern, version = _pattern(value, name), 6 if name == "ip6" else 4
+            self.where.append(store.has_address(value))
             self.tests.append(
-                lambda server: any(
-                    a.version == version and pattern.search(a.addr) for a in server.addresses
+                lambda seen: any(
+                    a.version == version and pattern.search(a.addr) for a in seen.addresses
                 )
             )
         elif name == "flavor":
-            self.tests.append(lambda server: server.flavor.id == value)
+            self.where.append(store.of_flavor(value))
         elif name == "host":
             self.nothing = self.nothing or value != self.compute.settings.host
         elif name == "locked":
@@ -381,20 +375,31 @@ class Search:
         elif "tags" in name:
             self._tags(name, frozenset(value.split(",")))
 
+    def _name(self, name: str, value: str) -> None:
+        pattern = _pattern(value, name)
+        found = store.named_like(value)
+        if found is None:
+            self.tests.append(lambda seen: pattern.search(seen.name))
+        else:
+            self.where.append(found)
+
     def _tags(self, name: str, wanted: frozenset[str]) -> None:
-        def test(server: Server) -> bool:
-            have = wanted & set(server.tags)
+        if not name.startswith("not"):
+            self.where.append(store.has_tags(wanted, every=not name.endswith("any")))
+
+        def test(seen: store.Glimpse) -> bool:
+            have = wanted & set(seen.tags)
             matched = bool(have) if name.endswith("any") else have == wanted
             return matched is not name.startswith("not")
 
         self.tests.append(test)
 
 
-def _pattern(value: str, name: str) -> re.Pattern[str]:
+def _pattern(value: str, name: str) -> Pattern:
     try:
-        return re.compile(value, re.IGNORECASE)
-    except re.error:
-        raise Invalid(f"Invalid regular expression for {name}: {value!r}.") from None
+        return compiled(value, ignore_case=True)
+    except BadPattern as wrong:
+        raise Invalid(f"Invalid regular expression for {name}: {value[:100]!r}: {wrong}.") from None
 
 
 def _moment(value: str, name: str) -> str:
