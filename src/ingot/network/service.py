@@ -106,6 +106,11 @@ class Networks(Telling):
         """The project whose ports a caller may put on machines ("" for nobody's); None for everyone's."""
         return None if self.policy.allows("use_any_port", caller) else caller.project_id or ""
 
+    def may_choose_address(self, caller: Caller, network: Network) -> bool:
+        """Whether a caller may say which address a port gets there: on shared networks only their owners may."""
+        target = {"project_id": caller.project_id, "network_project_id": network.project_id}
+        return self.policy.allows("create_port:ip_address", caller, target)
+
     def find_port(
         self,
         conn: sa.Connection,

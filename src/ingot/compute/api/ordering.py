@@ -233,6 +233,12 @@ class Ordering(Handlers):
         network = self._network(conn, call, net.uuid)
         if not network.subnets:
             raise Invalid(f"Network {network.id} requires a subnet in order to boot instances on.")
+        if fixed is not None and not self.compute.networks.may_choose_address(call.caller, network):
+            raise Forbidden(
+                f"Policy does not allow to choose an address on network {network.id}: it is another "
+                "project's.",
+                next_action="Leave fixed_ip out, or name a port.",
+            )
         return NetworkWish(network=network.id, fixed_ip=fixed)
 
     def _network(self, conn: sa.Connection, call: Call, ident: str) -> Network:
