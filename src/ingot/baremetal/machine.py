@@ -278,4 +278,10 @@ WAITING = named("waiting")
 FAILED = named("failed")
 DELETABLE = frozenset(name for name, state in STATES.items() if state.deletable)
 UPDATABLE = frozenset(name for name, state in STATES.items() if state.updatable)
+#: Where an instance's system or data may be on the machine, and nobody is wiping it off.
+OCCUPIED = STATES.keys() - {
+    *(ENROLL, VERIFYING, MANAGEABLE, AVAILABLE, ADOPTFAIL),
+    *(INSPECTING, INSPECTWAIT, INSPECTFAIL),
+    *(CLEANING, CLEANWAIT, CLEANHOLD, CLEANFAIL),
+}
 AGENT_STATES = frozenset(name for name, state in STATES.items() if state.agent)

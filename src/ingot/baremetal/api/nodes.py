@@ -305,15 +305,21 @@ class Nodes(Handlers):
     def _owner_rule(
         self, conn: sa.Connection, call: Call, uuid: str, changes: Sequence[Change]
     ) -> None:
-        """The owner of a machine in use changes only by the system's admin."""
-        if not any(True for _ in patching.values(changes, "owner")):
+        """Whose a machine in use is changes only by the system's admin: who gets it gets the instance."""
+        owners, lessees = (list(patching.values(changes, name)) for name in ("owner", "lessee"))
+        if not owners and not any(lessees):
             return
         node = store.get_node(conn, uuid)
         place = self.target(node.owner, node.lessee)
-        rule = "baremetal:node:update_owner_provisioned"
-        if node.provision_state == machine.ACTIVE and not call.allows(rule, place):
+        if call.allows("baremetal:node:update_owner_provisioned", place):
+            return
+        state = node.provision_state
+        if owners and state == machine.ACTIVE:
+            raise Conflict(f'Cannot update owner of node "{uuid}" while it is in state "{state}".')
+        if state in machine.OCCUPIED and any(new and new != node.lessee for new in lessees):
             raise Conflict(
-                f'Cannot update owner of node "{uuid}" while it is in state "{machine.ACTIVE}".'
+                f'Cannot update lessee of node "{uuid}" while it is in state "{state}".',
+                next_action="Undeploy it first: whoever is given the machine now is given its instance.",
             )
 
     async def delete(self, call: Call) -> Reply:
