@@ -190,7 +190,7 @@ async def test_the_stock_library(cloud: Cloud) -> None:
         return seen
 
     seen = await asyncio.to_thread(use)
-    assert seen.pop("drivers") == ["fake-hardware", "ipmi", "manual-management", "redfish"]
+    assert seen.pop("drivers") == ["fake-hardware", "idrac", "ipmi", "manual-management", "redfish"]
     assert seen == {
         "first": "available",
         "ports": ["52:54:00:00:00:02"],

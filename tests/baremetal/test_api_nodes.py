@@ -423,6 +423,51 @@ async def test_maintenance(api: World) -> None:
     )
 
 
+async def test_the_agent_is_shown_where_upstream_keeps_it(api: World) -> None:
+    from ingot.baremetal.tables import node_agents
+
+    made = await api.node(name="n1")
+    await api.node(name="n2")
+    agent = {
+        "url": 'https://10.0.0.7:9999/"',
+        "version": "10.1",
+        "last_heartbeat": "2026-11-30T05:00:00",
+    }
+    row = {"node_uuid": made["uuid"], "token_hash": "x", **agent}
+    shown: list[dict[str, Any]] = []
+    for columns in ({}, {"driver_internal_info": {"boot_seen": True}}):
+        if columns:
+            await api.db.write(lambda conn: conn.execute(node_agents.insert().values(**row)))
+            await api.force("n1", **columns)
+        shown.append((await api.ask("GET", "/v1/nodes/n1")).json["driver_internal_info"])
+    assert shown == [
+        {},
+        {
+            "boot_seen": True,
+            "agent_url": agent["url"],
+            "agent_version": "10.1",
+            "agent_last_heartbeat": "2026-11-30T05:00:00",
+        },
+    ]
+    listed = (await api.ask("GET", "/v1/nodes/detail")).json["nodes"]
+    assert [len(one["driver_internal_info"]) for one in listed] == [4, 0]
+    some = (await api.ask("GET", "/v1/nodes?fields=name,driver_internal_info")).json["nodes"]
+    assert some[0]["driver_internal_info"] == shown[1]
+    plain = (await api.ask("GET", "/v1/nodes?fields=name")).json["nodes"]
+    assert "driver_internal_info" not in plain[0]
+
+
+async def test_options_that_nobody_knows_are_a_warning(api: World) -> None:
+    info = {"ipmi_address": "10.0.0.1", "ipmi_verify_ca": False, "ipmi_passwort": "x"}
+    await api.node(name="n1", driver="ipmi", driver_info=info)
+    result = (await api.ask("GET", "/v1/nodes/n1/validate")).json
+    for name in ("power", "management"):
+        assert result[name]["result"] is True
+        assert "Warning: ipmi_verify_ca is not an option of ipmi" in result[name]["reason"]
+        assert "did you mean ipmi_password?" in result[name]["reason"]
+    assert result["network"] == {"result": True}
+
+
 async def test_validate_tells_what_is_missing(api: World) -> None:
     await api.node(name="n1", driver="ipmi")
     result = (await api.ask("GET", "/v1/nodes/n1/validate")).json

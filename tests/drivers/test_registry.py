@@ -20,7 +20,9 @@ def make_registry(**options: object) -> Registry:
 
 def test_every_row_of_the_table_is_what_it_says() -> None:
     registry = make_registry()
-    assert registry.hardware_types() == ("redfish", "ipmi", "manual-management", "fake-hardware")
+    assert registry.hardware_types() == (
+        *("redfish", "idrac", "ipmi", "manual-management", "fake-hardware"),
+    )
     for driver in registry.hardware_types():
         for capability in base.CAPABILITIES:
             names = registry.enabled(driver, capability)
@@ -93,12 +95,59 @@ def test_properties_and_secrets() -> None:
         ({"ipmi_address": "10.0.0.1", "ipmi_priv_level": "ROOT"}, "ADMINISTRATOR"),
         ({"ipmi_address": "10.0.0.1\n-v"}, "control characters"),
         ({"ipmi_address": ["10.0.0.1"]}, "a string is expected"),
-        ({"ipmi_address": "10.0.0.1", "ipmi_passwort": "x"}, "ipmi_passwort"),
     ],
 )
 def test_bad_driver_info(info: dict[str, object], complaint: str) -> None:
     with pytest.raises(BadOptions, match=complaint):
         make_registry().access("ipmi", info)
+
+
+def test_unknown_options_are_ignored_and_told() -> None:
+    """Upstream ignores them; Metal3 sends ipmi_verify_ca to every IPMI node."""
+    registry = make_registry()
+    info = {"ipmi_address": "h", "ipmi_verify_ca": False, "ipmi_passwort": "x", "rack": "A7"}
+    registry.access("ipmi", info)
+    assert not any(registry.validate("ipmi", info).values())
+    told = {
+        name: [p.text for p in found] for name, found in registry.warnings("ipmi", info).items()
+    }
+    assert (
+        told["power"]
+        == told["management"]
+        == [
+            "ipmi_verify_ca is not an option of ipmi and is ignored",
+            "ipmi_passwort is not an option of ipmi and is ignored (did you mean ipmi_password?)",
+        ]
+    )
+    assert told["deploy"] == []
+    misspelt = {"ipmi_addres": "h"}
+    assert "ipmi_address is missing" in str(registry.validate("ipmi", misspelt)["power"])
+    assert "did you mean ipmi_address?" in str(registry.warnings("ipmi", misspelt)["power"])
+    many = {f"ipmi_{n}": n for n in range(1000)}
+    assert len(registry.warnings("ipmi", many)["power"]) == 10
+
+
+def test_idrac_is_redfish_under_upstreams_names() -> None:
+    registry = make_registry()
+    names = {name: registry.enabled("idrac", name) for name in base.CAPABILITIES}
+    assert names["power"] == ("idrac-redfish", "redfish")
+    assert names["management"] == ("idrac-redfish", "redfish", "noop")
+    network = ("ipxe", "pxe", "http-ipxe", "http")
+    media = ("idrac-redfish-virtual-media", "redfish-virtual-media", "redfish-https")
+    assert names["boot"] == (*network, *media)
+    assert names["bios"] == ("idrac-redfish", "redfish", "no-bios")
+    assert names["vendor"] == ("idrac-redfish", "redfish", "no-vendor")
+    assert names["raid"] == ("idrac-redfish", "redfish", "no-raid", "agent")
+    assert names["inspect"] == ("agent", "idrac-redfish", "redfish", "no-inspect")
+    assert names["firmware"] == ("redfish", "no-firmware")
+    assert registry.options("idrac") and registry.properties("idrac") == registry.properties(
+        "redfish"
+    )
+    assert registry.secret_names("idrac") == {"redfish_password", *registry.secret_names("redfish")}
+    only = make_registry(
+        enabled_hardware_types=["idrac"], enabled_interfaces={"power": ["idrac-redfish"]}
+    )
+    assert only.default_name("idrac", "power") == "idrac-redfish"
 
 
 def test_foreign_keys_pass_and_values_are_typed() -> None:

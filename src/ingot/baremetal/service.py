@@ -114,10 +114,12 @@ class Baremetal:
         return conn.execute(sa.select(nodes.c.last_error).where(nodes.c.uuid == node_uuid)).scalar()
 
     def validate(self, conn: sa.Connection, ident: str) -> dict[str, tuple[bool, str | None]]:
-        """Per interface whether driver_info and instance_info suffice, and what is wrong."""
+        """Per interface whether driver_info and instance_info suffice, and what is wrong or doubtful."""
         ctx, node = self.ctx, store.get_node(conn, ident)
         registry = ctx.registry
-        found = registry.validate(node.driver, ctx.driver_info(conn, node), node.interfaces)
+        info = ctx.driver_info(conn, node)
+        found = registry.validate(node.driver, info, node.interfaces)
+        doubtful = registry.warnings(node.driver, info, node.interfaces)
         result: dict[str, tuple[bool, str | None]] = {}
         for name in CAPABILITIES:
             problems = [problem.text for problem in found[name]]
@@ -130,7 +132,8 @@ class Baremetal:
                 problems = [
                     f"Driver {node.driver} does not support {name} (disabled or not implemented)."
                 ]
-            result[name] = (not problems, "; ".join(problems) or None)
+            told = problems + [f"Warning: {problem.text}" for problem in doubtful[name]]
+            result[name] = (not problems, "; ".join(told) or None)
         return result
 
     # -- the inventory -----------------------------------------------------------------------

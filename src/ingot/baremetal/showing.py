@@ -21,16 +21,26 @@ from ingot.baremetal import listing, machine
 from ingot.baremetal.context import Context
 from ingot.baremetal.listing import NODE, NODE_JSON, NODE_SUBS
 from ingot.baremetal.policies import Redaction
-from ingot.baremetal.tables import node_traits, nodes
+from ingot.baremetal.tables import node_agents, node_traits, nodes
 from ingot.kit.db import Kept
 from ingot.kit.paging import Page
 from ingot.kit.versions import Version
 
-#: What is read of every node before the values of its fields: uuid, owner, lessee, conductor group and traits.
+#: What is read of every node before the values of its fields: uuid, owner, lessee, conductor group, traits, and of its
+#: agent URL, version and last call with the node's driver_internal_info, in which they are shown.
 #: After them comes a text of JSON.
-_HEAD = 5
+_HEAD = 9
+_INTERNAL = "driver_internal_info"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+_AGENT = (
+    node_agents.c.url,
+    node_agents.c.version,
+    node_agents.c.last_heartbeat,
+    nodes.c[_INTERNAL],
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +56,7 @@ class Shape:
     build: Callable[..., Any]
     traits: bool
     conductor: bool
+    agent: bool
     whole: bool
     minor: int
 
@@ -55,13 +66,20 @@ def node_shape(wanted: tuple[str, ...] | None, version: Version) -> Shape:
     """wanted: as `listing.fields_wanted` gives it."""
     names = NODE.names(version) if wanted is None else wanted
     real = [nodes.c[name] for name in names if name in nodes.c]
+    agent = _INTERNAL in names
+    real = [column for column in real if column.name != _INTERNAL]
     flat = [c for c in real if c.name not in NODE_JSON and not isinstance(c.type, sa.Boolean)]
     head = [nodes.c[name] for name in ("uuid", "owner", "lessee", "conductor_group")]
     query = sa.select(*(column.label(f"_{column.name}") for column in head)).add_columns(
         _traits().label("_traits") if "traits" in names else sa.null().label("_traits"),
+        *(column if agent else sa.null().label(f"_{column.name}") for column in _AGENT),
         *(_value(column, version.minor) for column in flat),
         _json_text([c for c in real if c not in flat]).label("_json"),
     )
+    if agent:
+        query = query.select_from(
+            nodes.outerjoin(node_agents, node_agents.c.node_uuid == nodes.c.uuid)
+        )
     build = msgspec.defstruct(
         "Node", [(f"{c.name}", object) for c in flat] + [("links", object)], gc=False
     )
@@ -70,6 +88,7 @@ def node_shape(wanted: tuple[str, ...] | None, version: Version) -> Shape:
         build=build,
         traits="traits" in names,
         conductor="conductor" in names,
+        agent=agent,
         whole=wanted is None,
         minor=version.minor,
     )
@@ -204,6 +223,8 @@ def _shown(
         tail = uuid.join(pieces) + row[-1]
         if traits:
             tail += _traits_text(row[4]) if row[4] else ',"traits":[]'
+        if shape.agent:
+            tail += _internal_text(*row[5:9])
         if hosts is not None:
             host = hosts.of(uuid, row[3])
             tail += ',"conductor":null' if host is None else f',"conductor":{_quoted(host)}'
@@ -212,6 +233,16 @@ def _shown(
             one = _redacted(one, instead)
         made.append(one)
     return made
+
+
+def _internal_text(url: str | None, version: str | None, called: str | None, info: str) -> str:
+    """driver_internal_info with what is known of the agent, as upstream keeps it there."""
+    facts = {"agent_url": url, "agent_version": version, "agent_last_heartbeat": called}
+    told = {name: value for name, value in facts.items() if value}
+    if told:
+        more = _encode(told).decode()
+        info = more if info == "{}" else f"{info[:-1]},{more[1:]}"
+    return f',"{_INTERNAL}":{info}'
 
 
 def _traits_text(traits: str) -> str:

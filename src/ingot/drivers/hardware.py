@@ -8,6 +8,7 @@ process that only serves the API loads no driver.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ingot.drivers.context import DriverContext
@@ -38,7 +39,7 @@ def build_registry(
 
 def hardware_types() -> tuple[HardwareType, ...]:
     """All hardware types, in the order in which they are shown."""
-    return (_redfish(), _ipmi(), _manual(), _fake())
+    return (_redfish(), _idrac(), _ipmi(), _manual(), _fake())
 
 
 def _redfish() -> HardwareType:
@@ -59,6 +60,28 @@ def _redfish() -> HardwareType:
             "firmware": (redfish.FIRMWARE, _no("firmware")),
             "vendor": (redfish.VENDOR, _no("vendor")),
             "inspect": (_agent("inspect"), redfish.INSPECT, _no("inspect")),
+        },
+    )
+
+
+def _idrac() -> HardwareType:
+    """Dell's controllers speak Redfish like others; upstream has names of its own for their interfaces.
+
+    The plain names are good besides: settings that enable those alone leave this type whole.
+    """
+    from ingot.drivers.redfish import interfaces as redfish
+
+    dells = {spec.make: replace(spec, name=f"idrac-{spec.name}") for spec in redfish.DELLS}
+    return HardwareType(
+        "idrac",
+        "Dell servers with an iDRAC, by Redfish; the same as redfish under upstream's names.",
+        {
+            capability: tuple(
+                name
+                for spec in row
+                for name in ([dells[spec.make], spec] if spec.make in dells else [spec])
+            )
+            for capability, row in _redfish().interfaces.items()
         },
     )
 

@@ -6,6 +6,7 @@ registry, at first use, and shared by all machines: they hold connections and pa
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Factory = Callable[["DriverContext"], object]
+#: Of unknown options that are told of one interface.
+MOST_WARNINGS = 10
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class InterfaceSpec:
     """One named implementation of a capability.
 
     options: keys of driver_info that it reads. prefixes: key prefixes it owns; an unknown key
-    that begins with one of them is refused as a likely misspelling.
+    that begins with one of them is ignored, and told by `validate` as a likely misspelling.
     """
 
     capability: str
@@ -44,6 +47,13 @@ class HardwareType:
     name: str
     description: str
     interfaces: Mapping[str, tuple[InterfaceSpec, ...]] = field(repr=False)
+
+
+def _unknown(key: str, driver: str, known: list[str]) -> Problem:
+    shown = key[:60]
+    near = difflib.get_close_matches(shown, known, 1, 0.8)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return Problem(key, "unknown", f"{shown} is not an option of {driver} and is ignored{hint}")
 
 
 class UnknownDriver(Invalid):
@@ -268,18 +278,24 @@ class Registry:
     def _problems(
         self, driver: str, capability: str, name: str | None, driver_info: Mapping[str, object]
     ) -> tuple[Problem, ...]:
-        spec = self.spec(driver, capability, name)
-        _, problems = check(spec.options, driver_info)
-        doubtful = [key for key in driver_info if spec.prefixes and key.startswith(spec.prefixes)]
-        if not doubtful:
-            return problems
-        known = {option.name for option in self.options(driver)}
-        text = "{} is not an option of {}"
-        return problems + tuple(
-            Problem(key, "unknown", text.format(key, driver))
-            for key in doubtful
-            if key not in known
-        )
+        return check(self.spec(driver, capability, name).options, driver_info)[1]
+
+    def warnings(
+        self,
+        driver: str,
+        driver_info: Mapping[str, object],
+        interfaces: Mapping[str, str | None] | None = None,
+    ) -> dict[str, tuple[Problem, ...]]:
+        """Capability -> keys with a prefix of its interface that the driver does not know, and ignores."""
+        chosen = interfaces or {}
+        known = [option.name for option in self.options(driver)]
+        unknown = [key for key in driver_info if key not in known]
+        found: dict[str, tuple[Problem, ...]] = {}
+        for capability in base.CAPABILITIES:
+            prefixes = self.spec(driver, capability, chosen.get(capability)).prefixes
+            mine = [key for key in unknown if prefixes and key.startswith(prefixes)]
+            found[capability] = tuple(_unknown(key, driver, known) for key in mine[:MOST_WARNINGS])
+        return found
 
     def access(
         self,

@@ -55,3 +55,5 @@ BIOS = InterfaceSpec("bios", "redfish", RedfishBios, OPTIONS, PREFIXES)
 FIRMWARE = InterfaceSpec("firmware", "redfish", RedfishFirmware, OPTIONS, PREFIXES)
 INSPECT = InterfaceSpec("inspect", "redfish", RedfishInspect, OPTIONS, PREFIXES)
 VENDOR = InterfaceSpec("vendor", "redfish", RedfishVendor, OPTIONS, PREFIXES)
+#: Those that upstream calls idrac-… in the hardware type idrac.
+DELLS = (POWER, MANAGEMENT, MEDIA_BOOT, RAID, BIOS, INSPECT, VENDOR)
