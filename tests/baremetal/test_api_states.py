@@ -451,6 +451,34 @@ async def test_a_momentary_lock_is_waited_for(tmp_path: Path) -> None:
         assert (await second).status == 202
 
 
+_MEDIUM = {"device_type": "cdrom", "image_url": "http://h/i.iso"}
+_ERRANDS: dict[str, tuple[str, str, Any]] = {
+    "media": ("POST", "vmedia", _MEDIUM),
+    "eject": ("DELETE", "vmedia", None),
+    "mode": ("PUT", "states/boot_mode", {"target": "bios"}),
+    "secure": ("PUT", "states/secure_boot", {"target": True}),
+    "vendor": ("POST", "vendor_passthru/second_method", {"bar": "x"}),
+    "device": ("PUT", "management/boot_device", {"boot_device": "pxe"}),
+}
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [("media", "eject"), ("mode", "secure"), ("secure", "mode"), ("vendor", "device")],
+)
+async def test_an_errand_waits_for_the_one_before(tmp_path: Path, first: str, then: str) -> None:
+    """A medium is taken out as soon as it was put in: upstream's conductors wait for each other so."""
+    async with world(tmp_path, SystemClock(), Settings(lock_wait=20)) as api:
+        await api.node(name="n1")
+        (method, path, body), second = _ERRANDS[first], _ERRANDS[then]
+        assert (await api.ask(method, f"/v1/nodes/n1/{path}", body)).status in (202, 204)
+        asked = asyncio.create_task(api.ask(second[0], f"/v1/nodes/n1/{second[1]}", second[2]))
+        await asyncio.sleep(0.3)
+        assert not asked.done()
+        await api.end_operations()
+        assert (await asked).status in (202, 204)
+
+
 async def test_a_long_lock_is_told_at_once(tmp_path: Path) -> None:
     async with world(tmp_path, SystemClock(), Settings(lock_wait=20)) as api:
         await api.node(name="n1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -31,7 +31,9 @@ NAMES_SINCE = 5
 SUFFIX_UNTIL = 90
 SMALL_BODY = 64 << 10
 #: Kinds of operation that are over in a moment, and how often to look whether they are.
-_MOMENTARY = frozenset({"power", "boot device"})
+_MOMENTARY = frozenset(
+    {"power", "boot device", "boot mode", "secure boot", "virtual media", "vendor call"}
+)
 _LOOK_AGAIN = 0.1
 
 
@@ -72,11 +74,15 @@ class Handlers:
     async def write(self, change: Callable[[sa.Connection], T]) -> T:
         """A change. What is over in a moment is waited for, as upstream's conductors do: clients that
         ask for the next thing as soon as they see the state they waited for are not told 409."""
+        return await self.patiently(lambda: self.ctx.db.write(change))
+
+    async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """The same for any transaction that asks whether a node is free."""
         clock = self.ctx.clock
         deadline = clock.monotonic() + self.ctx.settings.lock_wait
         while True:
             try:
-                return await self.ctx.db.write(change)
+                return await ask()
             except Locked as fault:
                 if fault.details.get("kind") not in _MOMENTARY or clock.monotonic() >= deadline:
                     raise

@@ -72,7 +72,7 @@ class Management(Handlers):
                 free(conn, node)
             return node, self.ctx.access(conn, node, "management")
 
-        node, access = await self.read(query)
+        node, access = await self.patiently(lambda: self.read(query))
         name = node.interfaces.get("management")
         return self.ctx.registry.management(node.driver, name), access
 
