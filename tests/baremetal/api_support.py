@@ -18,6 +18,7 @@ from ingot.drivers.hardware import build_registry
 from ingot.kit.asgi import WebApp
 from ingot.kit.clock import Clock, VirtualClock
 from ingot.kit.db import Database
+from ingot.kit.faults import Unauthenticated
 from ingot.kit.policy import ANONYMOUS, Caller
 from ingot.kit.vault import Vault
 
@@ -60,9 +61,20 @@ class World:
     app: WebApp
     client: falcon.testing.TestClient
     callers: list[Caller] = field(default_factory=lambda: [system()])
+    #: Who there is by now, by id.
+    people: dict[str | None, Caller] = field(default_factory=dict[str | None, Caller])
+
+    def __post_init__(self) -> None:
+        self.become(self.callers[0])
 
     def become(self, caller: Caller) -> None:
-        self.callers[0] = caller
+        self.callers[0] = self.people[caller.user_id] = caller
+
+    async def still(self, caller: Caller) -> Caller:
+        """Who somebody is by now, as an identity service tells it."""
+        if caller.user_id not in self.people:
+            raise Unauthenticated("This user is gone.")
+        return self.people[caller.user_id]
 
     async def ask(
         self,

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_support import World, world
+from api_support import World, project, system, world
 
 from ingot.baremetal import Consoles, Settings, TcpDoors
 from ingot.drivers.types import PowerTarget
 from ingot.kit.clock import SystemClock
+from ingot.kit.policy import Caller
 from ingot.lab.sim import Fleet, FleetOptions
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +50,7 @@ def settings() -> Settings:
 @contextlib.asynccontextmanager
 async def doors(api: World) -> AsyncIterator[tuple[TcpDoors, Consoles]]:
     consoles = Consoles(api.baremetal.ctx)
-    made = TcpDoors(api.baremetal.ctx, consoles)
+    made = TcpDoors(api.baremetal.ctx, consoles, api.baremetal.console_grant(api.still))
     await made.start()
     try:
         yield made, consoles
@@ -218,3 +219,47 @@ async def test_ipmitool_socat_against_a_simulated_controller(api: World) -> None
             said = await reader.read(100)
         assert said, "the machine said nothing while it started"
         writer.close()
+
+
+async def test_a_door_is_closed_when_the_machine_changes_hands(api: World) -> None:
+    await api.node(name="n1", owner="p1")
+    api.become(project("member"))
+    async with doors(api) as (made, _consoles):
+        port = await enabled(api, made)
+        reader, _writer = await asyncio.open_connection("127.0.0.1", port)
+        await heard(reader, b"imaginary console")
+        api.become(system())
+        for field in ("owner", "lessee"):
+            body = [{"op": "add", "path": f"/{field}", "value": "p2"}]
+            assert (await api.ask("PATCH", "/v1/nodes/n1", body)).status == 200
+            await made.reconcile()
+            await asyncio.wait_for(reader.read(), 20)  # to the end: he is sent away
+            assert (await api.ask("GET", PATH)).json["console_enabled"] is False
+            # Whose it is now opens it anew; so may an administrator, whose door ends with the next change too.
+            port = await enabled(api, made)
+            reader, _writer = await asyncio.open_connection("127.0.0.1", port)
+            await heard(reader, b"imaginary console")
+            await made.reconcile()
+            assert (await api.ask("GET", PATH)).json["console_enabled"] is True
+
+
+@pytest.mark.parametrize("left", [None, project("reader")])
+async def test_a_door_is_closed_when_its_opener_has_lost_the_right(
+    api: World, left: Caller | None
+) -> None:
+    await api.node(name="n1", owner="p1")
+    api.become(project("member"))
+    async with doors(api) as (made, _consoles):
+        port = await enabled(api, made)
+        reader, _writer = await asyncio.open_connection("127.0.0.1", port)
+        await heard(reader, b"imaginary console")
+        await made.reconcile()
+        assert (await api.ask("GET", PATH)).json["console_enabled"] is True
+        del api.people["u-p1"]
+        if left is not None:
+            api.people["u-p1"] = left
+        await made.reconcile()
+        await asyncio.wait_for(reader.read(), 20)  # to the end
+        api.become(system())
+        shown = (await api.ask("GET", PATH)).json
+        assert shown == {"console_enabled": False, "console_info": None}

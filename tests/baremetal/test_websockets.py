@@ -9,7 +9,7 @@ import shutil
 import socket
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +25,7 @@ from websockets.exceptions import InvalidStatus
 
 from ingot.app.crowd import Bounds, Crowd
 from ingot.app.wire import HttpProtocol
-from ingot.baremetal import CONSOLE_PATH, Consoles, Settings, TcpDoors, WebDoors, node_grant
+from ingot.baremetal import CONSOLE_PATH, Consoles, Settings, TcpDoors, WebDoors
 from ingot.baremetal.listing import Conductors
 from ingot.drivers.types import PowerTarget
 from ingot.kit.asgi import WebApp
@@ -73,7 +73,7 @@ async def door(api: World, host: str = "") -> AsyncIterator[tuple[WebDoors, int]
     ctx = api.baremetal.ctx
     ctx = replace(ctx, host=host, memory={}) if host else ctx
     consoles = Consoles(ctx)
-    made = WebDoors(ctx, consoles, {"node": node_grant})
+    made = WebDoors(ctx, consoles, {"node": api.baremetal.console_grant(api.still)})
     app = WebApp(api.app.services, channels=[Channel(CONSOLE_PATH, made.enter)])
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
@@ -203,7 +203,9 @@ async def test_the_server_ends_with_guests_inside(api: World) -> None:
 
 async def test_no_tcp_door_is_opened_and_who_may_ask(api: World) -> None:
     await api.node(name="n1", console_interface="fake-websocket", owner="p1")
-    tcp = TcpDoors(api.baremetal.ctx, Consoles(api.baremetal.ctx))
+    tcp = TcpDoors(
+        api.baremetal.ctx, Consoles(api.baremetal.ctx), api.baremetal.console_grant(api.still)
+    )
     async with door(api) as (_made, port):
         await enabled(api, port)
         await tcp.reconcile()
@@ -356,3 +358,47 @@ async def heard_session(client: Any) -> None:
                         return  # what was typed, come back
             except TimeoutError:
                 return
+
+
+def gone(api: World) -> None:
+    del api.people["u-p1"]
+
+
+def demoted(api: World) -> None:
+    api.people["u-p1"] = project("reader")
+
+
+@pytest.mark.parametrize("end", [gone, demoted])
+async def test_a_guest_whose_right_is_gone_is_sent_away(
+    api: World, end: Callable[[World], None]
+) -> None:
+    await api.node(name="n1", console_interface="fake-websocket", owner="p1")
+    async with door(api) as (made, port):
+        operator = await enabled(api, port)
+        api.become(project("member"))
+        url = await address(api, port)
+        async with connect(url) as guest, connect(operator) as other:
+            await heard(guest, b"imaginary")
+            made.kick()
+            await guest.send(b"still here")
+            await heard(other, b"still here")
+            end(api)
+            assert await closed(guest) == 1008
+            assert await refused(url) == 403, "the ticket is his, not the bearer's"
+            await other.send(b"goes on")
+            await heard(other, b"goes on")
+
+
+async def test_a_guest_leaves_with_the_machine_that_was_his(api: World) -> None:
+    await api.node(name="n1", console_interface="fake-websocket", owner="p1")
+    async with door(api) as (_made, port):
+        await enabled(api, port)
+        api.become(project("admin"))
+        url = await address(api, port)
+        async with connect(url) as guest:
+            await heard(guest, b"imaginary")
+            api.become(system())
+            body = [{"op": "replace", "path": "/owner", "value": "p2"}]
+            assert (await api.ask("PATCH", "/v1/nodes/n1", body)).status == 200
+            assert await closed(guest) == 1008
+        assert await refused(url) == 403

@@ -319,7 +319,7 @@ async def cloud(
     lines = Consoles(baremetal.ctx)
     keeper = ConsoleKeeper(db, clock, baremetal, lines, base / "consoles")
     compute.consoles = keeper
-    webdoors = WebDoors(baremetal.ctx, lines, {"server": compute.console_grant})
+    webdoors = WebDoors(baremetal.ctx, lines, {"server": compute.console_grant(identity.still)})
     channels = [Channel(CONSOLE_PATH, webdoors.enter)]
     await db.create_all()
     made = await identity.bootstrap()

@@ -66,6 +66,61 @@ async def test_the_console_of_a_server(tmp_path: Path) -> None:
                     pass
 
 
+async def change(here: Cloud, verb: str, path: str, body: Any = None, token: str = "") -> None:
+    """As the administrator, at the Identity API; token: what is asked about."""
+    headers = {"X-Auth-Token": await here.token("admin")}
+    headers |= {"X-Subject-Token": token} if token else {}
+    url = f"{here.url}/identity/v3{path}"
+    async with here.session.request(verb, url, json=body, headers=headers) as reply:
+        assert reply.status in (200, 204), await reply.text()
+
+
+async def member_role(here: Cloud) -> str:
+    headers = {"X-Auth-Token": await here.token("admin")}
+    url = f"{here.url}/identity/v3/roles?name=member"
+    async with here.session.get(url, headers=headers) as reply:
+        return str((await reply.json())["roles"][0]["id"])
+
+
+@pytest.mark.skipif(shutil.which("ipmitool") is None, reason="needs ipmitool")
+async def test_a_guest_leaves_with_his_right(tmp_path: Path) -> None:
+    """Whatever ends it: the connection is closed within ten seconds, and the ticket opens no other."""
+    async with cloud(tmp_path, 1, protocols=("ipmi",)) as here:
+        await here.enrol()
+        uuid = await here.boot(await here.flavor(), who="demo")
+        await here.server_is(uuid, "ACTIVE")
+        user, place = f"/users/{here.made.demo_user_id}", f"/projects/{here.made.demo_project_id}"
+        role = f"{place}{user}/roles/{await member_role(here)}"
+        off, on = {"enabled": False}, {"enabled": True}
+
+        async def ticket() -> str:
+            here.tokens.pop("demo", None)
+            path = f"/servers/{uuid}/remote-consoles"
+            made = await here.post(path, WISH, version="2.6", status=200, who="demo")
+            return str(made["remote_console"]["url"])
+
+        for end, undo in (
+            (("DELETE", "/auth/tokens", None), None),
+            (("PATCH", user, {"user": off}), ("PATCH", user, {"user": on})),
+            (("PATCH", place, {"project": off}), ("PATCH", place, {"project": on})),
+            (("DELETE", role, None), ("PUT", role, None)),
+            (("DELETE", user, None), None),
+        ):
+            url = await ticket()
+            async with connect(url) as client:
+                await echoed(client, b"here")
+                about = here.tokens["demo"] if end[1] == "/auth/tokens" else ""
+                await change(here, *end, token=about)
+                async with asyncio.timeout(10):
+                    await client.wait_closed()
+                assert client.close_code == 1008, end
+            with pytest.raises(InvalidStatus):
+                async with connect(url):
+                    pass
+            if undo is not None:
+                await change(here, *undo)
+
+
 async def log(here: Cloud, uuid: str) -> str:
     body = {"os-getConsoleOutput": {}}
     return str((await here.post(f"/servers/{uuid}/action", body, status=200))["output"])

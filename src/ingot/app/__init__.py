@@ -27,7 +27,6 @@ from ingot.baremetal import (
     Consoles,
     TcpDoors,
     WebDoors,
-    node_grant,
 )
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bmcevents import KIND, EventApi
@@ -105,9 +104,9 @@ class App:
         self.policies = access.PolicyFiles(settings)
         self.policies.check()
         self.tokens = (
-            access.Gate(self.outside.authenticate, self.outside.challenge)
+            access.Gate(self.outside.authenticate, self.outside.still, self.outside.challenge)
             if self.outside
-            else access.Gate(self.identity.authenticate)
+            else access.Gate(self.identity.authenticate, self.identity.still)
         )
         self.gate = access.baremetal_gate(settings, self.tokens)
         self.images = Images(
@@ -145,7 +144,8 @@ class App:
         self.power_sync = PowerSync(self.baremetal.ctx)
         self.room = self._room()
         lines = Consoles(self.baremetal.ctx)
-        self.doors = TcpDoors(self.baremetal.ctx, lines)
+        node_grant = self.baremetal.console_grant(self.gate.still)
+        self.doors = TcpDoors(self.baremetal.ctx, lines, node_grant)
         self.consoles = ConsoleKeeper(
             self.db,
             self.clock,
@@ -163,7 +163,7 @@ class App:
             ComputeSettings(host=settings.hostname),
             self.consoles,
         )
-        grants = {"node": node_grant, "server": self.compute.console_grant}
+        grants = {"node": node_grant, "server": self.compute.console_grant(self.tokens.still)}
         self.webdoors = WebDoors(self.baremetal.ctx, lines, grants)
         self.engine = Engine(
             self.db,
@@ -300,7 +300,8 @@ class App:
         # Whoever may see the machines of a cloud that has nothing else may see what happens to them.
         alone = not self.has_room("identity") and not self.outside
         gate = self.gate if alone else self.tokens
-        offered.append(self.timeline.service(gate.authenticator))
+        timeline = self.timeline.service(gate.authenticator)
+        offered.append(dataclasses.replace(timeline, still=gate.still))
         offered += [self.baremetal.machines_service(s) for s in offered if s.name == "baremetal"]
         offered = [
             dataclasses.replace(service, challenge=service.challenge or gate.challenge)

@@ -18,8 +18,8 @@ from ingot.kit.clock import Clock
 from ingot.kit.faults import Invalid
 from ingot.kit.policy import Policy
 from ingot.kit.policyfile import PolicyFile, load
-from ingot.kit.standalone import CHALLENGE, BasicAuth, everybody
-from ingot.kit.web import Authenticator, Service
+from ingot.kit.standalone import CHALLENGE, BasicAuth, everybody, still_everybody
+from ingot.kit.web import Authenticator, Service, Still
 from ingot.network.policies import RULES as NETWORK
 from ingot.settings import Settings
 from ingot.settings import load as load_settings
@@ -39,9 +39,10 @@ REREAD_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Gate:
-    """How a service finds out who asks, and what its 401 asks for ("": our own identity service)."""
+    """How a service finds out who asks, who they are by now, and what its 401 asks for ("": our own identity service)."""
 
     authenticator: Authenticator
+    still: Still
     challenge: str = ""
 
 
@@ -69,9 +70,10 @@ def baremetal_gate(settings: Settings, tokens: Gate) -> Gate:
     """The Bare Metal API's own gate: tokens, or one of the modes without an identity service."""
     if settings.baremetal.auth_strategy == "noauth":
         _log.warning("everybody who reaches the Bare Metal API has every right", mode="noauth")
-        return Gate(everybody)
+        return Gate(everybody, still_everybody)
     if settings.baremetal.auth_strategy == "http_basic":
-        return Gate(BasicAuth(Path(settings.baremetal.http_basic_auth_user_file)), CHALLENGE)
+        users = BasicAuth(Path(settings.baremetal.http_basic_auth_user_file))
+        return Gate(users, users.still, CHALLENGE)
     return tokens
 
 

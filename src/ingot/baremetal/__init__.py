@@ -6,10 +6,10 @@ baremetal.claim(conn, node, instance) …         # verbs, as functions of a con
 """
 
 from ingot.baremetal.consoleholders import ADDRESS as CONSOLE_ADDRESS
+from ingot.baremetal.consolerights import Grant as ConsoleGrant
 from ingot.baremetal.consoles import Attachment, Consoles, console_kind
 from ingot.baremetal.consoletickets import PATH as CONSOLE_PATH
 from ingot.baremetal.consoletickets import Ticket as ConsoleTicket
-from ingot.baremetal.consoletickets import node_grant
 from ingot.baremetal.consoletickets import url as console_url
 from ingot.baremetal.context import NOBODY, By, Networks, NoNetworks, Settings
 from ingot.baremetal.patching import Change
@@ -29,6 +29,7 @@ __all__ = [
     "By",
     "Candidate",
     "Change",
+    "ConsoleGrant",
     "ConsoleTicket",
     "Consoles",
     "Extras",
@@ -43,5 +44,4 @@ __all__ = [
     "capabilities",
     "console_kind",
     "console_url",
-    "node_grant",
 ]

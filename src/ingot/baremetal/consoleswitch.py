@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.baremetal import consoleholders, consoletickets, store
+from ingot.baremetal.consolerights import Opener
 from ingot.baremetal.consoles import console_kind
 from ingot.baremetal.consoletickets import NO_PORT
 from ingot.baremetal.context import Context
@@ -18,12 +19,16 @@ from ingot.baremetal.tables import node_consoles, nodes
 from ingot.baremetal.types import Node
 from ingot.baremetal.verbs import free
 from ingot.kit import events
+from ingot.kit.db import to_json
 from ingot.kit.faults import Invalid
+from ingot.kit.policy import Caller
 
 WEBSOCKET = "websocket"
 
 
-def switch(ctx: Context, conn: sa.Connection, node: Node, on: bool, asked: str) -> None:
+def switch(
+    ctx: Context, conn: sa.Connection, node: Node, on: bool, asked: str, caller: Caller
+) -> None:
     """Open or close a node's console. asked: the request's URL.
 
     Invalid when it cannot have one, Fault (unsupported) when no websocket for it is known here.
@@ -43,9 +48,17 @@ def switch(ctx: Context, conn: sa.Connection, node: Node, on: bool, asked: str) 
     free(conn, node)
     store.update_node(conn, node.uuid, last_error=None, updated_at=ctx.now())
     if on:
-        conn.execute(node_consoles.insert().values(node_uuid=node.uuid, created_at=ctx.now()))
+        conn.execute(
+            node_consoles.insert().values(
+                node_uuid=node.uuid,
+                created_at=ctx.now(),
+                opened_by=to_json(Opener.of(caller)),
+                owner=node.owner,
+                lessee=node.lessee,
+            )
+        )
         if kind == WEBSOCKET:
-            consoletickets.url(ctx, conn, asked, "node", "", node.uuid)
+            consoletickets.address(ctx, conn, asked)
             opened(conn, node.uuid, NO_PORT, "")
         events.record(conn, node.subject, "console", "Console opened")
     else:
@@ -58,7 +71,9 @@ def forget(conn: sa.Connection, node_uuid: str) -> None:
     store.update_node(conn, node_uuid, console_enabled=False)
 
 
-def info(ctx: Context, conn: sa.Connection, node_uuid: str, asked: str) -> dict[str, Any] | None:
+def info(
+    ctx: Context, conn: sa.Connection, node_uuid: str, asked: str, caller: Caller
+) -> dict[str, Any] | None:
     """{"type", "url"} of an open door, None when there is none. asked: the request's URL."""
     row = conn.execute(
         sa.select(node_consoles).where(node_consoles.c.node_uuid == node_uuid)
@@ -67,8 +82,19 @@ def info(ctx: Context, conn: sa.Connection, node_uuid: str, asked: str) -> dict[
         return None
     if row.port != NO_PORT:
         return {"type": "socat", "url": row.url}
-    url = consoletickets.url(ctx, conn, asked, "node", row.created_at, node_uuid)
+    url = consoletickets.url(
+        ctx, conn, asked, caller, kind="node", holder=row.created_at, node=node_uuid
+    )
     return {"type": WEBSOCKET, "url": url}
+
+
+def close_lost(conn: sa.Connection, node_uuid: str, since: str) -> None:
+    """Close the door of somebody who may not have it any more. since: when it was opened; not a later one."""
+    mine = (node_consoles.c.node_uuid == node_uuid) & (node_consoles.c.created_at == since)
+    if conn.execute(sa.delete(node_consoles).where(mine)).rowcount:
+        store.update_node(conn, node_uuid, console_enabled=False)
+        why = "Console closed: whoever opened it has no right to it any more"
+        events.record(conn, f"node:{node_uuid}", "console", why)
 
 
 def wanted(ctx: Context, conn: sa.Connection) -> dict[str, int | None]:

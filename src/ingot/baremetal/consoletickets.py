@@ -1,13 +1,13 @@
 """What opens a console by websocket: a token in its URL, good for some minutes and for one console only.
 
 The token is sealed, not stored, so that every process of the cluster reads it and asking for a URL writes
-nothing. Seconds are those of Nova's and upstream's tokens. It opens nothing by itself: whoever issued it is
-asked, at the door and again while the guest is there, whether the machine still is his (`Grant`).
+nothing. Seconds are those of Nova's and upstream's tokens. It opens nothing by itself: at the door, and again
+while the guest is there, it is asked whether he still is who he was and the machine still is his
+(`consolerights.py`). So it carries the token by which it was asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from ingot.baremetal import consoleholders
 from ingot.baremetal.context import Context
 from ingot.baremetal.tables import node_consoles
 from ingot.kit.faults import Fault, Forbidden, Kind
+from ingot.kit.policy import Caller
 from ingot.kit.vault import Vault
 
 PATH = "/console"
@@ -32,7 +33,7 @@ class Ticket(msgspec.Struct, frozen=True):
     """kind: whose grant it is ("node", "server"). holder: what must still be so, in the words of that grant.
 
     node: the machine's uuid. until: seconds since 1970. passed: made by a controller that passes its guest on;
-    it is passed on no further.
+    it is passed on no further. user, token: who asked for it, and by what ("" where callers have no tokens).
     """
 
     kind: str
@@ -41,10 +42,13 @@ class Ticket(msgspec.Struct, frozen=True):
     until: int
     what: str = _WHAT
     passed: bool = False
+    user: str = ""
+    token: str = ""
 
-
-#: Whether the holder of a ticket may (still) be at that machine's console.
-Grant = Callable[[sa.Connection, Ticket], bool]
+    @property
+    def caller(self) -> Caller:
+        """As far as a ticket tells it: whom to ask about."""
+        return Caller(user_id=self.user or None, token=self.token or None)
 
 
 def seal(vault: Vault, ticket: Ticket) -> str:
@@ -68,8 +72,24 @@ def read(vault: Vault, token: str, now: datetime) -> Ticket:
     return ticket
 
 
-def url(ctx: Context, conn: sa.Connection, asked: str, kind: str, holder: str, node: str) -> str:
-    """The address of a console's websocket, with a new token.
+def url(
+    ctx: Context,
+    conn: sa.Connection,
+    asked: str,
+    caller: Caller,
+    *,
+    kind: str,
+    holder: str,
+    node: str,
+) -> str:
+    """The address of a console's websocket, with a new token for this caller; see `address`."""
+    until = int(ctx.clock.now().timestamp() + ctx.settings.console_token_seconds)
+    ticket = Ticket(kind, holder, node, until, user=caller.user_id or "", token=caller.token or "")
+    return f"{address(ctx, conn, asked)}?token={seal(ctx.vault, ticket)}"
+
+
+def address(ctx: Context, conn: sa.Connection, asked: str) -> str:
+    """Where websockets of consoles are served.
 
     asked: the URL of the request, whose scheme and host are right for this client too, where no address is
     configured: every process answers there, and passes on to the controller that holds the console. Fault
@@ -77,22 +97,19 @@ def url(ctx: Context, conn: sa.Connection, asked: str, kind: str, holder: str, n
     """
     own = ctx.settings
     if own.console_url:
-        base = own.console_url.rstrip("/")
-    elif own.console_websockets or consoleholders.any_passes_on(ctx, conn):
+        return own.console_url.rstrip("/")
+    if own.console_websockets or consoleholders.any_passes_on(ctx, conn):
         parts = urlsplit(asked)
-        base = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{PATH}"
-    else:
-        raise Fault(
-            "No controller that is alive serves consoles by websocket.",
-            kind=Kind.UNSUPPORTED,
-            next_action="Start one with the roles api, conductor and console, or set console.websocket_url.",
-        )
-    until = int(ctx.clock.now().timestamp() + own.console_token_seconds)
-    return f"{base}?token={seal(ctx.vault, Ticket(kind, holder, node, until))}"
+        return f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{PATH}"
+    raise Fault(
+        "No controller that is alive serves consoles by websocket.",
+        kind=Kind.UNSUPPORTED,
+        next_action="Start one with the roles api, conductor and console, or set console.websocket_url.",
+    )
 
 
-def node_grant(conn: sa.Connection, ticket: Ticket) -> bool:
-    """A node's ticket is good while its console is on; one of an earlier time is not."""
+def node_ticket(conn: sa.Connection, ticket: Ticket) -> bool:
+    """Whether the console that a node's ticket is for is on; not one of an earlier time."""
     since = conn.execute(
         sa.select(node_consoles.c.created_at).where(
             node_consoles.c.node_uuid == ticket.node, node_consoles.c.port == NO_PORT

@@ -26,9 +26,11 @@ from ingot.baremetal import (
     verbs,
     vifs,
 )
+from ingot.baremetal.consolerights import NodeGrant
 from ingot.baremetal.context import NOBODY, By, Context, Networks, NoNetworks, Settings
 from ingot.baremetal.held import HeldNode
 from ingot.baremetal.patching import Change
+from ingot.baremetal.policies import RULES, SYSTEM_ONLY
 from ingot.baremetal.supply import Candidate
 from ingot.baremetal.tables import nodes
 from ingot.baremetal.types import Node, Port
@@ -38,10 +40,11 @@ from ingot.drivers.registry import Registry
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
 from ingot.kit.faults import Conflict, Fault
+from ingot.kit.policy import Policy
 from ingot.kit.vault import Vault
 
 if TYPE_CHECKING:
-    from ingot.kit.web import Authenticator, Operation, Service
+    from ingot.kit.web import Authenticator, Operation, Service, Still
 
 
 #: What `validate` looks at beyond the options of each interface.
@@ -72,6 +75,7 @@ class Baremetal:
         self.ctx = Context(
             db, clock, vault, registry, networks or NoNetworks(), host, settings or Settings()
         )
+        self.policy = Policy(RULES, self.ctx.settings.policy, system_only=SYSTEM_ONLY)
 
     def service(self, authenticator: Authenticator, more: Sequence[Operation] = ()) -> Service:
         """The Bare Metal API, to be mounted by the app. more: rows for agents, where they may call."""
@@ -90,6 +94,10 @@ class Baremetal:
     def prove_key(self, conn: sa.Connection) -> None:
         """The key file must be that of this database: asked at the start, before a secret is needed."""
         store.open_any_secret(conn, self.ctx.vault)
+
+    def console_grant(self, still: Still) -> NodeGrant:
+        """Who may be at consoles of nodes. still: who somebody is by now."""
+        return NodeGrant(self.ctx, self.policy, still)
 
     def consoles_here(self, conn: sa.Connection, node_uuids: Iterable[str]) -> set[str]:
         """Those of some nodes whose consoles this process is to hold."""

@@ -431,6 +431,10 @@ node_consoles = sa.Table(
     sa.Column("created_at", sa.String(32), nullable=False),
     sa.Column("port", sa.Integer),
     sa.Column("url", sa.String(255)),
+    # Who opened it, and whose the machine was then.
+    json_column("opened_by"),
+    sa.Column("owner", sa.String(255)),
+    sa.Column("lessee", sa.String(255)),
 )
 
 #: A verb that waits for the present operation of a node to end (deletion during a wait).

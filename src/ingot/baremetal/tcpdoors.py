@@ -1,7 +1,9 @@
 """The TCP door of consoles, as clients know it from socat: connect, read and type, one client at a time.
 
 Which doors are open is in the database, so that they open again after a restart, at the same port if it is
-free, and at another process of the cluster when theirs is gone. Nobody is asked for a password: bind them where only those reach them who may (`console.address`).
+free, and at another process of the cluster when theirs is gone. Nobody is asked for a password: bind them where
+only those reach them who may (`console.address`). A door is closed once whoever opened it may not have it any more,
+or the machine has another owner or lessee than then.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import consoleswitch, history, store
 from ingot.baremetal.consolerelay import relay
+from ingot.baremetal.consolerights import NodeGrant
 from ingot.baremetal.consoles import Consoles
 from ingot.baremetal.context import Context
 from ingot.kit import log
@@ -53,9 +56,10 @@ class Door:
 class TcpDoors:
     """Keeps the doors that the database asks for; `start` and `stop`."""
 
-    def __init__(self, ctx: Context, consoles: Consoles) -> None:
+    def __init__(self, ctx: Context, consoles: Consoles, grant: NodeGrant) -> None:
         self._ctx = ctx
         self._consoles = consoles
+        self._grant = grant
         self._doors: dict[str, Door] = {}
         self._loop = Loop("console doors", EVERY, self.reconcile, clock=ctx.clock)
 
@@ -73,6 +77,12 @@ class TcpDoors:
 
     async def reconcile(self) -> None:
         wanted = await self._ctx.db.read(lambda conn: consoleswitch.wanted(self._ctx, conn))
+        lost = await self._grant.lost(list(wanted)) if wanted else {}
+        for uuid, since in lost.items():
+            await self._ctx.db.write(
+                lambda conn, uuid=uuid, since=since: consoleswitch.close_lost(conn, uuid, since)
+            )
+            del wanted[uuid]
         over = [self._doors.pop(uuid) for uuid in list(self._doors) if uuid not in wanted]
         await asyncio.gather(*(door.close() for door in over))
         for uuid, last in wanted.items():

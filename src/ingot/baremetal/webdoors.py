@@ -1,7 +1,8 @@
 """The websocket door of consoles: `ws://…/console?token=…`, as many guests at a machine as like to.
 
 Who has a token of ours comes in (`consoletickets.py`). While he is there, his grant is looked at again every
-few seconds: a console that is switched off, or a server that is deleted, ends the connection.
+few seconds: a console that is switched off, a server that is deleted, or a user who may not be here any more (token
+revoked or over, role, project or owner gone) ends the connection.
 
 Any controller may be asked. One that does not hold the console passes its guest on to the one that does
 (`consolepeers.py`), and to the next one when the console changes hands: the guest stays.
@@ -21,12 +22,14 @@ import sqlalchemy as sa
 from ingot.baremetal import consoleholders
 from ingot.baremetal.consolepeers import NoLine, PeerLine, Peers
 from ingot.baremetal.consolerelay import End, Line, relay
+from ingot.baremetal.consolerights import Grant, by_now
 from ingot.baremetal.consoles import Consoles
-from ingot.baremetal.consoletickets import Grant, Ticket, read, seal
+from ingot.baremetal.consoletickets import Ticket, read, seal
 from ingot.baremetal.context import Context
 from ingot.kit import log
 from ingot.kit.channels import GOING_AWAY, POLICY, Socket
 from ingot.kit.faults import Fault, Forbidden
+from ingot.kit.policy import Caller
 from ingot.workflow import ConductorRow, Loop
 
 EVERY = 2.0
@@ -46,9 +49,11 @@ _log = log.get("consoles")
 class _Guest:
     """over: his grant is. turn: set when what serves him is to be left, as he or the console is elsewhere now."""
 
-    def __init__(self, socket: Socket, ticket: Ticket) -> None:
+    def __init__(self, socket: Socket, ticket: Ticket, caller: Caller) -> None:
         self._socket = socket
         self.ticket = ticket
+        #: As of the last look.
+        self.caller = caller
         self.over = False
         self.turn = asyncio.Event()
         #: The host that serves him, once one was found.
@@ -106,12 +111,13 @@ class WebDoors:
         guests = list(self._guests)
         if not guests:
             return
+        callers = await asyncio.gather(*(self._who(g.ticket, g.caller) for g in guests))
 
         def query(conn: sa.Connection) -> list[tuple[bool, str]]:
             holders = consoleholders.holders(self._ctx, conn, {g.ticket.node for g in guests})
             return [
-                (self._good(conn, guest.ticket), self._host(holders.get(guest.ticket.node)))
-                for guest in guests
+                (self._good(conn, guest.ticket, who), self._host(holders.get(guest.ticket.node)))
+                for guest, who in zip(guests, callers, strict=True)
             ]
 
         for guest, (stays, host) in zip(guests, await self._ctx.db.read(query), strict=True):
@@ -122,13 +128,16 @@ class WebDoors:
     async def enter(self, socket: Socket) -> None:
         """The handler of the channel."""
         ticket = read(self._ctx.vault, socket.args.get("token", ""), self._ctx.clock.now())
-        if not await self._ctx.db.read(lambda conn: self._good(conn, ticket)):
+        caller = await self._who(ticket, None)
+        if caller is None or not await self._ctx.db.read(
+            lambda conn: self._good(conn, ticket, caller)
+        ):
             raise Forbidden("The console that this token opened is closed.")
         await socket.accept()
         if sum(guest.ticket.node == ticket.node for guest in self._guests) >= MOST:
             await socket.close(TRY_AGAIN_LATER, f"{MOST} others are at this console already.")
             return
-        guest = _Guest(socket, ticket)
+        guest = _Guest(socket, ticket, caller)
         self._guests.add(guest)
         _log.info("console guest", node=ticket.node, grant=ticket.kind, passed=ticket.passed)
         try:
@@ -209,6 +218,10 @@ class WebDoors:
     def _host(self, holder: ConductorRow | None) -> str:
         return self._ctx.host if holder is None else holder.host
 
-    def _good(self, conn: sa.Connection, ticket: Ticket) -> bool:
+    async def _who(self, ticket: Ticket, last: Caller | None) -> Caller | None:
+        """Who the ticket's caller is by now; None once he may not be here."""
         grant = self._grants.get(ticket.kind)
-        return grant is not None and grant(conn, ticket)
+        return None if grant is None else await by_now(grant.still, ticket.caller, last)
+
+    def _good(self, conn: sa.Connection, ticket: Ticket, caller: Caller | None) -> bool:
+        return caller is not None and self._grants[ticket.kind].good(conn, ticket, caller)

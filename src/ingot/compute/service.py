@@ -14,7 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import Baremetal, ConsoleTicket, HeldNode
+from ingot.baremetal import Baremetal, ConsoleGrant, ConsoleTicket, HeldNode
 from ingot.compute import names, states, store
 from ingot.compute.types import (
     ConsoleLog,
@@ -36,7 +36,7 @@ from ingot.kit.vault import Vault
 from ingot.network import Networks
 
 if TYPE_CHECKING:
-    from ingot.kit.web import Authenticator, Service
+    from ingot.kit.web import Authenticator, Service, Still
     from ingot.workflow import Loop, Workflow
 
 
@@ -130,15 +130,9 @@ class Compute:
         """Servers of other projects are not there, except for administrators."""
         return caller is None or caller.project_id == server.project_id or "admin" in caller.roles
 
-    def console_grant(self, conn: sa.Connection, ticket: ConsoleTicket) -> bool:
-        """A server's ticket is good while it has that machine and nobody takes it down."""
-        server = store.find_server(conn, ticket.holder)
-        return (
-            server is not None
-            and server.node_uuid == ticket.node
-            and server.task_state != states.DELETING
-            and self.has_machine(conn, server)
-        )
+    def console_grant(self, still: Still) -> ConsoleGrant:
+        """Who may be at consoles of servers. still: who somebody is by now."""
+        return _ServerGrant(self, still)
 
     def machine(self, conn: sa.Connection, server: Server) -> HeldNode:
         """The server's machine, proved to be its own and locked; Conflict when it has none (any more)."""
@@ -481,3 +475,25 @@ class Compute:
     def operations(self, conn: sa.Connection, server: Server) -> Sequence[workflow.OperationRow]:
         """All operations of a server, newest first."""
         return workflow.operations(conn, server.subject, limit=1000)
+
+
+class _ServerGrant:
+    """Right by a server, for its tickets."""
+
+    def __init__(self, compute: Compute, still: Still) -> None:
+        self._compute = compute
+        self.still = still
+
+    def good(self, conn: sa.Connection, ticket: ConsoleTicket, caller: Caller) -> bool:
+        """The server has that machine, nobody takes it down, and the caller may see its console."""
+        compute = self._compute
+        server = store.find_server(conn, ticket.holder)
+        if server is None or not compute.sees(caller, server):
+            return False
+        target = {"project_id": server.project_id, "user_id": server.user_id}
+        return (
+            server.node_uuid == ticket.node
+            and server.task_state != states.DELETING
+            and compute.has_machine(conn, server)
+            and compute.policy.allows("os_compute_api:os-remote-consoles", caller, target)
+        )

@@ -6,7 +6,7 @@ and the catalogue stay with that Keystone, so the Identity API is not offered he
     GET {auth_url}/v3/auth/tokens   X-Auth-Token: ours, X-Subject-Token: the caller's
 
 An answer is kept `cache_seconds` at most and never beyond the token's end: a token that is revoked there
-may go on working here for so long. A token that is no good is asked about again after `REFUSED_SECONDS`.
+may go on working here for so long, but no event stream and no console stays open by it. A token that is no good is asked about again after `REFUSED_SECONDS`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _log = log.get("keystone")
 
 REFUSED_SECONDS = 10.0
+#: What lasts (streams, consoles) is asked about again when the answer is older.
+STILL_SECONDS = 4.0
 TIMEOUT_SECONDS = 15.0
 _CACHED_TOKENS = 10_000
 
@@ -84,8 +86,9 @@ class _Document(msgspec.Struct):
 
 @dataclass(slots=True)
 class _Kept:
-    """until: of the monotonic clock. caller: None for a token that is no good."""
+    """since, until: of the monotonic clock. caller: None for a token that is no good."""
 
+    since: float
     until: float
     caller: Caller | None
 
@@ -137,10 +140,22 @@ class OutsideIdentity:
             )
         return caller
 
-    async def _lookup(self, token: str) -> Caller | None:
+    async def still(self, caller: Caller) -> Caller:
+        """Who a caller is by now, as Keystone said `STILL_SECONDS` ago or later; Unauthenticated otherwise.
+
+        Keystone tells nothing of somebody whose token is not there: they stay who they were.
+        """
+        if not caller.token:
+            return caller
+        found = await self._lookup(caller.token, STILL_SECONDS)
+        if found is None:
+            raise Unauthenticated("The token was revoked or has expired.")
+        return found
+
+    async def _lookup(self, token: str, oldest: float = float("inf")) -> Caller | None:
         key = hashlib.sha256(token.encode()).digest()
-        kept = self._kept.get(key)
-        if kept is not None and self._clock.monotonic() < kept.until:
+        kept, now = self._kept.get(key), self._clock.monotonic()
+        if kept is not None and now < kept.until and now - kept.since <= oldest:
             return kept.caller
         # Many requests with one new token ask once.
         asked = self._asked.get(key)
@@ -178,7 +193,8 @@ class OutsideIdentity:
     def _keep(self, key: bytes, caller: Caller | None, seconds: float) -> None:
         while len(self._kept) >= _CACHED_TOKENS:
             self._kept.pop(next(iter(self._kept)))
-        self._kept[key] = _Kept(self._clock.monotonic() + seconds, caller)
+        now = self._clock.monotonic()
+        self._kept[key] = _Kept(now, now + seconds, caller)
 
     def _read(self, body: Any, token: str) -> tuple[Caller | None, float]:
         """The caller of Keystone's document, and for how many seconds it holds."""

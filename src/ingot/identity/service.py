@@ -18,7 +18,7 @@ from ingot.identity.passwords import Passwords
 from ingot.identity.rules import RULES
 from ingot.identity.tokens import TokenKeys
 from ingot.identity.types import Bootstrap, CatalogEntry, Grant, IdentitySettings, Project, User
-from ingot.identity.validation import resolve
+from ingot.identity.validation import resolve, standing
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
 from ingot.kit.faults import Unauthenticated
@@ -98,6 +98,19 @@ class Identity:
                 next_action="The token is unknown, was revoked or has expired: log in again.",
             )
         return grant.caller
+
+    async def still(self, caller: Caller) -> Caller:
+        """Who a caller is by now; Unauthenticated once nothing is left of their right.
+
+        Without a token: as if they logged in again for the same scope.
+        """
+        if caller.token:
+            return await self.caller_for(caller.token)
+        book = await self.roles()
+        found = await self.db.read(lambda conn: standing(conn, book, caller))
+        if found is None:
+            raise Unauthenticated("The user has no right here any more.")
+        return found
 
     async def grant(self, token: str, *, allow_expired: bool = False) -> Grant | None:
         """What a token grants now; None when it is not good."""

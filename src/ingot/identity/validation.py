@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime
 from typing import Any
 
@@ -59,6 +60,22 @@ def resolve(
     )
 
 
+def standing(conn: sa.Connection, book: RoleBook, caller: Caller) -> Caller | None:
+    """What somebody would be, who logged in now for the scope that `caller` has; None when they could not."""
+    user = live_user(conn, caller.user_id or "")
+    scope = Scope()
+    if caller.project_id or caller.domain_id:
+        kind = "project" if caller.project_id else "domain"
+        scope = Scope(kind, caller.project_id or caller.domain_id or "")
+    elif caller.system:
+        scope = Scope("system", "all")
+    target = live_target(conn, scope) if scope.kind in ("project", "domain") else None
+    if user is None or (target is None and scope.kind in ("project", "domain")):
+        return None
+    roles = scope_roles(conn, book, user["id"], scope, target)
+    return _who(user, scope, target, roles) if roles else None
+
+
 def live_user(conn: sa.Connection, user_id: str) -> Row | None:
     """An enabled user of an enabled domain, with `domain_name`."""
     user = store.get(conn, tables.users, user_id)
@@ -107,6 +124,20 @@ def _caller(
     app_cred: Row | None,
     token: str | None,
 ) -> Caller:
+    return dataclasses.replace(
+        _who(user, scope, target, roles),
+        audit_id=content.audit_ids[0],
+        token=token,
+        extra={
+            "expires_at": content.expires_at,
+            "role_ids": tuple(role.id for role in roles),
+            "application_credential_id": content.app_cred_id or None,
+            "unrestricted": app_cred is None or bool(app_cred["unrestricted"]),
+        },
+    )
+
+
+def _who(user: Row, scope: Scope, target: Row | None, roles: tuple[Role, ...]) -> Caller:
     project = target if scope.kind == "project" else None
     return Caller(
         user_id=user["id"],
@@ -118,12 +149,4 @@ def _caller(
         domain_id=scope.id if scope.kind == "domain" else None,
         system=scope.kind == "system",
         roles=frozenset(role.name.lower() for role in roles),
-        audit_id=content.audit_ids[0],
-        token=token,
-        extra={
-            "expires_at": content.expires_at,
-            "role_ids": tuple(role.id for role in roles),
-            "application_credential_id": content.app_cred_id or None,
-            "unrestricted": app_cred is None or bool(app_cred["unrestricted"]),
-        },
     )

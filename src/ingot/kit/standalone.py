@@ -37,6 +37,11 @@ async def everybody(header: Callable[[str], str | None]) -> Caller:
     return Caller(user_id="noauth", user_name="noauth", system=True, roles=ROLES)
 
 
+async def still_everybody(caller: Caller) -> Caller:
+    """Everybody may stay."""
+    return await everybody(lambda _name: None)
+
+
 class BasicAuth:
     """The authenticator of the mode http_basic. Invalid when the file cannot be used."""
 
@@ -53,6 +58,21 @@ class BasicAuth:
         if not given:
             return ANONYMOUS
         name, password = _credentials(given)
+        self._refresh()
+        if not await self._fits(self._users.get(name), password):
+            _log.info("refused", user=name)
+            raise Unauthenticated("Incorrect username or password")
+        return _caller(name)
+
+    async def still(self, caller: Caller) -> Caller:
+        """Whoever is in the file may stay; Unauthenticated for others."""
+        self._refresh()
+        name = caller.user_id or ""
+        if name not in self._users:
+            raise Unauthenticated("This user is not in the file any more.")
+        return _caller(name)
+
+    def _refresh(self) -> None:
         try:
             self._reread()
         except Invalid as fault:
@@ -60,10 +80,6 @@ class BasicAuth:
             raise Unavailable(
                 "The file of users cannot be read.", next_action="Operators: see the log."
             ) from None
-        if not await self._fits(self._users.get(name), password):
-            _log.info("refused", user=name)
-            raise Unauthenticated("Incorrect username or password")
-        return Caller(user_id=name, user_name=name, system=True, roles=ROLES)
 
     async def _fits(self, hashed: bytes | None, password: bytes) -> bool:
         digest = hmac.new(self._key, (hashed or b"") + b"\0" + password, hashlib.sha256).digest()
@@ -86,6 +102,10 @@ class BasicAuth:
             raise Invalid(f"The file of users {self._file} cannot be read: {error}.") from None
         self._users = dict(_entries(self._file, text))
         self._seen = (state.st_mtime_ns, state.st_size)
+
+
+def _caller(name: str) -> Caller:
+    return Caller(user_id=name, user_name=name, system=True, roles=ROLES)
 
 
 def _matches(password: bytes, hashed: bytes | None) -> bool:

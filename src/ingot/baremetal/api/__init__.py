@@ -40,10 +40,8 @@ from ingot.baremetal.api.rows import system_wide as _global
 from ingot.baremetal.api.states import HistoryQuery, States
 from ingot.baremetal.patching import Change
 from ingot.baremetal.plans import RunbookCreate, TemplateCreate
-from ingot.baremetal.policies import RULES, SYSTEM_ONLY
 from ingot.baremetal.rules.checking import RuleBody
 from ingot.kit.faults import Fault, Kind
-from ingot.kit.policy import Policy
 from ingot.kit.versions import Microversions
 from ingot.kit.web import Authenticator, Operation, Service
 
@@ -362,7 +360,7 @@ def make_service(
         prefix="/baremetal",
         operations=(*_discovery(Roots(baremetal, _collections(rows))), *rows),
         envelope=envelope,
-        policy=Policy(RULES, baremetal.ctx.settings.policy, system_only=SYSTEM_ONLY),
+        policy=baremetal.policy,
         authenticator=authenticator,
         versions=VERSIONS,
         implied="/v1",

@@ -19,7 +19,7 @@ class Doors(Handlers):
     async def show(self, call: Call) -> Reply:
         def query(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], "baremetal:node:get_console")
-            door = consoleswitch.info(self.ctx, conn, found.uuid, call.url)
+            door = consoleswitch.info(self.ctx, conn, found.uuid, call.url, call.caller)
             return Reply({"console_enabled": door is not None, "console_info": door})
 
         return await self.read(query)
@@ -30,7 +30,7 @@ class Doors(Handlers):
 
         def change(conn: sa.Connection) -> Reply:
             node = self.node(conn, call, call.params["id"], "baremetal:node:set_console_state")
-            consoleswitch.switch(self.ctx, conn, node, on, call.url)
+            consoleswitch.switch(self.ctx, conn, node, on, call.url, call.caller)
             return accepted(call, f"nodes/{call.params['id']}/states/console")
 
         return await self.write(change)

@@ -89,7 +89,9 @@ class RemoteConsoles(Handlers):
             node = room.find_node(conn, uuid)
             if node is None or not console_kind(room.ctx, node):
                 return ""
-            return console_url(room.ctx, conn, call.url, "server", server.uuid, uuid)
+            return console_url(
+                room.ctx, conn, call.url, call.caller, kind="server", holder=server.uuid, node=uuid
+            )
 
         try:
             url = await self.compute.db.read(query)
