@@ -48,7 +48,7 @@ from ingot.drivers.hardware import build_registry
 from ingot.drivers.vmedia.store import MediaStore
 from ingot.hostd.dnsmasq import Dnsmasq, find_loader
 from ingot.identity import CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
-from ingot.image import Images, ImageSettings
+from ingot.image import BEAT, Images, ImageSettings
 from ingot.kit import events, log
 from ingot.kit.asgi import Patience, WebApp, plain_envelope
 from ingot.kit.channels import Channel
@@ -452,6 +452,8 @@ class App:
             loops.append(Loop("power sync", LOOK_SECONDS, sync.look, clock=self.clock))
         orphans = Orphans(self.room)
         loops.append(Loop("orphans", 60, orphans.run, clock=self.clock))
+        if self.has_room("image"):
+            loops.append(Loop("uploads", BEAT, self.images.look_after, clock=self.clock))
         if self.has_room("compute"):
             loops += self.compute.loops()
         for loop in loops:

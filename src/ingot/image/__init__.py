@@ -5,7 +5,8 @@ URLs are unguessable, expire, and live on the provisioning listener.
 """
 
 from ingot.image.inspection import inspect as inspect_image
+from ingot.image.receiving import BEAT
 from ingot.image.service import Images
 from ingot.image.types import Image, ImageSettings, Progress, RawView
 
-__all__ = ["Image", "ImageSettings", "Images", "Progress", "RawView", "inspect_image"]
+__all__ = ["BEAT", "Image", "ImageSettings", "Images", "Progress", "RawView", "inspect_image"]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ingot.kit.web import Authenticator
 
 _NEWEST = 17
+STORE = "file"
 _IMPORT_METHODS = ["glance-direct"]
 
 
@@ -128,7 +129,7 @@ async def _info_import(_call: Call) -> Reply:
 
 
 async def _info_stores(_call: Call) -> Reply:
-    return Reply({"stores": [{"id": "file", "default": "true"}]})
+    return Reply({"stores": [{"id": STORE, "default": "true"}]})
 
 
 def moment(text: str) -> str:
@@ -141,8 +142,11 @@ def moment(text: str) -> str:
 def image_body(row: Row) -> Row:
     """An image on the wire; free properties stand beside the fields."""
     path = f"/v2/images/{row['id']}"
+    # Upstream names the stores of what has content.
+    stores = {"stores": STORE} if row["size"] is not None else {}
     return {
         **row["properties"],
+        **stores,
         "id": row["id"],
         "name": row["name"],
         "status": row["status"],
@@ -190,7 +194,7 @@ class _Api:
         headers = {
             "Location": f"{call.base_url}/v2/images/{row['id']}",
             "OpenStack-image-import-methods": ",".join(_IMPORT_METHODS),
-            "OpenStack-image-store-ids": "file",
+            "OpenStack-image-store-ids": STORE,
         }
         return Reply(image_body(row), headers=headers)
 
@@ -224,22 +228,19 @@ class _Api:
 
     async def update(self, call: Call) -> Reply:
         changes = patching.read(call.body, call.header("Content-Type"))
-        row = await self._get(call, "modify_image")
 
         def change(conn: sa.Connection) -> Row:
-            now = store.get(conn, row["id"])
-            if now is None:
-                raise Missing(f"No image found with ID {row['id']}")
+            now = need(conn, self._images, call, "modify_image")
             values, properties = patching.apply(now, now["properties"], changes)
             self._check_change(call, now, values)
             stamp = {"updated_at": self._now()}
-            store.update(conn, row["id"], {**values, "properties": properties, **stamp})
-            return store.get(conn, row["id"]) or now
+            store.update(conn, now["id"], {**values, "properties": properties, **stamp})
+            return store.get(conn, now["id"]) or now
 
         return Reply(image_body(await self._images.db.write(change)))
 
     async def delete(self, call: Call) -> None:
-        await self._images.remove(await self._get(call, "delete_image"))
+        await self._images.remove(lambda conn: need(conn, self._images, call, "delete_image"))
 
     # -- content -----------------------------------------------------------------------------
 
@@ -288,13 +289,14 @@ class _Api:
         await self._switch(call, "reactivate", ("deactivated", "active"), "active")
 
     async def _switch(self, call: Call, rule: str, before: tuple[str, ...], after: str) -> None:
-        row = await self._get(call, rule)
         stamp = {"updated_at": self._now()}
-        moved = await self._images.db.write(
-            lambda conn: store.move(conn, row["id"], before, after, stamp)
-        )
-        if not moved:
-            raise Forbidden(f"Not allowed to {rule} an image in status '{row['status']}'")
+
+        def change(conn: sa.Connection) -> None:
+            row = need(conn, self._images, call, rule)
+            if not store.move(conn, row["id"], before, after, stamp):
+                raise Forbidden(f"Not allowed to {rule} an image in status '{row['status']}'")
+
+        await self._images.db.write(change)
 
     async def add_tag(self, call: Call) -> None:
         await self._tag(call, True)
@@ -303,13 +305,13 @@ class _Api:
         await self._tag(call, False)
 
     async def _tag(self, call: Call, wanted: bool) -> None:
-        row, tag = await self._get(call, "modify_image"), call.params["tag"]
+        tag = call.params["tag"]
         if len(tag) > 255:
             raise Invalid("A tag has 255 characters at most.")
 
         def change(conn: sa.Connection) -> None:
-            now = store.get(conn, row["id"]) or row
-            tags = set(now["tags"])
+            row = need(conn, self._images, call, "modify_image")
+            tags = set(row["tags"])
             if not wanted and tag not in tags:
                 raise Missing(f"Image {row['id']} has no tag {tag}.")
             tags = tags | {tag} if wanted else tags - {tag}
@@ -345,17 +347,18 @@ class _Api:
 
 async def needed(images: Images, call: Call, rule: str) -> Row:
     """The image of the path, if the caller may see it (404) and may do this (403)."""
+    return await images.db.read(lambda conn: need(conn, images, call, rule))
+
+
+def need(conn: sa.Connection, images: Images, call: Call, rule: str) -> Row:
+    """The same inside of a transaction, for what changes the image in it."""
     image_id = call.params["image_id"]
-
-    def find(conn: sa.Connection) -> Row:
-        row = store.get(conn, image_id)
-        if row is None or not images.allows("get_image", call.caller, row, conn):
-            raise Missing(f"No image found with ID {image_id}")
-        if rule != "get_image" and not images.allows(rule, call.caller, row, conn):
-            raise Forbidden(f"You are not permitted to do this with image {image_id} ({rule}).")
-        return row
-
-    return await images.db.read(find)
+    row = store.get(conn, image_id)
+    if row is None or not images.allows("get_image", call.caller, row, conn):
+        raise Missing(f"No image found with ID {image_id}")
+    if rule != "get_image" and not images.allows(rule, call.caller, row, conn):
+        raise Forbidden(f"You are not permitted to do this with image {image_id} ({rule}).")
+    return row
 
 
 def _relative(call: Call, url: str) -> str:

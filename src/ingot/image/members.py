@@ -37,24 +37,29 @@ class _Members:
     def __init__(self, images: Images) -> None:
         self._images = images
 
-    async def _get(self, call: Call, rule: str) -> Row:
-        from ingot.image.api import needed
+    def _get(self, conn: sa.Connection, call: Call, rule: str) -> Row:
+        from ingot.image.api import need
 
-        row = await needed(self._images, call, rule)
+        row = need(conn, self._images, call, rule)
         if row["visibility"] != "shared":
             raise Forbidden("Only shared images have members.")
         return row
 
     async def index(self, call: Call) -> Reply:
-        row = await self._get(call, "get_members")
-        rows = await self._images.db.read(lambda conn: store.members(conn, row["id"]))
+        def find(conn: sa.Connection) -> tuple[Row, list[Row]]:
+            row = self._get(conn, call, "get_members")
+            return row, store.members(conn, row["id"])
+
+        row, rows = await self._images.db.read(find)
         own = row["owner"] == call.caller.project_id or "admin" in call.caller.roles
         shown = [m for m in rows if own or m["member_id"] == call.caller.project_id]
         return Reply({"members": [_body(m) for m in shown], "schema": "/v2/schemas/members"})
 
     async def show(self, call: Call) -> Reply:
-        row = await self._get(call, "get_member")
-        return Reply(_body(await self._images.db.read(lambda conn: self._need(conn, call, row))))
+        def find(conn: sa.Connection) -> Row:
+            return self._need(conn, call, self._get(conn, call, "get_member"))
+
+        return Reply(_body(await self._images.db.read(find)))
 
     @staticmethod
     def _need(conn: sa.Connection, call: Call, row: Row) -> Row:
@@ -66,30 +71,34 @@ class _Members:
         return found
 
     async def create(self, call: Call) -> Reply:
-        row = await self._get(call, "add_member")
         now = timestamp(self._images.clock.now())
-        values = {
-            "image_id": row["id"],
-            "member_id": call.body.member,
-            "status": "pending",
-            "created_at": now,
-            "updated_at": now,
-        }
-        await self._images.db.write(lambda conn: store.add_member(conn, values))
-        return Reply(_body(values))
+
+        def change(conn: sa.Connection) -> Row:
+            values = {
+                "image_id": self._get(conn, call, "add_member")["id"],
+                "member_id": call.body.member,
+                "status": "pending",
+                "created_at": now,
+                "updated_at": now,
+            }
+            store.add_member(conn, values)
+            return values
+
+        return Reply(_body(await self._images.db.write(change)))
 
     async def update(self, call: Call) -> Reply:
-        row = await self._get(call, "modify_member")
         member_id = call.params["member_id"]
         # A member accepts for itself; the owner cannot do it in its place.
-        if member_id != call.caller.project_id and "admin" not in call.caller.roles:
-            raise Forbidden("Only the member itself accepts or rejects an image.")
+        own = member_id == call.caller.project_id or "admin" in call.caller.roles
         values = {
             "status": call.body.status,
             "updated_at": timestamp(self._images.clock.now()),
         }
 
         def change(conn: sa.Connection) -> Row:
+            row = self._get(conn, call, "modify_member")
+            if not own:
+                raise Forbidden("Only the member itself accepts or rejects an image.")
             self._need(conn, call, row)
             store.update_member(conn, row["id"], member_id, values)
             return self._need(conn, call, row)
@@ -97,13 +106,14 @@ class _Members:
         return Reply(_body(await self._images.db.write(change)))
 
     async def delete(self, call: Call) -> None:
-        row = await self._get(call, "delete_member")
         member_id = call.params["member_id"]
-        gone = await self._images.db.write(
-            lambda conn: store.drop_member(conn, row["id"], member_id)
-        )
-        if not gone:
-            raise Missing(f"{member_id} not found in the member list of the image {row['id']}.")
+
+        def change(conn: sa.Connection) -> None:
+            row = self._get(conn, call, "delete_member")
+            if not store.drop_member(conn, row["id"], member_id):
+                raise Missing(f"{member_id} not found in the member list of the image {row['id']}.")
+
+        await self._images.db.write(change)
 
 
 def _body(row: Row) -> Row:

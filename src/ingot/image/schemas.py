@@ -154,6 +154,7 @@ def image_schema() -> dict[str, Any]:
             "self": {"type": "string", **fixed},
             "file": {"type": "string", **fixed},
             "schema": {"type": "string", **fixed},
+            "stores": {"type": "string", **fixed},
         },
         "additionalProperties": {"type": "string"},
         "links": [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,13 +18,14 @@ from ingot.image import convert, store
 from ingot.image.blobs import Blobs
 from ingot.image.deployurls import DeployKey, Ticket, new_hold
 from ingot.image.inspection import inspect
+from ingot.image.receiving import Receiving
 from ingot.image.rules import RULES
 from ingot.image.store import Filters, Row
-from ingot.image.types import Content, Image, ImageSettings, Progress, RawView
+from ingot.image.types import Image, ImageSettings, Progress, RawView
 from ingot.kit import ids, log
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, timestamp
-from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
+from ingot.kit.faults import Conflict, Fault, Kind, Missing
 from ingot.kit.policy import Caller, Policy
 from ingot.kit.web import Authenticator, Operation, Service
 
@@ -52,19 +53,17 @@ class Download:
     digest: str
 
 
-class Images:
+class Images(Receiving):
     """Images and their content."""
 
     def __init__(self, db: Database, clock: Clock, settings: ImageSettings) -> None:
-        self.db = db
-        self.clock = clock
-        self.settings = settings
-        self.policy = Policy(RULES, settings.policy)
-        self.blobs = Blobs(
+        blobs = Blobs(
             settings.folder or settings.state_dir / "images",
             settings.most_bytes,
             settings.reserve_bytes,
         )
+        super().__init__(db, clock, settings, blobs)
+        self.policy = Policy(RULES, settings.policy)
         self._key = DeployKey((settings.keys_dir or settings.state_dir) / "deploy-url-key")
         self._sent: dict[str, int] = {}
         self._converting: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -72,11 +71,7 @@ class Images:
     async def start(self) -> None:
         """Make the folders; take back what this host had received by half when it ended."""
         await self.blobs.run(self.blobs.prepare)
-        host = self.settings.host
-        left = await self.db.read(lambda conn: store.half_received(conn, host))
-        for image_id in left:
-            await self.back_to_queue(image_id)
-            _log.warning("upload was cut off; the image waits for its content", image=image_id)
+        await self.take_back()
 
     async def close(self) -> None:
         self.blobs.close()
@@ -186,59 +181,26 @@ class Images:
             member_id = caller.project_id if shared is not None else None
         return self.policy.allows(rule, caller, target(row, member_id))
 
-    async def receive(self, row: Row, chunks: AsyncIterator[bytes], announced: int | None) -> None:
-        """Take an image's content and make the image active; on any failure it waits again, empty.
+    async def remove(self, check: Callable[[sa.Connection], Row]) -> None:
+        """Delete the image that `check` gives (or refuses) in the same transaction, then its content.
 
-        announced: Content-Length, None when unknown.
+        Its id is never given to another image.
         """
-        _ready_for_content(row)
-        image_id = row["id"]
-        await self._begin(image_id, ("queued",), "saving")
-        try:
-            received, content = await self.blobs.receive(image_id, chunks, announced)
-            await self._finish(row, received, content, "saving")
-        except BaseException:
-            await asyncio.shield(self.back_to_queue(image_id))
-            raise
 
-    async def stage(self, row: Row, chunks: AsyncIterator[bytes], announced: int | None) -> None:
-        """Take an image's content and keep it until the import."""
-        image_id = row["id"]
-        await self._begin(image_id, ("queued",), "saving")
-        try:
-            received, content = await self.blobs.receive(image_id, chunks, announced)
-            await self.blobs.run(lambda: self.blobs.stage(received, image_id, content))
-            await self._move(image_id, ("saving",), "uploading", {"receiver": None})
-        except BaseException:
-            await asyncio.shield(self.back_to_queue(image_id))
-            raise
+        def change(conn: sa.Connection) -> str:
+            row = check(conn)
+            if row["protected"]:
+                raise Fault(
+                    f"Image {row['id']} is protected and cannot be deleted.",
+                    kind=Kind.FORBIDDEN,
+                    next_action="Unset its protection first.",
+                )
+            store.delete(conn, row["id"], timestamp(self.clock.now()))
+            return str(row["id"])
 
-    async def import_staged(self, row: Row) -> None:
-        """Make staged content the image's own."""
-        _ready_for_content(row)
-        image_id = row["id"]
-        staged = await self.blobs.run(lambda: self.blobs.take_staged(image_id))
-        if staged is None or row["status"] != "uploading":
-            raise Conflict(f"Image {image_id} has no staged data: its status is {row['status']}.")
-        await self._begin(image_id, ("uploading",), "importing")
-        try:
-            await self._finish(row, *staged, "importing")
-        except BaseException:
-            await asyncio.shield(self.back_to_queue(image_id))
-            raise
-
-    async def remove(self, row: Row) -> None:
-        """Delete an image and its content."""
-        if row["protected"]:
-            raise Fault(
-                f"Image {row['id']} is protected and cannot be deleted.",
-                kind=Kind.FORBIDDEN,
-                next_action="Unset its protection first.",
-            )
-
-        await self.db.write(lambda conn: store.delete(conn, row["id"]))
-        await self.blobs.run(lambda: self.blobs.remove(row["id"]))
-        self._converting.pop(row["id"], None)
+        image_id = await self.db.write(change)
+        await self.blobs.run(lambda: self.blobs.remove(image_id))
+        self._converting.pop(image_id, None)
 
     async def download(self, row: Row) -> Download | None:
         """The content as stored; None while there is none."""
@@ -265,57 +227,7 @@ class Images:
             return Download(view.path, view.size, view.sha512)
         return Download(self.path(row["id"]), row["size"], row["os_hash_value"])
 
-    async def back_to_queue(self, image_id: str) -> None:
-        """Forget content that did not become the image's own."""
-        await self.blobs.run(lambda: self.blobs.clear_incoming(image_id))
-        values = {"receiver": None, "updated_at": timestamp(self.clock.now())}
-        busy = ("saving", "importing", "uploading")
-        await self.db.write(lambda conn: store.move(conn, image_id, busy, "queued", values))
-
     # -- inside ------------------------------------------------------------------------------
-
-    async def _begin(self, image_id: str, before: tuple[str, ...], status: str) -> None:
-        await self._move(image_id, before, status, {"receiver": self.settings.host})
-
-    async def _move(self, image_id: str, before: tuple[str, ...], after: str, values: Row) -> None:
-        stamped = {**values, "updated_at": timestamp(self.clock.now())}
-
-        def move(conn: sa.Connection) -> None:
-            if not store.move(conn, image_id, before, after, stamped):
-                row = store.get(conn, image_id)
-                if row is None:
-                    raise _deleted(image_id)
-                raise Conflict(
-                    f"Image status transition from {row['status']} to {after} is not allowed",
-                    next_action="Content comes once, into a queued image: create another image.",
-                )
-
-        await self.db.write(move)
-
-    async def _finish(self, row: Row, received: Path, content: Content, before: str) -> None:
-        """Inspect received content and put it in place."""
-        image_id = row["id"]
-        try:
-            virtual_size = await self.blobs.run(lambda: inspect(received, row["disk_format"]))
-            await self.blobs.run(lambda: self.blobs.keep(received, image_id))
-        except FileNotFoundError:
-            raise _deleted(image_id) from None
-        facts: Row = {
-            "size": content.size,
-            "virtual_size": virtual_size,
-            "checksum": content.md5,
-            "sha256": content.sha256,
-            "os_hash_algo": "sha512",
-            "os_hash_value": content.sha512,
-            "receiver": None,
-        }
-        try:
-            await self._move(image_id, (before,), "active", facts)
-        except Fault:
-            # Deleted while it came in: nothing may stay behind.
-            await self.blobs.run(lambda: self.blobs.remove(image_id))
-            raise
-        await self.blobs.run(lambda: self.blobs.clear_incoming(image_id))
 
     def _known_raw(self, image: Image) -> RawView | None:
         path = self.blobs.raw / image.id
@@ -389,6 +301,8 @@ def new_row(values: Row, properties: dict[str, str], owner: str | None, now: str
         "protected": values.get("protected", False),
         "os_hidden": values.get("os_hidden", False),
         "receiver": None,
+        "reception": None,
+        "received_at": None,
         "created_at": now,
         "updated_at": now,
         "properties": properties,
@@ -420,14 +334,3 @@ def as_image(row: Row) -> Image:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
-
-
-def _deleted(image_id: str) -> Missing:
-    """For content that comes in for an image which has gone meanwhile."""
-    return Missing(f"Image {image_id} was deleted meanwhile.", kind=Kind.GONE)
-
-
-def _ready_for_content(row: Row) -> None:
-    missing = [key for key in ("disk_format", "container_format") if not row[key]]
-    if missing:
-        raise Invalid(f"Properties {', '.join(missing)} must be set prior to saving data.")

@@ -49,7 +49,18 @@ def _in(values: Mapping[str, Any]) -> Row:
     return {key: to_json(value) if key in _JSON else value for key, value in values.items()}
 
 
+#: While content comes in.
+RECEIVING = ("saving", "importing")
+
+_WAS_DELETED = Kept(
+    sa.select(tables.deleted.c.id).where(tables.deleted.c.id == sa.bindparam("ident"))
+)
+
+
 def insert(conn: sa.Connection, values: Mapping[str, Any]) -> None:
+    """A new image. 409 for an id that an image has or had: who knows it must not get another's content by it."""
+    if _WAS_DELETED.first(conn, {"ident": values["id"]}) is not None:
+        raise Conflict(f"Image ID {values['id']} already exists!")
     try:
         conn.execute(_I.insert().values(_in(values)))
     except IntegrityError:
@@ -80,27 +91,45 @@ def move(
     before: Sequence[str],
     after: str,
     values: Mapping[str, Any] | None = None,
+    reception: str | None = None,
 ) -> bool:
-    """Change the status if it is one of `before`; False when it was not."""
+    """Change the status if it is one of `before`, and this reception (if any) still holds it; whether it did."""
+    held = () if reception is None else (_I.c.reception == reception,)
     changed = conn.execute(
         _I.update()
-        .where(_I.c.id == image_id, _I.c.status.in_(before))
+        .where(_I.c.id == image_id, _I.c.status.in_(before), *held)
         .values(_in({**(values or {}), "status": after}))
     )
     return changed.rowcount == 1
 
 
-def delete(conn: sa.Connection, image_id: str) -> None:
+def delete(conn: sa.Connection, image_id: str, now: str) -> None:
+    """The image goes; that its id was used stays."""
     conn.execute(_M.delete().where(_M.c.image_id == image_id))
     conn.execute(_I.delete().where(_I.c.id == image_id))
+    conn.execute(tables.deleted.insert().values(id=image_id, deleted_at=now))
 
 
-def half_received(conn: sa.Connection, host: str) -> list[str]:
-    """Images whose content this host was receiving when it ended."""
-    query = sa.select(_I.c.id).where(
-        _I.c.receiver == host, _I.c.status.in_(("saving", "importing"))
+def half_received(conn: sa.Connection, host: str) -> list[tuple[str, str | None]]:
+    """Images whose content this host was receiving when it ended, with the receptions."""
+    query = sa.select(_I.c.id, _I.c.reception).where(
+        _I.c.receiver == host, _I.c.status.in_(RECEIVING)
     )
-    return list(conn.execute(query).scalars())
+    return [(str(row[0]), row[1]) for row in conn.execute(query)]
+
+
+def silent(conn: sa.Connection, since: str) -> list[tuple[str, str | None]]:
+    """Images whose receivers have said nothing since a time, with the receptions; some at a time."""
+    query = sa.select(_I.c.id, _I.c.reception).where(
+        _I.c.status.in_(RECEIVING), sa.func.coalesce(_I.c.received_at, "") < since
+    )
+    return [(str(row[0]), row[1]) for row in conn.execute(query.limit(100))]
+
+
+def live(conn: sa.Connection, receptions: Sequence[str], now: str) -> None:
+    """These receptions go on."""
+    held = sa.and_(_I.c.status.in_(RECEIVING), _I.c.reception.in_(receptions))
+    conn.execute(_I.update().where(held).values(received_at=now))
 
 
 # -- lists ---------------------------------------------------------------------------------------

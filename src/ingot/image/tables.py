@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ingot.kit.db import json_column, metadata
+from ingot.kit.db import json_column, metadata, partial_index
 
 images = sa.Table(
     "image_images",
@@ -28,11 +28,25 @@ images = sa.Table(
     sa.Column("os_hidden", sa.Boolean, nullable=False, server_default=sa.false()),
     # The host that receives the content now: what it left half done is its own to clear at its start.
     sa.Column("receiver", sa.String(255)),
+    # The attempt to receive it, and when its receiver was heard of last.
+    sa.Column("reception", sa.String(16)),
+    sa.Column("received_at", sa.String(40)),
     sa.Column("created_at", sa.String(40), nullable=False),
     sa.Column("updated_at", sa.String(40), nullable=False),
     json_column("properties", nullable=False, server_default="{}"),
     json_column("tags", nullable=False, server_default="[]"),
     sa.Index("ix_image_images_created", "created_at", "id"),
+    partial_index(
+        "ix_image_images_receiving", "received_at", where="status IN ('saving', 'importing')"
+    ),
+)
+
+#: Ids of images that are gone: nobody gets them again.
+deleted = sa.Table(
+    "image_deleted",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("deleted_at", sa.String(40), nullable=False),
 )
 
 #: Who has deploy URLs now: they end with the row.
