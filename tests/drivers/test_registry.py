@@ -212,6 +212,26 @@ async def test_fake_state_survives_by_snapshot() -> None:
 
 
 @pytest.mark.anyio
+async def test_fake_power_is_what_the_node_was_last_seen_with() -> None:
+    asked: list[str] = []
+    records = {"n1": "power on", "n2": "power off", "n3": None}
+
+    async def recall(key: str) -> str | None:
+        asked.append(key)
+        return records.get(key)
+
+    registry = build_registry(DriverContext(SystemClock(), world=FakeWorld(recall=recall)))
+    power = registry.power("fake-hardware")
+    for _ in range(2):
+        found = [await power.get(Access("fake-hardware", key=key)) for key in ("n1", "n2", "n3")]
+        assert found == [PowerState.ON, PowerState.OFF, PowerState.OFF]
+    assert asked == ["n1", "n2", "n3"], "once for each"
+    # A process that switched it knows better than the record.
+    await power.set(Access("fake-hardware", key="n1"), PowerTarget.OFF)
+    assert await power.get(Access("fake-hardware", key="n1")) is PowerState.OFF
+
+
+@pytest.mark.anyio
 async def test_manual_asks_a_human() -> None:
     power = make_registry().power("manual-management")
     with pytest.raises(Unsupported) as caught:

@@ -161,3 +161,46 @@ async def test_told_to_stop_in_the_middle_of_requests(tmp_path: Path) -> None:
         assert found["status"] == "queued"
         assert (await here.upload(image, b"\0" * 4096)).status == 204
         assert await here.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_imaginary_machines_keep_their_power(tmp_path: Path, number: signal.Signals) -> None:
+    """A server on one would be shown SHUTOFF after each restart of the cloud."""
+    async with site(tmp_path, baremetal={"power_sync_seconds": 1}) as here:
+        made = await here.ask(
+            "baremetal", "POST", "/v1/nodes", {"driver": "fake-hardware"}, status=201
+        )
+        path = f"/v1/nodes/{made.body['uuid']}"
+        await here.verb(made.body["uuid"], "manage")
+        await here.node_in(made.body["uuid"], "manageable")
+        await here.ask(
+            "baremetal", "PUT", f"{path}/states/power", {"target": "power on"}, status=202
+        )
+        await _powered(here, path)
+        await here.stop(number)
+        await here.start(here.folder / "ingot.toml")
+        async with asyncio.timeout(30):
+            while not await _polls(here):
+                await asyncio.sleep(0.1)
+        await _powered(here, path)
+        history = (await here.ask("baremetal", "GET", f"{path}/history", status=200)).body[
+            "history"
+        ]
+        assert not [entry for entry in history if "power off" in str(entry)]
+
+
+async def _powered(here: Site, path: str) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            shown = (await here.ask("baremetal", "GET", path, status=200)).body
+            if shown["power_state"] == "power on" and shown["target_power_state"] is None:
+                return
+            await asyncio.sleep(0.1)
+
+
+async def _polls(here: Site) -> bool:
+    """Whether this process has asked a controller on its own."""
+    async with here.http.get(f"{here.url}/metrics") as reply:
+        lines = (await reply.text()).splitlines()
+    found = [line.split()[-1] for line in lines if line.startswith("ingot_bmc_polls_total")]
+    return any(float(number) > 0 for number in found)

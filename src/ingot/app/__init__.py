@@ -44,7 +44,9 @@ from ingot.compute import Compute, ConsoleKeeper
 from ingot.compute import Settings as ComputeSettings
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.context import DriverContext
+from ingot.drivers.fake.world import FakeWorld
 from ingot.drivers.hardware import build_registry
+from ingot.drivers.registry import Registry
 from ingot.drivers.vmedia.store import MediaStore
 from ingot.hostd.dnsmasq import Dnsmasq, find_loader
 from ingot.identity import CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
@@ -121,12 +123,7 @@ class App:
             ),
         )
         self.networks = Networks(self.db, self.clock, NetworkSettings(wires=self._wires()))
-        self.registry = build_registry(
-            DriverContext(self.clock, run_dir=_private(state / "run")),
-            enabled_hardware_types=settings.baremetal.hardware_types or None,
-            enabled_interfaces=settings.baremetal.interfaces or None,
-            default_interfaces=settings.baremetal.default_interfaces,
-        )
+        self.registry = self._registry(state)
         self.agents = AgentClient(self.clock)
         kind = OwnNetworks if self.has_room("network") else AloneNetworks
         self.provisioning = kind(
@@ -221,6 +218,21 @@ class App:
             keys.INFO: keys.marks(self.settings.keys_dir),
             CONSOLE_ADDRESS: peer_address(self.settings),
         }
+
+    def _registry(self, state: Path) -> Registry:
+        settings = self.settings
+        world = FakeWorld(recall=self._last_power)
+        return build_registry(
+            DriverContext(self.clock, world=world, run_dir=_private(state / "run")),
+            enabled_hardware_types=settings.baremetal.hardware_types or None,
+            enabled_interfaces=settings.baremetal.interfaces or None,
+            default_interfaces=settings.baremetal.default_interfaces,
+        )
+
+    async def _last_power(self, node_uuid: str) -> str | None:
+        """The power that a node was last seen with."""
+        node = await self.db.read(lambda conn: self.baremetal.find_node(conn, node_uuid))
+        return node.power_state if node else None
 
     def _wires(self) -> dict[str, ProvisioningWire]:
         own = self.settings.provisioning

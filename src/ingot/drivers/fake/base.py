@@ -27,7 +27,8 @@ class Fake:
         self._context = context
 
     async def touch(self, access: Access, call: str) -> FakeMachine:
-        machine = self._context.world.machine(access.text("fake_id") or access.key or "fake")
+        name = access.text("fake_id") or access.key or "fake"
+        machine = await self._context.world.found(name, access.key)
         chance = machine.random_state
         delay = delay_seconds(access.text("fake_delay"), call, chance)
         if delay:

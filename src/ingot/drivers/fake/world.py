@@ -1,18 +1,19 @@
 """The imaginary machines behind the `fake-hardware` type.
 
-State is kept per process and per machine (the option `fake_id`, else the node's key). Whoever wants
-it to survive a restart stores `snapshot()` and gives it to `restore()`.
+State is kept per process and per machine (the option `fake_id`, else the node's key). Power survives a
+restart by `recall`; whoever wants all to survive stores `snapshot()` and gives it to `restore()`.
 """
 
 from __future__ import annotations
 
 import random
 import uuid as uuid_module
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 
 from ingot.drivers.types import BootDevice, BootMode, PowerState
 
+Recall = Callable[[str], Awaitable[str | None]]
 NAMESPACE = uuid_module.UUID("6f5b1c52-5a3c-4b52-9d4c-8f6c5f0f2a11")
 BIOS_DEFAULTS = {
     "asset_tag": "",
@@ -65,10 +66,14 @@ class FakeMachine:
 
 
 class FakeWorld:
-    """All imaginary machines of a process; made on first use. `seed` fixes delays and failures."""
+    """All imaginary machines of a process; made on first use. `seed` fixes delays and failures.
 
-    def __init__(self, seed: int = 0) -> None:
+    recall: gives the power that the node of a key was last seen with, None where that is not known.
+    """
+
+    def __init__(self, seed: int = 0, recall: Recall | None = None) -> None:
         self.seed = seed
+        self._recall = recall
         self._machines: dict[str, FakeMachine] = {}
 
     def machine(self, key: str) -> FakeMachine:
@@ -80,6 +85,15 @@ class FakeWorld:
             made.random_state.seed(f"{self.seed}:{key}")
             self._machines[key] = made
         return self._machines[key]
+
+    async def found(self, name: str, key: str) -> FakeMachine:
+        """The machine of that name; one that this process has not met has the power of its node's record."""
+        if self._recall is not None and key and name not in self._machines:
+            power = await self._recall(key)
+            # Another call may have met it meanwhile, and switched it.
+            if power == PowerState.ON and name not in self._machines:
+                self.machine(name).power = PowerState.ON
+        return self.machine(name)
 
     def snapshot(self) -> dict[str, dict[str, object]]:
         """JSON-able state of all machines (without passwords and random state)."""
