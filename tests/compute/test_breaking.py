@@ -126,7 +126,9 @@ class Rooms:
         """As after a good create."""
         self.furnish(conn)
         server = self.compute.get(conn, self.server)
-        node = machines.find(self.compute, conn, server, (), ())["node"]
+        wanted = machines.placing(self.compute, conn, server, (), ())
+        chosen = machines.choose(self.compute, conn, wanted)
+        node = machines.claim(self.compute, conn, server, wanted, chosen)["node"]
         machines.make_ports(self.compute, conn, self.compute.get(conn, self.server))
         machines.wire(self.compute, conn, self.compute.get(conn, self.server), node)
         nodes.update_node(conn, node, provision_state=state, power_state="power on")

@@ -103,10 +103,22 @@ def test_what_the_order_adds() -> None:
 
 
 def test_sizes_count_where_no_class_is_named() -> None:
-    small, unknown = machine("small", memory_mb=512), machine("unknown", memory_mb=0)
+    none = {"resource_class": None}
+    small, unknown = (
+        machine("small", memory_mb=512, **none),
+        machine("unknown", memory_mb=0, **none),
+    )
+    fits = machine("fits", **none)
     wish = wish_of({}, 1, 1024, 1)
-    assert chosen([small, unknown], Placing(wish)) == ["unknown"]
-    assert "smaller than" in no_valid_host([small], Placing(wish)).text
+    assert chosen([small, unknown, fits], Placing(wish)) == ["fits"]
+    told = no_valid_host([small, unknown], Placing(wish)).text
+    assert "2 available machines: 2 smaller than" in told
+    # A machine of a class is only for flavors that name it, but by the site's option.
+    assert chosen([machine("gpu")], Placing(wish)) == []
+    assert "of a resource class" in no_valid_host([machine("gpu")], Placing(wish)).text
+    assert chosen([machine("gpu")], Placing(wish, any_class=True)) == ["gpu"]
+    assert Placing(wish).accepts(None) and not Placing(wish).accepts("gpu")
+    assert Placing(BM).accepts("baremetal") and not Placing(BM).accepts(None)
 
 
 def test_capability_words() -> None:

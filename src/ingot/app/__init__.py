@@ -18,7 +18,7 @@ import prometheus_client
 
 from ingot.app import access, keys, space
 from ingot.app import bare as bare  # before parts of uvicorn
-from ingot.app.options import machine_options, peer_address
+from ingot.app.options import machine_options, peer_address, server_options
 from ingot.app.patience import patient
 from ingot.baremetal import (
     CONSOLE_ADDRESS,
@@ -41,7 +41,6 @@ from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.workflows import AgentLogs, Orphans, Room, Timing
 from ingot.baremetal.workflows import workflows as baremetal_workflows
 from ingot.compute import Compute, ConsoleKeeper
-from ingot.compute import Settings as ComputeSettings
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.context import DriverContext
 from ingot.drivers.fake.world import FakeWorld
@@ -157,7 +156,7 @@ class App:
             self.baremetal,
             self.networks,
             self.images,
-            ComputeSettings(host=settings.hostname),
+            server_options(settings),
             self.consoles,
         )
         grants = {"node": node_grant, "server": self.compute.console_grant(self.tokens.still)}

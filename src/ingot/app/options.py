@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.steprules import StepRules
+from ingot.compute import Settings as ComputeSettings
 from ingot.settings import Settings, StepOptions, parse_listen
 
 
@@ -32,6 +33,13 @@ def machine_options(settings: Settings, websockets: bool) -> BaremetalSettings:
         console_websockets=websockets,
         console_url=settings.console.websocket_url,
         console_token_seconds=settings.console.token_seconds,
+    )
+
+
+def server_options(settings: Settings) -> ComputeSettings:
+    """What the compute room is told."""
+    return ComputeSettings(
+        host=settings.hostname, any_class=settings.compute.flavors_without_class_take_any
     )
 
 

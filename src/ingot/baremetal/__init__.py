@@ -12,9 +12,9 @@ from ingot.baremetal.consoletickets import PATH as CONSOLE_PATH
 from ingot.baremetal.consoletickets import Ticket as ConsoleTicket
 from ingot.baremetal.consoletickets import url as console_url
 from ingot.baremetal.context import NOBODY, By, Networks, NoNetworks, Settings
+from ingot.baremetal.free import Candidate, Look, capabilities
 from ingot.baremetal.patching import Change
 from ingot.baremetal.service import Baremetal, HeldNode
-from ingot.baremetal.supply import Candidate, capabilities
 from ingot.baremetal.tcpdoors import TcpDoors
 from ingot.baremetal.types import Node, Port
 from ingot.baremetal.verbs import Extras
@@ -34,6 +34,7 @@ __all__ = [
     "Consoles",
     "Extras",
     "HeldNode",
+    "Look",
     "Networks",
     "NoNetworks",
     "Node",

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import guards, machine, store
 from ingot.baremetal.context import NOBODY, By, Context
+from ingot.baremetal.free import free
 from ingot.baremetal.tables import allocations, node_traits, nodes
 from ingot.baremetal.types import Node
 from ingot.kit import events, ids
@@ -188,13 +189,7 @@ def _free(kind: _Kind) -> list[sa.ColumnElement[bool]]:
     """Machines without an instance that the wish would take, whatever their traits."""
     where = [
         nodes.c.resource_class == sa.bindparam("wanted"),
-        # Written out, since only then the databases use the index of free machines.
-        nodes.c.provision_state == sa.literal(machine.AVAILABLE, literal_execute=True),
-        nodes.c.target_provision_state.is_(None),
-        nodes.c.instance_uuid.is_(None),
-        nodes.c.maintenance.is_(sa.false()),
-        nodes.c.retired.is_(sa.false()),
-        nodes.c.power_state.in_([sa.literal("power on"), sa.literal("power off")]),
+        *free(),
     ]
     if kind.candidates:
         named: list[Any] = [sa.bindparam(f"node{number}") for number in range(kind.candidates)]

@@ -7,7 +7,7 @@ when that transaction has been committed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from ingot.baremetal import (
     consoleholders,
     editing,
+    free,
     knownsteps,
     machine,
     nics,
@@ -28,10 +29,10 @@ from ingot.baremetal import (
 )
 from ingot.baremetal.consolerights import NodeGrant
 from ingot.baremetal.context import NOBODY, By, Context, Networks, NoNetworks, Settings
+from ingot.baremetal.free import Candidate, Look
 from ingot.baremetal.held import HeldNode
 from ingot.baremetal.patching import Change
 from ingot.baremetal.policies import RULES, SYSTEM_ONLY
-from ingot.baremetal.supply import Candidate
 from ingot.baremetal.tables import nodes
 from ingot.baremetal.types import Node, Port
 from ingot.baremetal.verbs import NOTHING, Extras
@@ -307,9 +308,13 @@ class Baremetal:
         """Machines that have an instance, to be joined: instance, node, power, operation (the live one's id)."""
         return supply.held()
 
-    def candidates(self, conn: sa.Connection) -> tuple[Candidate, ...]:
-        """All machines that can be claimed now."""
-        return supply.candidates(self.ctx, conn)
+    def candidates(self, conn: sa.Connection, look: Look) -> Iterator[tuple[Candidate, ...]]:
+        """Machines that can be claimed now, some at a time."""
+        return free.batches(conn, look)
+
+    def count_free(self, conn: sa.Connection) -> int:
+        """How many machines can be claimed now."""
+        return free.count(conn)
 
     def claim(
         self,

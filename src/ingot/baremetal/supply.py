@@ -6,16 +6,16 @@ Claims are one UPDATE with all conditions in its WHERE, so two placements never 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from ingot.baremetal import imagerights, machine, masking, store
 from ingot.baremetal.context import Context
-from ingot.baremetal.tables import node_traits, nodes, ports
+from ingot.baremetal.free import free
+from ingot.baremetal.tables import nodes
 from ingot.baremetal.types import Node
-from ingot.kit.db import IntegrityError, Kept, from_json
+from ingot.kit.db import IntegrityError, Kept
 from ingot.kit.faults import Conflict
 from ingot.workflow import live_id
 
@@ -28,117 +28,6 @@ RELEASABLE = (
     machine.CLEANWAIT,
     machine.CLEANFAIL,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A machine that an instance could take now.
-
-    cpus, memory_mb, local_gb: as inspection or an operator wrote them, 0 where unknown.
-    capabilities: {"boot_mode": "uefi", …}. networks: physical networks of its ports, without None.
-    """
-
-    uuid: str
-    name: str | None
-    resource_class: str | None
-    traits: frozenset[str]
-    cpus: int
-    memory_mb: int
-    local_gb: int
-    cpu_arch: str | None
-    capabilities: Mapping[str, str]
-    networks: frozenset[str]
-    conductor_group: str
-    owner: str | None
-    lessee: str | None
-    shard: str | None
-    ports: int = 0
-    properties: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
-
-
-def _takeable() -> sa.ColumnElement[bool]:
-    return sa.and_(
-        nodes.c.provision_state == machine.AVAILABLE,
-        nodes.c.target_provision_state.is_(None),
-        nodes.c.instance_uuid.is_(None),
-        nodes.c.maintenance.is_(sa.false()),
-        nodes.c.retired.is_(sa.false()),
-        nodes.c.reservation.is_(None),
-        nodes.c.power_state.in_(("power on", "power off")),
-    )
-
-
-def candidates(ctx: Context, conn: sa.Connection) -> tuple[Candidate, ...]:
-    """All machines that can be claimed now, in the order of their enrolment; three queries."""
-    columns = (
-        nodes.c.uuid,
-        nodes.c.name,
-        nodes.c.resource_class,
-        nodes.c.properties,
-        nodes.c.conductor_group,
-        nodes.c.owner,
-        nodes.c.lessee,
-        nodes.c.shard,
-    )
-    rows = (
-        conn.execute(sa.select(*columns).where(_takeable()).order_by(nodes.c.id)).mappings().all()
-    )
-    if not rows:
-        return ()
-    free = sa.select(nodes.c.uuid).where(_takeable())
-    traits: dict[str, set[str]] = {}
-    for uuid, trait in conn.execute(
-        sa.select(node_traits.c.node_uuid, node_traits.c.trait).where(
-            node_traits.c.node_uuid.in_(free)
-        )
-    ):
-        traits.setdefault(uuid, set()).add(trait)
-    wires: dict[str, list[str | None]] = {}
-    for uuid, network in conn.execute(
-        sa.select(ports.c.node_uuid, ports.c.physical_network).where(ports.c.node_uuid.in_(free))
-    ):
-        wires.setdefault(uuid, []).append(network)
-    return tuple(_candidate(row, traits, wires) for row in rows)
-
-
-def _candidate(
-    row: sa.RowMapping, traits: Mapping[str, set[str]], wires: Mapping[str, list[str | None]]
-) -> Candidate:
-    properties: dict[str, Any] = from_json(row["properties"])
-    networks = wires.get(row["uuid"], [])
-    return Candidate(
-        uuid=row["uuid"],
-        name=row["name"],
-        resource_class=row["resource_class"],
-        traits=frozenset(traits.get(row["uuid"], ())),
-        cpus=_whole(properties.get("cpus")),
-        memory_mb=_whole(properties.get("memory_mb")),
-        local_gb=_whole(properties.get("local_gb")),
-        cpu_arch=properties.get("cpu_arch"),
-        capabilities=capabilities(properties.get("capabilities")),
-        networks=frozenset(name for name in networks if name),
-        conductor_group=row["conductor_group"],
-        owner=row["owner"],
-        lessee=row["lessee"],
-        shard=row["shard"],
-        ports=len(networks),
-        properties=properties,
-    )
-
-
-def capabilities(value: object) -> dict[str, str]:
-    """ "boot_mode:uefi,cpu_vt:true" (or an object) as a mapping; what is malformed is left out."""
-    if isinstance(value, Mapping):
-        return {str(k): str(v) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    pairs = (part.partition(":") for part in str(value or "").split(","))
-    return {name.strip(): text.strip() for name, colon, text in pairs if colon and name.strip()}
-
-
-def _whole(value: object) -> int:
-    try:
-        return max(0, int(float(str(value))))
-    except (ValueError, OverflowError):
-        return 0
 
 
 def claim(
@@ -166,7 +55,7 @@ def claim(
         values["lessee"] = lessee
     try:
         done = conn.execute(
-            sa.update(nodes).where(nodes.c.uuid == node_uuid, _takeable(), ~taken).values(**values)
+            sa.update(nodes).where(nodes.c.uuid == node_uuid, *free(), ~taken).values(**values)
         )
     except IntegrityError as error:
         raise Conflict(

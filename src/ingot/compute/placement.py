@@ -4,8 +4,10 @@ A flavor says what it needs in its extra specs:
     resources:CUSTOM_X=1        a machine whose resource class is X (written in any case, with - or _)
     trait:CUSTOM_T=required     or forbidden
     capabilities:k=v            of the machine's properties; "<in> v" and "s== v" are understood
-A flavor without a resource class takes the machines that have at least its vcpus, ram and disk.
-The choice is the same for the same machines: the smallest that fits, the earliest enrolled among equals.
+A flavor without a resource class takes the machines without one (by the site's option those of any class) that
+have at least its vcpus, ram and disk; a size that nobody has told is not enough.
+The choice is the same for the same machines: the smallest that fits, the earliest enrolled among equals. Where many
+are free, it is made among some of them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ingot.baremetal import Candidate
+from ingot.baremetal import Candidate, Look
 from ingot.kit.faults import Fault, Kind
 
 _CLASS = "resources"
@@ -45,7 +47,7 @@ class Placing:
     """One request: the flavor's wish and what the server's own order adds.
 
     networks: physical networks that must be reached, one entry for each port wanted.
-    node: uuid or name of the only machine wanted. excluded: machines that failed already.
+    node: uuid or name of the only machine wanted. excluded: machines that failed already. any_class: as in the settings.
     traits: more that are required, as the image says.
     """
 
@@ -55,6 +57,18 @@ class Placing:
     node: str | None = None
     project_id: str = ""
     excluded: frozenset[str] = frozenset()
+    any_class: bool = False
+
+    def accepts(self, name: str | None) -> bool:
+        """Whether machines of this resource class, as it is written there, are meant."""
+        if not self.wish.classes:
+            return self.any_class or not name
+        return self.wish.classes.keys() == {resource_class(name)}
+
+    def look(self) -> Look:
+        """What the database is to look for."""
+        wish = self.wish
+        return Look(self.accepts, wish.required, self.node, self.project_id, self.excluded)
 
 
 def resource_class(name: str | None) -> str:
@@ -119,6 +133,10 @@ def _tests(placing: Placing) -> list[tuple[str, Test]]:
         tests.append(
             (f"another resource class than {name}", _differs(name)),
         )
+    if not wish.classes and not placing.any_class:
+        tests.append(
+            ("of a resource class, and the flavor names none", lambda c: bool(c.resource_class))
+        )
     if placing.excluded:
         tests.append(("failed for this server already", lambda c: c.uuid in placing.excluded))
     for trait in sorted(wish.required):
@@ -163,13 +181,13 @@ def _unwired(network: str) -> Test:
 
 
 def _smaller(candidate: Candidate, wish: Wish) -> bool:
-    """Sizes that nobody has told count as enough: a machine need not have been inspected."""
+    """Sizes that nobody has told are not enough: inspect the machine, or let the flavor name its class."""
     pairs = (
         (candidate.cpus, wish.vcpus),
         (candidate.memory_mb, wish.ram),
         (candidate.local_gb, wish.disk),
     )
-    return any(have and have < need for have, need in pairs)
+    return any(have < need for have, need in pairs)
 
 
 def matches(have: str | None, wanted: str) -> bool:
@@ -186,9 +204,11 @@ def matches(have: str | None, wanted: str) -> bool:
     return have == text
 
 
-def no_valid_host(candidates: Sequence[Candidate], placing: Placing) -> Fault:
-    """The fault that says what was missing: how many machines were free, and what each lacked."""
-    total = len(candidates)
+def no_valid_host(
+    candidates: Sequence[Candidate], placing: Placing, total: int | None = None
+) -> Fault:
+    """The fault that says what was missing: how many machines were free (total), and what each of some lacked."""
+    total = len(candidates) if total is None else max(total, len(candidates))
     if not total:
         why = "No machine is available (enrolled, provided, powered and without a server)"
     else:
@@ -197,7 +217,8 @@ def no_valid_host(candidates: Sequence[Candidate], placing: Placing) -> Fault:
             reasons = [text for text, test in _tests(placing) if test(candidate)]
             counts[reasons[0] if reasons else "taken by another server meanwhile"] += 1
         told = ", ".join(f"{number} {text}" for text, number in counts.most_common())
-        why = f"{total} available machine{'s' if total > 1 else ''}: {told}"
+        some = f", of {len(candidates)} looked at" if total > len(candidates) else ""
+        why = f"{total} available machine{'s' if total > 1 else ''}{some}: {told}"
     return Fault(
         f"No valid host was found. There are not enough hosts available. {why}.",
         kind=Kind.CONFLICT,

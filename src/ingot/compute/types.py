@@ -32,6 +32,7 @@ class Settings:
     power_seconds: the longest wait for a power change.
     soft_seconds: how long an operating system may take to shut down before it is switched off.
     release_seconds: the longest wait until a machine has let go of its server.
+    any_class: whether a flavor without a resource class takes machines of any class, not only those without one.
     host: name that clients see as the compute host.
     domain: appended to host names in the config drive, where not empty.
     """
@@ -42,6 +43,7 @@ class Settings:
     power_seconds: float = 1800
     soft_seconds: int = 60
     release_seconds: float = 1800
+    any_class: bool = False
     availability_zone: str = "nova"
     host: str = "ingot"
     domain: str = ""

@@ -264,6 +264,14 @@ class IdentityOptions(Section):
     cache_seconds: float = 300
 
 
+class ComputeOptions(Section):
+    """Servers. flavors_without_class_take_any: a flavor that names no resource class takes machines of any class
+    that are large enough; else only machines that have no class.
+    """
+
+    flavors_without_class_take_any: bool = False
+
+
 class PolicyFiles(Section):
     """Files with an operator's own policy rules for each service (oslo.policy's language, YAML or JSON).
 
@@ -335,6 +343,7 @@ class Settings(Section):
     console: Console = msgspec.field(default_factory=Console)
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
     identity: IdentityOptions = msgspec.field(default_factory=IdentityOptions)
+    compute: ComputeOptions = msgspec.field(default_factory=ComputeOptions)
     policy: PolicyFiles = msgspec.field(default_factory=PolicyFiles)
     http: Http = msgspec.field(default_factory=Http)
     log: Log = msgspec.field(default_factory=Log)

@@ -7,10 +7,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.compute import states
+from ingot.compute.placement import Placing
 from ingot.compute.workflows import machines
 from ingot.compute.workflows.room import Case
 from ingot.kit.faults import Failed, Fault, Kind
 from ingot.workflow import StepContext
+
+#: So often is a machine looked for when those that fit were taken meanwhile.
+_TURNS = 20
 
 
 async def create(case: Case, _order: Any) -> None:
@@ -52,11 +56,26 @@ async def _check_image(case: Case) -> list[str]:
 async def _find(
     case: Case, key: str, failed: list[str], traits: list[str], last: Fault | None
 ) -> dict[str, str]:
-    def find(conn: sa.Connection) -> dict[str, str]:
-        return machines.find(case.compute, conn, case.here(conn), failed, traits)
+    def wanted(conn: sa.Connection) -> Placing:
+        return machines.placing(case.compute, conn, case.here(conn), failed, traits)
+
+    def choose(conn: sa.Connection) -> list[str]:
+        return machines.choose(case.compute, conn, wanted(conn))
 
     try:
-        return await case.op.commit("find a machine", find, key=key)
+        for turn in range(1, _TURNS + 1):
+            # The search is no transaction: only the claim is, so that nobody waits for who searches.
+            chosen = await case.compute.db.scan(choose)
+
+            def claim(conn: sa.Connection, chosen: list[str] = chosen) -> dict[str, str]:
+                if not chosen:
+                    raise machines.no_valid_host(case.compute, conn, wanted(conn))
+                return machines.claim(case.compute, conn, case.here(conn), wanted(conn), chosen)
+
+            again = key if turn == 1 else f"{key}, again {turn}"
+            if found := await case.op.commit("find a machine", claim, key=again):
+                return found
+        raise Failed("Machines that fit were taken by other servers again and again.")
     except Fault as fault:
         if last is None or fault.kind is Kind.ABORTED:
             raise
@@ -82,7 +101,7 @@ async def _deploy(case: Case, key: str, place: dict[str, str]) -> None:
         return {"operation": held.deploy(notify=case.op.subject)}
 
     try:
-        await case.op.commit("start the deploy", begin, key=key)
+        await case.order("start the deploy", begin, key)
     except Fault as fault:
         if fault.kind is not Kind.ABORTED:
             # A machine that refuses: wrongly enrolled, in maintenance by now, no port that fits.

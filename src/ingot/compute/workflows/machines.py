@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import HeldNode, Node
+from ingot.baremetal import Candidate, HeldNode, Look, Node
 from ingot.compute import placement, states
 from ingot.compute.documents import documents
 from ingot.compute.types import Address, NetworkWish, Nic, Server
@@ -19,6 +20,9 @@ from ingot.network import Network
 if TYPE_CHECKING:
     from ingot.compute.service import Compute
 
+#: So many machines that fit are kept in mind, since others may take the best; so many are told of when none fits.
+CHOICE = 8
+SURVEY = 256
 #: What networks call the owner of our ports.
 OWNER = "compute:"
 #: States in which a machine has nothing of its server (any more) and can be released at once.
@@ -28,45 +32,71 @@ CLEAN = frozenset({"available", "manageable", "enroll", "cleaning", "clean wait"
 # -- finding -------------------------------------------------------------------------------------
 
 
-def find(
+def placing(
     compute: Compute,
     conn: sa.Connection,
     server: Server,
     excluded: Collection[str],
     traits: Collection[str],
-) -> dict[str, str]:
-    """Claim the best machine; {"node", "name"}. A fault that says what was missing when none fits."""
+) -> placement.Placing:
+    """What the server's machine must be."""
     flavor = server.flavor
     wish = placement.wish_of(flavor.extra_specs, flavor.vcpus, flavor.ram, flavor.disk, traits)
     wires = [_network_of(compute, conn, wish_).physical_network for wish_ in server.networks]
-    placing = placement.Placing(
+    return placement.Placing(
         wish=wish,
         networks=tuple(wire for wire in wires if wire),
         ports=len(server.networks),
         node=server.wanted_node,
         project_id=server.project_id,
         excluded=frozenset(excluded),
+        any_class=compute.settings.any_class,
     )
-    candidates = compute.baremetal.candidates(conn)
-    for candidate in placement.rank(candidates, placing):
-        if compute.baremetal.claim(
-            conn,
-            candidate.uuid,
-            server.uuid,
-            instance_name=server.name,
-            lessee=None,
-        ):
-            name = candidate.name or candidate.uuid
+
+
+def choose(compute: Compute, conn: sa.Connection, wanted: placement.Placing) -> list[str]:
+    """Some machines that fit, the best first; none when there is none. Nothing is taken yet."""
+    for batch in compute.baremetal.candidates(conn, wanted.look()):
+        if found := placement.rank(batch, wanted):
+            return [candidate.uuid for candidate in found[:CHOICE]]
+    return []
+
+
+def claim(
+    compute: Compute,
+    conn: sa.Connection,
+    server: Server,
+    wanted: placement.Placing,
+    chosen: Sequence[str],
+) -> dict[str, str]:
+    """Claim the first of the chosen that still fits; {"node", "name"}, {} when all have been taken meanwhile."""
+    for uuid in chosen:
+        look = replace(wanted.look(), node=uuid)
+        found = [c for batch in compute.baremetal.candidates(conn, look) for c in batch]
+        for candidate in placement.rank(found, wanted):
+            if not compute.baremetal.claim(conn, uuid, server.uuid, instance_name=server.name):
+                continue
+            name = candidate.name or uuid
             compute.step(
                 conn,
                 server.uuid,
                 states.NETWORKING,
-                node_uuid=candidate.uuid,
+                node_uuid=uuid,
                 node_name=name,
                 availability_zone=compute.settings.availability_zone,
             )
-            return {"node": candidate.uuid, "name": name}
-    raise placement.no_valid_host(candidates, placing)
+            return {"node": uuid, "name": name}
+    return {}
+
+
+def no_valid_host(compute: Compute, conn: sa.Connection, wanted: placement.Placing) -> Fault:
+    """What was missing, told of some hundred machines."""
+    seen: list[Candidate] = []
+    for batch in compute.baremetal.candidates(conn, Look()):
+        seen += batch
+        if len(seen) >= SURVEY:
+            break
+    return placement.no_valid_host(seen, wanted, compute.baremetal.count_free(conn))
 
 
 def _network_of(compute: Compute, conn: sa.Connection, wish: NetworkWish) -> Network:

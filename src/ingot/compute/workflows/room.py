@@ -42,10 +42,13 @@ class Case:
         """The end of the operation: at rest, unless its deletion was asked for meanwhile."""
         self.compute.settle(conn, self.uuid, **values)
 
-    async def order(self, name: str, give: Callable[[sa.Connection], Any]) -> Any:
-        """Give an order to the machine, waiting while another operation holds it."""
+    async def order(
+        self, name: str, give: Callable[[sa.Connection], Any], first: str | None = None
+    ) -> Any:
+        """Give an order to the machine, waiting while another operation holds it. first: key of the first try."""
         for attempt in range(1, _TRIES + 1):
-            key = None if attempt == 1 else str(attempt)
+            again = str(attempt) if first is None else f"{first}, again {attempt}"
+            key = first if attempt == 1 else again
             try:
                 return await self.op.commit(name, give, key=key)
             except Fault as fault:

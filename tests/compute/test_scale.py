@@ -1,0 +1,104 @@
+"""What an order of a server and a list cost does not grow with the fleet."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from ingot.baremetal import Look, free, machine
+from ingot.baremetal.tables import node_traits, nodes
+from ingot.kit.db import Database
+from tests.life.world import empty_database
+
+pytestmark = pytest.mark.anyio
+
+MANY = 5000
+
+
+def fill(conn: sa.Connection, many: int) -> None:
+    """Free machines of three classes and of none, and as many that are not free."""
+    kinds = ["baremetal", "gpu", "CUSTOM_BIG", None]
+    rows = [
+        {
+            "uuid": f"{number * 7919 % 65536:04x}0000-0000-4000-8000-{number:012x}",
+            "name": f"n{number}",
+            "created_at": "now",
+            "driver": "fake-hardware",
+            "provision_state": machine.AVAILABLE if number % 2 else "active",
+            "instance_uuid": None if number % 2 else f"i{number}",
+            "power_state": "power off",
+            "resource_class": kinds[number // 2 % 4],
+        }
+        for number in range(many)
+    ]
+    conn.execute(nodes.insert(), rows)
+    traits = [{"node_uuid": row["uuid"], "trait": "CUSTOM_A"} for row in rows[1::100]]
+    if traits:
+        conn.execute(node_traits.insert(), traits)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    shutil.copy(empty_database(), tmp_path / "one.db")
+    yield Database.at(tmp_path / "one.db")
+
+
+def told(db: Database, conn: sa.Connection, work: Any) -> list[str]:
+    """The statements that some work sends."""
+    texts: list[str] = []
+    end = db.on_statement(texts.append)
+    try:
+        work(conn)
+    finally:
+        end()
+    return texts
+
+
+async def test_machines_are_found_by_an_index_in_as_many_statements(database: Database) -> None:
+    """The first batch of a class: the same statements with 10 and with thousands, none scans the machines."""
+    db = database
+    look = Look(accepts=lambda name: name == "baremetal", required=["CUSTOM_A"])
+    plain = Look(accepts=lambda name: name == "baremetal")
+
+    def first(conn: sa.Connection) -> None:
+        next(free.batches(conn, plain), None)
+        next(free.batches(conn, look), None)
+
+    await db.write(lambda conn: fill(conn, 16))
+    few = await db.read(lambda conn: told(db, conn, first))
+    await db.write(lambda conn: conn.execute(sa.delete(nodes)))
+    await db.write(lambda conn: fill(conn, MANY))
+    many = await db.read(lambda conn: told(db, conn, first))
+    assert len(many) <= len(few), (few, many)
+    for text in many:
+        plan = await db.read(lambda conn, text=text: _plan(conn, text))
+        assert not re.search(
+            r"SCAN (nodes|ports|node_traits)\b(?! USING (COVERING )?INDEX ix_nodes_free)", plan
+        ), (text, plan)
+
+
+def _plan(conn: sa.Connection, text: str) -> str:
+    count = text.count("?")
+    rows = conn.exec_driver_sql("EXPLAIN QUERY PLAN " + text, ("x",) * count)
+    return "\n".join(str(row[3]) for row in rows)
+
+
+async def test_all_free_machines_are_found_once(database: Database) -> None:
+    db = database
+    await db.write(lambda conn: fill(conn, 1000))
+
+    def every(conn: sa.Connection) -> list[str]:
+        return [one.uuid for batch in free.batches(conn, Look()) for one in batch]
+
+    found = await db.read(every)
+    assert len(found) == len(set(found)) == 500 == await db.read(free.count)
+    assert await db.read(free.classes) == [None, "CUSTOM_BIG", "baremetal", "gpu"]
+    lent = Look(accepts=lambda name: name is None, project="p")
+    await db.write(lambda conn: conn.execute(sa.update(nodes).values(lessee="other")))
+    assert await db.read(lambda conn: list(free.batches(conn, lent))) == []
