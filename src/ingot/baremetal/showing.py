@@ -21,7 +21,7 @@ from ingot.baremetal import listing, machine
 from ingot.baremetal.context import Context
 from ingot.baremetal.listing import NODE, NODE_JSON, NODE_SUBS
 from ingot.baremetal.policies import Redaction
-from ingot.baremetal.tables import node_agents, node_traits, nodes
+from ingot.baremetal.tables import FEW, node_agents, node_traits, nodes
 from ingot.kit.db import Kept
 from ingot.kit.paging import Page
 from ingot.kit.versions import Version
@@ -285,7 +285,6 @@ def _link_pieces(shape: Shape, base: str) -> list[str]:
 
 _EQUAL = (
     "instance_uuid",
-    "maintenance",
     "chassis_uuid",
     "provision_state",
     "driver",
@@ -294,7 +293,6 @@ _EQUAL = (
     "conductor_group",
     "owner",
     "lessee",
-    "retired",
     "instance_name",
 )
 _SHARDS = "shards "
@@ -307,7 +305,7 @@ def node_filters(given: Mapping[str, Any], own: str | None = None) -> Filters:
     """
     values = {name: given[name] for name in _EQUAL if given.get(name) is not None}
     parts = list(values)
-    for name in ("associated", "sharded"):
+    for name in ("associated", "sharded", *FEW):
         if (value := given.get(name)) is not None:
             parts.append(name if value else f"not {name}")
     if (shards := given.get("shard")) is not None:
@@ -339,6 +337,10 @@ def _condition(part: str) -> sa.ColumnElement[bool]:
         return c.shard.in_(
             [sa.bindparam(f"shard{place}") for place in range(int(part.removeprefix(_SHARDS)))]
         )
+    if part.removeprefix("not ") in FEW:
+        # Spelt as in the indexes of them.
+        is_ = "IS FALSE" if part.startswith("not ") else "IS TRUE"
+        return sa.literal_column(f"nodes.{part.removeprefix('not ')} {is_}")
     named: dict[str, Callable[[], sa.ColumnElement[bool]]] = {
         "associated": lambda: c.instance_uuid.is_not(None),
         "not associated": lambda: c.instance_uuid.is_(None),

@@ -26,6 +26,8 @@ INTERFACES = (
     "vendor",
 )
 
+#: Flags that few machines have.
+FEW = ("maintenance", "retired")
 _FREE = "provision_state = 'available' AND instance_uuid IS NULL"
 
 nodes = sa.Table(
@@ -93,6 +95,17 @@ nodes = sa.Table(
     sa.Index("ix_nodes_resource_class", "resource_class"),
     sa.Index("ix_nodes_owner", "owner"),
     sa.Index("ix_nodes_lessee", "lessee"),
+    #: So that a list by a filter reads what it shows, however many machines there are.
+    sa.Index("ix_nodes_driver", "driver"),
+    sa.Index("ix_nodes_conductor_group", "conductor_group"),
+    sa.Index("ix_nodes_shard", "shard"),
+    *(
+        partial_index(f"ix_nodes_{name}", name, where=f"{name} IS NOT NULL")
+        for name in ("chassis_uuid", "parent_node", "fault", "instance_name")
+    ),
+    partial_index("ix_nodes_associated", "id", where="instance_uuid IS NOT NULL"),
+    # Only of the few: most machines are neither, and an index of them would be chosen where a better one is.
+    *(partial_index(f"ix_nodes_{name}", "id", where=f"{name} IS TRUE") for name in FEW),
     #: Machines that an allocation may choose from.
     partial_index(
         "ix_nodes_free",
@@ -159,10 +172,10 @@ allocations = sa.Table(
         "node_uuid", sa.String(36), sa.ForeignKey("nodes.uuid", ondelete="CASCADE"), index=True
     ),
     #: "active" or "error": decided in the transaction that makes the row.
-    sa.Column("state", sa.String(15), nullable=False),
+    sa.Column("state", sa.String(15), nullable=False, index=True),
     sa.Column("last_error", sa.Text),
     sa.Column("owner", sa.String(255), index=True),
-    sa.Column("resource_class", sa.String(80)),
+    sa.Column("resource_class", sa.String(80), index=True),
     json_column("traits", nullable=False, server_default="[]"),
     json_column("candidate_nodes", nullable=False, server_default="[]"),
     json_column("extra", nullable=False, server_default="{}"),

@@ -254,5 +254,5 @@ class Shards(Handlers):
         counted = sa.func.count(nodes.c.id)
         query = sa.select(nodes.c.shard, counted).group_by(nodes.c.shard)
         ordered = query.order_by(counted.desc(), nodes.c.shard)
-        rows = await self.read(lambda conn: conn.execute(ordered).all())
+        rows = await self.scan(lambda conn: conn.execute(ordered).all())
         return Reply({"shards": [{"name": str(name), "count": count} for name, count in rows]})
