@@ -21,8 +21,8 @@ class RoleBook:
     roles: Mapping[str, Role]
     implied: Mapping[str, frozenset[str]]
 
-    def expand(self, ids: Iterable[str]) -> tuple[Role, ...]:
-        """Roles with all that they imply; domain roles themselves are not told (they only imply)."""
+    def reached(self, ids: Iterable[str]) -> set[str]:
+        """Ids of roles with all that they imply."""
         seen: set[str] = set()
         waiting = [key for key in ids if key in self.roles]
         while waiting:
@@ -30,6 +30,11 @@ class RoleBook:
             if key not in seen:
                 seen.add(key)
                 waiting.extend(self.implied.get(key, frozenset()))
+        return seen
+
+    def expand(self, ids: Iterable[str]) -> tuple[Role, ...]:
+        """Roles with all that they imply; domain roles themselves are not told (they only imply)."""
+        seen = self.reached(ids)
         shown = [self.roles[key] for key in seen if self.roles[key].domain_id is None]
         return tuple(sorted(shown, key=lambda role: role.name))
 

@@ -111,8 +111,13 @@ class _Users:
         self._identity = identity
 
     async def _get(self, call: Call, rule: str) -> Row:
+        return await self._identity.db.read(lambda conn: self._find(conn, call, rule))
+
+    @staticmethod
+    def _find(conn: sa.Connection, call: Call, rule: str) -> Row:
+        """The user of the path, if the caller may; who may not is not told whether they are there."""
         key = call.params["user_id"]
-        row = await self._identity.db.read(lambda conn: store.get(conn, tables.users, key))
+        row = store.get(conn, tables.users, key)
         target = {
             "target.user.id": row["id"] if row else None,
             "target.user.domain_id": row["domain_id"] if row else None,
@@ -160,25 +165,26 @@ class _Users:
         return Reply({"user": user_body(row, call.base_url)})
 
     async def update(self, call: Call) -> Reply:
-        row = await self._get(call, "update_user")
+        # Once before a password is hashed for nothing, and once more with the change.
+        await self._get(call, "update_user")
         values, extra = schemas.split(call.body.user, schemas.UserFields)
-        if values.pop("domain_id", row["domain_id"]) != row["domain_id"]:
-            raise Invalid("Cannot change the domain of a user.")
         for name in ("name", "enabled"):
             if name in values and values[name] is None:
                 raise Invalid(f"The {name} of a user cannot be null.")
-        ends_tokens = values.get("enabled") is False and bool(row["enabled"])
-        if "password" in values:
+        new_password = "password" in values
+        if new_password:
             password = values.pop("password")
             hashed = await self._identity.passwords.hash(password) if password else None
             values["password_hash"] = hashed
-            ends_tokens = True
+        domain_id = values.pop("domain_id", None)
 
         def change(conn: sa.Connection) -> Row:
-            now = store.need(conn, tables.users, row["id"], "user")
-            merged = {k: v for k, v in {**now["extra"], **extra}.items() if v is not None}
+            row = self._find(conn, call, "update_user")
+            if domain_id not in (None, row["domain_id"]):
+                raise Invalid("Cannot change the domain of a user.")
+            merged = {k: v for k, v in {**row["extra"], **extra}.items() if v is not None}
             store.update(conn, tables.users, row["id"], {**values, "extra": merged}, "user")
-            if ends_tokens:
+            if new_password or (values.get("enabled") is False and row["enabled"]):
                 store.end_tokens_of(conn, tables.users, row["id"])
             else:
                 store.touch(conn)
@@ -188,21 +194,27 @@ class _Users:
         return Reply({"user": user_body(body, call.base_url)})
 
     async def delete(self, call: Call) -> None:
-        row = await self._get(call, "delete_user")
-        await self._identity.write(lambda conn: store.forget_actor(conn, "user", row["id"]))
+        def remove(conn: sa.Connection) -> None:
+            row = self._find(conn, call, "delete_user")
+            store.forget_actor(conn, "user", row["id"])
+
+        await self._identity.write(remove)
 
     async def change_password(self, call: Call) -> None:
         identity, key = self._identity, call.params["user_id"]
-        row = await identity.db.read(lambda conn: store.get(conn, tables.users, key))
-        known = row["password_hash"] if row and row["enabled"] else None
-        if not await identity.passwords.verify(call.body.user.original_password, known):
-            raise Unauthenticated(
-                "The request you have made requires authentication.",
-                next_action="Check the original password.",
-            )
+
+        def known(conn: sa.Connection) -> str | None:
+            row = store.get(conn, tables.users, key)
+            return row["password_hash"] if row and row["enabled"] else None
+
+        before = await identity.db.read(known)
+        if not await identity.passwords.verify(call.body.user.original_password, before):
+            raise _wrong_password()
         hashed = await identity.passwords.hash(call.body.user.password)
 
         def change(conn: sa.Connection) -> None:
+            if known(conn) != before:  # somebody changed it meanwhile: the one given is the old one
+                raise _wrong_password()
             store.update(conn, tables.users, key, {"password_hash": hashed}, "user")
             store.end_tokens_of(conn, tables.users, key)
 
@@ -230,13 +242,25 @@ class _Users:
         return listing(call, "groups", rows, group_body)
 
 
+def _wrong_password() -> Unauthenticated:
+    return Unauthenticated(
+        "The request you have made requires authentication.",
+        next_action="Check the original password.",
+    )
+
+
 class _Groups:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
 
     async def _get(self, call: Call, rule: str) -> Row:
+        return await self._identity.db.read(lambda conn: self._find(conn, call, rule))
+
+    @staticmethod
+    def _find(conn: sa.Connection, call: Call, rule: str) -> Row:
+        """The group of the path, if the caller may; who may not is not told whether it is there."""
         key = call.params["group_id"]
-        row = await self._identity.db.read(lambda conn: store.get(conn, tables.groups, key))
+        row = store.get(conn, tables.groups, key)
         target = {
             "target.group.id": row["id"] if row else None,
             "target.group.domain_id": row["domain_id"] if row else None,
@@ -280,24 +304,29 @@ class _Groups:
         return Reply({"group": group_body(row, call.base_url)})
 
     async def update(self, call: Call) -> Reply:
-        row = await self._get(call, "update_group")
         values, extra = schemas.split(call.body.group, schemas.GroupFields)
-        if values.pop("domain_id", row["domain_id"]) != row["domain_id"]:
-            raise Invalid("Cannot change the domain of a group.")
+        if "name" in values and values["name"] is None:
+            raise Invalid("The name of a group cannot be null.")
         if values.get("description", "") is None:
             values["description"] = ""
+        domain_id = values.pop("domain_id", None)
 
         def change(conn: sa.Connection) -> Row:
-            now = store.need(conn, tables.groups, row["id"], "group")
-            merged = {k: v for k, v in {**now["extra"], **extra}.items() if v is not None}
+            row = self._find(conn, call, "update_group")
+            if domain_id not in (None, row["domain_id"]):
+                raise Invalid("Cannot change the domain of a group.")
+            merged = {k: v for k, v in {**row["extra"], **extra}.items() if v is not None}
             store.update(conn, tables.groups, row["id"], {**values, "extra": merged}, "group")
             return store.need(conn, tables.groups, row["id"], "group")
 
         return Reply({"group": group_body(await self._identity.write(change), call.base_url)})
 
     async def delete(self, call: Call) -> None:
-        row = await self._get(call, "delete_group")
-        await self._identity.write(lambda conn: store.forget_actor(conn, "group", row["id"]))
+        def remove(conn: sa.Connection) -> None:
+            row = self._find(conn, call, "delete_group")
+            store.forget_actor(conn, "group", row["id"])
+
+        await self._identity.write(remove)
 
     # -- members -----------------------------------------------------------------------------
 

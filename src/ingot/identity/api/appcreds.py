@@ -93,10 +93,13 @@ class _AppCreds:
         return listing(call, "application_credentials", rows, lambda row, _url: bodies[row["id"]])
 
     async def _get(self, call: Call, rule: str) -> Row:
-        user_id, key = self._check(call, rule), call.params["credential_id"]
-        row = await self._identity.db.read(
-            lambda conn: store.get(conn, tables.application_credentials, key)
-        )
+        user_id = self._check(call, rule)
+        return await self._identity.db.read(lambda conn: self._find(conn, call, user_id))
+
+    @staticmethod
+    def _find(conn: sa.Connection, call: Call, user_id: str) -> Row:
+        key = call.params["credential_id"]
+        row = store.get(conn, tables.application_credentials, key)
         if row is None or row["user_id"] != user_id:
             raise Missing(f"Could not find application credential: {key}.")
         return row
@@ -127,6 +130,8 @@ class _AppCreds:
         }
 
         def make(conn: sa.Connection) -> None:
+            store.need(conn, tables.users, user_id, "user")
+            store.need(conn, tables.projects, row["project_id"], "project")
             store.insert(conn, tables.application_credentials, row, "application_credential")
 
         await self._identity.write(make)
@@ -134,10 +139,11 @@ class _AppCreds:
         return Reply({"application_credential": body})
 
     async def delete(self, call: Call) -> None:
-        row = await self._get(call, "delete_application_credential")
+        user_id = self._check(call, "delete_application_credential")
         self._may_make(call)
 
         def remove(conn: sa.Connection) -> None:
+            row = self._find(conn, call, user_id)
             store.delete(conn, tables.application_credentials, row["id"])
             store.touch(conn)
 

@@ -177,7 +177,8 @@ class _Collection:
 
         def change(conn: sa.Connection) -> Row:
             self._check(conn, call, values)
-            merged = {k: v for k, v in {**row["extra"], **extra}.items() if v is not None}
+            now = store.need(conn, self._kind.table, row["id"], self._kind.name)
+            merged = {k: v for k, v in {**now["extra"], **extra}.items() if v is not None}
             changed = {**values, "extra": merged}
             store.update(conn, self._kind.table, row["id"], changed, self._kind.name)
             return store.need(conn, self._kind.table, row["id"], self._kind.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -115,9 +116,13 @@ class _Projects:
         self._identity = identity
 
     async def _get(self, call: Call, rule: str) -> Row:
+        return await self._identity.db.read(lambda conn: self._find(conn, call, rule))
+
+    @staticmethod
+    def _find(conn: sa.Connection, call: Call, rule: str) -> Row:
         """The project of the path, if the caller may; who may not is not told whether it is there."""
         key = call.params["project_id"]
-        row = await self._identity.db.read(lambda conn: store.get(conn, tables.projects, key))
+        row = store.get(conn, tables.projects, key)
         call.require(f"identity:{rule}", _target(row))
         if row is None:
             raise Missing(f"Could not find project: {key}.")
@@ -148,27 +153,9 @@ class _Projects:
         if values.get("is_domain"):
             raise Invalid("Make a domain by POST /v3/domains.")
 
-        def check(conn: sa.Connection) -> tuple[str, str]:
-            parent_id = values.get("parent_id")
-            if parent_id is None:
-                domain_id = domain_of(call, values.get("domain_id"), DEFAULT_DOMAIN)
-                return domain_id, domain_id
-            parent = store.need(conn, tables.projects, parent_id, "project")
-            domain_id = parent["domain_id"] or parent["id"]
-            if values.get("domain_id") not in (None, domain_id):
-                raise Invalid("The parent project is in another domain than the one given.")
-            return domain_id, parent_id
-
-        domain_id, parent_id = await self._identity.db.read(check)
-        call.require(
-            "identity:create_project",
-            {"target.project.domain_id": domain_id, "target.domain_id": domain_id},
-        )
-        row = {
+        row: Row = {
             "id": ids.new_hex(),
             "name": values["name"],
-            "domain_id": domain_id,
-            "parent_id": parent_id,
             "is_domain": False,
             "enabled": values.get("enabled", True),
             "description": values.get("description") or "",
@@ -176,32 +163,38 @@ class _Projects:
             "extra": extra,
         }
 
-        def make(conn: sa.Connection) -> None:
+        def make(conn: sa.Connection) -> Row:
+            domain_id, parent_id = _place(conn, call, values)
             need_domain(conn, domain_id)
-            store.insert(conn, tables.projects, row, "project")
+            made = {**row, "domain_id": domain_id, "parent_id": parent_id}
+            store.insert(conn, tables.projects, made, "project")
+            return made
 
-        await self._identity.write(make)
-        return Reply({"project": project_body(row, call.base_url)})
+        made = await self._identity.write(make)
+        return Reply({"project": project_body(made, call.base_url)})
 
     async def update(self, call: Call) -> Reply:
-        row = await self._get(call, "update_project")
         values, extra = schemas.split(call.body.project, schemas.ProjectFields)
-        if row["is_domain"]:
-            raise Forbidden("Change a domain by PATCH /v3/domains.")
-        for fixed in ("domain_id", "parent_id", "is_domain"):
-            if values.pop(fixed, row[fixed]) != row[fixed]:
-                raise Forbidden(f"Cannot change {fixed} of a project.")
-        body = await self._identity.write(
-            lambda conn: _change(conn, row["id"], values, extra, "project")
-        )
-        return Reply({"project": project_body(body, call.base_url)})
+        fixed = {
+            key: values.pop(key) for key in ("domain_id", "parent_id", "is_domain") if key in values
+        }
+
+        def change(conn: sa.Connection) -> Row:
+            row = self._find(conn, call, "update_project")
+            if row["is_domain"]:
+                raise Forbidden("Change a domain by PATCH /v3/domains.")
+            for key, value in fixed.items():
+                if value != row[key]:
+                    raise Forbidden(f"Cannot change {key} of a project.")
+            return _change(conn, row, values, extra, "project")
+
+        return Reply({"project": project_body(await self._identity.write(change), call.base_url)})
 
     async def delete(self, call: Call) -> None:
-        row = await self._get(call, "delete_project")
-        if row["is_domain"]:
-            raise Forbidden("Delete a domain by DELETE /v3/domains.")
-
         def remove(conn: sa.Connection) -> None:
+            row = self._find(conn, call, "delete_project")
+            if row["is_domain"]:
+                raise Forbidden("Delete a domain by DELETE /v3/domains.")
             if store.subtree(conn, row["id"]):
                 raise Forbidden(f"Project {row['id']} has projects below it; delete those first.")
             store.forget_project(conn, row["id"])
@@ -220,41 +213,55 @@ class _Projects:
             raise Missing(f"Could not find project tag: {call.params['tag']}.")
 
     async def set_tags(self, call: Call) -> Reply:
-        row = await self._get(call, "update_project_tags")
         tags = sorted(set(call.body.tags))
-        await self._store_tags(row, tags)
+        await self._change_tags(call, "update_project_tags", lambda _tags: tags)
         return Reply({"tags": tags, "links": {"self": call.url}})
 
     async def clear_tags(self, call: Call) -> None:
-        await self._store_tags(await self._get(call, "delete_project_tags"), [])
+        await self._change_tags(call, "delete_project_tags", lambda _tags: [])
 
     async def add_tag(self, call: Call) -> None:
-        row = await self._get(call, "create_project_tag")
-        tags = sorted({*row["tags"], call.params["tag"]})
-        if len(tags) > 80:
-            raise Invalid("A project has 80 tags at most.")
-        await self._store_tags(row, tags)
+        tag = call.params["tag"]
+        if not 0 < len(tag) <= 255 or set(tag) & set(",/"):
+            raise Invalid("A tag has 1 to 255 characters, no comma and no slash.")
+
+        def add(tags: list[str]) -> list[str]:
+            more = sorted({*tags, tag})
+            if len(more) > 80:
+                raise Invalid("A project has 80 tags at most.")
+            return more
+
+        await self._change_tags(call, "create_project_tag", add)
 
     async def drop_tag(self, call: Call) -> None:
-        row = await self._get(call, "delete_project_tag")
-        if call.params["tag"] not in row["tags"]:
-            raise Missing(f"Could not find project tag: {call.params['tag']}.")
-        await self._store_tags(row, [tag for tag in row["tags"] if tag != call.params["tag"]])
+        tag = call.params["tag"]
 
-    async def _store_tags(self, row: Row, tags: list[str]) -> None:
-        await self._identity.write(
-            lambda conn: store.update(conn, tables.projects, row["id"], {"tags": tags}, "project")
-        )
+        def drop(tags: list[str]) -> list[str]:
+            if tag not in tags:
+                raise Missing(f"Could not find project tag: {tag}.")
+            return [other for other in tags if other != tag]
+
+        await self._change_tags(call, "delete_project_tag", drop)
+
+    async def _change_tags(
+        self, call: Call, rule: str, new: Callable[[list[str]], list[str]]
+    ) -> None:
+        def change(conn: sa.Connection) -> None:
+            row = self._find(conn, call, rule)
+            store.update(conn, tables.projects, row["id"], {"tags": new(row["tags"])}, "project")
+
+        await self._identity.write(change)
 
 
 class _Domains:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
 
-    async def _get(self, call: Call, rule: str) -> Row:
+    @staticmethod
+    def _find(conn: sa.Connection, call: Call, rule: str) -> Row:
         key = call.params["domain_id"]
         call.require(f"identity:{rule}", {"target.domain.id": key})
-        return await self._identity.db.read(lambda conn: need_domain(conn, key))
+        return need_domain(conn, key)
 
     async def index(self, call: Call) -> Reply:
         call.require("identity:list_domains")
@@ -265,7 +272,7 @@ class _Domains:
         return listing(call, "domains", rows, domain_body)
 
     async def show(self, call: Call) -> Reply:
-        row = await self._get(call, "get_domain")
+        row = await self._identity.db.read(lambda conn: self._find(conn, call, "get_domain"))
         return Reply({"domain": domain_body(row, call.base_url)})
 
     async def create(self, call: Call) -> Reply:
@@ -284,23 +291,25 @@ class _Domains:
         return Reply({"domain": domain_body(row, call.base_url)})
 
     async def update(self, call: Call) -> Reply:
-        row = await self._get(call, "update_domain")
         values, extra = schemas.split(call.body.domain, schemas.DomainFields)
-        if row["id"] == DEFAULT_DOMAIN and values.get("enabled") is False:
-            raise Forbidden("The default domain cannot be disabled: nobody could log in any more.")
-        body = await self._identity.write(
-            lambda conn: _change(conn, row["id"], values, extra, "domain")
-        )
-        return Reply({"domain": domain_body(body, call.base_url)})
+
+        def change(conn: sa.Connection) -> Row:
+            row = self._find(conn, call, "update_domain")
+            if row["id"] == DEFAULT_DOMAIN and values.get("enabled") is False:
+                raise Forbidden(
+                    "The default domain cannot be disabled: nobody could log in any more."
+                )
+            return _change(conn, row, values, extra, "domain")
+
+        return Reply({"domain": domain_body(await self._identity.write(change), call.base_url)})
 
     async def delete(self, call: Call) -> None:
-        row = await self._get(call, "delete_domain")
-        if row["enabled"]:
-            raise Forbidden(
-                "Cannot delete a domain that is enabled, please disable it first.",
-            )
-
         def remove(conn: sa.Connection) -> None:
+            row = self._find(conn, call, "delete_domain")
+            if row["enabled"]:
+                raise Forbidden(
+                    "Cannot delete a domain that is enabled, please disable it first.",
+                )
             for kind, table in (("user", tables.users), ("group", tables.groups)):
                 for key in store.ids_in_domain(conn, table, row["id"]):
                     store.forget_actor(conn, kind, key)
@@ -313,15 +322,39 @@ class _Domains:
         await self._identity.write(remove)
 
 
+def _place(conn: sa.Connection, call: Call, values: Row) -> tuple[str, str]:
+    """Domain and parent of a new project, if the caller may make it there.
+
+    A parent where they may not is to them as one that is not there.
+    """
+    given, parent_id = values.get("domain_id"), values.get("parent_id")
+    domain_id = domain_of(call, given, DEFAULT_DOMAIN)
+    if parent_id is None:
+        call.require("identity:create_project", _in_domain(domain_id))
+        return domain_id, domain_id
+    parent = store.get(conn, tables.projects, parent_id)
+    place = _in_domain((parent["domain_id"] or parent["id"]) if parent else None)
+    if parent is None or not call.allows("identity:create_project", place):
+        call.require("identity:create_project", _in_domain(domain_id))
+        raise Missing(f"Could not find project: {parent_id}.")
+    if given not in (None, place["target.domain_id"]):
+        raise Invalid("The parent project is in another domain than the one given.")
+    return place["target.domain_id"], parent_id
+
+
+def _in_domain(domain_id: str | None) -> Row:
+    return {"target.project.domain_id": domain_id, "target.domain_id": domain_id}
+
+
 def _peek(call: Call) -> int | None:
     """One row more than asked for tells whether the list was cut."""
     limit = limit_of(call)
     return None if limit is None else limit + 1
 
 
-def _change(conn: sa.Connection, key: str, values: Row, extra: Row, what: str) -> Row:
+def _change(conn: sa.Connection, row: Row, values: Row, extra: Row, what: str) -> Row:
     """Write changed fields of a project or domain; disabling ends its tokens for good."""
-    row = store.need(conn, tables.projects, key, what)
+    key = row["id"]
     for name in ("name", "enabled"):
         if name in values and values[name] is None:
             raise Conflict(f"The {name} of a {what} cannot be null.")

@@ -105,16 +105,18 @@ class _Roles:
         return Reply({"role": role_body(row, call.base_url)})
 
     async def update(self, call: Call) -> Reply:
-        row = await self._get(call.params["role_id"])
         values, extra = schemas.split(call.body.role, schemas.RoleFields)
-        if (values.pop("domain_id", None) or "") not in ("", row["domain_id"]):
-            raise Invalid("Cannot change the domain of a role.")
-        if row["name"] in ROLES and values.get("name", row["name"]) != row["name"]:
-            raise Forbidden(f"The role {row['name']} is named in policies and keeps its name.")
+        if "name" in values and values["name"] is None:
+            raise Invalid("The name of a role cannot be null.")
+        domain_id = values.pop("domain_id", None) or ""
 
         def change(conn: sa.Connection) -> Row:
-            now = store.need(conn, tables.roles, row["id"], "role")
-            merged = {k: v for k, v in {**now["extra"], **extra}.items() if v is not None}
+            row = store.need(conn, tables.roles, call.params["role_id"], "role")
+            if domain_id not in ("", row["domain_id"]):
+                raise Invalid("Cannot change the domain of a role.")
+            if row["name"] in ROLES and values.get("name", row["name"]) != row["name"]:
+                raise Forbidden(f"The role {row['name']} is named in policies and keeps its name.")
+            merged = {k: v for k, v in {**row["extra"], **extra}.items() if v is not None}
             store.update(conn, tables.roles, row["id"], {**values, "extra": merged}, "role")
             store.touch(conn)
             return store.need(conn, tables.roles, row["id"], "role")
@@ -122,11 +124,12 @@ class _Roles:
         return Reply({"role": role_body(await self._identity.write(change), call.base_url)})
 
     async def delete(self, call: Call) -> None:
-        row = await self._get(call.params["role_id"])
-        if row["name"] == "admin" and not row["domain_id"]:
-            raise Forbidden("The admin role cannot be deleted: nobody could administer any more.")
-
         def remove(conn: sa.Connection) -> None:
+            row = store.need(conn, tables.roles, call.params["role_id"], "role")
+            if row["name"] == "admin" and not row["domain_id"]:
+                raise Forbidden(
+                    "The admin role cannot be deleted: nobody could administer any more."
+                )
             store.delete(conn, tables.roles, row["id"])
             store.touch(conn)
 
@@ -134,9 +137,10 @@ class _Roles:
 
     # -- implications ------------------------------------------------------------------------
 
-    async def _pair(self, call: Call) -> tuple[Row, Row]:
-        prior = await self._get(call.params["role_id"])
-        return prior, await self._get(call.params["implied_id"])
+    @staticmethod
+    def _pair(conn: sa.Connection, call: Call) -> tuple[Row, Row]:
+        prior = store.need(conn, tables.roles, call.params["role_id"], "role")
+        return prior, store.need(conn, tables.roles, call.params["implied_id"], "role")
 
     async def implied(self, call: Call) -> Reply:
         prior = await self._get(call.params["role_id"])
@@ -149,33 +153,32 @@ class _Roles:
         return Reply({"role_inference": body, "links": {"self": call.url}})
 
     async def inference(self, call: Call) -> Reply:
-        prior, implied = await self._pair(call)
+        prior, implied = await self._identity.db.read(lambda conn: self._pair(conn, call))
         book = await self._identity.roles()
         if implied["id"] not in book.implied.get(prior["id"], ()):
             raise Missing(f"{prior['id']} does not imply {implied['id']}.")
         return self._told(call, prior, implied)
 
     async def imply(self, call: Call) -> Reply:
-        prior, implied = await self._pair(call)
-        book = await self._identity.roles()
-        if prior["id"] == implied["id"] or any(
-            role.id == prior["id"] for role in book.expand([implied["id"]])
-        ):
-            raise Invalid("A role cannot imply itself, directly or through others.")
-        if implied["name"] == "admin" and not implied["domain_id"]:
-            raise Forbidden("The admin role cannot be implied.")
-        await self._identity.write(
-            lambda conn: grants.set_implied(conn, prior["id"], implied["id"], True)
-        )
-        return self._told(call, prior, implied)
+        def imply(conn: sa.Connection) -> tuple[Row, Row]:
+            prior, implied = self._pair(conn, call)
+            reached = grants.role_book(conn).reached([implied["id"]])
+            if prior["id"] in reached:
+                raise Invalid("A role cannot imply itself, directly or through others.")
+            if implied["name"] == "admin" and not implied["domain_id"]:
+                raise Forbidden("The admin role cannot be implied.")
+            grants.set_implied(conn, prior["id"], implied["id"], True)
+            return prior, implied
+
+        return self._told(call, *await self._identity.write(imply))
 
     async def unimply(self, call: Call) -> None:
-        prior, implied = await self._pair(call)
-        gone = await self._identity.write(
-            lambda conn: grants.set_implied(conn, prior["id"], implied["id"], False)
-        )
-        if not gone:
-            raise Missing(f"{prior['id']} does not imply {implied['id']}.")
+        def end(conn: sa.Connection) -> None:
+            prior, implied = self._pair(conn, call)
+            if not grants.set_implied(conn, prior["id"], implied["id"], False):
+                raise Missing(f"{prior['id']} does not imply {implied['id']}.")
+
+        await self._identity.write(end)
 
     async def inferences(self, call: Call) -> Reply:
         book = await self._identity.roles()
