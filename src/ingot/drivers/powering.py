@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ingot.drivers.faults import Busy, Refused, Unreachable
+from ingot.drivers.faults import Busy, DriverFault, Refused, Unreachable
 from ingot.drivers.types import PowerOutcome, PowerState, PowerTarget
 from ingot.kit.clock import Clock
 
@@ -22,6 +22,8 @@ LONGEST_POLL_SECONDS = 3.0
 # A hard command that shows no effect after this share of the time is sent again, at most twice.
 RESEND_AFTER_FRACTION = 0.25
 MOST_SENDS = 3
+#: Between two sendings of a command that was refused for a while, unless the device names a time.
+AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,21 @@ class PowerLines:
 async def reach(
     lines: PowerLines, target: PowerTarget, clock: Clock, timeout: float | None = None
 ) -> PowerOutcome:
-    """Bring the machine to `target`. Raises Refused when it was not reached `timeout` s after a command."""
+    """Bring the machine to `target`. Raises Refused when it was not reached `timeout` s after a command.
+
+    A machine that was switched off on the way is switched on with all patience; where that fails, the fault says
+    that it is off now.
+    """
     attempt = _Attempt(lines, clock, DEFAULT_TIMEOUT if timeout is None else timeout)
     before = await attempt.read()
-    for leg in _legs(target, before):
+    legs = _legs(target, before)
+    for leg in legs[:1]:
         await attempt.go(leg)
+    for leg in legs[1:]:
+        try:
+            await attempt.go(leg)
+        except DriverFault as fault:
+            raise _left_off(fault) from fault
     after = before if not attempt.commands else attempt.seen
     return PowerOutcome(bool(attempt.commands), before, after, tuple(attempt.commands))
 
@@ -56,6 +68,14 @@ def _legs(target: PowerTarget, before: PowerState) -> tuple[PowerTarget, ...]:
         return (PowerTarget.ON,)
     down = PowerTarget.SOFT_OFF if target is PowerTarget.SOFT_REBOOT else PowerTarget.OFF
     return (down, PowerTarget.ON)
+
+
+def _left_off(fault: DriverFault) -> DriverFault:
+    return type(fault)(
+        f"the machine was switched off and could not be switched on again: {fault.cause}",
+        next_action=f"It is off now: switch it on. {fault.next_action}",
+        retry_after=fault.retry_after,
+    )
 
 
 class _Attempt:
@@ -78,6 +98,8 @@ class _Attempt:
                 await self._pause_or_raise(fault)
 
     async def go(self, leg: PowerTarget) -> None:
+        """Send `leg` until it shows."""
+        self._deadline = self._clock.monotonic() + self._timeout
         sent_at = await self._send(leg)
         # From the command on: a controller that took long to be read and told does not take it from the machine.
         self._deadline = sent_at + self._timeout
@@ -96,17 +118,25 @@ class _Attempt:
             poll = min(poll * 1.5, LONGEST_POLL_SECONDS)
 
     async def _send(self, leg: PowerTarget) -> float:
+        """Send it once, at last. After a first command the machine is on its way: whatever refuses is asked again."""
         while True:
             try:
                 self.commands.append(await self._lines.send(leg))
                 return self._clock.monotonic()
             except Busy as fault:
                 await self._pause_or_raise(fault)
-            except Refused:
+            except Refused as fault:
                 # Some controllers refuse a command whose effect is already there.
                 if await self._reached(leg):
                     return self._clock.monotonic()
-                raise
+                # Others refuse for a while what they will do once they have settled.
+                if not self.commands and fault.retry_after is None:
+                    raise
+                await self._pause_or_raise(fault)
+            except Unreachable as fault:
+                if not self.commands:
+                    raise
+                await self._pause_or_raise(fault)
 
     async def _reached(self, leg: PowerTarget) -> bool:
         try:
@@ -118,8 +148,10 @@ class _Attempt:
             return False
         return self.seen is leg.final
 
-    async def _pause_or_raise(self, fault: Busy) -> None:
-        pause = fault.retry_after or 1.0
+    async def _pause_or_raise(self, fault: DriverFault) -> None:
+        pause = fault.retry_after or AGAIN_SECONDS
+        if self.commands:
+            pause = min(pause, self._timeout / 4)
         if self._clock.monotonic() + pause >= self._deadline:
             raise fault
         await self._clock.sleep(pause)

@@ -32,7 +32,7 @@ from ingot.drivers.faults import (
 from ingot.drivers.fencing import fenced
 from ingot.drivers.pace import Refusals
 from ingot.drivers.redfish.links import MOST_REDIRECTS, confined, path_of, redirected
-from ingot.drivers.redfish.words import busy_message, retry_after, words_of
+from ingot.drivers.redfish.words import busy_message, ids, no_license, retry_after, words_of
 from ingot.drivers.shape import Json, is_map, text
 from ingot.drivers.types import Access
 from ingot.kit import foreign, outgoing
@@ -51,9 +51,10 @@ TRANSIENT = frozenset({429, 502, 503, 504})
 
 
 class HttpRefused(Refused):
-    """Refused, with the HTTP status that said so."""
+    """Refused, with the HTTP status that said so and the ids of its messages."""
 
     status: int = 0
+    ids: tuple[str, ...] = ()
 
 
 class NotThere(Unsupported):
@@ -291,6 +292,10 @@ class RedfishClient:
         place = confined(service.base, path)
         for _ in range(MOST_REDIRECTS + 1):
             reply = await self._exchange(service, method, place, body, headers)
+            if reply.status == 406 and method == "GET":
+                # HPE's newer ones do not give registries unpacked.
+                packed = {**headers, "Accept-Encoding": "gzip"}
+                reply = await self._exchange(service, method, place, body, packed)
             location = reply.headers.get("location", "")
             if not location or reply.status not in _redirects(method):
                 return reply
@@ -426,6 +431,8 @@ def fault_of(
     status = reply.status
     if kind is not None:
         return kind(cause, secrets=secrets)
+    if status == 403 and no_license(reply.body):
+        return Unsupported(cause, next_action="Put the license on the controller.", secrets=secrets)
     if status in (401, 403):
         return BadCredentials(cause, secrets=secrets)
     if status == 404:
@@ -437,4 +444,5 @@ def fault_of(
         return Busy(cause, retry_after=retry_after(reply.headers), secrets=secrets)
     refused = HttpRefused(cause, secrets=secrets)
     refused.status = status
+    refused.ids = ids(reply.body)
     return refused

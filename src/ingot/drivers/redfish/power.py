@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Unsupported
 from ingot.drivers.powering import PowerLines, reach
+from ingot.drivers.redfish.client import HttpRefused
 from ingot.drivers.redfish.system import Systems, health_of
+from ingot.drivers.redfish.words import unknown_value
 from ingot.drivers.shape import Json, child, items, strings, text
 from ingot.drivers.types import Access, Glance, PowerOutcome, PowerState, PowerTarget
 
@@ -23,6 +27,8 @@ STATES = {
     "PoweringOn": PowerState.ON,
     "PoweringOff": PowerState.OFF,
 }
+#: After a conflict: when the same command is worth another try.
+CONFLICT_SECONDS = 2.0
 SETTLED = {"On": PowerState.ON, "Off": PowerState.OFF}
 
 
@@ -65,17 +71,30 @@ class RedfishPower:
                 f"{leg.value} needs one of {', '.join(wanted)}; the service has "
                 f"{', '.join(allowed)}"
             )
-        kind = chosen or wanted[0]
         target = text(action, "target") or f"{path}/Actions/ComputerSystem.Reset"
-        body: Json = {"ResetType": kind}
-        await self._systems.client.post(access, target, body)
-        return f"Reset {kind}"
+        return await self._try(access, target, (chosen,) if chosen else wanted)
+
+    async def _try(self, access: Access, target: str, kinds: Sequence[str]) -> str:
+        """The first of these kinds of reset that the service knows."""
+        for kind in kinds:
+            body: Json = {"ResetType": kind}
+            try:
+                await self._systems.client.post(access, target, body)
+                return f"Reset {kind}"
+            except HttpRefused as fault:
+                if fault.status == 409:
+                    # Not in this state, which may be over in a moment (iDRAC10 for a while after ForceOff).
+                    fault.retry_after = CONFLICT_SECONDS
+                if kind == kinds[-1] or not unknown_value(fault.ids):
+                    raise
+        raise AssertionError("no kind of reset was given")
 
     async def _allowed(self, access: Access, action: Json) -> list[str]:
+        """What the service says it knows; [] where it does not say, or names a place that is not there."""
         info = text(action, "@Redfish.ActionInfo")
         if not info:
             return []
-        body = (await self._systems.client.get(access, info)).body
+        body = await self._systems.maybe(access, info) or {}
         for parameter in items(body, "Parameters"):
             if text(parameter, "Name") == "ResetType":
                 return strings(parameter, "AllowableValues")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 from ingot.drivers.shape import Json, as_list, as_map, is_map, text
 
@@ -14,6 +15,30 @@ BUSY_IDS = (
     "UnableToModifyDuringSystemPOST",
     "InPostState",
     "ServerNotReady",
+)
+#: What controllers say, each in its own words, while they are not ready for a change (also sushy waits for these).
+NOT_READY = re.compile(r"SYS518\Z|iLO\.[\d.]*InvalidOperationForSystemState\Z")
+#: Base registry: the value, or the property, is none that this service takes.
+UNKNOWN_VALUE = frozenset(
+    {
+        "PropertyValueNotInList",
+        "PropertyValueFormatError",
+        "PropertyValueTypeError",
+        "PropertyValueError",
+        "PropertyValueIncorrect",
+        "PropertyValueOutOfRange",
+        "PropertyNotWritable",
+        "PropertyNotWritableOrUnknown",
+        "PropertyNotUpdated",
+        "PropertyUnknown",
+        "PropertyMissing",
+        "ActionParameterNotSupported",
+        "ActionParameterUnknown",
+        "ActionParameterValueNotInList",
+        "ActionParameterValueError",
+        "ActionParameterValueFormatError",
+        "ActionParameterValueTypeError",
+    }
 )
 #: More messages of one reply than these say nothing new.
 MOST_MESSAGES = 50
@@ -50,10 +75,30 @@ def messages(body: Mapping[str, object]) -> list[Json]:
     return found[:MOST_MESSAGES]
 
 
+def ids(body: Mapping[str, object]) -> tuple[str, ...]:
+    """Ids of a reply's messages, with their registries: "Base.1.8.PropertyUnknown"."""
+    error = as_map(body.get("error"))
+    found = [text(message, "MessageId") for message in messages(body)] or [text(error, "code")]
+    return tuple(filter(None, found))
+
+
 def busy_message(body: Mapping[str, object]) -> bool:
     """Whether the service says that it will be able to do it later."""
-    ids = [str(message.get("MessageId") or "").rsplit(".", 1)[-1] for message in messages(body)]
-    return any(known == found for known in BUSY_IDS for found in ids)
+    return any(_name(ident) in BUSY_IDS or NOT_READY.search(ident) for ident in ids(body))
+
+
+def unknown_value(idents: Iterable[str]) -> bool:
+    """Whether a service says that it does not take a value or property at all."""
+    return any(_name(ident) in UNKNOWN_VALUE for ident in idents)
+
+
+def no_license(body: Mapping[str, object]) -> bool:
+    """Whether what is asked for needs a license that the controller lacks."""
+    return any("license" in _name(ident).lower() for ident in ids(body))
+
+
+def _name(ident: str) -> str:
+    return ident.rsplit(".", 1)[-1]
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
