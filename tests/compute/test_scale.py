@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from ingot.baremetal import Look, free, machine
 from ingot.baremetal.tables import node_traits, nodes
+from ingot.compute import store
+from ingot.compute.tables import servers
 from ingot.kit.db import Database
 from tests.life.world import empty_database
 
@@ -81,6 +83,24 @@ async def test_machines_are_found_by_an_index_in_as_many_statements(database: Da
         assert not re.search(
             r"SCAN (nodes|ports|node_traits)\b(?! USING (COVERING )?INDEX ix_nodes_free)", plan
         ), (text, plan)
+
+
+async def test_a_project_is_listed_and_counted_by_an_index(database: Database) -> None:
+    """The list of a project and its quota read no more servers than they show."""
+    db = database
+    listed = [servers.c.project_id == "p", servers.c.deleted_at.is_(None)]
+    orders = [store.Order()]
+
+    def work(conn: sa.Connection) -> None:
+        store.select_servers(conn, listed, orders, limit=10)
+        store.use(conn, "p", {"instances": 1}, {"instances": 5})
+        store.usage(conn, "p")
+        store.count_members(conn, "g")
+
+    for text in await db.write(lambda conn: told(db, conn, work)):
+        if not text.startswith("INSERT"):
+            plan = await db.read(lambda conn, text=text: _plan(conn, text))
+            assert "SCAN" not in plan and "TEMP B-TREE" not in plan, (text, plan)
 
 
 def _plan(conn: sa.Connection, text: str) -> str:

@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 _SHOWN = {states.RUNNING: states.ACTIVE, states.SHUTDOWN: states.STOPPED}
 
 
+def _counted(flavor: Flavor, count: int) -> dict[str, int]:
+    return {"instances": count, "cores": flavor.vcpus * count, "ram": flavor.ram * count}
+
+
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """A server as it was ordered, checked."""
 
@@ -160,23 +164,25 @@ class Compute:
     def limits(self, conn: sa.Connection, project_id: str) -> dict[str, int]:
         return {**self.settings.quotas, **store.quotas(conn, project_id)}
 
-    def check_quota(self, conn: sa.Connection, project_id: str, flavor: Flavor, count: int) -> None:
-        limits, used = self.limits(conn, project_id), store.usage(conn, project_id)
-        wanted = {"instances": count, "cores": flavor.vcpus * count, "ram": flavor.ram * count}
+    def take_quota(self, conn: sa.Connection, project_id: str, flavor: Flavor, count: int) -> None:
+        """Count servers for a project; a fault of kind LIMIT when they are too many."""
+        limits, wanted = self.limits(conn, project_id), _counted(flavor, count)
+        if store.use(conn, project_id, wanted, limits):
+            return
+        used = store.usage(conn, project_id)
         over = [
             name
             for name, n in wanted.items()
             if limits[name] >= 0 and used[name] + n > limits[name]
         ]
-        if over:
-            told = ", ".join(str(wanted[name]) for name in over)
-            have = ", ".join(str(used[name]) for name in over)
-            most = ", ".join(str(limits[name]) for name in over)
-            raise Fault(
-                f"Quota exceeded for {', '.join(over)}: Requested {told}, but already used {have} "
-                f"of {most} {', '.join(over)}",
-                kind=Kind.LIMIT,
-            )
+        told = ", ".join(str(wanted[name]) for name in over)
+        have = ", ".join(str(used[name]) for name in over)
+        most = ", ".join(str(limits[name]) for name in over)
+        raise Fault(
+            f"Quota exceeded for {', '.join(over)}: Requested {told}, but already used {have} "
+            f"of {most} {', '.join(over)}",
+            kind=Kind.LIMIT,
+        )
 
     # -- servers -----------------------------------------------------------------------------
 
@@ -187,7 +193,11 @@ class Compute:
         project_id = caller.project_id
         if not project_id:
             raise Invalid("A server belongs to a project: use a token with project scope.")
-        self.check_quota(conn, project_id, draft.flavor, draft.count)
+        self.take_quota(conn, project_id, draft.flavor, draft.count)
+        if draft.group_id is not None:
+            most = self.limits(conn, project_id)["server_group_members"]
+            if 0 <= most < store.count_members(conn, draft.group_id) + draft.count:
+                raise Fault("Quota exceeded, too many servers in group", kind=Kind.LIMIT)
         reservation = f"r-{randomness.token_hex(4)}"
         return [
             self._create_one(conn, draft, caller, request_id, reservation, index)
@@ -345,7 +355,8 @@ class Compute:
     def gone(self, conn: sa.Connection, uuid: str) -> None:
         """The deletion is over."""
         now = self.now()
-        self._shift(
+        server = store.find_server(conn, uuid)
+        over = self._shift(
             conn,
             uuid,
             vm_state=states.DELETED,
@@ -355,6 +366,8 @@ class Compute:
             deleted_at=now,
             node_uuid=None,
         )
+        if over and server is not None:
+            store.unuse(conn, server.project_id, _counted(server.flavor, 1))
 
     def _shift(self, conn: sa.Connection, uuid: str, *where: Any, **values: Any) -> bool:
         return store.shift(conn, uuid, *where, updated_at=self.now(), **values)

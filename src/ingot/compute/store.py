@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from ingot.compute import states
 from ingot.compute.tables import (
     compute_quotas,
+    compute_usage,
     flavor_access,
     flavors,
     keypairs,
@@ -179,8 +180,9 @@ def _sorted(conn: sa.Connection, query: Any, orders: Sequence[Order], after: Ser
     if after is not None:
         query = query.where(_behind(conn, columns, after))
     for column, descending in columns:
-        null_last = column.is_(None)
-        query = query.order_by(null_last, column.desc() if descending else column.asc())
+        if column.nullable:
+            query = query.order_by(column.is_(None))
+        query = query.order_by(column.desc() if descending else column.asc())
     return query
 
 
@@ -327,23 +329,56 @@ def machineless(conn: sa.Connection, held: sa.Subquery) -> list[str]:
     return list(conn.execute(query).scalars())
 
 
+#: What of a server counts.
+COUNTED = ("instances", "cores", "ram")
+
+
 def usage(conn: sa.Connection, project_id: str) -> dict[str, int]:
     """What a project has: instances, cores, ram (MiB), server_groups."""
-    rows = conn.execute(
-        sa.select(servers.c.flavor).where(
-            servers.c.project_id == project_id, servers.c.deleted_at.is_(None)
-        )
-    ).scalars()
-    found = [from_json(text) for text in rows]
+    query = sa.select(compute_usage).where(compute_usage.c.project_id == project_id)
+    row = conn.execute(query).mappings().first()
     groups = conn.execute(
         sa.select(sa.func.count()).where(server_groups.c.project_id == project_id)
     ).scalar_one()
-    return {
-        "instances": len(found),
-        "cores": sum(flavor["vcpus"] for flavor in found),
-        "ram": sum(flavor["ram"] for flavor in found),
-        "server_groups": groups,
-    }
+    counted = {name: 0 if row is None else row[name] for name in COUNTED}
+    return {**counted, "server_groups": groups}
+
+
+def use(
+    conn: sa.Connection, project_id: str, wanted: Mapping[str, int], limits: Mapping[str, int]
+) -> bool:
+    """Count more for a project if it stays below its limits (-1: none), by one statement; False if not."""
+    room = [
+        compute_usage.c[name] + n <= limits[name] for name, n in wanted.items() if limits[name] >= 0
+    ]
+    more = {name: compute_usage.c[name] + n for name, n in wanted.items()}
+    mine = compute_usage.c.project_id == project_id
+    change = sa.update(compute_usage).where(mine, *room).values(**more)
+    if conn.execute(change).rowcount:
+        return True
+    _START_USAGE.change(conn, {"project_id": project_id})
+    return conn.execute(change).rowcount == 1
+
+
+_START_USAGE = Kept(
+    sa.text(
+        "INSERT INTO compute_usage (project_id, instances, cores, ram) VALUES (:project_id, 0, 0, 0) "
+        "ON CONFLICT (project_id) DO NOTHING"
+    )
+)
+
+
+def unuse(conn: sa.Connection, project_id: str, freed: Mapping[str, int]) -> None:
+    """Count less for a project."""
+    less = {name: compute_usage.c[name] - n for name, n in freed.items()}
+    mine = compute_usage.c.project_id == project_id
+    conn.execute(sa.update(compute_usage).where(mine).values(**less))
+
+
+def count_members(conn: sa.Connection, group_id: str) -> int:
+    """Servers of a group."""
+    mine = sa.and_(servers.c.group_id == group_id, servers.c.deleted_at.is_(None))
+    return conn.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
 
 
 # -- flavors -------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ingot.kit.db import json_column, metadata
+from ingot.kit.db import json_column, metadata, partial_index
 
 _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
@@ -75,6 +75,16 @@ compute_quotas = sa.Table(
     sa.Column("value", sa.Integer, nullable=False),
 )
 
+#: What the servers of a project use together, counted with each change: no request adds them up.
+compute_usage = sa.Table(
+    "compute_usage",
+    metadata,
+    sa.Column("project_id", sa.String(64), primary_key=True),
+    sa.Column("instances", _NUMBER, nullable=False),
+    sa.Column("cores", _NUMBER, nullable=False),
+    sa.Column("ram", _NUMBER, nullable=False),
+)
+
 servers = sa.Table(
     "servers",
     metadata,
@@ -123,5 +133,10 @@ servers = sa.Table(
     sa.Column("terminated_at", sa.String(32)),
     sa.Column("deleted_at", sa.String(32)),
     sa.Index("ix_servers_task_state", "task_state"),
+    sa.Index("ix_servers_group_id", "group_id"),
+    #: The usual list of a project.
+    partial_index(
+        "ix_servers_listed", "project_id", "created_at", "number", where="deleted_at IS NULL"
+    ),
     sqlite_autoincrement=True,
 )

@@ -30,6 +30,7 @@ _KEY = re.compile(r"^[a-zA-Z0-9-_:. ]{1,255}$")
 _HOST = re.compile(r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9-]{1,63})*$")
 _TAG = re.compile(r"^[^,/]{1,60}$")
 MOST_TAGS = 50
+MOST_AT_ONCE = 1000
 MOST_USER_DATA = 65535
 _HINTS = ("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints")
 
@@ -110,6 +111,8 @@ class Ordering(Handlers):
         count = max(order.min_count, order.max_count or order.min_count)
         if order.max_count is not None and order.min_count > order.max_count:
             raise Invalid("min_count must be <= max_count")
+        if count > MOST_AT_ONCE:
+            raise Forbidden(f"At most {MOST_AT_ONCE} servers can be ordered by one request.")
         hints = mapping(body.get(_HINTS[0]) or body.get(_HINTS[1]) or {}, "scheduler_hints")
 
         def look_up(conn: sa.Connection) -> Draft:

@@ -56,7 +56,9 @@ class Servers(Handlers):
         call.require("os_compute_api:servers:create", own(call))
         draft, order = await Ordering(self.compute).draft(call, call.body)
         uuids = await self.compute.db.write(
-            lambda conn: self.compute.create(conn, draft, call.caller, call.request_id)
+            lambda conn: self.compute.create(conn, draft, call.caller, call.request_id),
+            # A project's count is one row, changed by a condition; only groups' members are counted.
+            serializable=draft.group_id is not None,
         )
         first = await self.compute.db.read(lambda conn: self.compute.get(conn, uuids[0]))
         if boolean(order.return_reservation_id, "return_reservation_id"):
