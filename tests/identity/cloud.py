@@ -75,7 +75,9 @@ class Cloud:
 
 
 @contextmanager
-def running(state: Path, database: str = "", **image_options: Any) -> Iterator[Cloud]:
+def running(
+    state: Path, database: str = "", password_cost: int = 10, **image_options: Any
+) -> Iterator[Cloud]:
     """Serve until the block ends. database: a URL; a file in `state` when empty."""
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
@@ -91,7 +93,7 @@ def running(state: Path, database: str = "", **image_options: Any) -> Iterator[C
         identity = Identity(
             db,
             clock,
-            IdentitySettings(state_dir=state, password_cost=10),
+            IdentitySettings(state_dir=state, password_cost=password_cost),
             [CatalogEntry("image", "glance", "/image")],
         )
         options = {"deploy_base_url": f"{url}/provisioning", "reserve_bytes": 0, **image_options}

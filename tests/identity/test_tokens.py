@@ -84,7 +84,7 @@ async def test_garbage_is_no_token(tmp_path: Path, text: str) -> None:
 
 
 async def test_passwords() -> None:
-    passwords = Passwords(10)
+    passwords = Passwords(10, VirtualClock())
     known = await passwords.hash("correct horse")
     assert await passwords.verify("correct horse", known)
     assert not await passwords.verify("correct hors", known)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ingot.identity import schemas, store, tables
+from ingot.identity.brake import Who
 from ingot.identity.tokens import METHODS, Payload, payload
 from ingot.identity.types import DEFAULT_DOMAIN, Grant, Scope
 from ingot.identity.validation import app_cred_expired, live_target, live_user, resolve
@@ -43,9 +44,12 @@ class Proof:
     app_cred: Row | None = None
 
 
-async def log_in(identity: Identity, request: schemas.Auth) -> tuple[str, Grant]:
-    """A new token and what it grants; Unauthenticated when the proof or the scope is not good."""
-    proof = await _prove(identity, request.identity)
+async def log_in(identity: Identity, request: schemas.Auth, remote: str = "") -> tuple[str, Grant]:
+    """A new token and what it grants; Unauthenticated when the proof or the scope is not good.
+
+    remote: the address of who asks. Fault (too many) while that one has to wait.
+    """
+    proof = await _prove(identity, request.identity, remote)
     book = await identity.roles()
     now = identity.clock.now()
     expires = now + timedelta(seconds=identity.settings.token_seconds)
@@ -89,7 +93,7 @@ def _content(
 # -- proof ---------------------------------------------------------------------------------------
 
 
-async def _prove(identity: Identity, given: schemas.AuthIdentity) -> Proof:
+async def _prove(identity: Identity, given: schemas.AuthIdentity, remote: str) -> Proof:
     proofs: list[Proof] = []
     for method in dict.fromkeys(given.methods):
         if method not in METHODS:
@@ -98,11 +102,11 @@ async def _prove(identity: Identity, given: schemas.AuthIdentity) -> Proof:
         if shown is None:
             raise Invalid(f"Expecting to find {method} in identity.")
         if isinstance(shown, schemas.PasswordMethod):
-            proofs.append(await _by_password(identity, shown.user))
+            proofs.append(await _by_password(identity, shown.user, remote))
         elif isinstance(shown, schemas.TokenMethod):
             proofs.append(await _by_token(identity, shown.id))
         else:
-            proofs.append(await _by_app_cred(identity, shown))
+            proofs.append(await _by_app_cred(identity, shown, remote))
     if len({proof.user["id"] for proof in proofs}) != 1:
         raise refused("the methods prove different users")
     return Proof(
@@ -113,12 +117,14 @@ async def _prove(identity: Identity, given: schemas.AuthIdentity) -> Proof:
     )
 
 
-async def _by_password(identity: Identity, given: schemas.PasswordUser) -> Proof:
+async def _by_password(identity: Identity, given: schemas.PasswordUser, remote: str) -> Proof:
     if given.password is None:
         raise Invalid("Expecting to find password in user.")
     user = await identity.db.read(lambda conn: _find_user(conn, given))
     # Hashed also when there is no such user: both answers take the same time.
-    good = await identity.passwords.verify(given.password, user["password_hash"] if user else None)
+    who = Who.of(remote, user["id"] if user else _spelt(given))
+    known = user["password_hash"] if user else None
+    good = await identity.passwords.verify(given.password, known, who)
     if user is None or not good:
         raise refused("no such user, or a wrong password")
     return Proof(user, ("password",))
@@ -137,7 +143,7 @@ async def _by_token(identity: Identity, token: str) -> Proof:
     )
 
 
-async def _by_app_cred(identity: Identity, given: schemas.AppCredMethod) -> Proof:
+async def _by_app_cred(identity: Identity, given: schemas.AppCredMethod, remote: str) -> Proof:
     def find(conn: sa.Connection) -> tuple[Row | None, Row | None]:
         if given.id is not None:
             found = store.get(conn, tables.application_credentials, given.id)
@@ -153,14 +159,22 @@ async def _by_app_cred(identity: Identity, given: schemas.AppCredMethod) -> Proo
         return found, live_user(conn, found["user_id"]) if found else None
 
     app_cred, user = await identity.db.read(find)
-    good = await identity.passwords.verify(
-        given.secret, app_cred["secret_hash"] if app_cred else None
-    )
+    account = app_cred["id"] if app_cred else given.id or f"{given.name}/{_spelt(given.user)}"
+    known = app_cred["secret_hash"] if app_cred else None
+    good = await identity.passwords.verify(given.secret, known, Who.of(remote, account))
     if app_cred is None or user is None or not good:
         raise refused("no such application credential, or a wrong secret")
     if app_cred_expired(app_cred, identity.clock.now()):
         raise refused("the application credential has expired")
     return Proof(user, ("application_credential",), app_cred=app_cred)
+
+
+def _spelt(given: schemas.NamedIn | None) -> str:
+    """One text for whom somebody claims to be."""
+    if given is None:
+        return ""
+    domain = given.domain or schemas.Named()
+    return f"{given.id or given.name}@{domain.id or domain.name}"[:200]
 
 
 def _find_user(conn: sa.Connection, given: schemas.NamedIn) -> Row | None:

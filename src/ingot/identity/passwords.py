@@ -2,7 +2,7 @@
 
 Format: `$scrypt$ln=<log2 N>,r=8,p=1$<salt>$<hash>` (base64 without padding). Hashing takes tens of
 milliseconds and megabytes on purpose, so it runs in two threads of its own and never on the event loop; a
-name that does not exist costs the same as a wrong password.
+name that does not exist costs the same as a wrong password. Who tries often waits behind themselves (`brake`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,16 @@ import hmac
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 
+from ingot.identity.brake import Brake, Turns, Who
+from ingot.kit.clock import Clock
+
 _R, _P, _SIZE = 8, 1, 32
+#: The process itself, at its first start.
+OURSELVES = Who("", "")
+
+
+#: How many are hashed at a time.
+_THREADS = 2
 
 
 class Passwords:
@@ -23,24 +32,43 @@ class Passwords:
     cost: log2 of scrypt's N.
     """
 
-    def __init__(self, cost: int) -> None:
+    def __init__(self, cost: int, clock: Clock) -> None:
         if not 10 <= cost <= 20:
             raise ValueError(f"password_cost must be between 10 and 20, not {cost}")
         self._cost = cost
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="scrypt")
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scrypt")
+        self._turns = Turns(_THREADS)
+        self._brake = Brake(clock)
         # What an unknown user's password is compared with, so that both answers take as long; no password has it.
         self._decoy = self._text(secrets.token_bytes(16), secrets.token_bytes(_SIZE))
 
-    async def hash(self, password: str) -> str:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._make, password)
+    async def hash(self, password: str, who: Who = OURSELVES) -> str:
+        """Fault (too many) while too many of theirs wait."""
+        async with self._turns.turn(who):
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._make, password
+            )
 
-    async def verify(self, password: str, known: str | None) -> bool:
-        """Whether `password` belongs to the hash; None (no such user, no password) is always False."""
-        loop = asyncio.get_running_loop()
-        good = await loop.run_in_executor(
-            self._threads, _matches, password, known if known is not None else self._decoy
-        )
-        return good and known is not None
+    async def verify(self, password: str, known: str | None, who: Who = OURSELVES) -> bool:
+        """Whether `password` belongs to the hash; None (no such user, no password) is always False.
+
+        Fault (too many) while `who` has to wait.
+        """
+        brake = self._brake
+        if brake.knows(who, password, known):
+            return True
+        brake.check(who)
+        async with self._turns.turn(who):
+            brake.check(who)  # others of theirs may have failed meanwhile
+            loop = asyncio.get_running_loop()
+            fits = await loop.run_in_executor(
+                self._threads, _matches, password, known if known is not None else self._decoy
+            )
+            if fits and known is not None:
+                brake.right(who, password, known)
+                return True
+            brake.wrong(who)
+            return False
 
     def close(self) -> None:
         self._threads.shutdown(wait=False)

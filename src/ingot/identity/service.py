@@ -57,7 +57,7 @@ class Identity:
         own = CatalogEntry("identity", "keystone", "/identity", "Identity (Ingot)")
         self.catalog: tuple[CatalogEntry, ...] = (own, *catalog)
         self.keys = TokenKeys((settings.keys_dir or settings.state_dir) / "fernet-keys")
-        self.passwords = Passwords(settings.password_cost)
+        self.passwords = Passwords(settings.password_cost, clock)
         self.policy = Policy(RULES, settings.policy)
         self._cache: dict[bytes, _Cached] = {}
         self._book: tuple[int, RoleBook] = (-1, RoleBook({}, {}))

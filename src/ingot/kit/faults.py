@@ -29,6 +29,7 @@ class Kind(StrEnum):
     MEDIA_TYPE = "unsupported media type"  # 415
     RANGE = "range not satisfiable"  # 416
     LIMIT = "limit exceeded"  # 403 or 429, by service
+    TOO_MANY = "too many requests"  # 429
     INTERNAL = "internal"  # 500
     UNIMPLEMENTED = "not implemented"  # 501
     UNAVAILABLE = "unavailable"  # 503

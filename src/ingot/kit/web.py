@@ -38,6 +38,7 @@ STATUS: Mapping[Kind, int] = {
     Kind.MEDIA_TYPE: 415,
     Kind.RANGE: 416,
     Kind.LIMIT: 403,
+    Kind.TOO_MANY: 429,
     Kind.INTERNAL: 500,
     Kind.UNIMPLEMENTED: 501,
     Kind.UNAVAILABLE: 503,

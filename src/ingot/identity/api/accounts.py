@@ -16,6 +16,7 @@ from ingot.identity.api.common import (
     need_domain,
 )
 from ingot.identity.api.places import PROJECT_FLAGS, PROJECTS_BY, project_body
+from ingot.identity.brake import Who
 from ingot.identity.types import DEFAULT_DOMAIN
 from ingot.kit import ids
 from ingot.kit.faults import Invalid, Missing, Unauthenticated
@@ -137,6 +138,10 @@ class _Users:
         rows = await self._identity.db.scan(lambda conn: _find_users(conn, call, wanted))
         return listing(call, "users", rows, user_body)
 
+    async def _hash(self, call: Call, password: str | None) -> str | None:
+        who = Who.of(call.remote, call.caller.user_id or "")
+        return await self._identity.passwords.hash(password, who) if password else None
+
     async def show(self, call: Call) -> Reply:
         row = await self._get(call, "get_user")
         return Reply({"user": user_body(row, call.base_url)})
@@ -151,7 +156,7 @@ class _Users:
             "name": values["name"],
             "domain_id": domain_id,
             "enabled": values.get("enabled", True),
-            "password_hash": await self._identity.passwords.hash(password) if password else None,
+            "password_hash": await self._hash(call, password),
             "default_project_id": values.get("default_project_id"),
             "description": values.get("description"),
             "extra": extra,
@@ -174,8 +179,7 @@ class _Users:
         new_password = "password" in values
         if new_password:
             password = values.pop("password")
-            hashed = await self._identity.passwords.hash(password) if password else None
-            values["password_hash"] = hashed
+            values["password_hash"] = await self._hash(call, password)
         domain_id = values.pop("domain_id", None)
 
         def change(conn: sa.Connection) -> Row:
@@ -207,10 +211,10 @@ class _Users:
             row = store.get(conn, tables.users, key)
             return row["password_hash"] if row and row["enabled"] else None
 
-        before = await identity.db.read(known)
-        if not await identity.passwords.verify(call.body.user.original_password, before):
+        before, who = await identity.db.read(known), Who.of(call.remote, key)
+        if not await identity.passwords.verify(call.body.user.original_password, before, who):
             raise _wrong_password()
-        hashed = await identity.passwords.hash(call.body.user.password)
+        hashed = await identity.passwords.hash(call.body.user.password, who)
 
         def change(conn: sa.Connection) -> None:
             if known(conn) != before:  # somebody changed it meanwhile: the one given is the old one

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ingot.identity import schemas, store, tables
 from ingot.identity.api.common import MAX_BODY, linked, listing, moment
+from ingot.identity.brake import Who
 from ingot.kit import ids
 from ingot.kit.db import timestamp
 from ingot.kit.faults import Forbidden, Invalid, Missing
@@ -123,7 +124,9 @@ class _AppCreds:
             "project_id": caller.project_id,
             "name": new.name,
             "description": new.description or "",
-            "secret_hash": await self._identity.passwords.hash(secret),
+            "secret_hash": await self._identity.passwords.hash(
+                secret, Who.of(call.remote, user_id)
+            ),
             "unrestricted": bool(new.unrestricted),
             "expires_at": self._end(new.expires_at),
             "role_ids": await self._role_ids(call, new.roles),

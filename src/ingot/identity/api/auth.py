@@ -51,7 +51,7 @@ class _Auth:
         self._prefix = prefix
 
     async def issue(self, call: Call) -> Reply:
-        token, grant = await log_in(self._identity, call.body.auth)
+        token, grant = await log_in(self._identity, call.body.auth, call.remote)
         return await self._reply(call, grant, {"X-Subject-Token": token})
 
     async def validate(self, call: Call) -> Reply:
