@@ -390,6 +390,16 @@ class Networks(Telling):
     def update_port(self, conn: sa.Connection, port: Port, changes: Mapping[str, Any]) -> Port:
         """Change a port. `fixed_ips` are wishes, `mac_address` None makes a new one up."""
         store.lock_network(conn, port.network_id)
+        return self._change_port(conn, port, changes)
+
+    def _held(self, conn: sa.Connection, port_id: str) -> Port:
+        """A port as nobody else changes it until this transaction ends, whatever its isolation."""
+        network_id = self.get_port(conn, port_id).network_id
+        store.lock_network(conn, network_id)
+        store.lock_port(conn, port_id)
+        return self.get_port(conn, port_id)
+
+    def _change_port(self, conn: sa.Connection, port: Port, changes: Mapping[str, Any]) -> Port:
         values = dict(changes)
         if "fixed_ips" in values:
             wishes = _kept([_wish(item) for item in values.pop("fixed_ips") or ()], port.fixed_ips)
@@ -419,7 +429,7 @@ class Networks(Telling):
         changes nothing. 409 PortBound while another machine has it, MacAddressInUse when another port of the network
         has the MAC.
         """
-        port = self.get_port(conn, port_id)
+        port = self._held(conn, port_id)
         _check_place(port, host_id)
         values: dict[str, Any] = {
             "host_id": host_id,
@@ -431,18 +441,28 @@ class Networks(Telling):
             values["device_id"] = device_id
         if port.bound and all(getattr(port, name) == value for name, value in values.items()):
             return port
-        return self.update_port(conn, port, values)
+        return self._change_port(conn, port, values)
+
+    def claim_port(
+        self, conn: sa.Connection, port_id: str, *, device_id: str, device_owner: str
+    ) -> Port:
+        """Give a port to a device; 409 while it is another one's."""
+        port = self._held(conn, port_id)
+        if port.device_id and port.device_id != device_id:
+            raise conflict("PortInUse", f"Port {port_id} is still in use.", "Use another port.")
+        values = {"device_id": device_id, "device_owner": device_owner}
+        return self._change_port(conn, port, values)
 
     def unbind_port(self, conn: sa.Connection, port_id: str, *, host_id: str | None = None) -> Port:
         """Take a port off its machine: the NIC's MAC is free again, the addresses stay the port's.
 
         host_id: only off this machine; a port that another one has stays as it is.
         """
-        port = self.get_port(conn, port_id)
+        port = self._held(conn, port_id)
         if not port.bound or (host_id is not None and port.host_id != host_id):
             return port
         values: dict[str, Any] = {"host_id": "", "profile": {}, "mac_address": None}
-        return self.update_port(conn, port, values)
+        return self._change_port(conn, port, values)
 
     def delete_port(self, conn: sa.Connection, port_id: str) -> None:
         """Delete a port and free its addresses; a port that is gone already is fine."""

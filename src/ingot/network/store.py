@@ -255,6 +255,17 @@ def lock_network(conn: sa.Connection, id: str) -> None:
         raise missing("Network", id)
 
 
+_LOCK_PORT = Kept(
+    sa.select(tables.ports.c.id).where(tables.ports.c.id == sa.bindparam("ident")).with_for_update()
+)
+
+
+def lock_port(conn: sa.Connection, id: str) -> None:
+    """Nobody changes this port until this transaction ends; after its network's lock, if that is taken too."""
+    if _LOCK_PORT.first(conn, {"ident": id}) is None:
+        raise missing("Port", id)
+
+
 _WITH_MAC = Kept(
     sa.select(tables.ports.c.id).where(
         tables.ports.c.network_id == sa.bindparam("network"),

@@ -14,7 +14,7 @@ from ingot.compute import placement, states
 from ingot.compute.documents import documents
 from ingot.compute.types import Address, NetworkWish, Nic, Server
 from ingot.kit import events
-from ingot.kit.faults import Conflict, Fault, Kind
+from ingot.kit.faults import Fault, Kind
 from ingot.network import Network
 
 if TYPE_CHECKING:
@@ -131,10 +131,7 @@ def _port(compute: Compute, conn: sa.Connection, server: Server, wish: NetworkWi
             device_owner=owner,
         )
         return Nic(port=made.id, network=made.network_id, ours=True)
-    port = room.get_port(conn, wish.port)
-    if port.device_id and port.device_id != server.uuid:
-        raise Conflict(f"Port {port.id} is still in use.")
-    room.update_port(conn, port, {"device_id": server.uuid, "device_owner": owner})
+    port = room.claim_port(conn, wish.port, device_id=server.uuid, device_owner=owner)
     return Nic(port=port.id, network=port.network_id, ours=False)
 
 
