@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from ingot.baremetal.imagesources import ImageSources
+from ingot.baremetal.imagesources import ImageSources, check
 from ingot.kit.clock import VirtualClock
+from ingot.kit.egress import LOOPBACK, Egress
 from ingot.kit.faults import Fault
 from ingot.kit.vault import Vault
 
@@ -64,6 +68,7 @@ def sources(tmp_path: Path) -> ImageSources:
         clock=VirtualClock(),
         probe=True,
         most_bytes=1 << 20,
+        egress=Egress.of(LOOPBACK),
     )
 
 
@@ -116,7 +121,7 @@ async def test_refused_urls(
 
 
 async def test_too_large(site: str, sources: ImageSources) -> None:
-    small = ImageSources(probe=True, most_bytes=1000)
+    small = ImageSources(probe=True, most_bytes=1000, egress=Egress.of(LOOPBACK))
     with pytest.raises(Fault, match="70000 bytes, more than the 1000"):
         await small.facts(f"{site}/disk.raw", {"image_checksum": SHA256}, 60)
 
@@ -167,3 +172,78 @@ async def test_files_that_are_refused(tmp_path: Path, sources: ImageSources) -> 
     everywhere = ImageSources(folders=[Path("/")], base_url="http://x", vault=sources.vault)
     with pytest.raises(Fault, match=not_inside):
         await everywhere.facts("file:///dev/zero", {}, 60)
+
+
+async def test_a_checksum_file_in_two_segments(site: str, sources: ImageSources) -> None:
+    """What has arrived at first is not the file."""
+    text = f"{'0' * 64}  other.raw\n" * 10 + f"{SHA256}  disk.raw\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n".encode())
+        for part in text[:100], text[100:]:
+            writer.write(part.encode())
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    order = {"image_checksum": f"http://127.0.0.1:{port}/sums"}
+    facts = await sources.facts(f"{site}/disk.raw", order, 60)
+    assert facts.hash_value == SHA256
+    server.close()
+
+
+async def test_a_checksum_file_without_an_end(site: str, sources: ImageSources) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                writer.write(b"x" * 65536)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    order = {"image_checksum": f"http://127.0.0.1:{port}/sums"}
+    with pytest.raises(Fault, match="more than"):
+        await sources.facts(f"{site}/disk.raw", order, 60)
+    server.close()
+
+
+async def test_images_and_checksums_inside_of_the_cloud(site: str, sources: ImageSources) -> None:
+    """Whoever may order a deploy must not ask this host's own services by it, whatever they answer."""
+    strict = replace(sources, egress=Egress())
+    port = site.rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]", "2130706433"):
+        there = f"http://{host}:{port}/disk.raw"
+        for order in (
+            {"image_checksum": SHA256},
+            {"image_checksum": f"http://{host}:{port}/sums/alone"},
+        ):
+            source = there if "sums" not in str(order) else "http://192.0.2.1/disk.raw"
+            with pytest.raises(Fault) as caught:
+                await strict.facts(source, order, 60)
+            assert "HTTP" not in caught.value.text, "nor is its answer told"
+    for source in ("http://169.254.169.254/latest", "http://[fe80::1]/x"):
+        with pytest.raises(Fault, match="not asked for others"):
+            check(source, {"image_checksum": SHA256}, Egress(), ())
+
+
+async def test_a_password_in_a_url_is_told_nowhere(site: str, sources: ImageSources) -> None:
+    secret = site.replace("http://", "http://user:hidden-word@")
+    orders = [
+        (f"{secret}/none.raw", {"image_checksum": SHA256}),
+        (f"{site}/disk.raw", {"image_checksum": f"{secret}/sums/foreign"}),
+        (f"{secret}/disk.raw", {"image_checksum": "x", "image_disk_format": "vmdk"}),
+        (f"oci://user:hidden-word@x/{SHA256}", {"image_checksum": SHA256}),
+        ("http://user:hidden-word@127.0.0.1:1/x", {"image_checksum": SHA256}),
+    ]
+    for source, order in orders:
+        with pytest.raises(Fault) as caught:
+            await sources.facts(source, order, 60)
+        assert "hidden-word" not in caught.value.sentence()
+    facts = await sources.facts(f"{secret}/disk.raw", {"image_checksum": SHA256}, 60)
+    assert "hidden-word" in facts.url and "hidden-word" not in facts.id

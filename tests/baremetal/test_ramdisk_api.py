@@ -175,3 +175,20 @@ async def test_no_mac_no_script(tmp_path: Path, mac: str) -> None:
         http.get(f"/boot/{mac}") as reply,
     ):
         assert reply.status in (400, 404)
+
+
+async def test_callbacks_that_are_none_are_refused(tmp_path: Path) -> None:
+    """Each without a token: what is wrong with the URL is said before anybody is known."""
+    async with world(tmp_path, provision_state="clean hold") as (_, uuid, http):
+        for url in (
+            *("https://[::1", "https://[::1]:x/", "https://10.0.0.7:99999", "https://a b/"),
+            *("https://10.0.0.7\n:9999", "https://user:word@10.0.0.7:9999", "https://", "x", ""),
+            *("https://169.254.169.254/", "https://[fe80::1]:9999", "https://0.0.0.0:1", "ftp://x"),
+            *("https://2852039166/", "https://" + "x" * 5000, "https://[::ffff:169.254.169.254]"),
+        ):
+            assert await _beat(http, uuid, "x" * 40, url) == 400, url
+        body = {"callback_url": "https://10.0.0.7:9999", "agent_token": "x" * 40}
+        for name in ("agent_version", "agent_token", "agent_verify_ca"):
+            long = {**body, name: "x" * 100_000}
+            async with http.post(f"/v1/heartbeat/{uuid}", json=long) as reply:
+                assert reply.status == 400, name

@@ -13,11 +13,13 @@ from api_support import World, world
 
 from ingot.baremetal import Node, Port, store
 from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.types import ImageFile
 from ingot.baremetal.workflows import ImageFacts, Room, Timing, workflows
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.fake.world import FakeMachine
 from ingot.kit.clock import Clock, SystemClock
+from ingot.kit.egress import LOOPBACK, Egress
 from ingot.kit.faults import Missing
 from ingot.workflow import Engine, LocalDispatcher, live_operation
 
@@ -92,8 +94,9 @@ async def working(
 ) -> AsyncIterator[Working]:
     async with world(folder, clock or SystemClock(), **options) as made:
         ctx = made.baremetal.ctx
-        agents = AgentClient(ctx.clock)
+        agents = AgentClient(ctx.clock, egress=Egress.of(LOOPBACK))
         room = Room(
+            sources=ImageSources(egress=Egress.of(LOOPBACK)),
             db=made.db,
             clock=ctx.clock,
             vault=ctx.vault,

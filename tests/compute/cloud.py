@@ -24,6 +24,7 @@ from ingot.baremetal import store as nodes
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import OwnImages, OwnNetworks
+from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.workflows import Room, Timing
 from ingot.baremetal.workflows import workflows as baremetal_workflows
@@ -38,6 +39,7 @@ from ingot.kit.asgi import WebApp, plain_envelope
 from ingot.kit.channels import Channel
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Database
+from ingot.kit.egress import LOOPBACK, Egress
 from ingot.kit.policy import Policy
 from ingot.kit.vault import Vault
 from ingot.kit.web import Service
@@ -304,7 +306,7 @@ async def cloud(
     )
     networks = Networks(db, clock, NetworkSettings())
     registry = Registry(DriverContext(clock, run_dir=base), hardware_types())
-    agents = AgentClient(clock)
+    agents = AgentClient(clock, egress=Egress.of(LOOPBACK))
     own = OwnNetworks(networks, "provider", "", has_wires=False)
     baremetal = Baremetal(
         db,
@@ -331,6 +333,7 @@ async def cloud(
         demo_password=made.demo_password or "",
     )
     room = Room(
+        sources=ImageSources(egress=Egress.of(LOOPBACK)),
         db=db,
         clock=clock,
         vault=vault,
@@ -343,7 +346,9 @@ async def cloud(
         timing=Timing(agent=20, inspection=20, write=30, power=20, agent_silence=5, poll=0.05),
     )
     ramdisk = RamdiskApi(
-        room, RamdiskFiles({"kernel": base / "kernel", "ramdisk": base / "ramdisk"})
+        room,
+        RamdiskFiles({"kernel": base / "kernel", "ramdisk": base / "ramdisk"}),
+        egress=Egress.of(LOOPBACK),
     )
     roots = Roots(baremetal)
     boot = Service(

@@ -24,6 +24,7 @@ from ingot.baremetal import Baremetal, Extras, Node
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import OwnImages, OwnNetworks
+from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.media_api import MediaApi
 from ingot.baremetal.patching import Change
@@ -39,6 +40,7 @@ from ingot.drivers.vmedia.store import MediaStore
 from ingot.kit.asgi import WebApp, plain_envelope
 from ingot.kit.clock import Clock, SystemClock, VirtualClock
 from ingot.kit.db import Database
+from ingot.kit.egress import LOOPBACK, Egress
 from ingot.kit.faults import Missing
 from ingot.kit.policy import Caller, Policy
 from ingot.kit.vault import Vault
@@ -296,10 +298,11 @@ async def cloud(
     boots = provisioning or url
     vault = Vault.at(base / "vault.key")
     registry = build_registry(DriverContext(time, run_dir=base))
-    agents = AgentClient(time)
+    agents = AgentClient(time, egress=Egress.of(LOOPBACK))
     wired = networks(db, time)
     pictures = images(db, time, base, boots) if images else None
     room = Room(
+        sources=ImageSources(egress=Egress.of(LOOPBACK)),
         db=db,
         clock=time,
         vault=vault,
@@ -324,7 +327,7 @@ async def cloud(
     operations = [
         Operation("GET", "/", roots.root, rule=None),
         Operation("GET", "/v1", roots.v1, rule=None),
-        *RamdiskApi(room, files).operations(),
+        *RamdiskApi(room, files, egress=Egress.of(LOOPBACK)).operations(),
         *MediaApi(room).operations(),
         *(pictures.room.provisioning_operations() if pictures else ()),
     ]

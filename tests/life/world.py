@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import Baremetal, Change, Extras, Node, followups, machine, store
 from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.tables import node_history, nodes
@@ -37,6 +38,7 @@ from ingot.drivers.types import PowerState
 from ingot.kit.asgi import WebApp, plain_envelope
 from ingot.kit.clock import VirtualClock
 from ingot.kit.db import Database, metadata
+from ingot.kit.egress import LOOPBACK, Egress
 from ingot.kit.faults import Missing
 from ingot.kit.policy import Policy
 from ingot.kit.vault import Vault
@@ -398,6 +400,7 @@ async def life(kinds: tuple[str, ...] = ("fake", "direct")) -> AsyncIterator[Lif
         registry = build_registry(DriverContext(clock, run_dir=folder, world=world))
         agents = FakeAgents(clock)
         room = Room(
+            sources=ImageSources(egress=Egress.of(LOOPBACK)),
             db=db,
             clock=clock,
             vault=vault,
@@ -410,7 +413,7 @@ async def life(kinds: tuple[str, ...] = ("fake", "direct")) -> AsyncIterator[Lif
             timing=TIMING,
         )
         baremetal = Baremetal(db, clock, vault, registry, None, "host-a")
-        ramdisk = RamdiskApi(room, RamdiskFiles({}))
+        ramdisk = RamdiskApi(room, RamdiskFiles({}), egress=Egress.of(LOOPBACK))
         service = Service(
             "ramdisk", "", ramdisk.operations(), plain_envelope, Policy({}), versions=VERSIONS
         )

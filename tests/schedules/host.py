@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import Baremetal
 from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
 from ingot.baremetal.types import ImageFacts, ImageFile
@@ -28,6 +29,7 @@ from ingot.drivers.registry import Registry
 from ingot.kit import events
 from ingot.kit.asgi import WebApp, plain_envelope
 from ingot.kit.db import Away, Database
+from ingot.kit.egress import LOOPBACK, Egress
 from ingot.kit.policy import Policy
 from ingot.kit.versions import Microversions, Version
 from ingot.kit.web import Service
@@ -206,6 +208,7 @@ class Host:
         context = DriverContext(self.clock, world=rig.HostWorld(self), run_dir=Path(site.folder))
         registry = Registry(context, (rig.hardware_type(self),))
         self.room = Room(
+            sources=ImageSources(egress=Egress.of(LOOPBACK)),
             db=self.db,
             clock=self.clock,
             vault=site.vault,
@@ -218,7 +221,7 @@ class Host:
             timing=TIMING,
         )
         self.baremetal = Baremetal(self.db, self.clock, site.vault, registry, None, self.name)
-        ramdisk = RamdiskApi(self.room, RamdiskFiles({}))
+        ramdisk = RamdiskApi(self.room, RamdiskFiles({}), egress=Egress.of(LOOPBACK))
         service = Service(
             "ramdisk", "", ramdisk.operations(), plain_envelope, Policy({}), versions=VERSIONS
         )

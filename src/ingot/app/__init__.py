@@ -18,7 +18,7 @@ import prometheus_client
 
 from ingot.app import access, keys, space
 from ingot.app import bare as bare  # before parts of uvicorn
-from ingot.app.options import machine_options, peer_address, server_options
+from ingot.app.options import egress_of, machine_options, peer_address, server_options
 from ingot.app.patience import patient
 from ingot.baremetal import (
     CONSOLE_ADDRESS,
@@ -123,7 +123,8 @@ class App:
         )
         self.networks = Networks(self.db, self.clock, NetworkSettings(wires=self._wires()))
         self.registry = self._registry(state)
-        self.agents = AgentClient(self.clock)
+        self.egress = egress_of(settings)
+        self.agents = AgentClient(self.clock, settings.baremetal.max_agent_reply_bytes, self.egress)
         kind = OwnNetworks if self.has_room("network") else AloneNetworks
         self.provisioning = kind(
             self.networks, settings.provisioning.network, "", has_wires=bool(self._wires())
@@ -178,6 +179,7 @@ class App:
             self.room,
             RamdiskFiles(self._boot_files()),
             require_tls=settings.baremetal.require_agent_tls,
+            egress=self.egress,
         )
         self.timeline = Timeline(self.db, self.hub)
         #: Set when this process was told to stop; load balancers are told so.
@@ -267,6 +269,7 @@ class App:
                 clock=self.clock,
                 probe=True,
                 most_bytes=settings.baremetal.max_image_bytes,
+                egress=self.egress,
             ),
             networks=self.provisioning,
             agents=self.agents,

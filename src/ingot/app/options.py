@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from urllib.parse import urlsplit
+
 from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.steprules import StepRules
 from ingot.compute import Settings as ComputeSettings
+from ingot.kit.egress import LOOPBACK, Egress
 from ingot.settings import Settings, StepOptions, parse_listen
 
 
@@ -27,6 +31,9 @@ def machine_options(settings: Settings, websockets: bool) -> BaremetalSettings:
         undeploy_under_server=settings.baremetal.undeploy_under_server,
         max_concurrent_deploy=settings.baremetal.max_concurrent_deploy,
         max_concurrent_clean=settings.baremetal.max_concurrent_clean,
+        egress=egress_of(settings),
+        file_images=tuple(Path(folder) for folder in settings.baremetal.file_images),
+        image_service="image" in settings.rooms,
         console_address=settings.console.address,
         console_ports=settings.console.ranges(),
         console_idle=settings.console.idle_seconds,
@@ -41,6 +48,17 @@ def server_options(settings: Settings) -> ComputeSettings:
     return ComputeSettings(
         host=settings.hostname, any_class=settings.compute.flavors_without_class_take_any
     )
+
+
+def egress_of(settings: Settings) -> Egress:
+    """Whom this cloud asks for others: loopback where its machines live there."""
+    own = settings.provisioning
+    where = own.url or f"http://{own.listen or settings.listen}"
+    host = urlsplit(where).hostname or ""
+    inside = host == "localhost" or (
+        Egress.of(LOOPBACK).permits(host) and not Egress().permits(host)
+    )
+    return Egress.of([*settings.egress.allow, *(LOOPBACK if inside else ())])
 
 
 def peer_address(settings: Settings) -> str:

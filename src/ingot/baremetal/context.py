@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from ingot.drivers.registry import Registry
 from ingot.drivers.types import Access
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, timestamp
+from ingot.kit.egress import Egress
 from ingot.kit.policy import Caller
 from ingot.kit.vault import Vault
 
@@ -113,6 +115,8 @@ class Settings:
     event_poll_interval: how often those are asked whose events arrive.
     undeploy_under_server: whether a machine may be undeployed by the Bare Metal API while a server of our own has it:
     "refuse" (but in maintenance), or "end" (the server is deleted with it).
+    egress, file_images: whom images at URLs may lead to, and folders of those in files; image_service: whether this
+    cloud has images of its own.
     lock_wait: how long a request waits for a power change or the like to end before it is told 409.
     """
 
@@ -140,6 +144,9 @@ class Settings:
     event_url: str = ""
     event_poll_interval: float = 300
     soft_power_timeout: int = 600
+    egress: Egress = field(default_factory=Egress)
+    file_images: tuple[Path, ...] = ()
+    image_service: bool = True
     steps: StepRules = field(default_factory=StepRules)
     agent_ramdisk: bool = True
     console_address: str = "127.0.0.1"

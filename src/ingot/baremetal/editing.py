@@ -345,12 +345,12 @@ def _hide_secrets(
     """Mask the secrets of a document in place; what to seal, by the name of the secret."""
     sealed: dict[str, dict[str, Any]] = {}
     names = {
-        "driver_info": ctx.registry.secret_names(new["driver"]),
-        "instance_info": masking.INSTANCE_SECRETS,
+        "driver_info": (ctx.registry.secret_names(new["driver"]), ()),
+        "instance_info": (masking.INSTANCE_SECRETS, masking.INSTANCE_URLS),
     }
-    for name, known in names.items():
+    for name, (known, urls) in names.items():
         if name in new:
-            new[name], sealed[name] = masking.part(new[name], known, old.get(name))
+            new[name], sealed[name] = masking.part(new[name], known, old.get(name), urls)
     return sealed
 
 

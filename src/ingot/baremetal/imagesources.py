@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +28,9 @@ import msgspec
 
 from ingot.baremetal.types import ImageFacts
 from ingot.image import inspect_image
-from ingot.kit import outgoing
+from ingot.kit import foreign, outgoing
 from ingot.kit.clock import Clock, SystemClock
+from ingot.kit.egress import Egress, split
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.kit.files import send_file
 from ingot.kit.vault import Vault
@@ -41,6 +44,7 @@ FORMATS = ("raw", "qcow2")
 DIGESTS = {64: "sha256", 96: "sha384", 128: "sha512"}
 TIMEOUT_SECONDS = 30.0
 _MOST_CHECKSUM_BYTES = 1 << 20
+_MOST_REDIRECTS = 5
 _HEX = re.compile(r"[0-9a-fA-F]+\Z")
 #: Folders of the system itself, whatever is allowed.
 _NEVER = tuple(Path(name) for name in ("/boot", "/dev", "/etc", "/proc", "/run", "/sys"))
@@ -58,7 +62,8 @@ class ImageSources:
     """Turns an order's source into what the agent is told.
 
     folders: where file:// images may be. base_url: the provisioning listener. probe: whether URLs are asked
-    for size and presence before the machine is touched. most_bytes: larger images are refused.
+    for size and presence before the machine is touched. most_bytes: larger images are refused. egress: whom
+    this process asks for them.
     """
 
     folders: Sequence[Path] = ()
@@ -67,31 +72,22 @@ class ImageSources:
     clock: Clock = field(default_factory=SystemClock)
     probe: bool = False
     most_bytes: int = 1 << 40
+    egress: Egress = field(default_factory=Egress)
     _digests: dict[tuple[str, int, int], str] = field(
         default_factory=dict[tuple[str, int, int], str], repr=False, compare=False
     )
 
     async def facts(self, source: str, info: Mapping[str, Any], ttl: float) -> ImageFacts:
         """The image that an order names. Faults name what is wrong with it and what to change."""
-        scheme = urlsplit(source).scheme
-        if scheme not in ("http", "https", "file"):
-            raise Invalid(
-                f"instance_info.image_source {source}: images by {scheme}:// cannot be deployed.",
-                next_action="Use http://, https://, file:// or the id of an image.",
-            )
+        scheme = check(source, info, self.egress, self.folders)
         declared = info.get("image_disk_format")
-        if declared and declared not in FORMATS:
-            raise Invalid(
-                f"instance_info.image_disk_format is {declared}.",
-                next_action=f"Only {' and '.join(FORMATS)} can be deployed.",
-            )
         if scheme == "file":
             return await self._file(source, info, ttl)
         algo, value = await self._digest(source, info)
         size = await self._size(source) if self.probe else None
         self._check_size(source, size)
         return ImageFacts(
-            id=source,
+            id=foreign.without_passwords(source),
             url=source,
             disk_format=str(declared or "raw"),
             hash_algo=algo,
@@ -117,63 +113,67 @@ class ImageSources:
 
     async def _named_digest(self, source: str, info: Mapping[str, Any]) -> tuple[str, str] | None:
         """Algorithm and value that the order names, fetched where it names a URL."""
-        algo = str(info.get("image_os_hash_algo") or "")
-        value = str(info.get("image_os_hash_value") or info.get("image_checksum") or "")
+        algo, value = _named(info)
         if not value:
             return None
         if value.startswith(("http://", "https://")):
+            self.egress.url(value, "The checksum file's URL")
             value = _from_file(await self._fetch(value), source, value)
-        known = DIGESTS.get(len(value)) if _HEX.match(value) else None
-        if known is None or (algo and algo != known):
-            raise Invalid(
-                f"instance_info names the checksum {value[:140]!r}"
-                f"{f' as {algo}' if algo else ''}: that is none.",
-                next_action="Give SHA-256, SHA-384 or SHA-512 in hexadecimal digits; MD5 is not taken.",
-            )
-        return known, value.lower()
+        return _digest_of(algo, value), value.lower()
 
     # -- URLs --------------------------------------------------------------------------------
 
     async def _fetch(self, url: str) -> str:
         """A checksum file."""
-        await outgoing.ready()
-        import aiohttp  # loaded by then (`outgoing`)
-
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS)) as http:
-            try:
-                async with http.get(url) as reply:
-                    if reply.status != 200:
-                        raise _not_there("checksum file", url, f"HTTP {reply.status}")
-                    data = await reply.content.read(_MOST_CHECKSUM_BYTES)
-            except (aiohttp.ClientError, TimeoutError) as error:
-                raise _not_there("checksum file", url, str(error) or "no answer in time") from None
+        async with (
+            self._asking("checksum file", url) as http,
+            http.get(url, max_redirects=_MOST_REDIRECTS) as reply,
+        ):
+            if reply.status != 200:
+                raise _not_there("checksum file", url, f"HTTP {reply.status}")
+            data = await outgoing.whole(reply, _MOST_CHECKSUM_BYTES)
         return data.decode(errors="replace")
 
     async def _size(self, url: str) -> int | None:
         """Bytes behind a URL; None where the server does not tell."""
+        async with (
+            self._asking("image", url) as http,
+            http.head(url, allow_redirects=True, max_redirects=_MOST_REDIRECTS) as reply,
+        ):
+            if reply.status in (405, 501):
+                return None
+            if reply.status != 200:
+                raise _not_there("image", url, f"HTTP {reply.status}")
+            length = reply.headers.get("Content-Length", "")
+        known = length.isascii() and length.isdecimal() and len(length) < 20
+        return int(length) if known and not _packed(reply) else None
+
+    @asynccontextmanager
+    async def _asking(self, what: str, url: str) -> AsyncIterator[aiohttp.ClientSession]:
+        """A session for one question; what goes wrong with it is told as that."""
         await outgoing.ready()
         import aiohttp  # loaded by then (`outgoing`)
 
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS)) as http:
-            try:
-                async with http.head(url, allow_redirects=True) as reply:
-                    if reply.status in (405, 501):
-                        return None
-                    if reply.status != 200:
-                        raise _not_there("image", url, f"HTTP {reply.status}")
-                    length = reply.headers.get("Content-Length", "")
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                raise _not_there("image", url, str(error) or "no answer in time") from None
-        return int(length) if length.isdecimal() and not _packed(reply) else None
+        try:
+            async with outgoing.session(
+                connector=self.egress.connector(limit=1),
+                timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            ) as http:
+                yield http
+        except aiohttp.ClientConnectorError as error:
+            raise _not_there(what, url, str(error.os_error)) from None
+        except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
+            raise _not_there(what, url, str(error) or "no answer in time") from None
 
     def _check_size(self, source: str, size: int | None) -> None:
         if size is not None and size > self.most_bytes:
             raise Invalid(
-                f"The image {source} has {size} bytes, more than the {self.most_bytes} that are taken.",
+                f"The image {foreign.words(source)} has {size} bytes, more than the {self.most_bytes} that are taken.",
                 next_action="Take a smaller image, or raise [baremetal] max_image_bytes.",
             )
         if size == 0:
-            raise Invalid(f"The image {source} is empty.")
+            raise Invalid(f"The image {foreign.words(source)} is empty.")
 
     # -- files -------------------------------------------------------------------------------
 
@@ -204,17 +204,8 @@ class ImageSources:
 
     def _allowed(self, source: str) -> tuple[Path, int, int]:
         """The file's real path, size and moment of change; Invalid unless it is in an allowed folder."""
-        parts = urlsplit(source)
-        named = unquote(parts.path)
-        if parts.netloc not in ("", "localhost") or not named.startswith("/") or "\0" in named:
-            raise Invalid(f"instance_info.image_source {source} is no file:///path.")
-        path = Path(named).resolve()
-        inside = any(path.is_relative_to(folder.resolve()) for folder in self.folders)
-        if not inside or any(path.is_relative_to(folder) for folder in _NEVER):
-            raise Invalid(
-                f"The image {source} is not in a folder from which images may be taken.",
-                next_action="Put it into one of [baremetal] file_images.",
-            )
+        path = _path_of(source).resolve()
+        _check_folder(source, path, [folder.resolve() for folder in self.folders])
         try:
             state = path.stat()
         except OSError as error:
@@ -244,6 +235,71 @@ class ImageSources:
         return await send_file(call, path)
 
 
+def check(source: str, info: Mapping[str, Any], egress: Egress, folders: Sequence[Path]) -> str:
+    """What can be said of an order without asking anybody: its scheme, or Invalid with what is wrong.
+
+    The same at validation and in the deploy.
+    """
+    scheme = split(source, "instance_info.image_source").scheme
+    if scheme not in ("http", "https", "file"):
+        raise Invalid(
+            f"instance_info.image_source {foreign.words(source)}: images by {scheme}:// cannot be deployed.",
+            next_action="Use http://, https://, file:// or the id of an image.",
+        )
+    declared = info.get("image_disk_format")
+    if declared and declared not in FORMATS:
+        raise Invalid(
+            f"instance_info.image_disk_format is {foreign.words(str(declared))}.",
+            next_action=f"Only {' and '.join(FORMATS)} can be deployed.",
+        )
+    if scheme == "file":
+        path = Path(os.path.normpath(_path_of(source)))
+        _check_folder(source, path, folders)
+    else:
+        egress.url(source, "instance_info.image_source")
+    algo, value = _named(info)
+    if value.startswith(("http://", "https://")):
+        egress.url(value, "The checksum file's URL")
+    elif value:
+        _digest_of(algo, value)
+    return scheme
+
+
+def _named(info: Mapping[str, Any]) -> tuple[str, str]:
+    """Algorithm and checksum as the order has them; "" for what it has not."""
+    value = info.get("image_os_hash_value") or info.get("image_checksum") or ""
+    return str(info.get("image_os_hash_algo") or ""), str(value)
+
+
+def _digest_of(algo: str, value: str) -> str:
+    """The algorithm of a digest; Invalid when it is none that is taken."""
+    known = DIGESTS.get(len(value)) if _HEX.match(value) else None
+    if known is None or (algo and algo != known):
+        raise Invalid(
+            f"instance_info names the checksum {foreign.words(value, 140)!r}"
+            f"{f' as {foreign.words(algo, 40)}' if algo else ''}: that is none.",
+            next_action="Give SHA-256, SHA-384 or SHA-512 in hexadecimal digits; MD5 is not taken.",
+        )
+    return known
+
+
+def _path_of(source: str) -> Path:
+    parts = split(source, "instance_info.image_source")
+    named = unquote(parts.path)
+    if parts.netloc not in ("", "localhost") or not named.startswith("/") or "\0" in named:
+        raise Invalid(f"instance_info.image_source {foreign.words(source)} is no file:///path.")
+    return Path(named)
+
+
+def _check_folder(source: str, path: Path, folders: Sequence[Path]) -> None:
+    inside = any(path.is_relative_to(folder) for folder in folders)
+    if not inside or any(path.is_relative_to(folder) for folder in _NEVER):
+        raise Invalid(
+            f"The image {foreign.words(source)} is not in a folder from which images may be taken.",
+            next_action="Put it into one of [baremetal] file_images.",
+        )
+
+
 def _from_file(text: str, source: str, url: str) -> str:
     """The digest of the image in a checksum file: alone, `digest  name`, or `SHA256 (name) = digest`."""
     name = unquote(urlsplit(source).path).rsplit("/", 1)[-1]
@@ -260,7 +316,7 @@ def _from_file(text: str, source: str, url: str) -> str:
         ):
             return pair[0]
     raise Invalid(
-        f"The checksum file {url} does not name {name}.",
+        f"The checksum file {foreign.words(url)} does not name {foreign.words(name, 200)}.",
         next_action="Give the digest itself, or a file that has it.",
     )
 
@@ -281,7 +337,7 @@ def _packed(reply: aiohttp.ClientResponse) -> bool:
 
 def _not_there(what: str, url: str, why: str) -> Fault:
     return Fault(
-        f"The {what} {url} cannot be fetched: {why}.",
+        f"The {what} {foreign.words(url)} cannot be fetched: {foreign.words(why, 300)}.",
         kind=Kind.FAILED,
         next_action="Check the URL from this host.",
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
+from ingot.kit.foreign import without_passwords
+
 MASK = "******"
 
 #: A key that contains one of these holds a secret, whatever the driver says of it.
@@ -36,6 +38,10 @@ WAYS = (
 )
 #: Keys of instance_info that are secrets by themselves: whoever has the URL has the image.
 INSTANCE_SECRETS = frozenset({"image_url", "configdrive"})
+#: Keys of instance_info that may be URLs: of them the password is the secret.
+INSTANCE_URLS = frozenset(
+    {"image_source", "kernel", "ramdisk", "boot_iso", "image_checksum", "image_os_hash_value"}
+)
 
 
 def is_secret(key: str, names: Collection[str] = ()) -> bool:
@@ -63,17 +69,24 @@ def _stands_for(value: object) -> bool:
 
 
 def part(
-    document: Mapping[str, Any], names: Collection[str], old: Mapping[str, Any] | None
+    document: Mapping[str, Any],
+    names: Collection[str],
+    old: Mapping[str, Any] | None,
+    urls: Collection[str] = (),
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What to show and what to seal of a document that a client sent.
 
-    old: the secrets sealed so far; where the client sent `******` back, the old secret stays.
+    old: the secrets sealed so far; where the client sent `******` back, the old secret stays. urls: keys whose
+    values may be URLs with passwords in them.
     """
     known = old or {}
     shown: dict[str, Any] = {}
     sealed: dict[str, Any] = {}
     for key, value in document.items():
         public, hidden = _mask(key, value, names)
+        if key in urls and isinstance(value, str):
+            public = without_passwords(value)
+            hidden = public != value or MASK in public
         shown[key] = public
         whole = _restore(value, known.get(key))
         if hidden and whole != public:
@@ -100,6 +113,8 @@ def _mask(key: str, value: object, names: Collection[str]) -> tuple[Any, bool]:
 
 def _restore(value: object, old: object) -> object:
     if value == MASK and old is not None:
+        return old
+    if isinstance(value, str) and isinstance(old, str) and value == without_passwords(old):
         return old
     if isinstance(value, dict) and isinstance(old, dict):
         before = cast("dict[str, Any]", old)

@@ -13,8 +13,7 @@ import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 import msgspec
 import sqlalchemy as sa
@@ -31,6 +30,7 @@ from ingot.baremetal.workflows.steps import boot_mode
 from ingot.drivers.agent.client import AgentAddress
 from ingot.kit import events, ids, log
 from ingot.kit.db import IntegrityError, Kept, after_commit, to_json, when
+from ingot.kit.egress import Egress
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.kit.files import send_file
 from ingot.kit.versions import Version
@@ -50,13 +50,17 @@ START_SECONDS = 1800
 _UNKNOWN = "Lookup did not find a node that expects an agent."
 
 
+_Word = Annotated[str, msgspec.Meta(max_length=255)]
+
+
 class HeartbeatBody(msgspec.Struct):
     callback_url: str
-    node_ident: str | None = None
-    agent_token: str | None = None
-    agent_version: str | None = None
-    agent_verify_ca: str | None = None
-    agent_status: str | None = None
+    node_ident: _Word | None = None
+    agent_token: _Word | None = None
+    agent_version: _Word | None = None
+    #: A certificate, or a few.
+    agent_verify_ca: Annotated[str, msgspec.Meta(max_length=1 << 15)] | None = None
+    agent_status: _Word | None = None
     agent_status_message: str | None = None
 
 
@@ -132,10 +136,12 @@ class RamdiskApi:
         files: RamdiskFiles,
         *,
         require_tls: bool = True,
+        egress: Egress | None = None,
     ) -> None:
         self._room = room
         self._files = files
         self._require_tls = require_tls
+        self._egress = egress or Egress()
         self._checks: set[asyncio.Task[None]] = set()
 
     def operations(self) -> list[Operation]:
@@ -364,13 +370,20 @@ class RamdiskApi:
         for name, since in _HEARTBEAT_SINCE.items():
             if getattr(body, name) and call.version.minor < since:
                 raise Invalid(f'Field "{name}" not recognised in this version.')
-        _check_callback(body.callback_url, self._require_tls)
+        self._check_callback(body.callback_url)
         if not body.agent_token:
             raise Invalid("Agent token is required.")
         if not body.agent_version and call.version >= Version(1, 36):
             raise Invalid("agent_version is required.")
         await self._room.db.write(lambda conn: self._beat(conn, ident, body))
         return Reply()
+
+    def _check_callback(self, url: str) -> None:
+        parts = self._egress.url(url, "callback_url")
+        if "@" in parts.netloc:
+            raise Invalid("callback_url names an agent, which has no users.")
+        if self._require_tls and parts.scheme != "https":
+            raise Invalid("The agent must offer its callback over https.")
 
     def _beat(self, conn: sa.Connection, ident: str, body: HeartbeatBody) -> None:
         """One row and a wake-up."""
@@ -463,14 +476,6 @@ def _node_of_mac(conn: sa.Connection, mac: str) -> Node | None:
 def _mode_of(node: Node) -> str | None:
     mode = boot_mode(node)
     return str(mode) if mode else None
-
-
-def _check_callback(url: str, require_tls: bool) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Invalid("callback_url must be an http or https URL.")
-    if require_tls and parts.scheme != "https":
-        raise Invalid("The agent must offer its callback over https.")
 
 
 def _lookup_reply(

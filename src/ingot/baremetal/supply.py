@@ -148,7 +148,9 @@ def prepare_instance(
 ) -> None:
     """Write what the machine is to become; replaces what was there. The config drive is sealed."""
     old = store.read_secret(conn, ctx.vault, node_uuid, "instance_info")
-    shown, sealed = masking.part(instance_info, masking.INSTANCE_SECRETS, old)
+    shown, sealed = masking.part(
+        instance_info, masking.INSTANCE_SECRETS, old, masking.INSTANCE_URLS
+    )
     known, _ = store.image_rights(conn, node_uuid)
     # Whoever orders through another room has been checked there.
     rights = imagerights.written(known, {}, {"instance_info": instance_info}, imagerights.CLOUD)

@@ -10,11 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import store
+from ingot.baremetal import imagesources, store
 from ingot.baremetal.context import Context
 from ingot.baremetal.tables import volume_targets
 from ingot.baremetal.types import Node
 from ingot.drivers.agent import imagespec
+from ingot.kit.faults import Fault
 
 Info = Mapping[str, Any]
 
@@ -64,9 +65,25 @@ def deploy_problems(ctx: Context, conn: sa.Connection, node: Node) -> list[str]:
     style = ctx.registry.deploy(node.driver, node.interfaces.get("deploy"))
     info = store.instance_info(conn, ctx.vault, node)
     found = list(style.problems(info))
+    source = str(info.get("image_source") or "")
+    if style.writes_disk and source:
+        found += _source_problems(ctx, source, info)
     if style.writes_disk:
         found += imagespec.proxy_problems(node.driver_info)
     return found
+
+
+def _source_problems(ctx: Context, source: str, info: Info) -> list[str]:
+    """What the deploy would say of the image without asking anybody."""
+    if "://" not in source or source.startswith("glance://"):
+        if ctx.settings.image_service:
+            return []
+        return ["This cloud has no image service: instance_info.image_source must be a URL."]
+    try:
+        imagesources.check(source, info, ctx.settings.egress, ctx.settings.file_images)
+    except Fault as fault:
+        return [fault.sentence()]
+    return []
 
 
 def storage_problems(ctx: Context, conn: sa.Connection, node: Node) -> list[str]:

@@ -12,6 +12,8 @@ import msgspec
 DEPTH = 64
 #: The most values of a document: in memory each takes up to twenty-four times its octets.
 MOST_VALUES = 1_000_000
+#: A password in a URL, wherever in a text.
+_URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@?#]{0,256}):[^/\s?#]{1,512}@")
 #: The longest text of another that is kept (`last_error`, events).
 LONGEST_WORDS = 600
 #: Control characters, what turns the direction of writing, invisible marks and halves of characters.
@@ -46,9 +48,14 @@ def document(data: bytes, *, depth: int = DEPTH, most_values: int = MOST_VALUES)
 def words(text: str, most: int = LONGEST_WORDS) -> str:
     """`text` on one line of at most `most` characters; what a terminal would obey is written out (`\\x1b`)."""
     # Each character may become six: what is far beyond the end need not be looked at.
-    text = " ".join(text[: 8 * most].split())
+    text = without_passwords(" ".join(text[: 8 * most].split()))
     text = _UNSEEN.sub(_written, text[: most + 1])
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def without_passwords(text: str) -> str:
+    """`text` with `******` in the place of passwords in URLs."""
+    return _URL_PASSWORD.sub(r"\1:******@", text) if "://" in text and "@" in text else text
 
 
 def _written(found: re.Match[str]) -> str:

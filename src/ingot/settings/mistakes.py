@@ -15,6 +15,7 @@ from .tree import (
     Cluster,
     Console,
     Deadlines,
+    Egress,
     Inspection,
     Monitoring,
     Provisioning,
@@ -50,6 +51,7 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
             yield ("deadlines", name.name), "it must be more than 0."
     if settings.identity.token_seconds <= 0:
         yield ("identity", "token_seconds"), "it must be more than 0."
+    yield from _in_egress(settings.egress)
     yield from _in_cluster(settings.cluster)
     yield from _in_monitoring(settings.monitoring, own)
     yield from _in_console(settings.console)
@@ -59,6 +61,14 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
     yield from _in_access(settings)
     if "conductor" in settings.roles:
         yield from _in_ramdisk(settings.ramdisk)
+
+
+def _in_egress(own: Egress) -> Iterator[tuple[Keys, str]]:
+    for text in own.allow:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as wrong:
+            yield ("egress", "allow"), f"{wrong}."
 
 
 def _in_cluster(own: Cluster) -> Iterator[tuple[Keys, str]]:

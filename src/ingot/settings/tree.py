@@ -69,8 +69,8 @@ class BareMetal(Section):
     elevated_service_role: the role `service` in the project `service` counts as the system's.
     project_admins_own_nodes: project admins may enrol and delete nodes that their project owns.
     file_images: folders from which file:// images may be deployed. max_image_bytes: larger ones are refused.
-    install_boot_loaders: let the agent install the boot loader of images of file systems (image_type
-    partition), by running the image's own installer as root in the ramdisk. undeploy_under_server: refuse: the
+    max_agent_reply_bytes: so much of what an agent answers is read, unpacked. install_boot_loaders: let the
+    agent install the boot loader of images of file systems (image_type partition), by running the image's own installer as root in the ramdisk. undeploy_under_server: refuse: the
     Bare Metal API does not take a machine from a server of the Compute API but in maintenance, and the server is
     in ERROR then; end: it does, and the server is deleted with it.
     """
@@ -93,6 +93,7 @@ class BareMetal(Section):
     project_admins_own_nodes: bool = True
     file_images: list[str] = []
     max_image_bytes: int = 1 << 40
+    max_agent_reply_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 24 << 20
     install_boot_loaders: bool = False
     undeploy_under_server: Literal["refuse", "end"] = "refuse"
     power_sync_seconds: float = 60
@@ -285,6 +286,17 @@ class PolicyFiles(Section):
     compute: str = ""
 
 
+class Egress(Section):
+    """Whom this cloud asks because tenants or machines said so: images and checksum files at URLs, agents.
+
+    allow: networks in CIDR that may be asked besides. This host's loopback, link-local addresses (so metadata
+    services, too) and others that mean this host or many are refused otherwise, by name or number, also after a
+    redirect. Loopback is allowed where the provisioning listener is on it, as in virtual racks.
+    """
+
+    allow: list[str] = []
+
+
 class Http(Section):
     """What clients may take of our listeners; machines, which anybody may be, have a budget of their own.
 
@@ -345,6 +357,7 @@ class Settings(Section):
     identity: IdentityOptions = msgspec.field(default_factory=IdentityOptions)
     compute: ComputeOptions = msgspec.field(default_factory=ComputeOptions)
     policy: PolicyFiles = msgspec.field(default_factory=PolicyFiles)
+    egress: Egress = msgspec.field(default_factory=Egress)
     http: Http = msgspec.field(default_factory=Http)
     log: Log = msgspec.field(default_factory=Log)
 

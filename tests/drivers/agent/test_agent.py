@@ -23,6 +23,7 @@ from ingot.drivers.agent.commands import Agent, PartitionIds
 from ingot.drivers.agent.image import DeployImage
 from ingot.drivers.faults import BadCredentials, Busy, Refused, Unreachable, Unsupported
 from ingot.kit.clock import SystemClock
+from ingot.kit.egress import LOOPBACK, Egress
 from tools.conformance.environments import find_uv
 
 TOKEN = "t0ken-of-more-than-thirty-two-characters"
@@ -41,7 +42,7 @@ class Bench:
         self.folder = folder
         pem = (folder / "agent.crt").read_text()
         self.address = AgentAddress(f"https://127.0.0.1:{port}", TOKEN, pem)
-        self.client = AgentClient(SystemClock())
+        self.client = AgentClient(SystemClock(), egress=Egress.of(LOOPBACK))
         self.agent = Agent(self.client, self.address, NODE, PORTS)
 
 

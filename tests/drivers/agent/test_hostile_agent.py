@@ -13,6 +13,7 @@ from aiohttp import web
 from ingot.drivers.agent.client import AgentAddress, AgentClient
 from ingot.drivers.faults import DriverFault
 from ingot.kit.clock import SystemClock
+from ingot.kit.egress import LOOPBACK, Egress
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -27,7 +28,7 @@ async def agent(answer: Answer) -> AsyncIterator[tuple[AgentClient, AgentAddress
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    client = AgentClient(SystemClock())
+    client = AgentClient(SystemClock(), egress=Egress.of(LOOPBACK))
     try:
         yield client, AgentAddress(f"http://127.0.0.1:{port}", "t" * 40)
     finally:

@@ -28,6 +28,7 @@ from ingot.drivers.fencing import fenced
 from ingot.drivers.shape import Json, as_list, is_map
 from ingot.kit import foreign, outgoing
 from ingot.kit.clock import Clock
+from ingot.kit.egress import Egress
 
 if TYPE_CHECKING:
     import aiohttp
@@ -100,11 +101,15 @@ class CommandLost(Refused):
 class AgentClient:
     """Calls to agents. One per process; holds connections, no state of machines.
 
-    longest_reply: bytes of a reply, packed or not, that are read: anybody may have answered.
+    longest_reply: bytes of a reply, packed or not, that are read: anybody may have answered. egress: whom
+    machines may name as their agents.
     """
 
-    def __init__(self, clock: Clock, longest_reply: int = LONGEST_REPLY) -> None:
+    def __init__(
+        self, clock: Clock, longest_reply: int = LONGEST_REPLY, egress: Egress | None = None
+    ) -> None:
         self._clock = clock
+        self._egress = egress or Egress()
         self._longest_reply = longest_reply
         self._http: aiohttp.ClientSession | None = None
         self._tls: dict[str, ssl.SSLContext] = {}
@@ -228,7 +233,7 @@ class AgentClient:
         import aiohttp  # loaded by then (`outgoing`)
 
         if self._http is None:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15)
+            connector = self._egress.connector(limit=0, keepalive_timeout=15)
             self._http = outgoing.session(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
