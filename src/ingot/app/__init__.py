@@ -18,7 +18,7 @@ import prometheus_client
 
 from ingot.app import access, keys, space
 from ingot.app import bare as bare  # before parts of uvicorn
-from ingot.app.options import egress_of, machine_options, peer_address, server_options
+from ingot.app.options import egress_of, machine_options, patience, peer_address, server_options
 from ingot.app.patience import patient
 from ingot.baremetal import (
     CONSOLE_ADDRESS,
@@ -51,7 +51,7 @@ from ingot.hostd.dnsmasq import Dnsmasq, find_loader
 from ingot.identity import CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
 from ingot.image import BEAT, Images, ImageSettings
 from ingot.kit import events, log
-from ingot.kit.asgi import Patience, WebApp, plain_envelope
+from ingot.kit.asgi import WebApp, plain_envelope
 from ingot.kit.channels import Channel
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Away, Database
@@ -323,12 +323,7 @@ class App:
         ]
         self.policies.lay_over(offered)
         channels = [Channel(CONSOLE_PATH, self.webdoors.enter)]
-        return WebApp([*offered, self._house()], _observe, channels, self._with_clients)
-
-    @property
-    def _with_clients(self) -> Patience:
-        own = self.settings.http
-        return Patience(own.body_seconds, own.stall_seconds)
+        return WebApp([*offered, self._house()], _observe, channels, patience(self.settings))
 
     def _has_websockets(self) -> bool:
         """Whether consoles are served here: where their sessions are, beside the API. Others pass on."""
@@ -369,7 +364,7 @@ class App:
             versions=api.versions,
             status=api.status,
         )
-        return WebApp([service], _observe, patience=self._with_clients)
+        return WebApp([service], _observe, patience=patience(self.settings))
 
     def _house(self) -> Service:
         return Service(

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.steprules import StepRules
 from ingot.compute import Settings as ComputeSettings
+from ingot.kit.asgi import Patience
 from ingot.kit.egress import LOOPBACK, Egress
 from ingot.settings import Settings, StepOptions, parse_listen
 
@@ -48,6 +49,11 @@ def server_options(settings: Settings) -> ComputeSettings:
     return ComputeSettings(
         host=settings.hostname, any_class=settings.compute.flavors_without_class_take_any
     )
+
+
+def patience(settings: Settings) -> Patience:
+    """With clients that send a body."""
+    return Patience(settings.http.body_seconds, settings.http.stall_seconds)
 
 
 def egress_of(settings: Settings) -> Egress:
