@@ -271,6 +271,18 @@ async def test_boot_device(api: World) -> None:
     assert (await api.ask("PUT", path, body)).status == 409
 
 
+@pytest.mark.parametrize("mode", ["bios", "uefi"])
+async def test_the_mode_goes_with_the_boot_device(api: World, mode: str) -> None:
+    """Else IPMI controllers boot in another one (their flags hold both)."""
+    node = await api.node(name="n1", properties={"capabilities": f"boot_mode:{mode}"})
+    body = {"boot_device": "disk", "persistent": True}
+    path = "/v1/nodes/n1/management/boot_device"
+    assert (await api.ask("PUT", path, body)).status == 204
+    registry = api.baremetal.ctx.registry
+    access = registry.access("fake-hardware", {}, key=node["uuid"])
+    assert (await registry.management("fake-hardware").get_boot_device(access)).mode == mode
+
+
 async def test_a_fault_of_the_machine_is_told(api: World) -> None:
     await api.node(name="n1", driver_info={"fake_fail": "management.*=1:unreachable"})
     reply = await api.ask("GET", "/v1/nodes/n1/management/boot_device")

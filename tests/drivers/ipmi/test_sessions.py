@@ -14,8 +14,9 @@ from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import BadCredentials, Refused, Unreachable, Unsupported
 from ingot.drivers.ipmi import fru, packets
 from ingot.drivers.ipmi.lan import IDLE_SECONDS, Ask, IpmiLan
-from ingot.drivers.ipmi.session import Login, Session
-from ingot.drivers.types import Access
+from ingot.drivers.ipmi.management import IpmiManagement
+from ingot.drivers.ipmi.session import RESEND_SECONDS, SENDS, Login, Session
+from ingot.drivers.types import Access, BootDevice, BootMode
 from ingot.kit.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
 
@@ -183,3 +184,74 @@ async def test_a_long_conversation_keeps_the_session_that_a_short_one_left(
         assert await lan.talk(access, slow)
     finally:
         await lan.close()
+
+
+# -- controllers with habits -----------------------------------------------------------------------
+
+
+def access_of(fleet: Fleet) -> Access:
+    info = fleet.enrolment("sim-0000")["nodes"][0]["driver_info"]
+    info.pop("ipmi_cipher_suite", None)
+    return Access("ipmi", {**info, "ipmi_port": int(info["ipmi_port"])}, "node")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("suite", ["3", "17"])
+async def test_octets_behind_a_proof_do_not_matter(fleet: Fleet, suite: str) -> None:
+    fleet.bmc("sim-0000").faults.put({"ipmi_trailing": 7, "ipmi_repeats": 1.0})
+    session = await Session.log_in(login(fleet, suite))
+    assert [(await session.ask(0x00, 0x01))[0] & 1 for _ in range(70)] == [0] * 70
+    session.close()
+    with pytest.raises(BadCredentials, match="does not fit"):
+        await Session.log_in(login(fleet, suite, password="wrong"))
+
+
+@pytest.mark.anyio
+async def test_who_is_silent_to_suite_17_is_asked_with_suite_3(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    bmc = fleet.bmc("sim-0000")
+    bmc.faults.put({"ipmi_silent_17": -1})
+    context = DriverContext(SystemClock(), run_dir=tmp_path)
+    lan = IpmiLan(context)
+    access = access_of(fleet)
+    try:
+        assert await lan.ask(access, 0x00, 0x01)
+        bmc.go_silent(3600)
+        await lan.close()
+        before = asyncio.get_running_loop().time()
+        with pytest.raises(Unreachable):
+            await lan.ask(access, 0x00, 0x01)
+        # Its suite is known by now: silence is silence, and costs no second round.
+        assert asyncio.get_running_loop().time() - before < SENDS * RESEND_SECONDS * 2
+    finally:
+        await context.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("maker", "mode", "flags", "number"),
+    [
+        ("", None, 0xE0, 2),
+        ("", BootMode.BIOS, 0xC0, 2),
+        ("Supermicro", BootMode.UEFI, 0xE0, 9),
+        ("Supermicro", BootMode.BIOS, 0xC0, 2),
+    ],
+)
+async def test_boot_flags(
+    fleet: Fleet, tmp_path: Path, maker: str, mode: BootMode | None, flags: int, number: int
+) -> None:
+    """The mode goes with the device; what nobody knows is UEFI. Supermicro's UEFI disk has a number of its own."""
+    fleet.bmc("sim-0000").faults.put({"maker": maker})
+    context = DriverContext(SystemClock(), run_dir=tmp_path)
+    management = IpmiManagement(context)
+    access = access_of(fleet)
+    try:
+        await management.set_boot_device(access, BootDevice.DISK, True, mode)
+        lan = context.shared(IpmiLan, lambda: IpmiLan(context))
+        told = await lan.ask(access, 0x00, 0x09, bytes([5, 0, 0]))
+        assert (told[2], told[3] >> 2) == (flags, number)
+        choice = await management.get_boot_device(access)
+        assert (choice.device, choice.persistent) == (BootDevice.DISK, True)
+    finally:
+        await context.aclose()

@@ -17,6 +17,7 @@ from ingot.baremetal.api.common import Handlers, accepted, by, optional_body
 from ingot.baremetal.api.rows import late
 from ingot.baremetal.types import Node
 from ingot.baremetal.verbs import free
+from ingot.baremetal.workflows.steps import boot_mode
 from ingot.drivers import base
 from ingot.drivers.types import (
     Access,
@@ -63,8 +64,8 @@ class Management(Handlers):
 
     async def _reach(
         self, call: Call, rule: str, change: bool = False
-    ) -> tuple[base.Management, Access]:
-        """The node's management interface; 409 for changes while an operation works."""
+    ) -> tuple[base.Management, Access, Node]:
+        """The node's management interface, and the node; 409 for changes while an operation works."""
 
         def query(conn: sa.Connection) -> tuple[Node, Access]:
             node = self.node(conn, call, call.params["id"], f"baremetal:node:{rule}")
@@ -74,7 +75,7 @@ class Management(Handlers):
 
         node, access = await self.patiently(lambda: self.read(query))
         name = node.interfaces.get("management")
-        return self.ctx.registry.management(node.driver, name), access
+        return self.ctx.registry.management(node.driver, name), access, node
 
     async def _errand(
         self,
@@ -96,25 +97,26 @@ class Management(Handlers):
     # -- boot device -------------------------------------------------------------------------
 
     async def boot_device(self, call: Call) -> Reply:
-        hand, access = await self._reach(call, "get_boot_device")
+        hand, access, _ = await self._reach(call, "get_boot_device")
         choice = await hand.get_boot_device(access)
         return Reply({"boot_device": choice.device, "persistent": choice.persistent})
 
     async def boot_devices(self, call: Call) -> Reply:
-        hand, access = await self._reach(call, "get_boot_device")
+        hand, access, _ = await self._reach(call, "get_boot_device")
         return Reply({"supported_boot_devices": list(hand.supported_boot_devices(access))})
 
     async def set_boot_device(self, call: Call) -> Reply:
         body: schemas.BootDeviceBody = call.body
         persistent = body.persistent is not None and schemas.flag("persistent", body.persistent)
-        hand, access = await self._reach(call, "set_boot_device", change=True)
+        hand, access, node = await self._reach(call, "set_boot_device", change=True)
         known = hand.supported_boot_devices(access)
         if body.boot_device not in known:
             raise Invalid(
                 f"Invalid boot device {body.boot_device} specified.",
                 next_action=f"Supported: {', '.join(known) or 'none'}.",
             )
-        await hand.set_boot_device(access, BootDevice(body.boot_device), persistent)
+        device = BootDevice(body.boot_device)
+        await hand.set_boot_device(access, device, persistent, boot_mode(node))
         return Reply()
 
     # -- modes -------------------------------------------------------------------------------
@@ -144,12 +146,12 @@ class Management(Handlers):
 
     async def inject_nmi(self, call: Call) -> Reply:
         await optional_body(call, dict[str, Any])
-        hand, access = await self._reach(call, "inject_nmi", change=True)
+        hand, access, _ = await self._reach(call, "inject_nmi", change=True)
         await hand.inject_nmi(access)
         return Reply()
 
     async def indicators(self, call: Call) -> Reply:
-        hand, access = await self._reach(call, "get_indicator_state")
+        hand, access, _ = await self._reach(call, "get_indicator_state")
         found = await hand.indicators(access)
         return Reply(
             {
@@ -162,14 +164,14 @@ class Management(Handlers):
         )
 
     async def indicator(self, call: Call) -> Reply:
-        hand, access = await self._reach(call, "get_indicator_state")
+        hand, access, _ = await self._reach(call, "get_indicator_state")
         component, name = _place(call.params["indicator"])
         await _light(hand, access, component, name)
         return Reply({"state": await hand.get_indicator(access, component, name)})
 
     async def set_indicator(self, call: Call) -> Reply:
         body: StateBody = call.body
-        hand, access = await self._reach(call, "set_indicator_state", change=True)
+        hand, access, _ = await self._reach(call, "set_indicator_state", change=True)
         component, name = _place(call.params["indicator"])
         light = await _light(hand, access, component, name)
         if body.state not in light.states:
@@ -185,7 +187,7 @@ class Management(Handlers):
     # -- virtual media -----------------------------------------------------------------------
 
     async def media(self, call: Call) -> Reply:
-        hand, access = await self._reach(call, "vmedia:get")
+        hand, access, _ = await self._reach(call, "vmedia:get")
         return Reply([asdict(slot) for slot in await hand.media(access)])
 
     async def attach_media(self, call: Call) -> Reply:

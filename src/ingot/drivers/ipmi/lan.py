@@ -13,7 +13,7 @@ from typing import TypeVar
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import BadCredentials, Unreachable, Unsupported
 from ingot.drivers.ipmi.packets import SUITES
-from ingot.drivers.ipmi.session import PRIVILEGES, Login, NoSuite, Session
+from ingot.drivers.ipmi.session import PRIVILEGES, FellSilent, Login, NoSuite, Session, Silent
 from ingot.drivers.ipmi.tool import CIPHER_SUITES, LOG_IN_TRIES, IpmiTool, Target, target_of
 from ingot.drivers.types import Access
 
@@ -98,16 +98,24 @@ class IpmiLan:
         first = self._tool.suite(target)
         others = () if target.cipher_suite else CIPHER_SUITES
         suites = [first, *(suite for suite in others if suite != first)]
-        words = ""
+        words, silence = "", None
         for suite in suites:
             try:
                 made = await Session.log_in(_login(target, suite))
             except NoSuite as fault:
                 words = fault.cause
                 continue
+            except (Silent, FellSilent) as fault:
+                # Some say nothing to a suite that they do not know. One that opened a session before is just silent.
+                if self._tool.knows(target):
+                    raise
+                silence = silence or fault
+                continue
             self._tool.learn(target, suite)
             self._sessions[target.key] = made
             return made
+        if silence is not None:
+            raise silence
         raise Unsupported(words, next_action="Set ipmi_cipher_suite to one that it knows.")
 
     def _stay_open(self, key: str) -> None:

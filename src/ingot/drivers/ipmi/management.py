@@ -27,6 +27,8 @@ DEVICES = {
     BootDevice.FLOPPY: 15,
 }
 VALID, PERSISTENT, EFI = 0x80, 0x40, 0x20
+#: Supermicro's UEFI disk is what the specification calls primary remote media, as upstream found out.
+UEFI_DISK, SUPERMICRO = 9, frozenset({10876, 47488})
 UNITS = {
     "degrees c": ("temperature", "C"),
     "rpm": ("fan", "RPM"),
@@ -51,6 +53,8 @@ class IpmiManagement(PlainManagement):
         if len(data) < 4:
             raise Refused(f"boot flags are {len(data)} bytes long: {data.hex()}")
         code = (data[3] >> 2) & 0x0F
+        if code == UEFI_DISK and data[2] & EFI:
+            code = DEVICES[BootDevice.DISK]
         device = next((d for d, known in DEVICES.items() if known == code), None)
         if not data[2] & VALID:
             # Used up, or a controller that never says valid (OpenIPMI's): only the device is told.
@@ -71,8 +75,12 @@ class IpmiManagement(PlainManagement):
             # Else the flags lapse when the machine needs more than 60 s to look at them.
             await self._tolerant(access, bytes([0x03, 0x08]))
         flags = VALID | (PERSISTENT if persistent else 0)
-        flags |= EFI if mode is BootMode.UEFI else 0
-        code = DEVICES[device] << 2
+        # As upstream: what nobody knows is UEFI.
+        flags |= 0 if mode is BootMode.BIOS else EFI
+        number = DEVICES[device]
+        if device is BootDevice.DISK and flags & EFI and await self._maker(access) in SUPERMICRO:
+            number = UEFI_DISK
+        code = number << 2
         await self._lan.ask(access, 0x00, 0x08, bytes([0x05, flags, code, 0x00, 0x00, 0x00]))
         await self._verify(access, device)
 
@@ -129,6 +137,14 @@ class IpmiManagement(PlainManagement):
                 f"boot device {device.value} was accepted, but the controller reports {told}",
                 next_action="Reset the controller (bmc_reset) or update its firmware.",
             )
+
+    async def _maker(self, access: Access) -> int:
+        """The IANA number of the controller's maker (Get Device ID); 0 when it does not say."""
+        try:
+            told = await self._lan.ask(access, 0x06, 0x01)
+        except (Unsupported, Refused):
+            return 0
+        return int.from_bytes(told[6:9], "little") & 0xFFFFF
 
     async def _tolerant(self, access: Access, data: bytes) -> None:
         try:

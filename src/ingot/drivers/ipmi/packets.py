@@ -5,6 +5,7 @@ Cipher suites 3 (SHA1, AES-CBC-128) and 17 (SHA256, AES-CBC-128). Pure: octets i
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import struct
@@ -33,6 +34,11 @@ class Suite:
     confidentiality: int
     digest: str
     kept: int
+
+    @property
+    def proof(self) -> int:
+        """Octets of a whole proof."""
+        return hashlib.new(self.digest).digest_size
 
     def mac(self, key: bytes, data: bytes) -> bytes:
         return hmac.new(key, data, self.digest).digest()

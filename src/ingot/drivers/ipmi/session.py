@@ -65,6 +65,14 @@ class NoSuite(Unsupported):
     """The controller does not know the cipher suite."""
 
 
+class Silent(Unreachable):
+    """Nothing answered the offer of a cipher suite: nobody is there, or it is one that cannot say no."""
+
+
+class FellSilent(Busy):
+    """The controller answered, and stopped in the middle of the log-in."""
+
+
 @dataclass(frozen=True)
 class Login:
     """Who asks whom. privilege: 1 callback to 4 administrator. kg: the controller's own key, b"" for none."""
@@ -185,7 +193,9 @@ class Session(asyncio.DatagramProtocol):
         who = bytes([login.privilege | _NAME_ONLY, len(name)]) + name
         first = struct.pack("<BBHI", 0, 0, 0, self._ident) + ours + who[:1] + b"\0\0" + who[1:]
         theirs = await self._step(wire.RAKP1, first, wire.RAKP2, 40)
-        random, guid, proof = theirs[8:24], theirs[24:40], theirs[40:]
+        random, guid = theirs[8:24], theirs[24:40]
+        # Some controllers send more octets than the proof has; ipmitool looks at the proof only.
+        proof = theirs[40 : 40 + suite.proof]
         secret = wire.padded(login.password.encode())
         both = struct.pack("<II", console, self._ident) + ours + random + guid + who
         if not hmac.compare_digest(suite.mac(secret, both), proof):
@@ -197,7 +207,7 @@ class Session(asyncio.DatagramProtocol):
         third = struct.pack("<BBHI", 0, 0, 0, self._ident) + ours_proof
         last = await self._step(wire.RAKP3, third, wire.RAKP4, 8)
         code = suite.mac(keys.session, ours + struct.pack("<I", self._ident) + guid)
-        if not hmac.compare_digest(code[: suite.kept], last[8:]):
+        if not hmac.compare_digest(code[: suite.kept], last[8 : 8 + suite.kept]):
             raise self._wrong("the controller's last proof does not fit (Kg key?)")
         self._keys = keys
 
@@ -215,9 +225,9 @@ class Session(asyncio.DatagramProtocol):
             found = await self._converse(lambda: wire.plain(kind, payload), mine)
         except TimeoutError:
             if kind == wire.OPEN:
-                raise Unreachable(f"no IPMI controller answers at {self.login.address}") from None
+                raise Silent(f"no IPMI controller answers at {self.login.address}") from None
             # It answered before: alive, but too busy to go on.
-            raise Busy(f"{self.login.address} stopped answering in the log-in") from None
+            raise FellSilent(f"{self.login.address} stopped answering in the log-in") from None
         status = found[1]
         if status == 0:
             return found

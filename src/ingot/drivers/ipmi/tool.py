@@ -180,6 +180,10 @@ class IpmiTool:
         learned = self._suites.get(target.address)
         return target.cipher_suite or learned or CIPHER_SUITES[0]
 
+    def knows(self, target: Target) -> bool:
+        """Whether some suite has opened a session here before."""
+        return target.address in self._suites
+
     def learn(self, target: Target, suite: str) -> None:
         """This suite has opened a session: the controller lives and knows it."""
         self._suites[target.address] = suite

@@ -146,6 +146,10 @@ class Bmc:
     def uuid(self) -> str:
         return self.faults.reported_uuid or self.backend.identity.uuid
 
+    @property
+    def maker(self) -> str:
+        return self.faults.maker or self.backend.identity.manufacturer
+
     async def power_state(self) -> PowerState:
         """What the BMC says, which a fault can make differ from the truth."""
         self.told_power_at.append(time.monotonic())

@@ -34,8 +34,9 @@ def enrol_node(
             "ipmi_port": port,
             "ipmi_username": username,
             "ipmi_password": password,
-            "ipmi_cipher_suite": "17",
         }
+        if not machine.faults.ipmi_silent_17:
+            info["ipmi_cipher_suite"] = "17"
     else:
         info = {
             "redfish_address": f"{'https' if tls else 'http'}://{address}:{port}",

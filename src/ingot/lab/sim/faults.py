@@ -37,6 +37,8 @@ class Faults:
     override_sticks: int = 0
     """Accepted one-time overrides that become permanent."""
     reported_uuid: str = ""
+    maker: str = ""
+    """The manufacturer that the BMC tells instead of the true one, and whose quirks it has ("Supermicro")."""
     password_wrong: int = 0
     """Log-ins with the right password that are refused all the same."""
     lockout_after: int = 0
@@ -65,6 +67,13 @@ class Faults:
     """ALWAYS: BIOS settings that come without an apply time stay pending for ever."""
     firmware_done_before_start: int = 0
     """ALWAYS: an update's task is complete although the new version runs only after a start."""
+    # BMC, IPMI
+    ipmi_silent_17: int = 0
+    """Offers of cipher suite 17 that get no answer."""
+    ipmi_trailing: int = 0
+    """Octets that stand behind the proofs of the key exchange."""
+    ipmi_repeats: float = 0.0
+    """Share of datagrams that arrive twice, the second a moment later."""
     # firmware
     double_post: int = 0
     """Power-ons after which the firmware restarts the machine once more by itself."""

@@ -27,6 +27,7 @@ MAX_SESSIONS = 16
 SESSION_SECONDS = 60.0
 _WITHOUT_SESSION = {(APP, 0x38), (APP, 0x37), (APP, 0x54)}
 ADMINISTRATOR = 4
+REPEAT_SECONDS = 0.002
 
 Address = tuple[str, int]
 
@@ -92,6 +93,15 @@ class IpmiService(asyncio.DatagramProtocol):
         task.add_done_callback(self._jobs.discard)
 
     def _send(self, data: bytes, peer: Address) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._transport.sendto(data, peer)
+        repeats = self.bmc.faults.ipmi_repeats
+        if repeats and self.bmc.chance.stream("ipmi-repeats").random() < repeats:
+            self._spawn(self._again(data, peer))
+
+    async def _again(self, data: bytes, peer: Address) -> None:
+        await asyncio.sleep(REPEAT_SECONDS)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(data, peer)
 
@@ -154,6 +164,8 @@ class IpmiService(asyncio.DatagramProtocol):
         tag, priv = data[0], data[1]
         console: int = struct.unpack_from("<I", data, 4)[0]
         suite = wire.suite_for(data[12], data[20], data[28])
+        if suite is wire.SUITES[17] and self.bmc.faults.take("ipmi_silent_17"):
+            return
         self._forget_old()
         if suite is None or len(self._sessions) >= MAX_SESSIONS:
             status = 0x11 if suite is None else 0x01
@@ -207,7 +219,7 @@ class IpmiService(asyncio.DatagramProtocol):
             + session.who,
         )
         head = struct.pack("<BBHI", tag, 0, 0, session.console)
-        self._reply(wire.RAKP2, head + session.random + guid + proof, peer)
+        self._reply(wire.RAKP2, head + session.random + guid + proof + self._trailing(), peer)
 
     def _rakp3(self, data: bytes, peer: Address) -> None:
         tag, status = data[0], data[1]
@@ -238,7 +250,10 @@ class IpmiService(asyncio.DatagramProtocol):
             session.console_random + struct.pack("<I", session.ident) + guid,
         )[: session.suite.sent]
         head = struct.pack("<BBHI", tag, 0, 0, session.console)
-        self._reply(wire.RAKP4, head + code, peer)
+        self._reply(wire.RAKP4, head + code + self._trailing(), peer)
+
+    def _trailing(self) -> bytes:
+        return bytes(self.bmc.faults.ipmi_trailing)
 
     # In a session -------------------------------------------------------------------------
 

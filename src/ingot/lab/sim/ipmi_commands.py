@@ -34,6 +34,10 @@ _DEVICES = {
 }
 _NUMBERS = {device: number for number, device in _DEVICES.items()}
 BMC_RESET_SECONDS = 60.0
+#: Numbers of makers (IANA).
+DELL, SUPERMICRO = 674, 10876
+#: The disk of a Supermicro board in UEFI mode; it takes its ordinary number for a disk of the old mode.
+UEFI_DISK = 9
 
 
 class CommandSet:
@@ -78,7 +82,12 @@ class CommandSet:
     # Application --------------------------------------------------------------------------
 
     async def _device_id(self, _data: bytes, _caller: Caller) -> Answer:
-        return OK, bytes.fromhex("2001071002bf") + (674).to_bytes(3, "little") + b"\x01\x01\0\0\0\0"
+        maker = SUPERMICRO if self._is_supermicro else DELL
+        return OK, bytes.fromhex("2001071002bf") + maker.to_bytes(3, "little") + b"\x01\x01\0\0\0\0"
+
+    @property
+    def _is_supermicro(self) -> bool:
+        return self.bmc.maker == "Supermicro"
 
     async def _reset_bmc(self, _data: bytes, caller: Caller) -> Answer:
         self.bmc.restart(caller, BMC_RESET_SECONDS)
@@ -135,10 +144,12 @@ class CommandSet:
             return (OK, b"") if data[0] & 0x7F in (0, 1, 2, 3, 4) else (NO_PARAMETER, b"")
         if len(data) < 6:
             return LENGTH, b""
+        valid, lasting, efi = data[1] & 0x80, data[1] & 0x40, data[1] & 0x20
         device = _DEVICES.get((data[2] >> 2) & 0x0F)
+        if self._is_supermicro and efi and (data[2] >> 2) & 0x0F in (2, UEFI_DISK):
+            device = BootDevice.DISK if (data[2] >> 2) & 0x0F == UEFI_DISK else BootDevice.NONE
         if device is None:
             return BAD_FIELD, b""
-        valid, lasting, efi = data[1] & 0x80, data[1] & 0x40, data[1] & 0x20
         if not valid:
             device = BootDevice.NONE
         mode = BootMode.UEFI if efi else BootMode.BIOS
@@ -156,7 +167,10 @@ class CommandSet:
                 flags = 0 if setting.device is BootDevice.NONE else 0x80
                 flags |= 0 if setting.once else 0x40
                 flags |= 0x20 if setting.mode is BootMode.UEFI else 0
-                return OK, bytes([1, 5, flags, _NUMBERS[setting.device] << 2, 0, 0, 0])
+                number = _NUMBERS[setting.device]
+                if number == 2 and flags & 0x20 and self._is_supermicro:
+                    number = UEFI_DISK
+                return OK, bytes([1, 5, flags, number << 2, 0, 0, 0])
             case number if number < 8:
                 return OK, bytes([1, number, 0, 0])
             case _:
@@ -230,7 +244,7 @@ class CommandSet:
         identity = self.bmc.backend.identity
         product = _area(
             b"\x19",
-            identity.manufacturer,
+            self.bmc.maker,
             identity.model,
             identity.serial,
             "",

@@ -187,6 +187,24 @@ _ALL = (
         _fixed(firmware_done_before_start=ALWAYS),
     ),
     Personality(
+        "silent-to-new-suites",
+        "IPMI: says nothing to an offer of cipher suite 17, puts octets behind its proofs, sends answers twice.",
+        "openstack/ironic (ipmi_cipher_suite and its retries); ipmitool/ipmitool (fixed lengths of proofs)",
+        RECOVERS,
+        lambda rng: {
+            "ipmi_silent_17": ALWAYS,
+            "ipmi_trailing": rng.randint(1, 12),
+            "ipmi_repeats": rng.uniform(0.1, 0.5),
+        },
+    ),
+    Personality(
+        "supermicro",
+        "Falls back to Legacy when the boot device comes without a mode; its UEFI disk has its own number.",
+        "openstack/ironic (full boot requests; boot device 0x24 of ipmitool)",
+        RECOVERS,
+        _fixed(maker="Supermicro"),
+    ),
+    Personality(
         "wrong-mac",
         "The enrolled port is a NIC that this machine does not have.",
         "metal3-io/baremetal-operator#3193 (no port matches the agent's MACs); "
