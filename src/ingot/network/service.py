@@ -394,8 +394,6 @@ class Networks(Telling):
 
     def _held(self, conn: sa.Connection, port_id: str) -> Port:
         """A port as nobody else changes it until this transaction ends, whatever its isolation."""
-        network_id = self.get_port(conn, port_id).network_id
-        store.lock_network(conn, network_id)
         store.lock_port(conn, port_id)
         return self.get_port(conn, port_id)
 

@@ -255,14 +255,17 @@ def lock_network(conn: sa.Connection, id: str) -> None:
         raise missing("Network", id)
 
 
-_LOCK_PORT = Kept(
-    sa.select(tables.ports.c.id).where(tables.ports.c.id == sa.bindparam("ident")).with_for_update()
+_LOCK_NETWORK_OF = Kept(
+    sa.select(tables.networks.c.id)
+    .join_from(tables.networks, tables.ports, tables.networks.c.id == tables.ports.c.network_id)
+    .where(tables.ports.c.id == sa.bindparam("ident"))
+    .with_for_update(of=tables.networks)
 )
 
 
 def lock_port(conn: sa.Connection, id: str) -> None:
-    """Nobody changes this port until this transaction ends; after its network's lock, if that is taken too."""
-    if _LOCK_PORT.first(conn, {"ident": id}) is None:
+    """Nobody gives this port another address or place until this transaction ends (its network is locked)."""
+    if _LOCK_NETWORK_OF.first(conn, {"ident": id}) is None:
         raise missing("Port", id)
 
 
