@@ -18,7 +18,7 @@ import prometheus_client
 
 from ingot.app import access, keys, space
 from ingot.app import bare as bare  # before parts of uvicorn
-from ingot.app.options import egress_of, machine_options, patience, peer_address, server_options
+from ingot.app.options import egress_of, machine_options, peer_address, server_options, with_bodies
 from ingot.app.patience import patient
 from ingot.baremetal import (
     CONSOLE_ADDRESS,
@@ -323,7 +323,7 @@ class App:
         ]
         self.policies.lay_over(offered)
         channels = [Channel(CONSOLE_PATH, self.webdoors.enter)]
-        return WebApp([*offered, self._house()], _observe, channels, patience(self.settings))
+        return WebApp([*offered, self._house()], _observe, channels, with_bodies(self.settings))
 
     def _has_websockets(self) -> bool:
         """Whether consoles are served here: where their sessions are, beside the API. Others pass on."""
@@ -364,7 +364,7 @@ class App:
             versions=api.versions,
             status=api.status,
         )
-        return WebApp([service], _observe, patience=patience(self.settings))
+        return WebApp([service], _observe, patience=with_bodies(self.settings))
 
     def _house(self) -> Service:
         return Service(

@@ -51,7 +51,7 @@ def server_options(settings: Settings) -> ComputeSettings:
     )
 
 
-def patience(settings: Settings) -> Patience:
+def with_bodies(settings: Settings) -> Patience:
     """With clients that send a body."""
     return Patience(settings.http.body_seconds, settings.http.stall_seconds)
 
