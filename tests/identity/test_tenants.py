@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.identity.cloud import Cloud, running
-from tests.identity.people import Tenant, call
+from tests.identity.people import Tenant, call, log_in
 
 KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
@@ -138,3 +138,78 @@ def test_unknown_parameters_are_ignored(cloud: Cloud, own: Tenant) -> None:
         assert asked.status_code == 200, asked.text
         assert asked.json()[plural] == whole
         assert whole
+
+
+def lives(cloud: Cloud, who: str) -> bool:
+    return call(cloud, "GET", "/auth/catalog", who).status_code == 200
+
+
+def test_a_role_that_is_given_back_wakes_no_old_token(cloud: Cloud, own: Tenant) -> None:
+    user_id = own.user("comes-back")
+    grant = own.give(user_id, "member", "projects")
+    old = own.enter(user_id, "projects")
+    assert lives(cloud, old)
+    assert call(cloud, "PUT", grant, own.admin).status_code == 204, "once more is no harm"
+    assert lives(cloud, old)
+    assert call(cloud, "DELETE", grant, own.admin).status_code == 204
+    assert call(cloud, "PUT", grant, own.admin).status_code == 204
+    assert not lives(cloud, old)
+    assert lives(cloud, own.enter(user_id, "projects"))
+
+
+def test_one_role_of_two_keeps_the_token(cloud: Cloud, own: Tenant) -> None:
+    user_id = own.user("has-two")
+    grant = own.give(user_id, "member", "projects")
+    own.give(user_id, "reader", "projects")
+    old = own.enter(user_id, "projects")
+    for verb in ("DELETE", "PUT"):
+        assert call(cloud, verb, grant, own.admin).status_code == 204
+        assert lives(cloud, old)
+
+
+def test_a_group_that_one_comes_back_to_wakes_no_old_token(cloud: Cloud, own: Tenant) -> None:
+    user_id, group = own.user("leaves-the-group"), own.group("come-and-go")
+    roles = call(cloud, "GET", "/roles?name=member", own.admin).json()["roles"]
+    grant = f"/projects/{own.project}/groups/{group}/roles/{roles[0]['id']}"
+    member = f"/groups/{group}/users/{user_id}"
+    for path in (grant, member):
+        assert call(cloud, "PUT", path, own.admin).status_code == 204
+    for path in (grant, member):
+        old = own.enter(user_id, "projects")
+        assert lives(cloud, old)
+        for verb in ("DELETE", "PUT"):
+            assert call(cloud, verb, path, own.admin).status_code == 204
+        assert not lives(cloud, old), path
+
+
+def test_a_domain_that_is_enabled_again_wakes_no_old_token(cloud: Cloud) -> None:
+    place, other = Tenant(cloud, "sleeps"), Tenant(cloud, "beside")
+    guest = other.user("guest")
+    member = call(cloud, "GET", "/roles?name=member", place.admin).json()["roles"][0]["id"]
+    grant = f"/projects/{place.project}/users/{guest}/roles/{member}"
+    assert call(cloud, "PUT", grant, place.admin).status_code == 204
+    tokens = [
+        place.token("member", "projects"),
+        place.token("manager", "domains"),
+        log_in(cloud, guest, {"project": {"id": place.project}}),  # comes from elsewhere
+        log_in(cloud, place.user("unscoped")),
+    ]
+    mine = other.token("member", "projects")
+    assert all(lives(cloud, who) for who in [*tokens, mine])
+    for enabled in (False, True):
+        body = {"domain": {"enabled": enabled}}
+        assert call(cloud, "PATCH", f"/domains/{place.domain}", place.admin, json=body).ok
+    assert [lives(cloud, who) for who in tokens] == [False] * 4
+    assert lives(cloud, mine)
+
+
+def test_a_foreign_parent_is_as_one_that_is_not_there(
+    cloud: Cloud, own: Tenant, manager: str
+) -> None:
+    other = Tenant(cloud, "elsewhere")
+    for parent in (other.project, other.domain, "missing"):
+        body = {"project": {"name": "below", "parent_id": parent}}
+        reply = call(cloud, "POST", "/projects", manager, json=body)
+        assert reply.status_code == 404 and parent in reply.text, parent
+    body = {"project": {"name": "below", "parent_id": own.project}}
+    assert call(cloud, "POST", "/projects", manager, json=body).status_code == 201

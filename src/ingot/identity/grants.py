@@ -59,30 +59,41 @@ def _actors(user_id: str) -> sa.ColumnElement[bool]:
     )
 
 
-def role_ids(
+def held_roles(
     conn: sa.Connection, user_id: str, scope: Scope, project: Mapping[str, Any] | None
-) -> set[str]:
-    """Ids of the roles that a user has in a scope: directly, by groups, inherited from above."""
-    places = [
-        sa.and_(
-            _A.c.target_type == scope.kind,
-            _A.c.target_id == scope.id,
-            _A.c.inherited.is_(False),
-        )
-    ]
+) -> dict[str, int]:
+    """Roles that a user has in a scope (directly, by groups, inherited from above), by id, and the epoch since which."""
+    place = sa.and_(
+        _A.c.target_type == scope.kind, _A.c.target_id == scope.id, _A.c.inherited.is_(False)
+    )
     if scope.kind == "project" and project is not None:
-        above = [row["id"] for row in store.parents(conn, dict(project))]
-        places.append(
-            sa.and_(
-                _A.c.inherited.is_(True),
-                sa.or_(
-                    sa.and_(_A.c.target_type == "domain", _A.c.target_id == project["domain_id"]),
-                    sa.and_(_A.c.target_type == "project", _A.c.target_id.in_(above)),
-                ),
-            )
-        )
-    query = sa.select(_A.c.role_id).where(_actors(user_id), sa.or_(*places))
-    return set(conn.execute(query).scalars())
+        place = sa.or_(place, _above(conn, project))
+    members = tables.memberships
+    direct = sa.select(_A.c.role_id, _A.c.since, _A.c.since.label("member_since")).where(
+        _A.c.actor_type == "user", _A.c.actor_id == user_id, place
+    )
+    by_group = (
+        sa.select(_A.c.role_id, _A.c.since, members.c.since.label("member_since"))
+        .join(members, members.c.group_id == _A.c.actor_id)
+        .where(_A.c.actor_type == "group", members.c.user_id == user_id, place)
+    )
+    held: dict[str, int] = {}
+    for row in conn.execute(sa.union_all(direct, by_group)):
+        since = max(row.since, row.member_since)
+        held[row.role_id] = min(since, held.get(row.role_id, since))
+    return held
+
+
+def _above(conn: sa.Connection, project: Mapping[str, Any]) -> sa.ColumnElement[bool]:
+    """Assignments that a project inherits."""
+    parents = [row["id"] for row in store.parents(conn, dict(project))]
+    return sa.and_(
+        _A.c.inherited.is_(True),
+        sa.or_(
+            sa.and_(_A.c.target_type == "domain", _A.c.target_id == project["domain_id"]),
+            sa.and_(_A.c.target_type == "project", _A.c.target_id.in_(parents)),
+        ),
+    )
 
 
 def places_of(conn: sa.Connection, user_id: str) -> tuple[set[str], set[str], bool]:
@@ -146,6 +157,7 @@ def exists(conn: sa.Connection, assignment: Assignment) -> bool:
 def add(conn: sa.Connection, assignment: Assignment) -> None:
     """Give a role; giving it twice is no harm."""
     if not exists(conn, assignment):
+        since = store.touch(conn)
         conn.execute(
             _A.insert().values(
                 actor_type=assignment.actor_type,
@@ -154,9 +166,9 @@ def add(conn: sa.Connection, assignment: Assignment) -> None:
                 target_id=assignment.target_id,
                 role_id=assignment.role_id,
                 inherited=assignment.inherited,
+                since=since,
             )
         )
-        store.touch(conn)
 
 
 def remove(conn: sa.Connection, assignment: Assignment) -> bool:

@@ -57,8 +57,10 @@ async def log_in(identity: Identity, request: schemas.Auth, remote: str = "") ->
         expires = min(expires, proof.parent.expires_at)
 
     def decide(conn: sa.Connection) -> tuple[Payload, Grant]:
+        # Before anything that it is to be compared with: what is newer than it came later.
+        epoch = store.epoch(conn)
         for scope in _scopes(conn, request.scope, proof):
-            content = _content(conn, proof, scope, now, expires)
+            content = _content(conn, proof, scope, (now, expires), epoch)
             grant = resolve(conn, content, book, now, None) if content else None
             if content is not None and grant is not None:
                 return content, grant
@@ -69,8 +71,13 @@ async def log_in(identity: Identity, request: schemas.Auth, remote: str = "") ->
 
 
 def _content(
-    conn: sa.Connection, proof: Proof, scope: Scope, now: datetime, expires: datetime
+    conn: sa.Connection,
+    proof: Proof,
+    scope: Scope,
+    times: tuple[datetime, datetime],
+    epoch: int,
 ) -> Payload | None:
+    """What a token for this scope holds, None where there is no such place. times: since and until when."""
     generation = 0
     if scope.kind in ("project", "domain"):
         target = live_target(conn, scope)
@@ -82,11 +89,12 @@ def _content(
         user_id=proof.user["id"],
         kind=scope.kind,
         scope_id=scope.id,
-        issued_at=now,
-        expires_at=expires,
+        issued_at=times[0],
+        expires_at=times[1],
         generations=(proof.user["generation"], generation),
         parent=proof.parent,
         app_cred_id=proof.app_cred["id"] if proof.app_cred else "",
+        epoch=epoch,
     )
 
 

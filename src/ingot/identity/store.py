@@ -145,11 +145,12 @@ def names(conn: sa.Connection, table: sa.Table, ids: Iterable[str]) -> dict[str,
 # -- the epoch and revocations -------------------------------------------------------------------
 
 
-def touch(conn: sa.Connection) -> None:
-    """Say that known tokens may mean something else now."""
+def touch(conn: sa.Connection) -> int:
+    """Say that known tokens may mean something else now; the epoch that begins."""
     raised = conn.execute(tables.state.update().values(epoch=tables.state.c.epoch + 1))
     if raised.rowcount == 0:
         conn.execute(tables.state.insert().values(id=1, epoch=1))
+    return epoch(conn)
 
 
 _EPOCH = f"SELECT epoch FROM {tables.state.name} WHERE id = 1"
@@ -204,17 +205,25 @@ def is_member(conn: sa.Connection, group_id: str, user_id: str) -> bool:
 def set_member(conn: sa.Connection, group_id: str, user_id: str, present: bool) -> None:
     table = tables.memberships
     there = is_member(conn, group_id, user_id)
-    if present and not there:
-        conn.execute(table.insert().values(group_id=group_id, user_id=user_id))
-    elif not present and there:
+    if present == there:
+        return
+    since = touch(conn)
+    if present:
+        conn.execute(table.insert().values(group_id=group_id, user_id=user_id, since=since))
+    else:
         conn.execute(table.delete().where(table.c.group_id == group_id, table.c.user_id == user_id))
-    touch(conn)
 
 
 def end_tokens_of(conn: sa.Connection, table: sa.Table, key: str) -> None:
     """End all tokens of a user or for a project that were made until now."""
     conn.execute(table.update().where(table.c.id == key).values(generation=table.c.generation + 1))
     touch(conn)
+
+
+def end_tokens_of_domain(conn: sa.Connection, domain_id: str) -> None:
+    """End all tokens of a domain's users, for its projects and for itself that were made until now."""
+    table = tables.projects
+    conn.execute(table.update().where(table.c.id == domain_id).values(ended=touch(conn)))
 
 
 def forget_actor(conn: sa.Connection, actor_type: str, actor_id: str) -> None:

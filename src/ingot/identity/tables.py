@@ -23,6 +23,8 @@ projects = sa.Table(
     sa.Column("is_domain", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("description", sa.Text, nullable=False, server_default=""),
+    # Of a domain: tokens of its users and for its projects that were made before this epoch have ended.
+    sa.Column("ended", sa.Integer, nullable=False, server_default="0", info=SECRET),
     # Raised when tokens for this project shall end (disable).
     sa.Column("generation", sa.Integer, nullable=False, server_default="0", info=SECRET),
     json_column("tags", nullable=False, server_default="[]"),
@@ -73,6 +75,8 @@ memberships = sa.Table(
         primary_key=True,
         index=True,
     ),
+    # The epoch since which it is so: tokens that were made before do not live by it.
+    sa.Column("since", sa.Integer, nullable=False, server_default="0"),
 )
 
 roles = sa.Table(
@@ -118,6 +122,7 @@ assignments = sa.Table(
         primary_key=True,
     ),
     sa.Column("inherited", sa.Boolean, primary_key=True, server_default=sa.false()),
+    sa.Column("since", sa.Integer, nullable=False, server_default="0"),
     sa.Index("ix_identity_assignments_target", "target_type", "target_id"),
 )
 

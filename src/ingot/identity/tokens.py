@@ -39,6 +39,7 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
     user_generation: int
     scope_generation: int = 0
     app_cred: bytes = b""
+    epoch: int = 0  # of the assignments by which it was made
 
     @property
     def user_id(self) -> str:
@@ -84,6 +85,7 @@ def payload(
     generations: tuple[int, int],
     parent: Payload | None = None,
     app_cred_id: str = "",
+    epoch: int = 0,
 ) -> Payload:
     """A new payload; `parent` is the token that it was made from, whose first audit id it keeps."""
     audit = [secrets.token_bytes(16)]
@@ -100,6 +102,7 @@ def payload(
         user_generation=generations[0],
         scope_generation=generations[1],
         app_cred=_pack(app_cred_id),
+        epoch=epoch,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +29,8 @@ def resolve(
     user = live_user(conn, content.user_id)
     if user is None or user["generation"] != content.user_generation:
         return None
+    if content.epoch < user["domain_ended"]:
+        return None
     if store.is_revoked(conn, content.audit_ids[:1]):
         return None
     scope = Scope(content.scope_kind, content.scope_id)
@@ -36,7 +39,10 @@ def resolve(
         target = live_target(conn, scope)
         if target is None or target["generation"] != content.scope_generation:
             return None
-    roles = scope_roles(conn, book, user["id"], scope, target)
+        if content.epoch < target["domain_ended"]:
+            return None
+    held = grants.held_roles(conn, user["id"], scope, target) if scope.kind else {}
+    roles = book.expand(held)
     app_cred: Row | None = None
     if content.app_cred_id:
         app_cred = store.get(conn, tables.application_credentials, content.app_cred_id)
@@ -44,7 +50,7 @@ def resolve(
             return None
         kept = {role.id for role in book.expand(app_cred["role_ids"])}
         roles = tuple(role for role in roles if role.id in kept)
-    if scope.kind and not roles:
+    if scope.kind and not _lives(book, held, roles, content.epoch):
         return None
     return Grant(
         user=user,
@@ -60,6 +66,15 @@ def resolve(
     )
 
 
+def _lives(book: RoleBook, held: Mapping[str, int], roles: tuple[Role, ...], epoch: int) -> bool:
+    """Whether one of the roles has been held since before the token: one that was taken and given back wakes none."""
+    kept = {role.id for role in roles}
+    return any(
+        since <= epoch and any(role.id in kept for role in book.expand([key]))
+        for key, since in held.items()
+    )
+
+
 def standing(conn: sa.Connection, book: RoleBook, caller: Caller) -> Caller | None:
     """What somebody would be, who logged in now for the scope that `caller` has; None when they could not."""
     user = live_user(conn, caller.user_id or "")
@@ -72,7 +87,8 @@ def standing(conn: sa.Connection, book: RoleBook, caller: Caller) -> Caller | No
     target = live_target(conn, scope) if scope.kind in ("project", "domain") else None
     if user is None or (target is None and scope.kind in ("project", "domain")):
         return None
-    roles = scope_roles(conn, book, user["id"], scope, target)
+    held = grants.held_roles(conn, user["id"], scope, target) if scope.kind else {}
+    roles = book.expand(held)
     return _who(user, scope, target, roles) if roles else None
 
 
@@ -84,7 +100,7 @@ def live_user(conn: sa.Connection, user_id: str) -> Row | None:
     domain = store.get(conn, tables.projects, user["domain_id"])
     if domain is None or not domain["enabled"]:
         return None
-    return {**user, "domain_name": domain["name"]}
+    return {**user, "domain_name": domain["name"], "domain_ended": domain["ended"]}
 
 
 def live_target(conn: sa.Connection, scope: Scope) -> Row | None:
@@ -93,21 +109,13 @@ def live_target(conn: sa.Connection, scope: Scope) -> Row | None:
     if target is None or not target["enabled"]:
         return None
     if target["is_domain"]:
-        return target if scope.kind == "domain" else None
+        return {**target, "domain_ended": target["ended"]} if scope.kind == "domain" else None
     if scope.kind != "project":
         return None
     domain = store.get(conn, tables.projects, target["domain_id"])
     if domain is None or not domain["enabled"]:
         return None
-    return {**target, "domain_name": domain["name"]}
-
-
-def scope_roles(
-    conn: sa.Connection, book: RoleBook, user_id: str, scope: Scope, target: Row | None
-) -> tuple[Role, ...]:
-    if not scope.kind:
-        return ()
-    return book.expand(grants.role_ids(conn, user_id, scope, target))
+    return {**target, "domain_name": domain["name"], "domain_ended": domain["ended"]}
 
 
 def app_cred_expired(app_cred: Row, now: datetime) -> bool:

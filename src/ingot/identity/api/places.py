@@ -364,6 +364,8 @@ def _change(conn: sa.Connection, row: Row, values: Row, extra: Row, what: str) -
     store.update(conn, tables.projects, key, {**values, "extra": merged}, what)
     if values.get("enabled") is False and row["enabled"]:
         store.end_tokens_of(conn, tables.projects, key)
+        if row["is_domain"]:
+            store.end_tokens_of_domain(conn, key)
     else:
         store.touch(conn)
     return store.need(conn, tables.projects, key, what)
