@@ -91,6 +91,7 @@ bench: ## figures side by side, no pass or fail
 
 docs: ## write the generated pages again
 	$(PY) -m tools.docs
+	$(PY) -m tests.trees
 
 clean: ## remove what make made here (not the caches under ~/.cache/ingot)
 	rm -rf .venv .venv-bootstrap .pytest_cache .ruff_cache .import_linter_cache .hypothesis
