@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import prometheus_client
 
-from ingot.app import access, keys, space
+from ingot.app import access, auditsinks, keys, space
 from ingot.app import bare as bare  # before parts of uvicorn
+from ingot.app.database import reach
 from ingot.app.options import egress_of, machine_options, peer_address, server_options, with_bodies
 from ingot.app.patience import patient
 from ingot.baremetal import (
@@ -56,7 +56,7 @@ from ingot.kit.channels import Channel
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Away, Database
 from ingot.kit.events import EventHub
-from ingot.kit.faults import Fault, Unavailable
+from ingot.kit.faults import Unavailable
 from ingot.kit.policy import Policy
 from ingot.kit.vault import Vault
 from ingot.kit.web import Call, Operation, Reply, Service
@@ -100,6 +100,7 @@ class App:
         self.db.on_statement(lambda _text: _STATEMENTS.inc())
         self.vault = Vault.at(settings.keys_dir / "vault.key", keep=False)
         self.hub = EventHub(self.db, self.clock)
+        self.audit = auditsinks.recorder(settings, self.db, self.clock)
         self.identity = self._identity()
         self.outside = access.outside_identity(settings, self.clock)
         self.policies = access.PolicyFiles(settings)
@@ -323,7 +324,8 @@ class App:
         ]
         self.policies.lay_over(offered)
         channels = [Channel(CONSOLE_PATH, self.webdoors.enter)]
-        return WebApp([*offered, self._house()], _observe, channels, with_bodies(self.settings))
+        patience, audit = with_bodies(self.settings), self.audit.note
+        return WebApp([*offered, self._house()], _observe, channels, patience, audit)
 
     def _has_websockets(self) -> bool:
         """Whether consoles are served here: where their sessions are, beside the API. Others pass on."""
@@ -400,7 +402,7 @@ class App:
 
     async def open(self) -> None:
         """Migrate, bootstrap, start loops and the dispatcher."""
-        await self._reach_database()
+        await reach(self.db)
         # Other processes of a cluster may be of the release before.
         await migrate(self.db, "all" if self.db.is_sqlite else "expand")
         for revision, phase in await left(self.db):
@@ -412,6 +414,7 @@ class App:
         marks = keys.marks(self.settings.keys_dir)
         keys.compare(marks, self.settings.hostname, await self.db.read(list_conductors))
         await self.hub.open()
+        await self.audit.open()
         self._stack.push_async_callback(self.hub.close)
         await self._bootstrap()
         await self.images.start()
@@ -427,20 +430,6 @@ class App:
             await self._start_loops()
         self._dispatches = self._dispatcher()
         await self._dispatches.start()
-
-    async def _reach_database(self) -> None:
-        """A first query; what can go wrong with a database is told in one line."""
-        import sqlalchemy as sa
-
-        try:
-            await self.db.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
-        except Exception as error:
-            url = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:******@", self.db.url)
-            words = getattr(error, "internal", "") or str(getattr(error, "orig", None) or error)
-            raise Fault(
-                f"The database {url} cannot be used: {words}",
-                next_action="Check that it runs and that this user may use it; see `ingot db check`.",
-            ) from None
 
     def _dispatcher(self) -> LocalDispatcher | ClusterDispatcher:
         works = "conductor" in self.settings.roles
@@ -576,6 +565,7 @@ class App:
         if self._dispatches is not None:
             await self._dispatches.stop(0)
         await self._stack.aclose()
+        await self.audit.close()
         await self.registry.aclose()
         await self.agents.aclose()
         await self.identity.close()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
+
+import sqlalchemy as sa
 
 from ingot.kit.db import Database
+from ingot.kit.faults import Fault
 from ingot.migrations import left, migrate, revisions
 from ingot.settings import load
 from ingot.workflow import forget_conductor
@@ -30,3 +34,16 @@ async def database_command(args: argparse.Namespace) -> tuple[str, bool]:
         return f"schema {at or 'none'}, newest {newest}" + (rest and f"; left: {rest}"), not missing
     finally:
         await db.close()
+
+
+async def reach(db: Database) -> None:
+    """A first query; what can go wrong with a database is told in one line."""
+    try:
+        await db.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
+    except Exception as error:
+        url = re.sub(r"://([^:/@]*):[^@]*@", r"://\1:******@", db.url)
+        words = getattr(error, "internal", "") or str(getattr(error, "orig", None) or error)
+        raise Fault(
+            f"The database {url} cannot be used: {words}",
+            next_action="Check that it runs and that this user may use it; see `ingot db check`.",
+        ) from None

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,6 +92,7 @@ async def _serve(
     except Fault as fault:
         print(f"ingot: {fault.sentence()}", file=sys.stderr)
         return 2
+    started = False
     try:
         await app.open()
         servers: list[tuple[_QuietServer, socket.socket]] = []
@@ -107,9 +109,12 @@ async def _serve(
             answering = asyncio.gather(*(s.answering.wait() for s, _ in servers))
             await asyncio.wait([answering, *ends], return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
+                started = True
+                _told_start(settings)
                 _announce(settings)
                 memory.settle()
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            _log.info("stopping", why=stop.why or "a listener ended")
             await app.drain()
             await app.hub.close()  # live streams end; they would hold the servers otherwise
             answering.cancel()
@@ -127,6 +132,8 @@ async def _serve(
         if HttpProtocol.stillness is not None:
             HttpProtocol.stillness.close()
         await app.close()
+        if started:
+            _log.info("stopped", process=os.getpid())
 
 
 def _told(ended: Sequence[BaseException | None]) -> int:
@@ -178,6 +185,20 @@ def _many_sockets() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _told_start(settings: Settings) -> None:
+    _log.info(
+        "started",
+        version=version("ingot"),
+        process=os.getpid(),
+        host=settings.hostname,
+        roles=",".join(settings.roles),
+        api=settings.listen if "api" in settings.roles else None,
+        provisioning=settings.provisioning.listen or None,
+        database="PostgreSQL" if settings.database.startswith("postgresql") else "SQLite",
+        state=str(settings.state_dir),
+    )
 
 
 def _announce(settings: Settings) -> None:
@@ -248,19 +269,27 @@ def _websocket(**given: Any) -> asyncio.Protocol:
     return WebSocketsSansIOProtocol(**given)
 
 
+class _Stop(asyncio.Event):
+    """The wish to stop. why: the signal's name, "" before it has come."""
+
+    why = ""
+
+
 @contextlib.asynccontextmanager
-async def _signals(hurry: Callable[[], object]) -> AsyncGenerator[asyncio.Event]:
+async def _signals(hurry: Callable[[], object]) -> AsyncGenerator[_Stop]:
     """Set at the first SIGTERM or SIGINT; the second one calls `hurry`."""
-    stop = asyncio.Event()
+    stop = _Stop()
     loop = asyncio.get_running_loop()
 
-    def told() -> None:
+    def told(number: signal.Signals) -> None:
         if stop.is_set():
+            _log.info("told again to stop; not waiting for work under way", why=number.name)
             hurry()
+        stop.why = stop.why or number.name
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told)
+        loop.add_signal_handler(number, told, number)
     yield stop
 
 

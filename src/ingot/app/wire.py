@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from http import HTTPStatus
 from typing import Any, cast
@@ -97,6 +98,15 @@ _MOST_HEADERS = 256
 _AROUND_A_BODY = 8
 
 
+class _Named(logging.LoggerAdapter[logging.Logger]):
+    """uvicorn's words about a connection, with the address of whoever is at its other end."""
+
+    level = logging.WARNING  # uvicorn looks at it before it tells of every byte
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        return f"{msg} ({self.extra and self.extra['client']})", kwargs
+
+
 class HttpProtocol(HttpToolsProtocol):
     """One connection. `crowd` is asked for it, and told what it waits for."""
 
@@ -118,6 +128,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(_Joining(transport, self.loop))  # pyright: ignore[reportArgumentType]
+        client = self.client[0] if self.client else "a peer that has gone"
+        self.logger = cast("logging.Logger", _Named(self.logger, {"client": client}))
         self.peer = peer_of((transport.get_extra_info("peername") or ("",))[0])
         still = self.stillness is not None and self.stillness.just_now()
         if still or not self._crowd.enter(self):

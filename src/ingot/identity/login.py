@@ -44,6 +44,19 @@ class Proof:
     app_cred: Row | None = None
 
 
+def claimed(given: schemas.AuthIdentity) -> tuple[str | None, str | None]:
+    """Id and name of whom somebody says to be, nothing proved yet; with a domain that is not the default one."""
+    if given.password is not None:
+        user = given.password.user
+        domain = user.domain and (user.domain.name or user.domain.id)
+        away = domain and domain.lower() != DEFAULT_DOMAIN and user.name
+        return user.id, f"{user.name}@{domain}" if away else user.name
+    if given.application_credential is not None:
+        own = given.application_credential
+        return None, f"application credential {own.id or own.name}"
+    return None, None
+
+
 async def log_in(identity: Identity, request: schemas.Auth, remote: str = "") -> tuple[str, Grant]:
     """A new token and what it grants; Unauthenticated when the proof or the scope is not good.
 

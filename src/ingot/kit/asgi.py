@@ -21,8 +21,10 @@ import falcon.media
 import msgspec
 
 from ingot.kit import ids, log
+from ingot.kit.audit import Entry
 from ingot.kit.channels import Channel
 from ingot.kit.channels import serve as serve_websocket
+from ingot.kit.deeds import LOOKS, Deed
 from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated, disk_full
 from ingot.kit.policy import Caller
 from ingot.kit.routes import Routes
@@ -112,10 +114,13 @@ class WebApp:
         observe: Observer | None = None,
         channels: Sequence[Channel] = (),
         patience: Patience = _USUAL,
+        audit: Callable[[Entry], None] | None = None,
     ) -> None:
+        """audit: takes a record of each request that is more than a look."""
         self.services = services
         self._observe = observe
         self._patience = patience
+        self._audit = audit
         self._routes = Routes()
         self.asgi: Any = _Framework(router=cast("Any", self._routes))
         self.asgi.channels = channels
@@ -137,11 +142,11 @@ class WebApp:
         for operation in service.operations:
             by_path.setdefault(operation.path, []).append(operation)
         for path, operations in by_path.items():
-            endpoint = _Endpoint(service, operations, self._observe, self._patience)
+            endpoint = _Endpoint(service, operations, self._observe, self._patience, self._audit)
             self._routes.add((service.prefix + path) or "/", endpoint)
             if service.implied and path.startswith(f"{service.implied}/"):
                 self._routes.add(service.prefix + path.removeprefix(service.implied), endpoint)
-        sink = _Endpoint(service, (), self._observe, self._patience)
+        sink = _Endpoint(service, (), self._observe, self._patience, None)
         self.asgi.add_sink(sink.absent, prefix=f"{service.prefix}(/|$)" if service.prefix else "/")
 
     async def _unexpected(
@@ -163,7 +168,9 @@ class _Endpoint:
         operations: Iterable[Operation],
         observe: Observer | None,
         patience: Patience,
+        audit: Callable[[Entry], None] | None,
     ) -> None:
+        self._audit = audit
         self._service = service
         self._patience = patience
         self._operations = tuple(operations)
@@ -178,12 +185,16 @@ class _Endpoint:
         service = self._service
         request_id = ids.new_request_id()
         version: Version | None = None
+        deed = Deed(params=params)
         try:
             if service.versions is not None:
                 version = service.versions.negotiate(req.get_header)
-            reply = await self._answer(req, params, version or _NO_VERSION, request_id)
-            self._send(resp, reply)
+            deed.reply = await self._answer(req, params, version or _NO_VERSION, request_id, deed)
+            self._send(resp, deed.reply)
         except Fault as fault:
+            deed.fault = fault
+            if "login" in fault.details:
+                deed.logs_in(None, str(fault.details["login"]))
             self._tell(req, resp, fault)
             if fault.kind is Kind.SLOW:
                 # What comes late would pass for the next request.
@@ -193,14 +204,29 @@ class _Endpoint:
         except asyncio.CancelledError:
             self._tell(req, resp, _stopping())
         except Exception as error:
-            self._tell(req, resp, disk_full(error) or _unexpected(req, request_id, error))
+            deed.fault = disk_full(error) or _unexpected(req, request_id, error)
+            self._tell(req, resp, deed.fault)
         if service.versions is not None:
             resp.set_headers(service.versions.reply_headers(version))
         for name in service.request_id_headers:
             resp.set_header(name, request_id)
+        if self._audit is not None and (deed.login or req.method not in LOOKS):
+            self._note(req, resp.status_code, request_id, deed)
         if self._observe is not None:
             took = time.perf_counter() - started
             self._observe(service.name, self._path, req.method, resp.status_code, took)
+
+    def _note(self, req: Any, status: int, request_id: str, deed: Deed) -> None:
+        """A record of what was done or refused. It must never stand in the way of the answer."""
+        assert self._audit is not None
+        try:
+            client, agent = req.remote_addr or "", req.get_header("User-Agent") or ""
+            entry = deed.entry(self._service.name, req.method, status, client, agent)
+            if entry is not None:
+                entry.request_id = request_id
+                self._audit(entry)
+        except Exception as error:
+            _log.error("no audit record", request_id=request_id, error=repr(error), exc_info=error)
 
     def __getitem__(self, method: str) -> Callable[..., Awaitable[None]]:
         """The framework's responder for a method."""
@@ -231,11 +257,11 @@ class _Endpoint:
         raise Fault("The resource could not be found.", kind=rows[-1].hidden)
 
     async def _answer(
-        self, req: Any, params: dict[str, str], version: Version, request_id: str
+        self, req: Any, params: dict[str, str], version: Version, request_id: str, deed: Deed
     ) -> Reply:
         service = self._service
-        operation = self._choose(req.method, version)
-        caller = await service.authenticator(req.get_header)
+        operation = deed.operation = self._choose(req.method, version)
+        caller = deed.caller = await service.authenticator(req.get_header)
         if operation.rule is not None:
             if caller.anonymous:
                 raise Unauthenticated(
@@ -255,6 +281,7 @@ class _Endpoint:
         if operation.body is not None:
             data = await _whole_body(req, operation.max_body, self._patience.whole)
             body = decode_body(data, operation.body, service.depth, operation.max_values)
+            deed.body = body
         call = Call(
             operation=operation,
             version=version,
@@ -271,6 +298,7 @@ class _Endpoint:
             remote=req.remote_addr or "",
             stream=lambda: _chunks(req, self._patience.silence),
             still=lambda: self._still(req, caller),
+            deed=deed,
         )
         reply = await operation.handler(call) or Reply()
         if reply.status is None:
@@ -306,7 +334,13 @@ class _Endpoint:
     def _tell(self, req: Any, resp: Any, fault: Fault) -> None:
         status = self._service.status_of(fault)
         if status >= 500 and fault.internal:
-            _log.warning("fault", path=req.path, fault=fault.text, internal=fault.internal)
+            _log.warning(
+                "fault",
+                path=req.path,
+                client=req.remote_addr,
+                fault=fault.text,
+                internal=fault.internal,
+            )
         body, content_type = self._service.envelope(fault, status)
         resp.status = status
         resp.content_type = content_type

@@ -6,6 +6,7 @@ libraries as for us; only the two forms are ours. See docs/decisions/0009.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import sys
@@ -76,7 +77,15 @@ class Log:
     def _tell(self, level: int, what: str, values: dict[str, Any]) -> None:
         if self._logger.isEnabledFor(level):
             error = values.pop("exc_info", None)
-            self._logger.log(level, "%s", what, exc_info=error, extra={_VALUES: values})
+            if error is True:  # the one that is being handled
+                error = sys.exc_info()[1]
+            told: Any = None
+            if isinstance(error, BaseException):
+                told = (type(error), error, error.__traceback__)
+            # Not by `log`, which walks the stack for a file and a line that we never show.
+            record = logging.LogRecord(self._logger.name, level, "", 0, what, None, told)
+            setattr(record, _VALUES, values)
+            self._logger.handle(record)
 
 
 def get(name: str) -> Log:
@@ -104,7 +113,11 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 def _values(record: logging.LogRecord) -> dict[str, Any]:
     values: dict[str, Any] = getattr(record, _VALUES, {})
-    return {key: _MASK if is_secret(key) and item else mask(item) for key, item in values.items()}
+    return {key: _MASK if _secret(key) and item else mask(item) for key, item in values.items()}
+
+
+#: For the names that we give ourselves; there are few.
+_secret = functools.lru_cache(1024)(is_secret)
 
 
 def _moment(record: logging.LogRecord) -> str:

@@ -60,8 +60,7 @@ class BasicAuth:
         name, password = _credentials(given)
         self._refresh()
         if not await self._fits(self._users.get(name), password):
-            _log.info("refused", user=name)
-            raise Unauthenticated("Incorrect username or password")
+            raise Unauthenticated("Incorrect username or password", details={"login": name})
         return _caller(name)
 
     async def still(self, caller: Caller) -> Caller:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ingot.kit.deeds import Deed
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.policy import ANONYMOUS, Caller, Policy, Target
 from ingot.kit.versions import Microversions, Version
@@ -109,6 +110,7 @@ class Call:
     stream: the raw body for operations with `stream`.
     still: who the caller is by now, for what lasts longer than a look at their right may be old; Unauthenticated
         once their token, their account or their role is gone.
+    deed: what the audit record of this request will say; log-ins add to it who they are.
     """
 
     operation: Operation
@@ -126,6 +128,7 @@ class Call:
     remote: str
     stream: Callable[[], AsyncIterator[bytes]]
     still: Callable[[], Awaitable[Caller]]
+    deed: Deed = field(default_factory=Deed)
 
     def allows(self, rule: str, target: Target | None = None) -> bool:
         return self.policy.allows(rule, self.caller, target or {})

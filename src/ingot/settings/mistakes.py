@@ -52,6 +52,8 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
     if settings.identity.token_seconds <= 0:
         yield ("identity", "token_seconds"), "it must be more than 0."
     yield from _in_egress(settings.egress)
+    if settings.audit.webhook and not settings.audit.webhook.startswith(("http://", "https://")):
+        yield ("audit", "webhook"), f"{settings.audit.webhook!r} is no http:// or https:// address."
     yield from _in_cluster(settings.cluster)
     yield from _in_monitoring(settings.monitoring, own)
     yield from _in_console(settings.console)

@@ -323,6 +323,18 @@ class Log(Section):
     json: bool = False
 
 
+class AuditOptions(Section):
+    """Who changed what, and who was refused (`ingot audit`). database: records are kept there, see retention.
+
+    file: they are also written to it, a JSON object with the fields of CADF in each line. webhook: they are also
+    sent there by POST, as {"events": [...]}; "" for none.
+    """
+
+    database: bool = True
+    file: str = ""
+    webhook: str = ""
+
+
 class Settings(Section):
     """The whole tree.
 
@@ -360,6 +372,7 @@ class Settings(Section):
     egress: Egress = msgspec.field(default_factory=Egress)
     http: Http = msgspec.field(default_factory=Http)
     log: Log = msgspec.field(default_factory=Log)
+    audit: AuditOptions = msgspec.field(default_factory=AuditOptions)
 
     @property
     def state_dir(self) -> Path:

@@ -6,6 +6,7 @@ Our own API (no OpenStack service has one): `ingot watch`, `ingot events` and th
     GET /timeline/v1/operations/{id}             with its steps
     GET /timeline/v1/events?subject=…&operation=…&after=…&limit=…
     GET /timeline/v1/deadlines?kind=…&profile=…  what was learned of them; administrators and system readers
+    GET /timeline/v1/audit?user=…&target=…&…     who changed what and who was refused, newest first
     GET /timeline/v1/stream?subject=…&after=…    text/event-stream
 
 Administrators and system readers see everything, members of a project what belongs to their project.
@@ -16,15 +17,16 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from ingot.kit import events
+from ingot.kit import audit, events
 from ingot.kit.asgi import plain_envelope
-from ingot.kit.db import Database, from_json
+from ingot.kit.db import Database, from_json, timestamp
 from ingot.kit.events import Event, EventHub
-from ingot.kit.faults import Missing, Unauthenticated, Unavailable
+from ingot.kit.faults import Invalid, Missing, Unauthenticated, Unavailable
 from ingot.kit.policy import Policy
 from ingot.kit.web import Authenticator, Call, Operation, Reply, Service
 from ingot.workflow import store
@@ -60,6 +62,21 @@ class DeadlineQuery(msgspec.Struct, forbid_unknown_fields=True):
     profile: str | None = None
 
 
+class AuditQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """user: id or name. target: id. since, until: times. failed: only what was refused. cadf: in CADF's own form."""
+
+    user: str | None = None
+    target: str | None = None
+    service: str | None = None
+    request: str | None = None
+    since: str | None = None
+    until: str | None = None
+    failed: bool = False
+    before: int | None = None
+    limit: int = 100
+    cadf: bool = False
+
+
 class StreamQuery(msgspec.Struct, forbid_unknown_fields=True):
     subject: str | None = None
     operation: str | None = None
@@ -86,6 +103,7 @@ class Timeline:
                 Operation(
                     "GET", "/v1/deadlines", self.deadlines, "timeline:all", query=DeadlineQuery
                 ),
+                Operation("GET", "/v1/audit", self.audit, rule, query=AuditQuery),
                 Operation("GET", "/v1/stream", self.stream, rule, query=StreamQuery),
             ],
             envelope=plain_envelope,
@@ -128,6 +146,26 @@ class Timeline:
     async def deadlines(self, call: Call) -> Reply:
         query: DeadlineQuery = call.query
         return Reply({"deadlines": await learned(self._db, query.kind, query.profile)})
+
+    async def audit(self, call: Call) -> Reply:
+        query: AuditQuery = call.query
+        since, until = moment(query.since, "since"), moment(query.until, "until")
+        found = await self._db.scan(
+            lambda conn: audit.query(
+                conn,
+                user=query.user,
+                target=query.target,
+                project_id=_project(call),
+                service=query.service,
+                request_id=query.request,
+                since=since,
+                until=until,
+                failed=query.failed,
+                before=query.before,
+                limit=min(max(query.limit, 1), 1000),
+            )
+        )
+        return Reply({"audit": [audit.cadf(one) for one in found] if query.cadf else found})
 
     async def stream(self, call: Call) -> Reply:
         query: StreamQuery = call.query
@@ -199,6 +237,19 @@ class Lines:
 def _sse(event: Event) -> bytes:
     head = f"id: {event.id}\n" if event.id is not None else ""
     return head.encode() + b"data: " + msgspec.json.encode(event) + b"\n\n"
+
+
+def moment(text: str | None, name: str) -> str | None:
+    """A time of a query (ISO 8601, UTC where it has no offset) as it is stored. Invalid when it is none."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid(
+            f"{name}: {text[:40]!r} is no time.", next_action="Write it as 2026-01-31T12:00:00Z."
+        ) from None
+    return timestamp(at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 def _may_see(call: Call, project_id: str | None) -> bool:

@@ -383,6 +383,8 @@ class Engine:
         severity = "warning" if state == "aborted" else "error"
         told = op.event("operation.failed", title, data=data, severity=severity)
         values = {"state": state, "fault": to_json(FaultRecord.of(fault))}
+        who = f" (for {op.requested_by})" if op.requested_by else ""
+        log.warning("%s of %s %s%s: %s", op.kind, op.subject, state, who, fault.sentence())
         on_failure = workflow.on_failure if workflow is not None else None
 
         save = self._ending(op, values, told)

@@ -10,7 +10,7 @@ from ingot.identity import grants, schemas, store, tables
 from ingot.identity.api.common import MAX_BODY, filters, listing, moment, whole_seconds
 from ingot.identity.api.places import PROJECT_FLAGS, PROJECTS_BY, domain_body, project_body
 from ingot.identity.catalog import own_endpoints, own_services, render
-from ingot.identity.login import log_in
+from ingot.identity.login import claimed, log_in
 from ingot.identity.types import Grant
 from ingot.kit.db import timestamp
 from ingot.kit.faults import Missing
@@ -51,7 +51,12 @@ class _Auth:
         self._prefix = prefix
 
     async def issue(self, call: Call) -> Reply:
+        given = claimed(call.body.auth.identity)
+        call.deed.logs_in(*given)
+        call.deed.notes["methods"] = list(call.body.auth.identity.methods)[:5]
         token, grant = await log_in(self._identity, call.body.auth, call.remote)
+        call.deed.logs_in(grant.user["id"], grant.user["name"], scope=grant.scope.kind or None)
+        call.deed.project_id = grant.scope.id if grant.scope.kind == "project" else None
         return await self._reply(call, grant, {"X-Subject-Token": token})
 
     async def validate(self, call: Call) -> Reply:

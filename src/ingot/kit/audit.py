@@ -1,0 +1,337 @@
+"""Who changed what, and who was refused: a record of every request that is more than a look.
+
+`kit.asgi` notes each one where operations are dispatched, so no service can forget it; a log-in adds who it says
+it is. Notes wait in memory and go out together (twice a second): a change costs its client nothing, and a process
+that is killed loses half a second of records, no change. They go to the database, and where the operator wants it
+to a file and to a webhook. Records carry the fields of CADF (DSP0262); bodies never, only the names of what changed.
+
+Refused log-ins are counted by name and address, a minute long, and names beyond a number together: whoever tries
+passwords cannot fill a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ingot.kit import log
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database, Many, from_json, json_column, metadata, timestamp, to_json
+from ingot.kit.faults import Fault
+
+_log = log.get("audit")
+
+#: Seconds between two writings, and records in one.
+PAUSE = 0.5
+BATCH = 500
+#: Records that wait for a database that is away; the oldest are dropped (and counted) beyond it.
+MOST_WAITING = 10_000
+#: Refused log-ins are told apart by name and address up to so many in a minute.
+REFUSED_SECONDS = 60.0
+MOST_REFUSED = 100
+AUTHENTICATE = "authenticate"
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column(
+        "id",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text),
+    sa.Column("client", sa.Text),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("target_type", sa.Text, nullable=False),
+    sa.Column("target_id", sa.Text),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("user_id", sa.Text),
+    sa.Column("user_name", sa.Text),
+    sa.Column("project_id", sa.Text),
+    json_column("data", nullable=False),
+    sa.Index("ix_audit_at", "at"),
+    sa.Index("ix_audit_target_id_id", "target_id", "id"),
+    sa.Index("ix_audit_user_id_id", "user_id", "id"),
+    sa.Index("ix_audit_project_id_id", "project_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """One record.
+
+    client: the address it came from. status: of the answer (HTTP). data: method and path (as the table of operations
+    has it), and where they are known `fields` that were given, `name`, `reason` (why it was refused), `roles`,
+    `scope`, `count` (refused alike), `agent`.
+    """
+
+    at: str = ""
+    host: str = ""
+    request_id: str | None = None
+    client: str | None = None
+    service: str
+    action: str
+    target_type: str
+    target_id: str | None = None
+    status: int
+    user_id: str | None = None
+    user_name: str | None = None
+    project_id: str | None = None
+    data: dict[str, Any] = {}
+
+    @property
+    def refused_login(self) -> bool:
+        return self.action == AUTHENTICATE and self.status >= 400
+
+
+class Stored(Entry, kw_only=True):
+    """A record with its number in the database."""
+
+    id: int
+
+
+#: Where records go beside the database: an awaitable taker of a batch, which never raises.
+Taker = Callable[[Sequence[Entry]], Awaitable[None]]
+
+
+class Audit:
+    """Takes records at once, and writes them by and by; `open` before use, `close` at the end."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        host: str,
+        takers: Iterable[Taker] = (),
+        *,
+        keep: bool = True,
+    ) -> None:
+        """keep: in the database too."""
+        self._db = db
+        self._clock = clock
+        self._host = host
+        self._takers = tuple(takers)
+        self._keep = keep
+        self._waiting: deque[Entry] = deque()
+        self._lost = 0
+        self._come = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._refused: dict[tuple[str | None, str | None], Entry] = {}
+        self._counted: dict[tuple[str | None, str | None], int] = {}
+        self._minute = float("-inf")
+
+    async def open(self) -> None:
+        self._writer = asyncio.create_task(self._write_for_ever(), name="audit")
+
+    async def close(self) -> None:
+        """Write what waits, and end."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+            self._writer = None
+        self._settle_refused()
+        while self._waiting and await self._write_some():
+            pass
+
+    def note(self, entry: Entry) -> None:
+        """Take a record. Never waits and never fails."""
+        entry.at = timestamp(self._clock.now())
+        entry.host = self._host
+        if entry.refused_login and self._is_repeated(entry):
+            return
+        self._take(entry)
+
+    def _take(self, entry: Entry) -> None:
+        _tell(entry)
+        self._waiting.append(entry)
+        if len(self._waiting) > MOST_WAITING:
+            self._waiting.popleft()
+            self._lost += 1
+        self._come.set()
+
+    def _is_repeated(self, entry: Entry) -> bool:
+        """Whether it is only counted: somebody of this name was refused at this address a moment ago."""
+        now = self._clock.monotonic()
+        if now - self._minute >= REFUSED_SECONDS:
+            self._settle_refused()
+            self._minute = now
+        who = (entry.client, entry.user_name or entry.user_id)
+        if who not in self._refused and len(self._refused) >= MOST_REFUSED:
+            who = (None, None)
+        if who in self._refused:
+            self._counted[who] = self._counted.get(who, 0) + 1
+            return True
+        self._refused[who] = entry
+        return False
+
+    def _settle_refused(self) -> None:
+        """Tell how many more there were of each."""
+        refused, counted = self._refused, self._counted
+        self._refused, self._counted = {}, {}
+        for who, count in counted.items():
+            first = refused[who]
+            more = {"at": timestamp(self._clock.now()), "data": {**first.data, "count": count}}
+            if who == (None, None):
+                more |= {"client": None, "user_name": None, "user_id": None}
+            self._take(msgspec.structs.replace(first, **more))
+
+    # -- writing -----------------------------------------------------------------------------
+
+    async def _write_for_ever(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(REFUSED_SECONDS):
+                    await self._come.wait()
+            except TimeoutError:
+                pass
+            await self._clock.sleep(PAUSE)
+            self._come.clear()
+            if self._clock.monotonic() - self._minute >= REFUSED_SECONDS:
+                self._settle_refused()
+            while self._waiting and await self._write_some():
+                pass
+
+    async def _write_some(self) -> bool:
+        """Write a batch; False when it must wait."""
+        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        if self._lost:
+            batch.append(self._confession())
+        if self._keep:
+            try:
+                await self._db.write(lambda conn: _insert(conn, batch), serializable=False)
+            except Exception as error:
+                said = error.text if isinstance(error, Fault) else repr(error)
+                _log.warning("audit records wait", count=len(self._waiting) + len(batch), why=said)
+                self._waiting.extendleft(reversed(batch))
+                self._come.set()
+                return False
+        for taker in self._takers:
+            await taker(batch)
+        return True
+
+    def _confession(self) -> Entry:
+        lost, self._lost = self._lost, 0
+        return Entry(
+            at=timestamp(self._clock.now()),
+            host=self._host,
+            service="audit",
+            action="lose",
+            target_type="audit/records",
+            status=500,
+            data={"count": lost, "reason": "the database could not be written to for too long"},
+        )
+
+
+_INSERT = Many.insert(audit, *(c.name for c in audit.c if c is not audit.c.id))
+
+
+def _insert(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    rows = [{**msgspec.structs.asdict(one), "data": to_json(one.data)} for one in entries]
+    _INSERT.run(conn, rows)
+
+
+def _tell(entry: Entry) -> None:
+    """The same as a line of the log."""
+    values: dict[str, Any] = {
+        "who": entry.user_name or entry.user_id,
+        "client": entry.client,
+        "action": f"{entry.action} {entry.target_type}",
+        "target": entry.target_id or entry.data.get("name"),
+        "status": entry.status,
+        "request": entry.request_id,
+        "reason": entry.data.get("reason"),
+        "count": entry.data.get("count"),
+    }
+    kept = {name: value for name, value in values.items() if value is not None}
+    if entry.refused_login:
+        _log.warning("log-in refused", **kept)
+    elif entry.action == AUTHENTICATE:
+        _log.debug("log-in", **kept)
+    elif entry.status >= 400:
+        _log.info("change refused", **kept)
+    else:
+        _log.info("change", **kept)
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+def query(
+    conn: sa.Connection,
+    *,
+    user: str | None = None,
+    target: str | None = None,
+    project_id: str | None = None,
+    service: str | None = None,
+    request_id: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    failed: bool = False,
+    before: int | None = None,
+    limit: int = 1000,
+) -> list[Stored]:
+    """Records, newest first. user: id or name. since, until: stored times. failed: only what was refused."""
+    statement = sa.select(audit)
+    if user is not None:
+        statement = statement.where((audit.c.user_id == user) | (audit.c.user_name == user))
+    for column, value in (
+        (audit.c.target_id, target),
+        (audit.c.project_id, project_id),
+        (audit.c.service, service),
+        (audit.c.request_id, request_id),
+    ):
+        if value is not None:
+            statement = statement.where(column == value)
+    if since is not None:
+        statement = statement.where(audit.c.at >= since)
+    if until is not None:
+        statement = statement.where(audit.c.at < until)
+    if failed:
+        statement = statement.where(audit.c.status >= 400)
+    if before is not None:
+        statement = statement.where(audit.c.id < before)
+    rows = conn.execute(statement.order_by(audit.c.id.desc()).limit(limit)).mappings()
+    return [Stored(**{**row, "data": from_json(row["data"])}) for row in map(dict, rows)]
+
+
+def cadf(entry: Entry) -> dict[str, Any]:
+    """A record as CADF's JSON has it."""
+    data = dict(entry.data)
+    event: dict[str, Any] = {
+        "typeURI": "http://schemas.dmtf.org/cloud/audit/1.0/event",
+        "eventType": "activity",
+        "eventTime": entry.at,
+        "action": entry.action,
+        "outcome": "success" if entry.status < 400 else "failure",
+        "reason": {"reasonType": "HTTP", "reasonCode": str(entry.status)},
+        "initiator": {
+            "typeURI": "service/security/account/user",
+            "id": entry.user_id or "unknown",
+            "name": entry.user_name,
+            "project_id": entry.project_id,
+            "request_id": entry.request_id,
+            "host": {"address": entry.client, "agent": data.pop("agent", None)},
+        },
+        "target": {"typeURI": f"service/{entry.target_type}", "id": entry.target_id or "unknown"},
+        "observer": {"typeURI": f"service/{entry.service}", "id": entry.host, "name": "ingot"},
+        "requestPath": data.pop("path", None),
+    }
+    if "reason" in data:
+        event["reason"]["policyType"] = data.pop("reason")
+    if "name" in data:
+        event["target"]["name"] = data.pop("name")
+    if isinstance(entry, Stored):
+        event["id"] = str(entry.id)
+    event["attachments"] = [
+        {"name": name, "typeURI": "xs:string", "content": value} for name, value in data.items()
+    ]
+    return event
