@@ -76,7 +76,11 @@ class Cloud:
 
 @contextmanager
 def running(
-    state: Path, database: str = "", password_cost: int = 10, **image_options: Any
+    state: Path,
+    database: str = "",
+    password_cost: int = 10,
+    token_seconds: int = 4 * 3600,
+    **image_options: Any,
 ) -> Iterator[Cloud]:
     """Serve until the block ends. database: a URL; a file in `state` when empty."""
     sock = socket.socket()
@@ -93,7 +97,9 @@ def running(
         identity = Identity(
             db,
             clock,
-            IdentitySettings(state_dir=state, password_cost=password_cost),
+            IdentitySettings(
+                state_dir=state, password_cost=password_cost, token_seconds=token_seconds
+            ),
             [CatalogEntry("image", "glance", "/image")],
         )
         options = {"deploy_base_url": f"{url}/provisioning", "reserve_bytes": 0, **image_options}

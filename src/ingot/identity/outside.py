@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _log = log.get("keystone")
 
 REFUSED_SECONDS = 10.0
+#: Whose service token has the right to bring an expired one.
+SERVICE_ROLE = "service"
 #: What lasts (streams, consoles) is asked about again when the answer is older.
 STILL_SECONDS = 4.0
 TIMEOUT_SECONDS = 15.0
@@ -118,21 +120,20 @@ class OutsideIdentity:
     async def authenticate(self, header: Callable[[str], str | None]) -> Caller:
         """The authenticator of all services: X-Auth-Token, and X-Service-Token's roles beside it.
 
-        Unavailable when Keystone cannot be asked.
+        With a service's token one that has expired is good as long as Keystone takes it. Unavailable when
+        Keystone cannot be asked.
         """
+        service_token = header("X-Service-Token")
+        service = await self.caller_for(service_token) if service_token else ANONYMOUS
         token = header("X-Auth-Token")
         if not token:
             return ANONYMOUS
-        caller = await self.caller_for(token)
-        service_token = header("X-Service-Token")
-        if service_token:
-            service = await self.caller_for(service_token)
-            caller = dataclasses.replace(caller, service_roles=service.roles)
-        return caller
+        caller = await self.caller_for(token, allow_expired=SERVICE_ROLE in service.roles)
+        return dataclasses.replace(caller, service_roles=service.roles) if service_token else caller
 
-    async def caller_for(self, token: str) -> Caller:
+    async def caller_for(self, token: str, *, allow_expired: bool = False) -> Caller:
         """Whose token it is; Unauthenticated when Keystone does not take it."""
-        caller = await self._lookup(token)
+        caller = await self._lookup(token, allow_expired=allow_expired)
         if caller is None:
             raise Unauthenticated(
                 "The request you have made requires authentication.",
@@ -152,15 +153,18 @@ class OutsideIdentity:
             raise Unauthenticated("The token was revoked or has expired.")
         return found
 
-    async def _lookup(self, token: str, oldest: float = float("inf")) -> Caller | None:
-        key = hashlib.sha256(token.encode()).digest()
+    async def _lookup(
+        self, token: str, oldest: float = float("inf"), *, allow_expired: bool = False
+    ) -> Caller | None:
+        key = hashlib.sha256(token.encode()).digest() + (b"late" if allow_expired else b"")
         kept, now = self._kept.get(key), self._clock.monotonic()
         if kept is not None and now < kept.until and now - kept.since <= oldest:
             return kept.caller
         # Many requests with one new token ask once.
         asked = self._asked.get(key)
         if asked is None:
-            asked = self._asked[key] = asyncio.ensure_future(self._validate(key, token))
+            work = self._validate(key, token, allow_expired)
+            asked = self._asked[key] = asyncio.ensure_future(work)
             asked.add_done_callback(lambda done: self._answered(key, done))
         return await asyncio.shield(asked)
 
@@ -169,11 +173,11 @@ class OutsideIdentity:
         if not done.cancelled():
             done.exception()  # whoever waits is told; nobody may be waiting any more
 
-    async def _validate(self, key: bytes, token: str) -> Caller | None:
-        status, body = await self._ask_about(token)
+    async def _validate(self, key: bytes, token: str, late: bool) -> Caller | None:
+        status, body = await self._ask_about(token, late)
         if status == 401:  # our own token has ended: log in again, once
             self._own_token = ""
-            status, body = await self._ask_about(token)
+            status, body = await self._ask_about(token, late)
         if status == 404:
             self._keep(key, None, REFUSED_SECONDS)
             return None
@@ -186,7 +190,7 @@ class OutsideIdentity:
                 else "Try again in a moment.",
                 retry_after=5,
             )
-        caller, seconds = self._read(body, token)
+        caller, seconds = self._read(body, token, late)
         self._keep(key, caller, min(seconds, self.settings.cache_seconds))
         return caller
 
@@ -196,7 +200,7 @@ class OutsideIdentity:
         now = self._clock.monotonic()
         self._kept[key] = _Kept(now, now + seconds, caller)
 
-    def _read(self, body: Any, token: str) -> tuple[Caller | None, float]:
+    def _read(self, body: Any, token: str, late: bool) -> tuple[Caller | None, float]:
         """The caller of Keystone's document, and for how many seconds it holds."""
         try:
             told = msgspec.convert(body, _Document).token
@@ -208,13 +212,16 @@ class OutsideIdentity:
         if ends.tzinfo is None:
             ends = ends.replace(tzinfo=UTC)
         left = (ends - self._clock.now()).total_seconds()
+        if late and left <= 0:
+            return _caller(told, token), REFUSED_SECONDS
         return (_caller(told, token), left) if left > 0 else (None, REFUSED_SECONDS)
 
     # -- the wire ----------------------------------------------------------------------------
 
-    async def _ask_about(self, token: str) -> tuple[int, Any]:
+    async def _ask_about(self, token: str, late: bool) -> tuple[int, Any]:
         headers = {"X-Auth-Token": await self._token(), "X-Subject-Token": token}
-        status, body, _ = await self._call("GET", "/auth/tokens?nocatalog=1", headers)
+        more = "&allow_expired=1" if late else ""
+        status, body, _ = await self._call("GET", f"/auth/tokens?nocatalog=1{more}", headers)
         return status, body
 
     async def _token(self) -> str:

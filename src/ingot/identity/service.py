@@ -30,6 +30,8 @@ T = TypeVar("T")
 _CACHED_TOKENS = 10_000
 #: How long after its end a token may still be validated by a service that finishes old work.
 _EXPIRED_WINDOW = timedelta(hours=48)
+#: Whose service token has the right to bring an expired one.
+SERVICE_ROLE = "service"
 
 
 @dataclass(slots=True)
@@ -78,20 +80,27 @@ class Identity:
     # -- callers -----------------------------------------------------------------------------
 
     async def authenticate(self, header: Callable[[str], str | None]) -> Caller:
-        """The authenticator of all services: X-Auth-Token, and X-Service-Token's roles beside it."""
+        """The authenticator of the other services: X-Auth-Token, and X-Service-Token's roles beside it.
+
+        A service that finishes old work sends its own token with one that has expired meanwhile: as Keystone's
+        middleware does, the old one is good then for some time more.
+        """
+        service_token = header("X-Service-Token")
+        service = await self.caller_for(service_token) if service_token else ANONYMOUS
         token = header("X-Auth-Token")
         if not token:
             return ANONYMOUS
-        caller = await self.caller_for(token)
-        service_token = header("X-Service-Token")
-        if service_token:
-            service = await self.caller_for(service_token)
-            caller = dataclasses.replace(caller, service_roles=service.roles)
-        return caller
+        caller = await self.caller_for(token, allow_expired=SERVICE_ROLE in service.roles)
+        return dataclasses.replace(caller, service_roles=service.roles) if service_token else caller
 
-    async def caller_for(self, token: str) -> Caller:
+    async def authenticate_here(self, header: Callable[[str], str | None]) -> Caller:
+        """The authenticator of the Identity API itself: an expired token is none, whoever brings it."""
+        token = header("X-Auth-Token")
+        return await self.caller_for(token) if token else ANONYMOUS
+
+    async def caller_for(self, token: str, *, allow_expired: bool = False) -> Caller:
         """Whose token it is; Unauthenticated when it is not good (unknown, expired, revoked)."""
-        grant = await self.grant(token)
+        grant = await self.grant(token, allow_expired=allow_expired)
         if grant is None:
             raise Unauthenticated(
                 "The request you have made requires authentication.",

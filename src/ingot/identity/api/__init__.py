@@ -65,7 +65,7 @@ def service(identity: Identity, prefix: str) -> Service:
         # A stale token must not keep anybody from the version documents or from getting a new one; rows
         # with a rule answer 401 to nobody anyway.
         try:
-            return await identity.authenticate(header)
+            return await identity.authenticate_here(header)
         except Unauthenticated:
             return ANONYMOUS
 
