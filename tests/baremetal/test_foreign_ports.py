@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from api_support import World, project, system, world
 
+from ingot.baremetal import store
 from ingot.baremetal.doors import OwnNetworks
 from ingot.kit.faults import Fault, Kind
 from ingot.network import Networks, Port, ProvisioningWire, Settings
@@ -23,8 +24,8 @@ OURS, THEIRS = "p-b", "p-a"
 class Place:
     """A cloud with a network of everybody, a machine for each of some nodes, and ports of two projects."""
 
-    def __init__(self, api: World, nets: Networks) -> None:
-        self.api, self.nets = api, nets
+    def __init__(self, api: World, nets: Networks, own: OwnNetworks) -> None:
+        self.api, self.nets, self.own = api, nets, own
         self.network = ""
 
     async def node(self, name: str, card: str) -> dict[str, Any]:
@@ -53,13 +54,15 @@ class Place:
 @pytest.fixture
 async def here(tmp_path: Path) -> AsyncIterator[Place]:
     rooms: list[Networks] = []
+    doors: list[OwnNetworks] = []
 
     def own(db: Any, clock: Any) -> OwnNetworks:
         rooms.append(Networks(db, clock, Settings(wires={"wire1": WIRE})))
-        return OwnNetworks(rooms[0], "provider", "p-admin")
+        doors.append(OwnNetworks(rooms[0], "provider", "p-admin"))
+        return doors[0]
 
     async with world(tmp_path, networks=own) as api:
-        place = Place(api, rooms[0])
+        place = Place(api, rooms[0], doors[0])
         made = await api.db.write(
             lambda conn: rooms[0].ensure_flat_network(
                 conn,
@@ -145,3 +148,40 @@ async def test_taking_off_leaves_another_machine_alone(here: Place) -> None:
             )
         )
     assert caught.value.kind is Kind.CONFLICT
+
+
+async def test_a_tenants_port_is_never_the_agents(here: Place) -> None:
+    """Members write any device_id and device_owner, as upstream; an own network gives them any MAC too."""
+    node = await here.node("n1", "52:54:00:00:00:01")
+    lure = await here.nets.db.write(
+        lambda conn: here.nets.create_network(conn, project_id=THEIRS, physical_network="wire9")
+    )
+
+    def bait(conn: Any) -> Port:
+        here.nets.create_subnet(
+            conn, network_id=lure.id, project_id=THEIRS, cidr="198.51.100.0/24", enable_dhcp=False
+        )
+        return here.nets.create_port(
+            conn,
+            network_id=lure.id,
+            project_id=THEIRS,
+            mac="52:54:00:00:00:01",
+            device_id=node["uuid"],
+            device_owner="baremetal:none",
+        )
+
+    port = await here.nets.db.write(bait)
+
+    def plug(conn: Any) -> tuple[str | None, dict[str, Any]]:
+        machine = store.get_node(conn, node["uuid"])
+        cards = store.ports_of(conn, node["uuid"])
+        made = here.own.plug_provisioning(conn, machine, cards[0], None)
+        return made, here.own.static_data(conn, machine, cards)
+
+    made, data = await here.nets.db.write(plug)
+    assert made not in (None, port.id)
+    assert "198.51.100" not in str(data)
+    await here.nets.db.write(
+        lambda conn: here.own.unplug_provisioning(conn, store.get_node(conn, node["uuid"]))
+    )
+    assert await here.now(port) == port

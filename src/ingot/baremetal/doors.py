@@ -20,6 +20,7 @@ from ingot.image import Images as ImageRoom
 from ingot.kit.faults import Failed, Fault, Invalid, Kind
 from ingot.kit.policy import Caller
 from ingot.network import Networks as NetworkRoom
+from ingot.network import Port as NetworkPort
 
 #: device_owner of the addresses that machines have while the agent runs, as upstream writes it.
 OURS = "baremetal:none"
@@ -121,8 +122,8 @@ class OwnNetworks:
             return None
         if not self.has_wires:
             return None
-        for known in self.room.ports_of_device(conn, node.uuid):
-            if known.device_owner == OURS and known.mac_address == port.address:
+        for known in self._ours(conn, node):
+            if known.mac_address == port.address:
                 return known.id
         network = self.room.find_network(conn, self.provisioning)
         try:
@@ -145,17 +146,24 @@ class OwnNetworks:
         return made.id
 
     def unplug_provisioning(self, conn: sa.Connection, node: Node) -> None:
-        for port in self.room.ports_of_device(conn, node.uuid):
-            if port.device_owner == OURS:
-                self.room.delete_port(conn, port.id)
+        for port in self._ours(conn, node):
+            self.room.delete_port(conn, port.id)
+
+    def _ours(self, conn: sa.Connection, node: Node) -> list[NetworkPort]:
+        """The addresses that we have made for a machine. Tenants may write device and owner on ports of theirs."""
+        return [
+            port
+            for port in self.room.ports_of_device(conn, node.uuid)
+            if port.device_owner == OURS and port.project_id == self.project_id
+        ]
 
     def free_card(self, conn: sa.Connection, node: Node, port: Port) -> None:
         """The agent's address stays reserved, and its own, until its lease ends.
 
         Should it end in the middle of a deploy, the agent is lost and booted anew.
         """
-        for known in self.room.ports_of_device(conn, node.uuid):
-            if known.device_owner == OURS and known.mac_address == port.address:
+        for known in self._ours(conn, node):
+            if known.mac_address == port.address:
                 self.room.unbind_port(conn, known.id)
 
     def plug_vif(self, conn: sa.Connection, node: Node, port: Port, vif: str) -> None:
@@ -165,11 +173,7 @@ class OwnNetworks:
         self.room.bind_port(conn, vif, host_id=node.uuid, mac=port.address, profile=profile)
 
     def static_data(self, conn: sa.Connection, node: Node, ports: Sequence[Port]) -> dict[str, Any]:
-        ours = {
-            known.mac_address: known.id
-            for known in self.room.ports_of_device(conn, node.uuid)
-            if known.device_owner == OURS
-        }
+        ours = {known.mac_address: known.id for known in self._ours(conn, node)}
         plugged = [self.vif_of(port) or ours.get(port.address) for port in ports]
         document = self.room.network_data(conn, [id for id in plugged if id])
         if all(net["type"].endswith("_dhcp") for net in document["networks"]):

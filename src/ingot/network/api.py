@@ -105,7 +105,7 @@ def _discovery(kinds: list[Resource]) -> list[Operation]:
     async def version(call: Call) -> Reply:
         found: list[dict[str, Any]] = [
             {
-                "name": kind.path,
+                "name": kind.name,
                 "collection": kind.path,
                 "links": [{"rel": "self", "href": f"{call.base_url}/v2.0/{kind.path}"}],
             }
@@ -255,9 +255,13 @@ def _quota_operations(nets: Networks) -> list[Operation]:
         if set(call.body) != {"quota"}:
             raise Invalid("The body must have 'quota', and nothing else.")
         values = given(read(QuotaIn, call.body["quota"], "quota"))
+        force = values.pop("force", None) is True
+        values.pop("check_limit", None)
         project_id = call.params["id"]
 
         def work(conn: sa.Connection) -> dict[str, int]:
+            if not force:
+                _check_used(conn, project_id, values)
             store.set_quotas(conn, project_id, values)
             return limits(conn, project_id)
 
@@ -283,6 +287,16 @@ def _quota_operations(nets: Networks) -> list[Operation]:
     ]
 
 
+def _check_used(conn: sa.Connection, project_id: str, limits: dict[str, int]) -> None:
+    """As upstream since 2025.1: a limit is not set below what is used, unless it is forced."""
+    for name, limit in limits.items():
+        if limit >= 0 and (used := _used(conn, name, project_id)) > limit:
+            raise Invalid(
+                f"Quota limit {limit} for {name} must be greater than or equal to already used {used}",
+                next_action="Delete some of them, or set force.",
+            )
+
+
 def _used(conn: sa.Connection, name: str, project_id: str) -> int:
     collection = _COUNTED[name]
     return store.count(conn, collection, collection.table.c.project_id == project_id)
@@ -296,19 +310,23 @@ def _other(nets: Networks) -> list[Operation]:
         zone = {"name": "nova", "resource": "network", "state": "available"}
         return Reply({"availability_zones": [zone]})
 
-    async def agents(_call: Call) -> Reply:
-        return Reply({"agents": nets.agents()})
+    def seen(call: Call) -> list[dict[str, Any]]:
+        # As upstream: to who may not see them there are none.
+        return nets.agents() if call.allows("get_agent") else []
+
+    async def agents(call: Call) -> Reply:
+        return Reply({"agents": seen(call)})
 
     async def agent(call: Call) -> Reply:
-        for found in nets.agents():
+        for found in seen(call):
             if found["id"] == call.params["id"]:
                 return Reply({"agent": found})
         raise missing("Agent", call.params["id"])
 
     return [
         Operation("GET", "/v2.0/availability_zones", zones, rule="read", title="List zones"),
-        Operation("GET", "/v2.0/agents", agents, rule="get_agent", title="List agents"),
-        Operation("GET", "/v2.0/agents/{id}", agent, rule="get_agent", title="Show an agent"),
+        Operation("GET", "/v2.0/agents", agents, rule="read", title="List agents"),
+        Operation("GET", "/v2.0/agents/{id}", agent, rule="read", title="Show an agent"),
     ]
 
 

@@ -139,7 +139,9 @@ class Crud:
         if prepare is not None:
             await write(self.nets, prepare)
         where = (*scope(resource, call), *query.where)
-        rows, more = await self.nets.db.scan(lambda conn: self._page(conn, query, where))
+        # A page may begin after a row that the query does not give, but not after one that is somebody else's.
+        seen = scope(resource, call)
+        rows, more = await self.nets.db.scan(lambda conn: self._page(conn, query, where, seen))
         everything = see_all(call)
         body: dict[str, Any] = {
             resource.plural: [_pick(resource.wire(row, everything), query.fields) for row in rows]
@@ -150,13 +152,17 @@ class Crud:
         return Reply(body)
 
     def _page(
-        self, conn: sa.Connection, query: filters.Query, where: tuple[store.Where, ...]
+        self,
+        conn: sa.Connection,
+        query: filters.Query,
+        where: tuple[store.Where, ...],
+        seen: tuple[store.Where, ...],
     ) -> tuple[list[Any], bool]:
         table = self.resource.collection.table
         order = filters.ordering(table, self.resource.columns, query)
         if query.marker is not None:
             columns = [expression.label(name) for name, expression, _ in order]
-            found = conn.execute(sa.select(*columns).where(table.c.id == query.marker))
+            found = conn.execute(sa.select(*columns).where(table.c.id == query.marker, *seen))
             last = found.mappings().first()
             if last is None:
                 raise Invalid(f"Invalid marker: {query.marker} could not be found.")
@@ -217,7 +223,8 @@ class Crud:
         if limit < 0:
             return
         table = self.resource.collection.table
-        used = store.count(conn, self.resource.collection, table.c.project_id == project_id)
+        own = table.c.project_id == project_id
+        used = store.count(conn, self.resource.collection, own, most=limit + 1)
         if used + wanted > limit:
             raise conflict(
                 "OverQuota",

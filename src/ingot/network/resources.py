@@ -68,7 +68,8 @@ class NetworkResource(Resource):
             values,
             {"shared": False, "external": False, "is_default": False},
         )
-        if values.pop("segmentation_id", None) is not None:
+        segment = values.pop("segmentation_id", None)
+        if segment is not None and values.get("network_type", "flat") == "flat":
             raise invalid("InvalidInput", "segmentation_id is not allowed for a flat network.")
         return self.nets.create_network(conn, project_id=project_id, **values)
 
@@ -158,7 +159,7 @@ class SubnetResource(OnNetwork):
 
 
 def _without_modes(values: dict[str, Any]) -> dict[str, Any]:
-    nulls = ("subnetpool_id", "ipv6_ra_mode", "ipv6_address_mode")
+    nulls = ("subnetpool_id", "ipv6_ra_mode", "ipv6_address_mode", "service_types")
     return {name: value for name, value in values.items() if name not in nulls}
 
 
@@ -301,6 +302,8 @@ class PortResource(OnNetwork):
 
 def _port_values(values: dict[str, Any]) -> dict[str, Any]:
     """Nulls as the values they mean; addresses in normal form."""
+    for name in ("extra_dhcp_opts", "dns_name"):
+        values.pop(name, None)
     meant: dict[str, Any] = {"host_id": "", "profile": {}, "allowed_address_pairs": []}
     for name, empty in meant.items():
         if name in values and values[name] is None:

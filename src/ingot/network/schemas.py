@@ -16,6 +16,7 @@ Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$")]
 Long = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
 Tag = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
 Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
+Nothing = Annotated[list[Any], Meta(max_length=0)]
 Mtu = Annotated[int, Meta(ge=68, le=65535)]
 Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 
@@ -70,6 +71,7 @@ class SubnetIn(Common, forbid_unknown_fields=True, kw_only=True):
     subnetpool_id: UnsetType | None = UNSET
     ipv6_ra_mode: UnsetType | None = UNSET
     ipv6_address_mode: UnsetType | None = UNSET
+    service_types: Nothing | UnsetType = UNSET
 
 
 class FixedIpIn(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -99,6 +101,9 @@ class PortIn(Common, forbid_unknown_fields=True, kw_only=True):
         default=UNSET, name="binding:profile"
     )
     tags: list[Tag] | UnsetType = UNSET
+    # Accepted as nothing only: clients send back what they were shown.
+    extra_dhcp_opts: Nothing | UnsetType | None = UNSET
+    dns_name: Annotated[str, Meta(max_length=0)] | UnsetType | None = UNSET
 
 
 class GroupIn(Common, forbid_unknown_fields=True, kw_only=True):
@@ -119,6 +124,10 @@ class RuleIn(Common, forbid_unknown_fields=True, kw_only=True):
 
 
 class QuotaIn(msgspec.Struct, forbid_unknown_fields=True):
+    """Limits. force: also below what is used. check_limit says the opposite, which goes without saying."""
+
+    force: bool | UnsetType | None = UNSET
+    check_limit: bool | UnsetType | None = UNSET
     network: Limit | UnsetType = UNSET
     subnet: Limit | UnsetType = UNSET
     port: Limit | UnsetType = UNSET

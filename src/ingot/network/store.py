@@ -187,8 +187,12 @@ def get(conn: sa.Connection, collection: Collection[T], id: str, *where: Where) 
     return found[0] if found else None
 
 
-def count(conn: sa.Connection, collection: Collection[Any], *where: Where) -> int:
-    query = sa.select(sa.func.count()).select_from(collection.table).where(*where)
+def count(
+    conn: sa.Connection, collection: Collection[Any], *where: Where, most: int | None = None
+) -> int:
+    """How many there are. most: so far is counted."""
+    rows = sa.select(collection.table.c.id).where(*where).limit(most).subquery()
+    query = sa.select(sa.func.count()).select_from(rows)
     return int(conn.execute(query).scalar_one())
 
 
