@@ -31,6 +31,7 @@ from ingot.baremetal.workflows import workflows as baremetal_workflows
 from ingot.compute import Compute, ConsoleKeeper, Settings
 from ingot.drivers.agent.client import AgentClient
 from ingot.drivers.context import DriverContext
+from ingot.drivers.fake.world import FakeWorld
 from ingot.drivers.hardware import hardware_types
 from ingot.drivers.registry import Registry
 from ingot.identity import Bootstrap, CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
@@ -78,6 +79,7 @@ class Cloud:
     network_id: str = ""
     image_id: str = ""
     tokens: dict[str, str] = field(default_factory=dict, repr=False)
+    world: FakeWorld = field(default_factory=FakeWorld)
 
     # -- machines ----------------------------------------------------------------------------
 
@@ -305,7 +307,8 @@ async def cloud(
         db, clock, ImageSettings(state_dir=base, deploy_base_url=boot_url, reserve_bytes=0)
     )
     networks = Networks(db, clock, NetworkSettings())
-    registry = Registry(DriverContext(clock, run_dir=base), hardware_types())
+    world = FakeWorld(seed=1)
+    registry = Registry(DriverContext(clock, run_dir=base, world=world), hardware_types())
     agents = AgentClient(clock, egress=Egress.of(LOOPBACK))
     own = OwnNetworks(networks, "provider", "", has_wires=False)
     baremetal = Baremetal(
@@ -390,7 +393,7 @@ async def cloud(
     ):
         here = Cloud(
             base, url, db, baremetal, networks, images, compute, machines, made, session,
-            engine, dispatcher,
+            engine, dispatcher, world=world,
         )  # fmt: skip
         try:
             for loop in loops:

@@ -22,7 +22,10 @@ _VERSION = "2018-08-27"
 
 
 def files(documents: dict[str, Any]) -> dict[str, bytes]:
-    """Path -> content of a drive for {meta_data, network_data, user_data, vendor_data}."""
+    """Path -> content of a drive for {meta_data, network_data, user_data, vendor_data, files}.
+
+    files: [{"contents"}] in base64, which meta_data says where to put.
+    """
     tree: dict[str, bytes] = {}
     for version in ("latest", _VERSION):
         for name in ("meta_data", "network_data", "vendor_data", "vendor_data2"):
@@ -31,6 +34,8 @@ def files(documents: dict[str, Any]) -> dict[str, bytes]:
         user_data = documents.get("user_data")
         if user_data is not None:
             tree[f"openstack/{version}/user_data"] = _as_text(user_data)
+    for number, file in enumerate(documents.get("files") or ()):
+        tree[f"openstack/content/{number:04d}"] = base64.b64decode(file["contents"])
     return tree
 
 

@@ -38,6 +38,7 @@ from ingot.baremetal.types import Node, Port
 from ingot.baremetal.verbs import NOTHING, Extras
 from ingot.drivers.base import CAPABILITIES
 from ingot.drivers.registry import Registry
+from ingot.drivers.types import Access
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
 from ingot.kit.faults import Conflict, Fault
@@ -303,6 +304,18 @@ class Baremetal:
     def _hold(self, conn: sa.Connection, node_uuid: str | None, instance: str) -> HeldNode | None:
         node = supply.lock(conn, node_uuid, instance)
         return None if node is None else HeldNode(self, conn, node, instance)
+
+    async def interrupt(self, node_uuid: str, instance: str) -> None:
+        """A non-maskable interrupt for an instance's machine; Locked while an operation works on it."""
+
+        def reach(conn: sa.Connection) -> tuple[Node, Access]:
+            node = self.hold(conn, node_uuid, instance).node
+            verbs.free(conn, node)
+            return node, self.ctx.access(conn, node, "management")
+
+        node, access = await self.ctx.db.write(reach)
+        hand = self.ctx.registry.management(node.driver, node.interfaces.get("management"))
+        await hand.inject_nmi(access)
 
     def held(self) -> sa.Subquery:
         """Machines that have an instance, to be joined: instance, node, power, operation (the live one's id)."""

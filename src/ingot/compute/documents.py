@@ -15,7 +15,7 @@ from ingot.compute.types import Secrets, Server
 def documents(
     server: Server, secrets: Secrets, network_data: dict[str, Any], domain: str = ""
 ) -> dict[str, Any]:
-    """{meta_data, network_data, user_data, vendor_data} for `prepare_instance`."""
+    """{meta_data, network_data, user_data, vendor_data, files} for `prepare`."""
     found: dict[str, Any] = {
         "meta_data": meta_data(server, secrets, domain),
         "network_data": network_data,
@@ -24,6 +24,13 @@ def documents(
     }
     if secrets.user_data:
         found["user_data"] = base64.b64decode(secrets.user_data).decode("utf-8", "surrogateescape")
+    if secrets.files:
+        found["files"] = secrets.files
+        places = [
+            {"content_path": f"/content/{n:04d}", "path": file["path"]}
+            for n, file in enumerate(secrets.files)
+        ]
+        found["meta_data"]["files"] = places
     return found
 
 

@@ -32,7 +32,7 @@ _WRITE = (
     "os-pause-server:unpause os-suspend-server:suspend os-suspend-server:resume "
     "os-shelve:shelve os-shelve:unshelve os-admin-password os-create-backup "
     "os-deferred-delete:force os-deferred-delete:restore os-remote-consoles "
-    "os-volumes-attachments:create"
+    "os-volumes-attachments:create servers:trigger_crash_dump"
 )
 _ADMINS = (
     "servers:index:get_all_tenants servers:detail:get_all_tenants servers:allow_all_filters "

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from ingot.workflow import Loop, Workflow
 
 
+#: Who may act on a locked server, and take off a lock that is not theirs.
+_OVERRIDE = "os_compute_api:os-lock-server:unlock:unlock_override"
 #: What a server is while its machine's power is so.
 _SHOWN = {states.RUNNING: states.ACTIVE, states.SHUTDOWN: states.STOPPED}
 
@@ -293,7 +295,7 @@ class Compute:
         request_id: str,
         *,
         vm_states: Collection[str],
-        task: str,
+        task: str | None,
         order: dict[str, Any] | None = None,
         **changes: Any,
     ) -> None:
@@ -318,6 +320,20 @@ class Compute:
             f"Cannot '{action}' instance {server.uuid}: it has no machine{taken}.",
             next_action="Delete the server and create it again.",
         )
+
+    def lock(self, conn: sa.Connection, server: Server, caller: Caller, reason: str | None) -> None:
+        """Whoever is of its project does not change the lock that is there."""
+        ours = server.project_id == caller.project_id
+        if not (server.locked and ours):
+            by = "owner" if ours else "admin"
+            self.update(conn, server.uuid, locked=True, locked_reason=reason, locked_by=by)
+
+    def unlock(self, conn: sa.Connection, server: Server, caller: Caller) -> None:
+        """An administrator's lock is taken off by whoever may override it only."""
+        expected = "owner" if server.project_id == caller.project_id else "admin"
+        if server.locked_by not in (None, expected):
+            self.policy.require(_OVERRIDE, caller, {"project_id": server.project_id})
+        self.update(conn, server.uuid, locked=False, locked_reason=None, locked_by=None)
 
     def reset(self, conn: sa.Connection, server: Server, vm_state: str) -> None:
         """An administrator's word on a server that nothing works on any more."""
@@ -459,8 +475,7 @@ class Compute:
     # -- inside ------------------------------------------------------------------------------
 
     def _unlocked(self, server: Server, caller: Caller) -> None:
-        override = "os_compute_api:os-lock-server:unlock:unlock_override"
-        if server.locked and not self.policy.allows(override, caller, {}):
+        if server.locked and not self.policy.allows(_OVERRIDE, caller, {}):
             raise Conflict(f"Instance {server.uuid} is locked")
 
     @staticmethod

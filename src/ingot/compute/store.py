@@ -139,7 +139,7 @@ SORTABLE: dict[str, sa.Column[Any]] = {
     "user_id": servers.c.user_id,
     "image_ref": servers.c.image_id,
     "key_name": servers.c.key_name,
-    "locked_by": servers.c.locked,
+    "locked_by": servers.c.locked_by,
     "locked": servers.c.locked,
     "launch_index": servers.c.launch_index,
     "host": servers.c.node_uuid,

@@ -114,6 +114,8 @@ servers = sa.Table(
     sa.Column("launch_index", sa.Integer, nullable=False),
     sa.Column("locked", sa.Boolean, nullable=False),
     sa.Column("locked_reason", sa.Text),
+    #: "owner": somebody of its project; "admin": somebody else, whose lock its project does not take off.
+    sa.Column("locked_by", sa.String(8)),
     # What was ordered, what was made of it, and what clients are shown.
     json_column("networks", nullable=False),
     json_column("ports", nullable=False),

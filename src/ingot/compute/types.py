@@ -179,6 +179,7 @@ class Server:
     launch_index: int
     locked: bool
     locked_reason: str | None
+    locked_by: str | None
     networks: tuple[NetworkWish, ...]
     ports: tuple[Nic, ...]
     addresses: tuple[Address, ...]

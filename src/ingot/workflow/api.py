@@ -115,11 +115,14 @@ class Timeline:
         query: OperationQuery = call.query
         rows = await self._db.scan(
             lambda conn: store.list_operations(
-                conn, query.subject, min(max(query.limit, 1), 1000), live=query.live
+                conn,
+                query.subject,
+                min(max(query.limit, 1), 1000),
+                live=query.live,
+                project=_project(call),
             )
         )
-        shown = [_operation(row) for row in rows if _may_see(call, row.project_id)]
-        return Reply({"operations": shown})
+        return Reply({"operations": [_operation(row) for row in rows]})
 
     async def operation(self, call: Call) -> Reply:
         row = await self._db.read(lambda conn: store.operation(conn, call.params["id"]))
@@ -259,7 +262,7 @@ def _may_see(call: Call, project_id: str | None) -> bool:
 
 
 def _project(call: Call) -> str | None:
-    """Only this project's events; None for all of them."""
+    """Only what is this project's; None for everything."""
     if call.allows("timeline:all"):
         return None
     return call.caller.project_id or "no project"

@@ -243,12 +243,19 @@ def operation(conn: sa.Connection, op_id: str) -> OperationRow | None:
 
 
 def list_operations(
-    conn: sa.Connection, subject: str | None = None, limit: int = 100, *, live: bool = False
+    conn: sa.Connection,
+    subject: str | None = None,
+    limit: int = 100,
+    *,
+    live: bool = False,
+    project: str | None = None,
 ) -> list[OperationRow]:
-    """Operations (of a subject; only those that have not ended), newest first."""
+    """Operations (of a subject; of a project; only those that have not ended), newest first."""
     query = sa.select(operations).order_by(operations.c.created_at.desc(), operations.c.id)
     if subject is not None:
         query = query.where(operations.c.subject == subject)
+    if project is not None:
+        query = query.where(operations.c.project_id == project)
     if live:
         query = query.where(operations.c.ended_at.is_(None))
     return [operation_from(dict(row)) for row in conn.execute(query.limit(limit)).mappings()]

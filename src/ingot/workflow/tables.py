@@ -59,6 +59,8 @@ operations = sa.Table(
     sa.Index("ix_operations_subject_created_at", "subject", "created_at"),
     sa.Index("ix_operations_kind_profile_ended_at", "kind", "profile", "ended_at"),
     sa.Index("ix_operations_ended_at", "ended_at"),
+    sa.Index("ix_operations_created_at", "created_at"),
+    sa.Index("ix_operations_project_id_created_at", "project_id", "created_at"),
 )
 
 steps = sa.Table(

@@ -18,10 +18,13 @@ from ingot.compute.api.common import (
     read,
     since,
     target,
+    unexpected,
     unimplemented,
 )
 from ingot.compute.api.consoles import ACTIONS, RemoteConsoles
 from ingot.compute.api.ordering import (
+    PERSONALITY_UNTIL,
+    FileIn,
     Name,
     Ordering,
     address,
@@ -31,10 +34,11 @@ from ingot.compute.api.ordering import (
     key,
     metadata,
     new_password,
+    personality,
     user_data,
 )
 from ingot.compute.types import Server
-from ingot.kit.faults import Conflict, Fault, Invalid, Kind
+from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
 from ingot.kit.web import Call, Reply
 
 #: Actions that the API has and this cloud does not: what clients are told, and the rule asked first.
@@ -75,7 +79,7 @@ class RebuildIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disk_config: str | None = msgspec.field(default=None, name="OS-DCF:diskConfig")
     accessIPv4: str | None = None
     accessIPv6: str | None = None
-    personality: list[Any] = []
+    personality: list[FileIn] = []
     description: Annotated[str, msgspec.Meta(max_length=255)] | None = None
     key_name: str | None = None
     user_data: str | None = None
@@ -88,11 +92,18 @@ class RescueIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rescue_image_ref: str | None = None
 
 
+class LockIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    locked_reason: (
+        Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | msgspec.UnsetType
+    ) = msgspec.UNSET
+
+
 class ConsoleIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     length: int | None = None
 
 
 Action = Callable[[Call, Any], Awaitable[Reply | None]]
+CRASH_DUMP_SINCE = 17
 _REST = frozenset({states.ACTIVE, states.STOPPED})
 
 
@@ -114,6 +125,7 @@ class Actions(Handlers):
             "addSecurityGroup": self._add_group,
             "removeSecurityGroup": self._remove_group,
             "forceDelete": self._force_delete,
+            "trigger_crash_dump": self._crash_dump,
             "os-resetState": self._reset_state,
         }
 
@@ -186,8 +198,10 @@ class Actions(Handlers):
             },
         )
         order = read(RebuildIn, body, "rebuild")
-        if order.personality or order.trusted_image_certificates:
-            raise Invalid("Personality files and trusted certificates are not supported.")
+        if order.trusted_image_certificates:
+            raise Invalid("Trusted image certificates are not supported.")
+        if call.version.minor >= PERSONALITY_UNTIL and "personality" in body:
+            raise unexpected({"personality"})
         image = await Ordering(self.compute).image(call, order.imageRef)
         password = order.adminPass or new_password()
 
@@ -251,6 +265,8 @@ class Actions(Handlers):
             found = key(conn, call, order.key_name)
             values |= {"key_name": found.name if found else None, "key": found}
         secrets = msgspec.structs.replace(self.compute.secrets_of(server), admin_pass=password)
+        if "personality" in body:
+            secrets = msgspec.structs.replace(secrets, files=personality(order.personality))
         if "user_data" in body:
             secrets = msgspec.structs.replace(secrets, user_data=user_data(order.user_data))
         return {**values, "sealed": self.compute.seal(secrets)}
@@ -290,28 +306,22 @@ class Actions(Handlers):
     # -- locks -------------------------------------------------------------------------------
 
     async def _lock(self, call: Call, given: object) -> None:
-        reason: str | None = None
-        if given is not None:
-            if call.version.minor < 73:
-                raise Invalid("Invalid input for field/attribute lock: it takes nothing.")
-            reason = mapping(given, "lock").get("locked_reason")
-            if reason is not None and not 1 <= len(str(reason)) <= 255:
-                raise Invalid("Invalid input for field/attribute locked_reason.")
+        # Before 2.73 upstream looks at nothing of what comes with it.
+        told = LockIn()
+        if call.version.minor >= 73 and given is not None:
+            told = read(LockIn, mapping(given, "lock"), "lock")
+        reason = None if told.locked_reason is msgspec.UNSET else told.locked_reason
         await self.change(
             call,
             "os-lock-server:lock",
-            lambda conn, server: self.compute.update(
-                conn, server.uuid, locked=True, locked_reason=reason
-            ),
+            lambda conn, server: self.compute.lock(conn, server, call.caller, reason),
         )
 
     async def _unlock(self, call: Call, _given: object) -> None:
         await self.change(
             call,
             "os-lock-server:unlock",
-            lambda conn, server: self.compute.update(
-                conn, server.uuid, locked=False, locked_reason=None
-            ),
+            lambda conn, server: self.compute.unlock(conn, server, call.caller),
         )
 
     # -- the rest ----------------------------------------------------------------------------
@@ -366,6 +376,14 @@ class Actions(Handlers):
             "os-deferred-delete:force",
             lambda conn, server: self.compute.delete(conn, server, call.caller, call.request_id),
         )
+
+    async def _crash_dump(self, call: Call, _given: object) -> None:
+        """A non-maskable interrupt (2.17)."""
+        if call.version.minor < CRASH_DUMP_SINCE:
+            raise Missing("The resource could not be found.")
+        wanted = {states.ACTIVE, states.RESCUED, states.ERROR}
+        rule = "servers:trigger_crash_dump"
+        await self._do(call, rule, "trigger_crash_dump", vm_states=wanted, task=None)
 
     async def _reset_state(self, call: Call, given: object) -> None:
         state = mapping(given, "os-resetState").get("state")

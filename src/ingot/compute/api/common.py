@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
 from ingot.compute.types import Server
-from ingot.kit.db import when
+from ingot.kit.db import timestamp, when
 from ingot.kit.faults import Fault, Invalid, Kind
 from ingot.kit.versions import Microversions, Version
 from ingot.kit.web import Call
@@ -151,6 +152,19 @@ def number(call: Call, name: str) -> int | None:
     if not text.isdecimal() or len(text) > 18:
         raise Invalid(f"Invalid input for query parameters {name}. Value: {text[:40]}.")
     return int(text)
+
+
+def moment(value: str, name: str) -> str:
+    """A time of the query string as it is stored."""
+    try:
+        at = when(value.replace("Z", "+00:00").replace(" ", "+"))
+    except ValueError:
+        at = None
+    if at is None:
+        raise Invalid(f"Invalid input for query parameters {name}. Value: {value}.")
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return timestamp(at)
 
 
 class Handlers:

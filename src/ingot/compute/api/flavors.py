@@ -133,8 +133,6 @@ class Flavors(Handlers):
             if any(other.name == flavor.name for other in store.select_flavors(conn)):
                 raise Conflict(f"Flavor with name {flavor.name} already exists.")
             store.insert_flavor(conn, flavor, self.compute.now())
-            if not flavor.is_public and call.caller.project_id:
-                store.give_access(conn, flavor.id, call.caller.project_id)
 
         await self.compute.db.write(change)
         return Reply({"flavor": views.flavor(call, flavor)})

@@ -29,6 +29,9 @@ Text = Annotated[str, msgspec.Meta(max_length=255)]
 _KEY = re.compile(r"^[a-zA-Z0-9-_:. ]{1,255}$")
 _HOST = re.compile(r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9-]{1,63})*$")
 _TAG = re.compile(r"^[^,/]{1,60}$")
+#: From this microversion on files are not injected any more; before, so many of so many bytes, as upstream allows.
+PERSONALITY_UNTIL = 57
+MOST_FILES, MOST_FILE_BYTES, MOST_PATH_BYTES = 5, 10240, 255
 MOST_TAGS = 50
 MOST_AT_ONCE = 1000
 MOST_USER_DATA = 65535
@@ -46,6 +49,11 @@ class GroupIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name
 
 
+class FileIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    path: Annotated[str, msgspec.Meta(min_length=1)]
+    contents: str
+
+
 class ServerIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of POST /servers; every field of any microversion."""
 
@@ -58,7 +66,7 @@ class ServerIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disk_config: str = msgspec.field(default="MANUAL", name="OS-DCF:diskConfig")
     accessIPv4: str | None = None
     accessIPv6: str | None = None
-    personality: list[Any] = []
+    personality: list[FileIn] = []
     availability_zone: Name | None = None
     block_device_mapping: list[dict[str, Any]] = []
     block_device_mapping_v2: list[dict[str, Any]] = []
@@ -93,7 +101,7 @@ class Ordering(Handlers):
     async def draft(self, call: Call, body: Body) -> tuple[Draft, ServerIn]:
         given = mapping(_only(body).get("server"), "server")
         since(call, given, _SINCE)
-        if call.version.minor >= 57 and "personality" in given:
+        if call.version.minor >= PERSONALITY_UNTIL and "personality" in given:
             raise unexpected({"personality"})
         if call.version.minor >= 37 and "networks" not in given:
             raise Invalid("Invalid input for field/attribute server: 'networks' is required.")
@@ -104,6 +112,7 @@ class Ordering(Handlers):
         secrets = Secrets(
             user_data=user_data(order.user_data),
             admin_pass=order.adminPass or new_password(),
+            files=personality(order.personality),
         )
         zone, node = _place(order)
         if node is not None:
@@ -272,8 +281,6 @@ class Ordering(Handlers):
 
     @staticmethod
     def _unsupported(order: ServerIn) -> None:
-        if order.personality:
-            raise Invalid("Personality files are not supported. Use user_data instead.")
         if order.trusted_image_certificates:
             raise Invalid("Trusted image certificates are not supported.")
         if order.block_device_mapping:
@@ -352,6 +359,24 @@ def user_data(text: str | None) -> str | None:
     except (OSError, EOFError, UnicodeDecodeError):
         raise Invalid("User data must be text, or gzip of text, in UTF-8.") from None
     return base64.b64encode(plain).decode()
+
+
+def personality(files: list[FileIn]) -> list[dict[str, str]]:
+    """Files for the config drive, checked: {"path", "contents" in base64}."""
+    if len(files) > MOST_FILES:
+        raise Forbidden(f"Quota exceeded, too many injected files: at most {MOST_FILES}")
+    found: list[dict[str, str]] = []
+    for file in files:
+        try:
+            content = base64.b64decode("".join(file.contents.split()), validate=True)
+        except (binascii.Error, ValueError):
+            raise Invalid(f"Personality content for {file.path[:80]} cannot be decoded.") from None
+        if len(content) > MOST_FILE_BYTES:
+            raise Forbidden(f"Quota exceeded, injected file is larger than {MOST_FILE_BYTES} bytes")
+        if len(file.path.encode()) > MOST_PATH_BYTES:
+            raise Forbidden(f"Quota exceeded, path is longer than {MOST_PATH_BYTES} bytes")
+        found.append({"path": file.path, "contents": base64.b64encode(content).decode()})
+    return found
 
 
 # -- shared with other parts ---------------------------------------------------------------------

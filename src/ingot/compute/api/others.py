@@ -23,6 +23,7 @@ from ingot.compute.api.common import (
     read,
     unexpected,
 )
+from ingot.compute.api.ordering import MOST_FILE_BYTES, MOST_FILES, MOST_PATH_BYTES
 from ingot.compute.types import ServerGroup
 from ingot.kit import ids
 from ingot.kit.db import when
@@ -67,9 +68,9 @@ _OLD: Mapping[str, tuple[int, int]] = {
     "floating_ips": (-1, 35),
     "security_groups": (-1, 35),
     "security_group_rules": (-1, 35),
-    "injected_files": (0, 56),
-    "injected_file_content_bytes": (0, 56),
-    "injected_file_path_bytes": (0, 56),
+    "injected_files": (MOST_FILES, 56),
+    "injected_file_content_bytes": (MOST_FILE_BYTES, 56),
+    "injected_file_path_bytes": (MOST_PATH_BYTES, 56),
 }
 _MOST = 0x7FFFFFFF
 
@@ -110,7 +111,7 @@ class Limits(Handlers):
         if minor <= 38:
             absolute["maxImageMeta"] = limits["metadata_items"]
         if minor <= 56:
-            absolute |= {"maxPersonality": 0, "maxPersonalitySize": 0}
+            absolute |= {"maxPersonality": MOST_FILES, "maxPersonalitySize": MOST_FILE_BYTES}
         return Reply({"limits": {"rate": [], "absolute": absolute}})
 
     async def show(self, call: Call) -> Reply:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -10,13 +11,17 @@ from ingot import workflow
 from ingot.compute import store
 from ingot.compute.api import views
 from ingot.compute.api.common import (
+    MOST,
     Body,
     Handlers,
     Wire,
     mapping,
+    moment,
     naive,
+    number,
     part,
     target,
+    unexpected,
     unimplemented,
 )
 from ingot.compute.api.ordering import metadata, tags
@@ -252,17 +257,9 @@ class Story(Handlers):
     async def index(self, call: Call) -> Reply:
         server = await self._found(call, "list")
         found = await self.compute.db.read(lambda conn: self.compute.operations(conn, server))
-        shown = [_action(call, server, operation) for operation in found]
-        args = dict(call.args)
-        if call.version.minor >= 58:
-            if "marker" in args:
-                known = [action["request_id"] for action in shown]
-                if args["marker"] not in known:
-                    raise Invalid(f"marker [{args['marker']}] not found")
-                shown = shown[known.index(args["marker"]) + 1 :]
-            if args.get("limit", "").isdecimal() and len(args["limit"]) <= 18:
-                shown = shown[: int(args["limit"])]
-        return Reply({"instanceActions": shown})
+        if call.version.minor >= _ACTIONS_SINCE:
+            found = _asked_for(call, found)
+        return Reply({"instanceActions": [_action(call, server, one) for one in found]})
 
     async def show(self, call: Call) -> Reply:
         server = await self._found(call, "show")
@@ -279,6 +276,32 @@ class Story(Handlers):
             steps = await self.compute.db.read(lambda conn: _steps(conn, operation))
             shown["events"] = [_event(call, step, server, admin) for step in steps]
         return Reply({"instanceAction": shown})
+
+
+#: From here on lists of actions have pages and times.
+_ACTIONS_SINCE, _BEFORE_SINCE = 58, 66
+_ACTIONS_QUERY = frozenset({"limit", "marker", "changes-since"})
+
+
+def _asked_for(call: Call, found: Sequence[OperationRow]) -> Sequence[OperationRow]:
+    """Those between the times, behind the marker, as many as wanted."""
+    args = dict(call.args)
+    before_too = call.version.minor >= _BEFORE_SINCE
+    unknown = set(args) - _ACTIONS_QUERY - ({"changes-before"} if before_too else set())
+    if unknown:
+        raise unexpected(unknown)
+    since = moment(args["changes-since"], "changes-since") if "changes-since" in args else ""
+    before = moment(args["changes-before"], "changes-before") if "changes-before" in args else "~"
+    if since > before:
+        raise Invalid("The value of changes-since must be less than or equal to changes-before.")
+    found = [one for one in found if since <= (one.ended_at or one.created_at) <= before]
+    if "marker" in args:
+        known = [_request(one) for one in found]
+        if args["marker"] not in known:
+            raise Invalid(f"marker [{args['marker']}] not found")
+        found = found[known.index(args["marker"]) + 1 :]
+    most = number(call, "limit")
+    return found if most is None else found[: min(most, MOST)]
 
 
 def _request(operation: OperationRow) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC
 from typing import Annotated, Any
 
 import msgspec
@@ -18,6 +17,7 @@ from ingot.compute.api.common import (
     boolean,
     links,
     mapping,
+    moment,
     number,
     own,
     part,
@@ -28,7 +28,6 @@ from ingot.compute.api.common import (
 from ingot.compute.api.ordering import Name, Ordering, address, disk_config, hostname
 from ingot.compute.tables import servers as table
 from ingot.compute.types import Server
-from ingot.kit.db import timestamp, when
 from ingot.kit.faults import Invalid
 from ingot.kit.paging import next_link
 from ingot.kit.patterns import BadPattern, Pattern, compiled
@@ -371,9 +370,9 @@ class Search:
             wanted = "True" if boolean(value, name) else ""
             self.where.append(table.c.config_drive == wanted)
         elif name in ("changes-since", "changes-before"):
-            moment = _moment(value, name)
+            at = moment(value, name)
             column = table.c.updated_at
-            self.where.append(column >= moment if name == "changes-since" else column <= moment)
+            self.where.append(column >= at if name == "changes-since" else column <= at)
         elif "tags" in name:
             self._tags(name, frozenset(value.split(",")))
 
@@ -402,15 +401,3 @@ def _pattern(value: str, name: str) -> Pattern:
         return compiled(value, ignore_case=True)
     except BadPattern as wrong:
         raise Invalid(f"Invalid regular expression for {name}: {value[:100]!r}: {wrong}.") from None
-
-
-def _moment(value: str, name: str) -> str:
-    try:
-        at = when(value.replace("Z", "+00:00").replace(" ", "+"))
-    except ValueError:
-        at = None
-    if at is None:
-        raise Invalid(f"Invalid input for query parameters {name}. Value: {value}.")
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return timestamp(at)

@@ -26,6 +26,7 @@ _STORIES: dict[str, tuple[Story, Ending, Failing]] = {
     "start": (small.start, small.running, small.unchanged),
     "stop": (small.stop, small.stopped, small.unchanged),
     "reboot": (small.reboot, small.running, small.unchanged),
+    "trigger_crash_dump": (small.crash_dump, small.unchanged_well, small.unchanged),
     "rebuild": (small.rebuild, small.rebuilt, small.broken),
     "rescue": (small.rescue, small.rescued, small.broken),
     "unrescue": (small.unrescue, small.running, small.broken),

@@ -11,6 +11,7 @@ from ingot.compute import states
 from ingot.compute.workflows import machines
 from ingot.compute.workflows.room import Case
 from ingot.kit.faults import Fault, Kind
+from ingot.workflow import StepContext
 
 #: Causes that lie with the controller itself, whatever it is asked.
 _NO_CONTROLLER = frozenset({Kind.UNREACHABLE, Kind.BAD_CREDENTIALS, Kind.WRONG_MACHINE})
@@ -66,9 +67,24 @@ def stopped(case: Case, conn: sa.Connection) -> None:
     case.settle(conn, vm_state=states.STOPPED, power_state=states.SHUTDOWN)
 
 
+def unchanged_well(case: Case, conn: sa.Connection) -> None:
+    case.settle(conn)
+
+
 def unchanged(case: Case, conn: sa.Connection, fault: Fault) -> None:
     """The server is as it was; the action's record says why."""
     case.settle(conn)
+
+
+async def crash_dump(case: Case, _order: Any) -> None:
+    """A non-maskable interrupt: the operating system writes its dump, if it is told to."""
+
+    async def interrupt(_ctx: StepContext) -> None:
+        node_uuid = (await case.server()).node_uuid or ""
+        await case.compute.baremetal.interrupt(node_uuid, case.uuid)
+
+    seconds = case.compute.settings.power_seconds
+    await case.op.step("interrupt the machine", interrupt, deadline=seconds)
 
 
 # -- rebuild -------------------------------------------------------------------------------------
@@ -79,23 +95,28 @@ async def rebuild(case: Case, order: dict[str, Any]) -> None:
 
     def begin(conn: sa.Connection) -> dict[str, str]:
         machine = _machine(case, conn)
+        off = case.here(conn).vm_state == states.STOPPED
         machines.prepare(case.compute, conn, case.here(conn), machine.node.uuid)
         case.compute.step(conn, case.uuid, states.REBUILD_SPAWNING)
         started = machine.rebuild(
             notify=case.op.subject,
             preserve_ephemeral=bool(order.get("preserve_ephemeral")),
         )
-        return {"operation": started}
+        return {"operation": started, "off": off}
 
-    await case.order("start the rebuild", begin)
+    begun = await case.order("start the rebuild", begin)
     await case.ended("deploy", case.compute.settings.build_seconds, "the machine to be rebuilt")
+    if begun["off"]:
+        # A server that was shut off is shut off afterwards.
+        await _power(case, "power off")
 
 
 def rebuilt(case: Case, conn: sa.Connection) -> None:
+    off = case.here(conn).vm_state == states.STOPPED
     case.settle(
         conn,
-        vm_state=states.ACTIVE,
-        power_state=states.RUNNING,
+        vm_state=states.STOPPED if off else states.ACTIVE,
+        power_state=states.SHUTDOWN if off else states.RUNNING,
         launched_at=case.compute.now(),
         fault=None,
     )
