@@ -7,10 +7,21 @@ import pytest
 
 from ingot.drivers import DriverContext, Registry, build_registry
 from ingot.drivers.faults import BadCredentials, Busy, Refused
-from ingot.drivers.testing import Bench, check_all
+from ingot.drivers.redfish.client import RedfishClient
+from ingot.drivers.redfish.media import RedfishMedia
+from ingot.drivers.testing import (
+    Bench,
+    check_all,
+    check_boot_device,
+    check_identity,
+    check_power,
+    check_reboot,
+)
 from ingot.drivers.types import Access, Identity, PowerState, PowerTarget
 from ingot.kit.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
+from ingot.lab.sim.delivery import FILLERS, MANNERS
+from ingot.lab.sim.redfish_board import REGISTRIES, REGISTRY
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +73,65 @@ async def test_healthy_machines_conform(registry: Registry, fleet: Fleet, driver
             identity=Identity(uuid=machine.identity.uuid),
         )
     )
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+async def test_every_manner_of_answering_conforms(registry: Registry, manner: str) -> None:
+    """Also what is large, on several pages, and only to be had by a detour is read whole."""
+    options = FleetOptions(count=1, seed=5, speed=50, protocols=("redfish",), manners=(manner,))
+    async with Fleet(options) as fleet:
+        name, info = node_of(fleet, "redfish")
+        bench = Bench(
+            registry=registry,
+            driver="redfish",
+            driver_info=info,
+            wrong_password={"redfish_password": "not-this-one"},
+            dead=dict(DEAD["redfish"]),
+            secrets=(fleet.options.password,),
+            identity=Identity(uuid=fleet.machine(name).identity.uuid),
+        )
+        await check_power(bench)
+        await check_boot_device(bench)
+        await check_identity(bench)
+        found = await bench.management.identity(bench.access)
+        nics = fleet.machine(name).hardware.nics
+        assert sorted(found.macs) == sorted(nic.mac for nic in nics)
+        drives = await RedfishMedia(registry.context).drives(bench.access)
+        assert len(drives) == 2
+        client = registry.context.shared(RedfishClient, lambda: RedfishClient(registry.context))
+        large = await client.get(bench.access, f"{REGISTRIES}/{REGISTRY}.json")
+        attributes: Any = large.body["RegistryEntries"]
+        assert len(attributes["Attributes"]) > (3 if manner == "plain" else FILLERS)
+
+
+@pytest.mark.parametrize(
+    ("driver", "kind"),
+    [
+        ("redfish", "supermicro"),
+        ("ipmi", "supermicro"),
+        ("ipmi", "silent-to-new-suites"),
+    ],
+)
+async def test_habits_of_controllers_conform(
+    registry: Registry, fleet: Fleet, driver: str, kind: str
+) -> None:
+    name, info = node_of(fleet, driver)
+    info.pop("ipmi_cipher_suite", None)
+    fleet.inject(name, kind)
+    bench = Bench(
+        registry=registry,
+        driver=driver,
+        driver_info=info,
+        wrong_password={f"{driver}_password": "not-this-one"},
+        dead=dict(DEAD[driver]),
+        secrets=(fleet.options.password,),
+        identity=Identity(uuid=fleet.machine(name).identity.uuid),
+    )
+    await check_power(bench)
+    await check_reboot(bench)
+    await check_boot_device(bench)
+    await check_identity(bench)
+    assert (await fleet.machine(name).boot_setting()).mode == "uefi"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class Caller:
 
 
 class Bmc:
-    """`username` and `password` are the true ones; `clock` must be scaled, never stepped."""
+    """`username` and `password` are the true ones; `clock` must be scaled, never stepped. manner: see `Delivery`."""
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class Bmc:
         faults: Faults,
         clock: Clock,
         chance: Chance,
+        manner: str = "plain",
     ) -> None:
         self.backend = backend
         self.username = username
@@ -68,6 +69,7 @@ class Bmc:
         self.faults = faults
         self.clock = clock
         self.chance = chance
+        self.manner = manner
         self.commands: list[BmcCommand] = []
         self.requests = 0
         #: When the power was asked for and told, newest last, in real monotonic seconds.

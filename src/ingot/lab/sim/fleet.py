@@ -22,6 +22,7 @@ from ingot.lab.sim.agent import Agent, AgentOptions, AgentWorld
 from ingot.lab.sim.bmc import Bmc
 from ingot.lab.sim.boot import BootServer
 from ingot.lab.sim.clock import Chance, Clock, ScaledClock, SteppedClock
+from ingot.lab.sim.delivery import MANNERS
 from ingot.lab.sim.enrol import enrol_document, enrol_node
 from ingot.lab.sim.faults import Faults
 from ingot.lab.sim.inventory import make_identity
@@ -43,7 +44,8 @@ class FleetOptions:
     """`protocols` are dealt out in turn. `network` such as "127.77", None for a free one.
 
     `stepped` gives every machine a clock of its own that only `Machine.step` moves; BMC delays
-    stay in automatic time. `personalities` maps name to share (0..1); the rest is healthy.
+    stay in automatic time. `personalities` maps name to share (0..1); the rest is healthy. `manners`: how the
+    Redfish services hand their answers over, dealt out in turn from the seed on.
     """
 
     count: int = 10
@@ -53,6 +55,7 @@ class FleetOptions:
     stepped: bool = False
     boot_url: str = ""
     protocols: tuple[str, ...] = ("redfish", "ipmi")
+    manners: tuple[str, ...] = MANNERS
     network: str | None = None
     redfish_port: int = 8000
     ipmi_port: int = 6230
@@ -178,7 +181,7 @@ class Fleet:
         return Agent(machine, params, mac, self._world)
 
     def _make_bmc(self, machine: Machine) -> BmcUnit:
-        options = self.options
+        options, manners = self.options, self.options.manners
         bmc = Bmc(
             machine,
             username=options.username,
@@ -186,6 +189,7 @@ class Fleet:
             faults=machine.faults,
             clock=self.clock,
             chance=Chance(options.seed, machine.index, "bmc"),
+            manner=manners[(options.seed + machine.index // len(options.protocols)) % len(manners)],
         )
         machine.power_listeners.append(lambda power: bmc.board.emit(power_event(power)))
         protocol = options.protocols[machine.index % len(options.protocols)]

@@ -87,7 +87,7 @@ class CommandSet:
 
     @property
     def _is_supermicro(self) -> bool:
-        return self.bmc.maker == "Supermicro"
+        return self.bmc.faults.maker == "Supermicro"
 
     async def _reset_bmc(self, _data: bytes, caller: Caller) -> Answer:
         self.bmc.restart(caller, BMC_RESET_SECONDS)

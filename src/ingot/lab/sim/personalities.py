@@ -189,7 +189,7 @@ _ALL = (
     Personality(
         "silent-to-new-suites",
         "IPMI: says nothing to an offer of cipher suite 17, puts octets behind its proofs, sends answers twice.",
-        "openstack/ironic (ipmi_cipher_suite and its retries); ipmitool/ipmitool (fixed lengths of proofs)",
+        "ipmitool/ipmitool#199 (BMCs that ignore what they do not know); ipmitool/ipmitool#363 (suite 17)",
         RECOVERS,
         lambda rng: {
             "ipmi_silent_17": ALWAYS,
@@ -200,7 +200,7 @@ _ALL = (
     Personality(
         "supermicro",
         "Falls back to Legacy when the boot device comes without a mode; its UEFI disk has its own number.",
-        "openstack/ironic (full boot requests; boot device 0x24 of ipmitool)",
+        "openstack story #2008547 (Supermicro wants full boot requests)",
         RECOVERS,
         _fixed(maker="Supermicro"),
     ),

@@ -22,6 +22,7 @@ from aiohttp import web
 from ingot.lab.sim import redfish_docs as docs
 from ingot.lab.sim.bmc import Bmc, BmcBusy, BmcRefused, BmcSilent, Caller
 from ingot.lab.sim.bootscript import BootFailed
+from ingot.lab.sim.delivery import Delivery
 from ingot.lab.sim.jsonshape import as_object, read_object
 from ingot.lab.sim.listeners import HttpListener, tcp_listener
 from ingot.lab.sim.media import first_bytes
@@ -103,6 +104,7 @@ class RedfishService:
         self.port = 0
         server = web.Server(self._handle, access_log=None, keepalive_timeout=30)
         self._http = HttpListener(server)
+        self._delivery = Delivery(bmc.manner, bmc.chance.stream("delivery"))
         self._sessions: dict[str, _Session] = {}
         self._http_session: aiohttp.ClientSession | None = None
         self.board = bmc.board
@@ -169,6 +171,10 @@ class RedfishService:
     # Requests -----------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        reply = await self._admitted(request)
+        return await self._delivery.send(request, reply)
+
+    async def _admitted(self, request: web.BaseRequest) -> web.Response:
         try:
             await self.bmc.admit()
             return await self._answer(request)
@@ -186,7 +192,7 @@ class RedfishService:
         except _Fault as fault:
             return _error(fault.status, fault.key, str(fault))
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         path = request.path.rstrip("/")
         if path == "/redfish":
             return self._json({"v1": f"{docs.ROOT}/"})
@@ -345,6 +351,9 @@ class RedfishService:
             boot = boot or {}
         if boot is None:
             raise _Fault(400, "PropertyUnknown", "Only Boot and IndicatorLED can be changed.")
+        if self.bmc.faults.maker == "Supermicro" and "BootSourceOverrideTarget" in boot:
+            # Without the mode it falls back to the old one.
+            boot = {"BootSourceOverrideMode": "Legacy", **boot}
         await self.bmc.set_boot(self._merged(await self.bmc.backend.boot_setting(), boot), caller)
         return web.Response(status=204, headers={"OData-Version": "4.0"})
 
