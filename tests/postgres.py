@@ -11,6 +11,7 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -52,6 +53,7 @@ class Server:
     folder: Path
     programs: Path
     as_user: list[str] = field(default_factory=list[str])
+    durable: bool = False
     process: subprocess.Popen[bytes] | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -68,7 +70,8 @@ class Server:
         subprocess.run([*command, "-U", "ingot", url.rsplit("/", 1)[1]], check=False, timeout=30)
 
     def start(self) -> None:
-        settings = [part for setting in _SETTINGS for part in ("-c", setting)]
+        chosen = [*_SETTINGS, "synchronous_commit=on"] if self.durable else _SETTINGS
+        settings = [part for setting in chosen for part in ("-c", setting)]
         where = ["-D", self.folder / "data", "-p", str(self.port), "-k", self.folder]
         command = [*self.as_user, self.programs / "postgres", *where, "-h", "127.0.0.1"]
         self.process = subprocess.Popen([*command, *settings], cwd=self.folder)
@@ -79,12 +82,12 @@ class Server:
             assert time.monotonic() < deadline, "PostgreSQL did not start within 60 s"
             time.sleep(0.05)
 
-    def stop(self) -> None:
-        """Whoever is connected is thrown out."""
+    def stop(self, how: str = "fast") -> None:
+        """Whoever is connected is thrown out. how: "fast", or "immediate" as if the power had gone."""
         process, self.process = self.process, None
         if process is None:
             return
-        process.send_signal(2)  # fast shutdown
+        process.send_signal({"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[how])
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(20)
         if process.poll() is None:
@@ -92,11 +95,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def server() -> Iterator[Server]:
+def server(durable: bool = False) -> Iterator[Server]:
+    """durable: what was committed outlives `stop("immediate")`."""
     programs = binaries()
     assert programs is not None, "PostgreSQL's programs are missing: apt-get install postgresql"
     folder = Path(tempfile.mkdtemp(prefix="ingot-postgres-"))
-    made = Server(_free_port(), folder, programs, _unprivileged(folder))
+    made = Server(_free_port(), folder, programs, _unprivileged(folder), durable)
     try:
         init = [programs / "initdb", "-D", folder / "data", "-U", "ingot", "-A", "trust", "-N"]
         quiet = {"stdout": subprocess.DEVNULL, "cwd": folder}

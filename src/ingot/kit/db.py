@@ -566,12 +566,15 @@ def _transact(
         result = change(conn)
         _COMMIT.change(conn, {})
     except BaseException:
-        # A full disk can have ended SQLite's transaction by itself.
-        ended = not getattr(conn.connection.dbapi_connection, "in_transaction", True)
-        if not conn.invalidated and not ended:
+        if not conn.invalidated and not _ended_by_itself(conn):
             _ROLLBACK.change(conn, {})
         raise
     return result, cast("list[Callable[[], None]]", conn.info.pop("after_commit", []))
+
+
+def _ended_by_itself(conn: sa.Connection) -> bool:
+    """A full disk can have ended SQLite's transaction."""
+    return not getattr(conn.connection.dbapi_connection, "in_transaction", True)
 
 
 def _transact_in_lane(
