@@ -145,3 +145,13 @@ def test_a_bug_shows_a_reference_and_no_detail(client: falcon.testing.TestClient
 
 def test_upload(client: falcon.testing.TestClient) -> None:
     assert client.simulate_put("/things/v1/file", body=b"x" * (3 << 20)).json == {"size": 3 << 20}
+
+
+def test_a_header_carries_any_name() -> None:
+    """A connection that is dropped because of a name leaves the client without an answer."""
+    from ingot.kit.asgi import _visible
+
+    for plain in ("http://x/a?b=c%20d", 'Basic realm="x"', "a, b;c", "<x>; rel=next"):
+        assert _visible(plain) == plain
+    assert _visible("http://x/a\nSet-Cookie: b") == "http://x/a%0ASet-Cookie: b"
+    assert _visible("ä\x00") == "%C3%A4%00"

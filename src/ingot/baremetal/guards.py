@@ -39,13 +39,13 @@ WIRING = frozenset({"portgroup_uuid", "pxe_enabled", "local_link_connection", "p
 MOST_TRAITS = 50
 
 _HOST_NAME = re.compile(
-    r"^(?=.{1,255}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)"
-    r"(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$",
+    r"^(?=.{1,255}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)"
+    r"(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\Z",
     re.I,
 )
-_LOGICAL_NAME = re.compile(r"^[A-Za-z0-9\-._~]{1,255}$")
+_LOGICAL_NAME = re.compile(r"^[A-Za-z0-9\-._~]{1,255}\Z")
 _TRAIT = re.compile(
-    r"^(CUSTOM|COMPUTE|HW|STORAGE|MISC|OWNER)_[A-Z0-9_]+$"  # what the traits library's names begin with
+    r"^(CUSTOM|COMPUTE|HW|STORAGE|MISC|OWNER)_[A-Z0-9_]+\Z"  # what the traits library's names begin with
 )
 _RESERVED = frozenset({"detail", "validate", "states", "management", "maintenance"}) | frozenset(
     {"vendor_passthru", "ports", "portgroups", "vifs", "volume", "traits", "bios", "allocation"}

@@ -18,7 +18,7 @@ from ingot.kit import ids
 from ingot.kit.faults import Invalid
 
 Mtu = Annotated[float, Meta(ge=1, le=65535)] | None
-_ZONE = re.compile(r"%[0-9a-zA-Z]+$")
+_ZONE = re.compile(r"%[0-9a-zA-Z]+\Z")
 
 
 class _Link(msgspec.Struct):
@@ -144,7 +144,7 @@ def _address(text: str, family: int | None, place: str) -> None:
     """An address; one of IPv6 may have a prefix length or a zone."""
     bare = text
     if family != 4 and ":" in text:
-        bare = _ZONE.sub("", re.sub(r"/[0-9]{1,2}$", "", text))
+        bare = _ZONE.sub("", re.sub(r"/[0-9]{1,2}\Z", "", text))
     kinds: dict[int | None, Callable[[str], object]] = {
         4: ipaddress.IPv4Address,
         6: ipaddress.IPv6Address,

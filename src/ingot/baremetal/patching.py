@@ -15,9 +15,9 @@ from msgspec import UNSET, UnsetType
 
 from ingot.kit.faults import Invalid
 
-_PLAIN = re.compile(r"^(/[\w-]+)+$")
-_ESCAPED = re.compile(r"^(/([^/~]|~0|~1)+)+$")
-_INDEX = re.compile(r"^(0|[1-9][0-9]*)$")
+_PLAIN = re.compile(r"^(/[\w-]+)+\Z")
+_ESCAPED = re.compile(r"^(/([^/~]|~0|~1)+)+\Z")
+_INDEX = re.compile(r"^(0|[1-9][0-9]*)\Z")
 
 #: From this microversion on, `~0` and `~1` in a path stand for `~` and `/`.
 ESCAPES_SINCE = 98

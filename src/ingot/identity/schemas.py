@@ -15,10 +15,10 @@ from ingot.kit.faults import Invalid
 
 Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\S")]
 ShortName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\S")]
-Key = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Key = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+\Z")]
 Text = Annotated[str, Meta(max_length=65535)]
 Secret = Annotated[str, Meta(min_length=1, max_length=4096)]
-Tag = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^,/]*$")]
+Tag = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^,/]*\Z")]
 Tags = Annotated[list[Tag], Meta(max_length=80)]
 
 
@@ -142,7 +142,7 @@ class ServiceFields(Struct):
 
 class EndpointFields(Struct):
     service_id: Key | UnsetType = UNSET
-    interface: Annotated[str, Meta(pattern=r"^(public|internal|admin)$")] | UnsetType = UNSET
+    interface: Annotated[str, Meta(pattern=r"^(public|internal|admin)\Z")] | UnsetType = UNSET
     region_id: str | UnsetType | None = UNSET
     region: str | UnsetType | None = UNSET
     url: Annotated[str, Meta(min_length=1, max_length=2048)] | UnsetType = UNSET

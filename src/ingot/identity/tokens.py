@@ -22,7 +22,7 @@ from ingot.kit.keyfiles import create_private, read_fernet_keys, write_private
 
 _log = log.get("tokens")
 METHODS = ("password", "token", "application_credential")
-_HEX = re.compile(r"^[0-9a-f]{32}$")
+_HEX = re.compile(r"^[0-9a-f]{32}\Z")
 _KINDS = ("", "project", "domain", "system")
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import falcon
 import falcon.asgi
@@ -47,6 +47,8 @@ class _ClientGone(Exception):
 #: Marks a request's scope once its client has gone.
 _GONE = "ingot.client_gone"
 _DRAIN_SECONDS = 10.0
+#: What stays as it is in a header's value of which something cannot be sent.
+_SAFE = " !\"#$%&'()*+,/:;<=>?@[]^`{|}~"
 
 
 @dataclass(frozen=True)
@@ -320,7 +322,7 @@ class _Endpoint:
     def _send(resp: Any, reply: Reply) -> None:
         resp.status = reply.status
         for name, value in reply.headers.items():
-            resp.set_header(name, value)
+            resp.set_header(name, _visible(value))
         if reply.stream is not None:
             resp.content_type = reply.content_type
             resp.stream = _Closing(reply.stream)
@@ -429,6 +431,11 @@ def _unexpected(req: Any, request_id: str, error: Exception) -> Fault:
         f"(reference {request_id}).",
         kind=Kind.INTERNAL,
     )
+
+
+def _visible(value: str) -> str:
+    """A header's value: names that somebody has chosen may be in it, and not all of them can be sent so."""
+    return value if value.isascii() and value.isprintable() else quote(value, safe=_SAFE)
 
 
 def _slow(text: str) -> Fault:

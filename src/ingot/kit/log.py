@@ -15,7 +15,7 @@ from json import dumps
 from typing import Any, TextIO
 
 _SECRET_KEY = re.compile(
-    r"pass(word|wd)?$|secret|token$|authorization|private_key|configdrive", re.I
+    r"pass(word|wd)?\Z|secret|token\Z|authorization|private_key|configdrive", re.I
 )
 _MASK = "***"
 #: On a terminal: how each level is painted (ECMA-48), and the end of paint.

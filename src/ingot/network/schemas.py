@@ -12,10 +12,10 @@ from ingot.kit.faults import Invalid
 from ingot.network.types import Network, Port, SecurityGroup, SecurityGroupRule, Subnet
 
 # No NUL octets: PostgreSQL stores none.
-Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$")]
-Long = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*$")]
-Tag = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
-Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
+Text = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*\Z")]
+Long = Annotated[str, Meta(max_length=4096, pattern=r"^[^\x00]*\Z")]
+Tag = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*\Z")]
+Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*\Z")]
 Nothing = Annotated[list[Any], Meta(max_length=0)]
 Mtu = Annotated[int, Meta(ge=68, le=65535)]
 Limit = Annotated[int, Meta(ge=-1, le=2**31 - 1)]

@@ -15,7 +15,7 @@ from typing import Any, cast
 SECRET_KEYS = frozenset({"password", "auth_token", "bmc_password"})
 _HIDDEN = "***"
 #: A width of a million would be a bomb.
-_SPEC = re.compile(r"^[^{}]{0,2}[<>=^]?[-+ ]?#?0?\d{0,3}[,_]?(\.\d{1,3})?[a-zA-Z%]?$")
+_SPEC = re.compile(r"^[^{}]{0,2}[<>=^]?[-+ ]?#?0?\d{0,3}[,_]?(\.\d{1,3})?[a-zA-Z%]?\Z")
 
 
 class NodeView:

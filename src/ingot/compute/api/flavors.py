@@ -29,13 +29,13 @@ from ingot.kit.faults import Conflict, Invalid, Missing
 from ingot.kit.paging import next_link
 from ingot.kit.web import Call, Reply
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.*\S)?\Z")]
 Least1 = Annotated[int, msgspec.Meta(ge=1, le=0x7FFFFFFF)]
 Least0 = Annotated[int, msgspec.Meta(ge=0, le=0x7FFFFFFF)]
-_SPEC = re.compile(r"^[a-zA-Z0-9-_:. ]{1,255}$")
+_SPEC = re.compile(r"^[a-zA-Z0-9-_:. ]{1,255}\Z")
 #: What GET /flavors may be asked; all that come are 2.96 at most, which knows no filter by name.
 _QUERY = frozenset({"limit", "marker", "is_public", "minRam", "minDisk", "sort_key", "sort_dir"})
-_ID = re.compile(r"^(?! )[a-zA-Z0-9. _-]+(?<! )$")
+_ID = re.compile(r"^(?! )[a-zA-Z0-9. _-]+(?<! )\Z")
 
 
 class FlavorIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

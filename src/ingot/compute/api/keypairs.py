@@ -18,8 +18,8 @@ from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
 from ingot.kit.paging import next_link
 from ingot.kit.web import Call, Reply
 
-_NAME = re.compile(r"^[a-zA-Z0-9 _-]{1,255}$")
-_WIDE_NAME = re.compile(r"^[a-zA-Z0-9 _@.-]{1,255}$")
+_NAME = re.compile(r"^[a-zA-Z0-9 _-]{1,255}\Z")
+_WIDE_NAME = re.compile(r"^[a-zA-Z0-9 _@.-]{1,255}\Z")
 
 
 class KeypairIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

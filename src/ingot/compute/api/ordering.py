@@ -24,11 +24,11 @@ from ingot.kit.faults import Conflict, Fault, Forbidden, Invalid, Kind
 from ingot.kit.web import Call
 from ingot.network import Network
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.*\S)?\Z")]
 Text = Annotated[str, msgspec.Meta(max_length=255)]
-_KEY = re.compile(r"^[a-zA-Z0-9-_:. ]{1,255}$")
-_HOST = re.compile(r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9-]{1,63})*$")
-_TAG = re.compile(r"^[^,/]{1,60}$")
+_KEY = re.compile(r"^[a-zA-Z0-9-_:. ]{1,255}\Z")
+_HOST = re.compile(r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9-]{1,63})*\Z")
+_TAG = re.compile(r"^[^,/]{1,60}\Z")
 #: From this microversion on files are not injected any more; before, so many of so many bytes, as upstream allows.
 PERSONALITY_UNTIL = 57
 MOST_FILES, MOST_FILE_BYTES, MOST_PATH_BYTES = 5, 10240, 255

@@ -21,7 +21,7 @@ APPLY_TIME = "@Redfish.SettingsApplyTime"
 LOOKS, POLL = 60, 20.0
 #: Files of registries that are looked at.
 MOST_REGISTRIES = 64
-_VERSION = re.compile(r"([._]v?\d+([._]\d+)*|\d+(\.\d+)+)$")
+_VERSION = re.compile(r"([._]v?\d+([._]\d+)*|\d+(\.\d+)+)\Z")
 ARGS: dict[str, object] = {
     "settings": {
         "description": "A list of BIOS settings, each an object with name and value.",

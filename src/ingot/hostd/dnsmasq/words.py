@@ -11,14 +11,14 @@ _DHCP = re.compile(
     r"^(?:(?P<xid>\d+) )?(?P<what>DHCP[A-Z]+)\((?P<device>[^)]*)\)"
     rf"(?: (?P<ip>\d+\.\d+\.\d+\.\d+))? {_MAC}(?: (?P<rest>.*))?$"
 )
-_FILE = re.compile(r"^(?P<xid>\d+) bootfile name: (?P<file>.+)$")
-_SENT = re.compile(r"^sent (?P<file>.+) to (?P<ip>\S+)$")
-_ABSENT = re.compile(r"^file (?P<file>.+) not found for (?P<ip>\S+)$")
-_FAILED = re.compile(r"^failed sending (?P<file>.+) to (?P<ip>\S+)$")
-_READ = re.compile(r"^read (?P<file>/.+)$")
+_FILE = re.compile(r"^(?P<xid>\d+) bootfile name: (?P<file>.+)\Z")
+_SENT = re.compile(r"^sent (?P<file>.+) to (?P<ip>\S+)\Z")
+_ABSENT = re.compile(r"^file (?P<file>.+) not found for (?P<ip>\S+)\Z")
+_FAILED = re.compile(r"^failed sending (?P<file>.+) to (?P<ip>\S+)\Z")
+_READ = re.compile(r"^read (?P<file>/.+)\Z")
 #: Words of dnsmasq that say that it can't do its work.
 _FATAL = re.compile(
-    r"^(?:dnsmasq: )?(?P<why>(?:failed to|cannot|unknown interface|bad |duplicate ).*)$"
+    r"^(?:dnsmasq: )?(?P<why>(?:failed to|cannot|unknown interface|bad |duplicate ).*)\Z"
 )
 
 

@@ -227,7 +227,7 @@ class _Download:
         lines = [line for line in text.splitlines() if line.strip() and line[0] != "#"]
         for line in lines:
             found = re.search(
-                r"(?:^|\s)([0-9a-fA-F]{128}|[0-9a-fA-F]{64}|[0-9a-fA-F]{32})(?:\s|$)", line
+                r"(?:^|\s)([0-9a-fA-F]{128}|[0-9a-fA-F]{64}|[0-9a-fA-F]{32})(?:\s|\Z)", line
             )
             if found and (len(lines) == 1 or re.search(rf"[\s*(]{re.escape(name)}(?:$|\))", line)):
                 return found.group(1)
