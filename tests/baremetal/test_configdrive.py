@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
 import json
+import random
+import tracemalloc
 from typing import Any
 
 import pycdlib
@@ -57,3 +61,41 @@ def test_what_is_no_drive_is_refused(packed: bytes) -> None:
 def test_too_large() -> None:
     with pytest.raises(Invalid, match="larger"):
         configdrive.pack(b"\0" * (configdrive.LARGEST + 1))
+
+
+def _packed(data: bytes) -> bytes:
+    return base64.b64encode(data)
+
+
+def test_a_small_drive_that_unpacks_to_a_gigabyte() -> None:
+    bomb = _packed(gzip.compress(bytes(64 << 20)) * 16)
+    assert len(bomb) < 2 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(Invalid, match="larger"):
+            configdrive.unpack(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 300 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_drive_in_many_parts() -> None:
+    with pytest.raises(Invalid):
+        configdrive.unpack(_packed(gzip.compress(b"x") * 50_000))
+    parts = gzip.compress(b"a") + gzip.compress(b"b") + bytes(512)
+    assert configdrive.unpack(_packed(parts)) == b"ab"
+    with pytest.raises(Invalid):
+        configdrive.unpack(_packed(gzip.compress(b"a" * 100)[:-9]))
+
+
+def test_any_octets_are_a_drive_or_refused() -> None:
+    rng = random.Random(5)
+    good = gzip.compress(rng.randbytes(400) + bytes(4000))
+    for _ in range(5000):
+        data = bytearray(good)
+        for _ in range(rng.randint(1, 4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        try:
+            configdrive.unpack(_packed(bytes(data[: rng.randint(1, len(data))])))
+        except Invalid:
+            continue

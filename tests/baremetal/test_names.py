@@ -44,3 +44,24 @@ def test_pure_ones() -> None:
         assert not guards.logical_name(name) and not guards.logical_name(name, 1)
     with pytest.raises(Invalid):
         guards.traits(["CUSTOM_X\n"])
+
+
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        *(("driver_info", name) for name in guards.BOOT_WORDS["driver_info"]),
+        *(("instance_info", name) for name in guards.BOOT_WORDS["instance_info"]),
+    ],
+)
+async def test_words_of_boot_scripts_have_one_line(
+    tmp_path: Path, document: str, name: str
+) -> None:
+    """What would be refused at the boot is refused when it is said."""
+    async with world(tmp_path) as here:
+        for evil in ("quiet\nboot", "quiet\r", "\x1b[2J"):
+            body = {"driver": "fake-hardware", "name": "m", document: {name: evil}}
+            assert (await here.ask("POST", "/v1/nodes", body)).status == 400
+        body = {"driver": "fake-hardware", "name": "n", document: {name: "quiet console=ttyS0"}}
+        assert (await here.ask("POST", "/v1/nodes", body)).status == 201
+        patch = [{"op": "add", "path": f"/{document}/{name}", "value": "quiet\nboot"}]
+        assert (await here.ask("PATCH", "/v1/nodes/n", patch)).status == 400

@@ -192,3 +192,29 @@ async def test_callbacks_that_are_none_are_refused(tmp_path: Path) -> None:
             long = {**body, name: "x" * 100_000}
             async with http.post(f"/v1/heartbeat/{uuid}", json=long) as reply:
                 assert reply.status == 400, name
+
+
+async def test_a_strangers_boot_does_not_end_the_token_of_an_agent(tmp_path: Path) -> None:
+    """Between the agent's look-up and its first call: its call is taken, and a stranger's is not."""
+    intent = {"boot": "agent"}
+    async with world(tmp_path, provision_state="clean hold", boot_intent=intent) as (_, uuid, http):
+        _, token = await _lookup(http)
+        for _ in range(3):
+            async with http.get(f"/boot/{MAC}") as reply:
+                assert reply.status == 200
+        _, stranger = await _lookup(http)
+        assert await _beat(http, uuid, token, "https://10.0.0.7:9999") == 202
+        assert await _beat(http, uuid, stranger, "https://10.0.0.7:9999") == 400
+        assert (await _lookup(http))[1] == "******"
+
+
+async def test_a_machine_that_starts_again_before_its_agent_called(tmp_path: Path) -> None:
+    intent = {"boot": "agent"}
+    async with world(tmp_path, provision_state="clean hold", boot_intent=intent) as (_, uuid, http):
+        tokens: list[str] = []
+        for _ in range(5):
+            async with http.get(f"/boot/{MAC}") as reply:
+                assert reply.status == 200
+            tokens.append((await _lookup(http))[1])
+        assert len(set(tokens)) == 5
+        assert await _beat(http, uuid, tokens[-1], "https://10.0.0.7:9999") == 202

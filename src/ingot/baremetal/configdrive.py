@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import io
+import zlib
 from typing import Any
 
 import msgspec
@@ -19,6 +20,9 @@ LABEL = "config-2"
 #: The agent writes config drives to a partition of this size.
 LARGEST = 64 << 20
 _VERSION = "2018-08-27"
+#: Window bits of zlib: a gzip member, with its head and sum.
+_GZIP = 31
+_MOST_MEMBERS = 16
 
 
 def files(documents: dict[str, Any]) -> dict[str, bytes]:
@@ -79,14 +83,34 @@ def pack(image: bytes) -> bytes:
 
 
 def unpack(packed: bytes) -> bytes:
-    """The ISO image of a packed drive; Invalid when it is none."""
+    """The ISO image of a packed drive; Invalid when it is none, or larger than a drive may be."""
     try:
-        image = gzip.decompress(base64.b64decode(packed, validate=True))
+        image = _unzipped(base64.b64decode(packed, validate=True))
         if not image:
             raise ValueError("empty")
-        return image
-    except (ValueError, OSError, EOFError):
+    except (ValueError, zlib.error):
         raise Invalid("The config drive is not base64 of a gzip file.") from None
+    if len(image) > LARGEST:
+        raise Invalid(f"The config drive is larger than {LARGEST >> 20} MiB.")
+    return image
+
+
+def _unzipped(data: bytes) -> bytes:
+    """All members of a gzip file, of at most one octet more than a drive may have."""
+    image = bytearray()
+    # Each further member copies what is left.
+    for _ in range(_MOST_MEMBERS):
+        if not data or len(image) > LARGEST:
+            break
+        member = zlib.decompressobj(_GZIP)
+        image += member.decompress(data, LARGEST + 1 - len(image))
+        if not member.eof and len(image) <= LARGEST:
+            raise ValueError("cut off")
+        # What stands behind the last member may be filled up with zeros.
+        data = member.unused_data.lstrip(b"\0")
+    else:
+        raise ValueError("in too many parts")
+    return bytes(image)
 
 
 def _as_json(value: Any) -> bytes:

@@ -47,6 +47,7 @@ def create_node(
     """A new node; its uuid. values: as `schemas.node_values` gives them; interfaces default by hardware type."""
     new = dict(values)
     uuid = new["uuid"] = new.get("uuid") or ids.new_uuid()
+    guards.boot_words(new)
     _known_chassis(conn, new)
     new.update(_interfaces(ctx, new["driver"], new))
     if not new.get("resource_class"):
@@ -222,6 +223,7 @@ def _write(
     by: By,
 ) -> None:
     delta = {name: value for name, value in after.items() if value != before[name]}
+    guards.boot_words(delta)
     _unique(conn, delta, but=node.uuid)
     secret = {name: after[name] for name in ("driver_info", "instance_info") if name in delta}
     if "driver" in delta:

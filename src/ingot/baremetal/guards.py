@@ -84,6 +84,28 @@ def traits(names: Collection[str]) -> None:
         raise Invalid(f"A node can have at most {MOST_TRAITS} traits.")
 
 
+#: What ends up in boot scripts and on kernels' command lines, by document.
+BOOT_WORDS = {
+    "driver_info": (
+        *("deploy_kernel", "deploy_ramdisk", "deploy_iso", "rescue_kernel", "rescue_ramdisk"),
+        *("kernel_append_params", "bootloader"),
+    ),
+    "instance_info": (
+        *("kernel", "ramdisk", "boot_iso", "kernel_append_params", "ramdisk_kernel_arguments"),
+        "image_source",
+    ),
+}
+
+
+def boot_words(values: Mapping[str, Any]) -> None:
+    """Nothing that a machine is to boot by has more than one line: at the boot it would be too late to say so."""
+    for document, names in BOOT_WORDS.items():
+        told: Mapping[str, Any] = values.get(document) or {}
+        for name in names:
+            if not str(told.get(name) or "").isprintable():
+                raise Invalid(f"{document}/{name} holds a control character.")
+
+
 # -- changes of a node ---------------------------------------------------------------------------
 
 

@@ -252,17 +252,17 @@ class RamdiskApi:
     async def _forget_dead_agent(self, node: Node, agent: Agent) -> None:
         """A machine that boots the agent anew needs a new token.
 
-        Whoever only pretends to boot must not get one while the real agent lives: so it is asked first.
+        Whoever only pretends to boot must not get one while the real agent lives: so it is asked first. One that
+        has not called yet keeps its token: until then whoever looks up is given another one (`agenttokens`).
         """
-        if not agent.token:
+        if not agent.token or not agent.url:
             return
         token = agent.token
+        address = AgentAddress(agent.url, agent.token, agent.verify_ca)
         try:
-            if agent.url:
-                address = AgentAddress(agent.url, agent.token, agent.verify_ca)
-                async with asyncio.timeout(3):
-                    await self._room.agents.status(address)
-                return
+            async with asyncio.timeout(3):
+                await self._room.agents.status(address)
+            return
         except (Fault, TimeoutError):
             pass
         gone = await self._room.db.write(

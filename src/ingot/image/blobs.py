@@ -113,6 +113,16 @@ class Blobs:
             loop.run_in_executor(self._threads, writer.write, batch),
         ]
 
+    @property
+    def most(self) -> int:
+        """Bytes of the largest disk that is taken."""
+        return self._most
+
+    def has_room(self) -> bool:
+        """Whether anything more may be written."""
+        facts = os.statvfs(self.raw)
+        return facts.f_bavail * facts.f_frsize > self._reserve
+
     def _check_room(self, total: int, more: int) -> None:
         if total > self._most:
             raise Fault(

@@ -15,12 +15,23 @@ from ingot.kit.faults import Fault, Kind
 
 _SHARE = re.compile(rb"\(\s*([0-9.]+)/100%\)")
 _MEMORY = 2 << 30
+_LOOK_SECONDS = 0.1
 
 
 async def to_raw(
-    source: Path, target: Path, *, deadline: float, progress: Callable[[float], None]
+    source: Path,
+    target: Path,
+    *,
+    deadline: float,
+    progress: Callable[[float], None],
+    has_room: Callable[[], bool],
 ) -> None:
-    """Convert; a fault on failure or at the deadline (seconds). The caller removes a target that failed."""
+    """Convert; a fault on failure or at the deadline (seconds). The caller removes a target that failed.
+
+    has_room: asked again and again. A small image may become a large disk, and nothing in it tells how large.
+    """
+    if not has_room():
+        raise _full()
     command = [
         "prlimit",
         f"--as={_MEMORY}",
@@ -51,6 +62,7 @@ async def to_raw(
             next_action="Install qemu-utils.",
         ) from None
     done = False
+    watch = asyncio.ensure_future(_watch(process, has_room))
     try:
         async with asyncio.timeout(deadline):
             said, _ = await asyncio.gather(
@@ -58,6 +70,8 @@ async def to_raw(
                 _follow(process.stdout, progress),
             )
             done = await process.wait() == 0
+        if watch.done():
+            raise _full()
         if not done:
             raise _failed(said.decode(errors="replace"))
     except TimeoutError:
@@ -67,6 +81,7 @@ async def to_raw(
             next_action="Upload the image as raw, or raise convert_seconds.",
         ) from None
     finally:
+        watch.cancel()
         if process.returncode is None:
             process.kill()
             await process.wait()
@@ -77,6 +92,22 @@ async def _follow(stream: asyncio.StreamReader | None, progress: Callable[[float
         found = _SHARE.findall(text)
         if found:
             progress(min(1.0, float(found[-1]) / 100))
+
+
+async def _watch(process: asyncio.subprocess.Process, has_room: Callable[[], bool]) -> None:
+    """Ends, with the conversion, when there is no room any more."""
+    while has_room():
+        await asyncio.sleep(_LOOK_SECONDS)
+    if process.returncode is None:
+        process.kill()
+
+
+def _full() -> Fault:
+    return Fault(
+        "There is not enough room on the image store for this image as a raw disk.",
+        kind=Kind.FULL,
+        next_action="Make room on the image store, or upload a smaller image.",
+    )
 
 
 def _failed(said: str) -> Fault:

@@ -28,16 +28,41 @@ def _formats() -> Any:
     return format_inspector
 
 
-def inspect(path: Path, declared: str) -> int | None:
+#: How disks of other formats begin; an ISO image leaves that place to boot loaders.
+_OTHER_HEADS = (
+    b"QFI\xfb",
+    b"KDMV",
+    b"COWD",
+    b"# Disk DescriptorFile",
+    b"vhdxfile",
+    b"conectix",
+    b"QED\0",
+)
+
+
+def inspect(path: Path, declared: str, most: int = 0) -> int | None:
     """The virtual size in bytes of content that is what it says; Invalid with the cause otherwise.
 
-    Kernels and ramdisks (aki, ari, ami) are no disks: None.
+    Kernels and ramdisks (aki, ari, ami) are no disks: None. most: the largest virtual size that is taken, 0 for any.
     """
+    size = _inspected(path, declared)
+    if most and size is not None and size > most:
+        raise Invalid(
+            f"The {declared} image is one of a disk of {size >> 30} GiB; at most {most >> 30} are taken.",
+            next_action="Make the disk in it smaller (qemu-img resize --shrink) and upload it again.",
+        )
+    return size
+
+
+def _inspected(path: Path, declared: str) -> int | None:
     if declared not in _MAY_BE:
         return None
     if path.stat().st_size == 0:
         raise Invalid("The image has no content.")
     if declared == "iso":
+        with path.open("rb") as file:
+            if file.read(32).startswith(_OTHER_HEADS):
+                raise _mismatch(declared, "also that of a disk")
         return _inspect_as(path, "iso").actual_size and path.stat().st_size
     try:
         found: Any = _formats().detect_file_format(str(path))
@@ -48,7 +73,18 @@ def inspect(path: Path, declared: str) -> int | None:
         raise _mismatch(declared, name)
     if declared == "raw":
         return path.stat().st_size
+    _not_encrypted(path)
     return _stands_alone(_inspect_as(path, declared), declared)
+
+
+def _not_encrypted(path: Path) -> None:
+    """No key comes with an image. The method stands at octet 32 of a qcow2 header."""
+    with path.open("rb") as file:
+        if any(file.read(36)[32:]):
+            raise Invalid(
+                "The qcow2 image is refused: it is encrypted.",
+                next_action="Decrypt it (qemu-img convert) and upload it again.",
+            )
 
 
 def _inspect_as(path: Path, declared: str) -> Any:

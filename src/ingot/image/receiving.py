@@ -177,7 +177,9 @@ class Receiving:
         """Inspect received content and put it in place."""
         image_id = row["id"]
         try:
-            virtual_size = await self.blobs.run(lambda: inspect(received, row["disk_format"]))
+            virtual_size = await self.blobs.run(
+                lambda: inspect(received, row["disk_format"], self.blobs.most)
+            )
             still = {"received_at": timestamp(self.clock.now())}
             await self._move(image_id, before, before, still, mine)
             await self.blobs.run(lambda: self.blobs.keep(received, image_id))

@@ -247,13 +247,14 @@ class Images(Receiving):
             lambda: draft.unlink(missing_ok=True)
         )  # what was left may still be written
         # A second look: the file could have been changed on disk since its upload.
-        await self.blobs.run(lambda: inspect(self.path(image.id), "qcow2"))
+        await self.blobs.run(lambda: inspect(self.path(image.id), "qcow2", self.blobs.most))
         try:
             await convert.to_raw(
                 self.path(image.id),
                 draft,
                 deadline=self.settings.convert_seconds,
                 progress=progress,
+                has_room=self.blobs.has_room,
             )
 
             def keep() -> _RawNote:

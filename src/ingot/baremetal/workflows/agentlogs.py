@@ -37,7 +37,8 @@ class AgentLogs:
 async def keep_after(case: Case, fault: Fault) -> None:
     """The operation is about to fail while its agent may still be there."""
     rules = case.room.agent_logs
-    silent = is_lost(fault) or fault.kind is Kind.ABORTED
+    # The agent of another machine is not waited for: its owner is to know at once.
+    silent = is_lost(fault) or fault.kind in (Kind.ABORTED, Kind.WRONG_MACHINE)
     if rules is not None and rules.collect != NEVER and not silent:
         await _keep(case, rules, None)
 
