@@ -12,7 +12,7 @@ from typing import Any
 import falcon.testing
 
 from ingot.baremetal import Baremetal, Settings
-from ingot.baremetal.context import Networks
+from ingot.baremetal.context import Images, Networks
 from ingot.drivers.context import DriverContext
 from ingot.drivers.hardware import build_registry
 from ingot.kit.asgi import WebApp
@@ -126,6 +126,7 @@ async def world(
     caller: Caller | None = None,
     url: str | None = None,
     networks: Callable[[Database, Clock], Networks] | None = None,
+    images: Callable[[Database, Clock], Images] | None = None,
 ) -> AsyncIterator[World]:
     time = clock or VirtualClock()
     db = Database(url) if url else Database.at(folder / "test.db")
@@ -139,6 +140,7 @@ async def world(
         networks(db, time) if networks else None,
         host="host-1",
         settings=settings,
+        images=images(db, time) if images else None,
     )
     callers = [caller or system()]
 

@@ -138,6 +138,7 @@ class App:
             self.provisioning,
             settings.hostname,
             machine_options(settings, self._has_websockets()),
+            OwnImages(self.images),
         )
         self.power_sync = PowerSync(self.baremetal.ctx)
         self.room = self._room()

@@ -69,6 +69,14 @@ class Networks(Protocol):
         ...
 
 
+class Images(Protocol):
+    """What verbs need of the image room."""
+
+    def problem(self, conn: sa.Connection, ident: str, right: Right) -> str | None:
+        """Why this right does not open an image, named by id or name; None when it does."""
+        ...
+
+
 class NoNetworks:
     """Where no network service is: VIFs are only names."""
 
@@ -173,6 +181,8 @@ class Context:
     memory: dict[str, tuple[float, Any]] = field(
         default_factory=dict[str, tuple[float, Any]], repr=False, compare=False
     )
+    #: None where no image room is: then work finds out what is wrong with an image.
+    images: Images | None = None
 
     def now(self) -> str:
         return timestamp(self.clock.now())

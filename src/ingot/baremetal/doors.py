@@ -73,14 +73,27 @@ class OwnImages:
     def revoke(self, conn: sa.Connection, node: str) -> None:
         self.room.let_go(conn, _holder(node))
 
+    def problem(self, conn: sa.Connection, ident: str, right: Right) -> str | None:
+        """Why this right does not open an image, named by id or name; None when it does."""
+        try:
+            self.room.find(conn, ident, _viewer(right))
+        except Fault as fault:
+            return fault.text
+        return None
+
     async def _opened(self, ident: str, right: Right) -> Image:
         """An image as far as `right` sees it now; somebody else's is like none."""
-        viewer = Caller(
-            user_id=right.user or None,
-            project_id=right.project_id or None,
-            roles=frozenset(right.roles),
-        )
-        return await self.room.get(ident, None if right.cloud else viewer)
+        return await self.room.get(ident, _viewer(right))
+
+
+def _viewer(right: Right) -> Caller | None:
+    if right.cloud:
+        return None
+    return Caller(
+        user_id=right.user or None,
+        project_id=right.project_id or None,
+        roles=frozenset(right.roles),
+    )
 
 
 def _holder(node: str) -> str:

@@ -28,7 +28,7 @@ from ingot.baremetal import (
     vifs,
 )
 from ingot.baremetal.consolerights import NodeGrant
-from ingot.baremetal.context import NOBODY, By, Context, Networks, NoNetworks, Settings
+from ingot.baremetal.context import NOBODY, By, Context, Images, Networks, NoNetworks, Settings
 from ingot.baremetal.free import Candidate, Look
 from ingot.baremetal.held import HeldNode
 from ingot.baremetal.patching import Change
@@ -61,7 +61,7 @@ _CHECKS = {
 class Baremetal:
     """The room's front door.
 
-    host: this process's name as conductors know it. networks: None where no network room is.
+    host: this process's name as conductors know it. networks, images: None where there is no such room.
     """
 
     def __init__(
@@ -73,9 +73,17 @@ class Baremetal:
         networks: Networks | None = None,
         host: str = "localhost",
         settings: Settings | None = None,
+        images: Images | None = None,
     ) -> None:
         self.ctx = Context(
-            db, clock, vault, registry, networks or NoNetworks(), host, settings or Settings()
+            db,
+            clock,
+            vault,
+            registry,
+            networks or NoNetworks(),
+            host,
+            settings or Settings(),
+            images=images,
         )
         self.policy = Policy(RULES, self.ctx.settings.policy, system_only=SYSTEM_ONLY)
 

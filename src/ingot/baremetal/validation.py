@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import imagesources, store
+from ingot.baremetal import imagerights, imagesources, store
 from ingot.baremetal.context import Context
 from ingot.baremetal.tables import volume_targets
 from ingot.baremetal.types import Node
@@ -65,11 +65,30 @@ def deploy_problems(ctx: Context, conn: sa.Connection, node: Node) -> list[str]:
     style = ctx.registry.deploy(node.driver, node.interfaces.get("deploy"))
     info = store.instance_info(conn, ctx.vault, node)
     found = list(style.problems(info))
+    found += image_problems(ctx, conn, node, info)
     source = str(info.get("image_source") or "")
     if style.writes_disk and source:
         found += _source_problems(ctx, source, info)
     if style.writes_disk:
         found += imagespec.proxy_problems(node.driver_info)
+    return found
+
+
+def image_problems(ctx: Context, conn: sa.Connection, node: Node, info: Info) -> list[str]:
+    """Images that instance_info names and whoever has named them does not see."""
+    if ctx.images is None:
+        return []
+    rights = store.image_rights(conn, node.uuid)
+    found: list[str] = []
+    for name in imagerights.NAMES["instance_info"]:
+        ident = str(info.get(name) or "")
+        if not ident or ("://" in ident and not ident.startswith("glance://")):
+            continue
+        right = imagerights.right_to(*rights, f"instance_info.{name}")
+        # What the cloud's own rooms order they have looked at themselves.
+        if not right.cloud:
+            problem = ctx.images.problem(conn, ident.removeprefix("glance://"), right)
+            found += [f"instance_info.{name}: {problem}"] if problem else []
     return found
 
 

@@ -8,7 +8,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import followups, guards, knownsteps, listing, machine, stepsecrets, store
+from ingot.baremetal import (
+    followups,
+    guards,
+    knownsteps,
+    listing,
+    machine,
+    stepsecrets,
+    store,
+    validation,
+)
 from ingot.baremetal.context import NOBODY, By, Context
 from ingot.baremetal.tables import nodes
 from ingot.baremetal.types import Node
@@ -323,7 +332,9 @@ def _check(
         problems = [p.text for name in ("power", "boot", "deploy") for p in found[name]]
         if kind == "deploy":
             style = ctx.registry.deploy(node.driver, node.interfaces.get("deploy"))
-            problems += style.problems(standing.instance_info(ctx.vault))
+            wanted = standing.instance_info(ctx.vault)
+            problems += style.problems(wanted)
+            problems += validation.image_problems(ctx, conn, node, wanted)
         if problems:
             raise Invalid(
                 f"Cannot {kind} node {node.uuid}: {'; '.join(dict.fromkeys(problems))}.",

@@ -84,8 +84,11 @@ class Images(Receiving):
         caller: whose view; None sees everything. A name is looked for among what the caller's lists show, so
         others' community images are found by id only. Missing when there is none, Conflict when a name fits several.
         """
-        row = await self.db.read(lambda conn: self._look_up(conn, ref, caller))
-        return as_image(row)
+        return await self.db.read(lambda conn: self.find(conn, ref, caller))
+
+    def find(self, conn: sa.Connection, ref: str, caller: Caller | None) -> Image:
+        """The same in the caller's transaction."""
+        return as_image(self._look_up(conn, ref, caller))
 
     def _look_up(self, conn: sa.Connection, ref: str, caller: Caller | None) -> Row:
         row = store.get(conn, ref)
