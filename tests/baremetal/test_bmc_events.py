@@ -108,12 +108,12 @@ async def test_power_changes_and_alerts_arrive_by_events(tmp_path: Path) -> None
         await until(lambda: here.has(power_state="power on"))
         await here.fleet.machine(here.name).power_off()
         await until(lambda: here.has(power_state="power off"))
-        here.fleet.alert(here.name, "Fan 3 has failed.", "Critical")
+        here.fleet.alert(here.name, "Fan 3 has failed.\x1b[2J", "Critical")
 
         async def noted() -> bool:
             path = f"/v1/nodes/{here.name}/history?detail=true"
             entries = (await here.api.ask("GET", path)).json["history"]
-            return "The controller says: Fan 3 has failed. (Critical)" in [
+            return "The controller says: Fan 3 has failed.\\x1b[2J (Critical)" in [
                 entry["event"] for entry in entries
             ]
 

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from ingot.kit import foreign, outgoing
+from ingot.kit.faults import Fault
 from ingot.kit.foreign import Unreadable
 from ingot.kit.outgoing import TooMuch
 
@@ -222,3 +223,10 @@ def test_words_of_others_are_cut() -> None:
     assert foreign.words("x" * 700, most=600) == "x" * 599 + "…"
     assert foreign.words("x" * 600, most=600) == "x" * 600
     assert len(foreign.words("\x1b" * 10_000_000, most=600)) <= 600
+
+
+def test_faults_hold_harmless_words_only() -> None:
+    fault = Fault("The agent says:\n\x1b]0;owned\x07 \u202eoops", next_action="Look.")
+    assert fault.sentence() == "The agent says:\n\\x1b]0;owned\\x07 \\u202eoops. Look."
+    assert len(Fault("\x1b" * 500_000).text) <= 8000
+    assert Fault("Größe 電源").text == "Größe 電源"

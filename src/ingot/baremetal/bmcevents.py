@@ -21,7 +21,7 @@ from ingot.baremetal.tables import nodes
 from ingot.drivers import base
 from ingot.drivers.faults import Unsupported
 from ingot.drivers.types import Access
-from ingot.kit import events
+from ingot.kit import events, foreign
 from ingot.kit.db import after_commit
 from ingot.kit.faults import Fault, Missing
 from ingot.kit.log import get as get_log
@@ -294,5 +294,5 @@ def _told(row: dict[str, Any]) -> _Told:
 
 
 def _words(value: object) -> str:
-    """On one line, cut."""
-    return " ".join(value.split())[:LONGEST_TEXT] if isinstance(value, str) else ""
+    """On one line, cut, harmless to terminals."""
+    return foreign.words(value, LONGEST_TEXT) if isinstance(value, str) else ""

@@ -10,6 +10,11 @@ from __future__ import annotations
 import errno
 from enum import StrEnum
 
+from ingot.kit.foreign import harmless
+
+#: Characters of a fault's text: room for whole lists of mistakes.
+LONGEST_TEXT = 8000
+
 
 class Kind(StrEnum):
     """What sort of fault; the HTTP status it commonly becomes stands behind it."""
@@ -54,7 +59,7 @@ TRANSIENT = frozenset({Kind.UNREACHABLE, Kind.BUSY, Kind.UNAVAILABLE, Kind.DISK_
 class Fault(Exception):
     """A fault with its kind.
 
-    text: for the person who asked; one or two sentences, no secrets.
+    text: for the person who asked; one or two sentences, no secrets. Control characters are written out in it.
     next_action: what that person can do now, in the imperative; may be empty.
     internal: for the log only.
     retry_after: seconds after which trying again makes sense, None when it does not.
@@ -72,6 +77,8 @@ class Fault(Exception):
         retry_after: float | None = None,
         details: dict[str, object] | None = None,
     ) -> None:
+        # Whatever a machine or a mirror said stands in here on its way to logs, terminals and the database.
+        text = harmless(text, LONGEST_TEXT)
         super().__init__(text)
         self.text = text
         if kind is not None:

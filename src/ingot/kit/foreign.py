@@ -53,6 +53,16 @@ def words(text: str, most: int = LONGEST_WORDS) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def harmless(text: str, most: int) -> str:
+    """`text` as `words` gives it, but with its lines, and as it is where it holds nothing odd."""
+    if text.isprintable() and len(text) <= most:
+        return text
+    text = _UNSEEN.sub(
+        lambda found: found[0] if found[0] in "\n\t" else _written(found), text[: most + 1]
+    )
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def without_passwords(text: str) -> str:
     """`text` with `******` in the place of passwords in URLs."""
     return _URL_PASSWORD.sub(r"\1:******@", text) if "://" in text and "@" in text else text
