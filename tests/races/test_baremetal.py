@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 
+from ingot import workflow
+from ingot.baremetal import machine
 from ingot.kit import ids
 from tests.races.crowd import Ask
 from tests.races.metal import CLIENTS, Site
@@ -146,3 +149,53 @@ async def test_two_verbs_from_one_state_exclude_each_other(site: Site) -> None:
         state = {"active": "deploying", "manage": "manageable"}[won.key]
         assert shown["provision_state"] == state
         assert bool(shown["reservation"]) is (won.key == "active")
+
+
+VERBS = ("active", "manage", "provide", "inspect", "power", "gone")
+
+
+def possible(state: str, asked: tuple[str, ...]) -> tuple[str, bool] | None:
+    """Where these lead one after the other: the state ("" when it is gone), and whether an operation works."""
+    busy = False
+    for one in asked:
+        if busy or not state:
+            return None
+        if one == "gone":
+            state = ""
+        elif one == "power":
+            busy = True
+        else:
+            row = machine.following(state, machine.VERBS[one][0])
+            if row is None:
+                return None
+            state, busy = row.next, bool(machine.STATES[row.next].operation)
+    return state, busy
+
+
+async def test_all_that_was_accepted_can_have_happened_in_some_order(site: Site) -> None:
+    """24 requests of six kinds at one machine: there is an order in which each was right, and it ends where we are."""
+    for round in range(12):
+        node = await site.one.node(driver_info=RAMDISK)
+        uuid, path = node["uuid"], f"/v1/nodes/{node['uuid']}"
+        await site.one.force(uuid, provision_state="available", power_state="power off")
+        asks: list[tuple[Any, Ask]] = []
+        for verb in VERBS * 4:
+            if verb == "gone":
+                asks.append((verb, site.ask("DELETE", path)))
+            elif verb == "power":
+                asks.append((verb, site.ask("PUT", f"{path}/states/power", {"target": "power on"})))
+            else:
+                asks.append((verb, site.ask("PUT", f"{path}/states/provision", {"target": verb})))
+        asks = asks[round:] + asks[:round]
+        accepted = (await site.rush(asks)).civil(400, 404, 409).accepted().keys
+        reply = await site.one.ask("GET", path)
+        state = reply.json["provision_state"] if reply.status == 200 else ""
+        live = await site.one.db.read(
+            lambda conn, uuid=uuid: workflow.live_operation(conn, f"node:{uuid}")
+        )
+        ends = {possible("available", order) for order in itertools.permutations(accepted)}
+        assert (state, live is not None) in ends, (accepted, state, live)
+        if live is not None:
+            assert reply.json["reservation"] and live.kind == (
+                machine.STATES[state].operation or "power"
+            )

@@ -97,8 +97,14 @@ def _command(resource: Resource) -> str:
     return resource.noun.lower().replace("portgroup", "port group")
 
 
-def _raced(resource: Resource, error: IntegrityError) -> Conflict:
+#: What it hangs on has gone meanwhile (PostgreSQL's foreign_key_violation): the request is run again, and then sees it.
+_NO_PARENT = "23503"
+
+
+def _raced(resource: Resource, error: IntegrityError) -> Exception:
     """Two requests at the same moment wanted the same."""
+    if getattr(error.orig, "sqlstate", None) == _NO_PARENT:
+        return error
     return Conflict(
         f"A {resource.noun.lower()} with these properties already exists.",
         internal=str(error.orig),
