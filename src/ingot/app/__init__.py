@@ -18,7 +18,14 @@ import prometheus_client
 from ingot.app import access, auditsinks, keys, space
 from ingot.app import bare as bare  # before parts of uvicorn
 from ingot.app.database import reach
-from ingot.app.options import egress_of, machine_options, peer_address, server_options, with_bodies
+from ingot.app.options import (
+    egress_of,
+    machine_options,
+    near_url,
+    peer_address,
+    server_options,
+    with_bodies,
+)
 from ingot.app.patience import patient
 from ingot.baremetal import (
     CONSOLE_ADDRESS,
@@ -58,6 +65,7 @@ from ingot.kit.db import Away, Database
 from ingot.kit.events import EventHub
 from ingot.kit.faults import Unavailable
 from ingot.kit.policy import Policy
+from ingot.kit.proxies import Proxies
 from ingot.kit.vault import Vault
 from ingot.kit.web import Call, Operation, Reply, Service
 from ingot.migrations import left, migrate
@@ -94,7 +102,7 @@ class App:
         self.settings = settings
         self.clock = SystemClock()
         state = settings.state_dir
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         url = settings.database or f"sqlite:///{state / 'ingot.db'}"
         self.db = Database(url)
         self.db.on_statement(lambda _text: _STATEMENTS.inc())
@@ -326,7 +334,12 @@ class App:
         self.policies.lay_over(offered)
         channels = [Channel(CONSOLE_PATH, self.webdoors.enter)]
         patience, audit = with_bodies(self.settings), self.audit.note
-        return WebApp([*offered, self._house()], _observe, channels, patience, audit)
+        return WebApp(
+            [*offered, self._house()], _observe, channels, patience, audit, self._proxies()
+        )
+
+    def _proxies(self) -> Proxies:
+        return Proxies(self.settings.trusted_proxies)
 
     def _has_websockets(self) -> bool:
         """Whether consoles are served here: where their sessions are, beside the API. Others pass on."""
@@ -367,7 +380,9 @@ class App:
             versions=api.versions,
             status=api.status,
         )
-        return WebApp([service], _observe, patience=with_bodies(self.settings))
+        return WebApp(
+            [service], _observe, patience=with_bodies(self.settings), proxies=self._proxies()
+        )
 
     def _house(self) -> Service:
         return Service(
@@ -543,7 +558,7 @@ class App:
         if made.admin_password and made.demo_password:
             write_clouds_yaml(
                 clouds,
-                f"{settings.public_url or 'http://' + settings.listen}/identity",
+                f"{settings.public_url or near_url(settings)}/identity",
                 admin_password=made.admin_password,
                 demo_password=made.demo_password,
                 region=settings.identity.region,

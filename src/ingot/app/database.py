@@ -17,7 +17,7 @@ from ingot.workflow import forget_conductor
 async def database_command(args: argparse.Namespace) -> tuple[str, bool]:
     """`ingot db`: what to say, and whether all is well (the schema is current)."""
     settings = load(args.config, state=args.state, database=args.database)
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     db = Database(settings.database or f"sqlite:///{settings.state_dir / 'ingot.db'}")
     try:
         if args.action == "forget":

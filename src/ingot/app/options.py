@@ -67,6 +67,13 @@ def egress_of(settings: Settings) -> Egress:
     return Egress.of([*settings.egress.allow, *(LOOPBACK if inside else ())])
 
 
+def near_url(settings: Settings) -> str:
+    """Where clients on this host reach the API; of all addresses that it listens at, the loopback one."""
+    host, port = parse_listen(settings.listen)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def peer_address(settings: Settings) -> str:
     """Where other controllers reach this one's API, as host:port; "" when it serves none."""
     if "api" not in settings.roles:

@@ -22,6 +22,7 @@ from uvicorn.server import Server
 
 from ingot.app import App, memory
 from ingot.app.crowd import Bounds, Crowd, share
+from ingot.app.options import near_url
 from ingot.app.wire import HttpProtocol, Stillness
 from ingot.kit import log
 from ingot.kit.faults import Fault
@@ -149,7 +150,8 @@ def _claimed(settings: Settings) -> contextlib.AbstractContextManager[object]:
     """The state folder, made where missing; with SQLite in it, for this process alone until it ends."""
     state = settings.state_dir
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        # Passwords, keys and other people's machines: nobody else on this host has business in there.
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (state / "lock").open("a+")
     except OSError as error:
         raise Fault(
@@ -204,7 +206,7 @@ def _told_start(settings: Settings) -> None:
 def _announce(settings: Settings) -> None:
     own = "identity" in settings.rooms and settings.identity.mode == "own"
     clouds = f"  clouds: {settings.state_dir / 'clouds.yaml'}" if own else ""
-    print(f"ingot is ready: http://{settings.listen}{clouds}", flush=True)
+    print(f"ingot is ready: {near_url(settings)}{clouds}", flush=True)
 
 
 class _QuietServer(Server):
@@ -251,6 +253,7 @@ def _server(asgi: Any, crowd: Crowd | None = None) -> _QuietServer:
             access_log=False,
             lifespan="off",
             server_header=False,
+            proxy_headers=False,  # it believes those of loopback; see `kit.proxies`
             timeout_graceful_shutdown=5,
             timeout_keep_alive=crowd.bounds.idle_seconds,
             http=cast("Any", functools.partial(HttpProtocol, crowd)),

@@ -27,6 +27,7 @@ from ingot.kit.channels import serve as serve_websocket
 from ingot.kit.deeds import LOOKS, Deed
 from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated, disk_full
 from ingot.kit.policy import Caller
+from ingot.kit.proxies import Proxies
 from ingot.kit.routes import Routes
 from ingot.kit.versions import Version
 from ingot.kit.web import Call, Operation, Reply, Service
@@ -69,8 +70,11 @@ class _Framework(falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]):
     """
 
     channels: Sequence[Channel] = ()
+    proxies = Proxies()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] in ("http", "websocket"):
+            scope = self.proxies.seen(scope)
         if scope["type"] == "websocket":
             await serve_websocket(self.channels, scope, receive, send)
             return
@@ -117,8 +121,9 @@ class WebApp:
         channels: Sequence[Channel] = (),
         patience: Patience = _USUAL,
         audit: Callable[[Entry], None] | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
-        """audit: takes a record of each request that is more than a look."""
+        """audit: takes a record of each request that is more than a look. proxies: whose word on clients counts."""
         self.services = services
         self._observe = observe
         self._patience = patience
@@ -126,6 +131,7 @@ class WebApp:
         self._routes = Routes()
         self.asgi: Any = _Framework(router=cast("Any", self._routes))
         self.asgi.channels = channels
+        self.asgi.proxies = proxies or Proxies()
         self.asgi.req_options.strip_url_path_trailing_slash = True
         # Bodies are read and written by us (`kit.wire`). Those of the framework hold half a megabyte of buffers.
         for options in (self.asgi.req_options, self.asgi.resp_options):

@@ -14,6 +14,8 @@ compare them alike; see `timestamp()`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -324,6 +326,17 @@ def _state(error: object) -> str:
     return str(getattr(error, "sqlstate", None) or "")
 
 
+def _keep_private(url: str) -> None:
+    """Nobody but us reads a database's file. SQLite gives those beside it the same rights."""
+    path = Path(url.partition("?")[0].removeprefix("sqlite:///"))
+    if str(path) in ("", ".", ":memory:", "sqlite:"):
+        return
+    with contextlib.suppress(OSError):  # whoever opens it tells what is wrong with it
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+
+
 class Database:
     """One database: `read` and `write` take a synchronous function of a connection.
 
@@ -344,6 +357,7 @@ class Database:
         self._lane = asyncio.Lock()
         self._full: tuple[float, str] | None = None
         if self.is_sqlite:
+            _keep_private(url)
             self._sqlite = sa.create_engine(
                 url, poolclass=sa.NullPool, connect_args={"check_same_thread": False}
             )
@@ -525,7 +539,7 @@ class Database:
     @classmethod
     def at(cls, path: Path) -> Database:
         """The SQLite database in a file; the folder is made when missing."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return cls(f"sqlite:///{path.absolute()}")
 
     # -- inside ------------------------------------------------------------------------------

@@ -51,6 +51,11 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
             yield ("deadlines", name.name), "it must be more than 0."
     if settings.identity.token_seconds <= 0:
         yield ("identity", "token_seconds"), "it must be more than 0."
+    for text in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            yield ("trusted_proxies",), f"{text!r} is no address and no network."
     yield from _in_egress(settings.egress)
     if settings.audit.webhook and not settings.audit.webhook.startswith(("http://", "https://")):
         yield ("audit", "webhook"), f"{settings.audit.webhook!r} is no http:// or https:// address."

@@ -342,7 +342,8 @@ class Settings(Section):
     live in, while the API stays where it was bound (virtual racks). database: "" for SQLite in `state`.
     host: this process's name among its peers. roles: api, conductor,
     console (holds the serial consoles of its machines open). group: conductor group.
-    public_url: as clients see us, when behind a proxy. rooms: services that are offered; the others' routes
+    public_url: as clients see us, when behind a proxy. trusted_proxies: addresses or networks of proxies whose
+    X-Forwarded-For, -Proto and -Host are believed; of all others they are not. rooms: services that are offered; the others' routes
     answer 404. ["baremetal"] alone is a Bare Metal service by itself.
     """
 
@@ -354,6 +355,7 @@ class Settings(Section):
     roles: list[str] = msgspec.field(default_factory=lambda: ["api", "conductor", "console"])
     netns: str = ""
     public_url: str = ""
+    trusted_proxies: list[str] = []
     rooms: list[str] = msgspec.field(
         default_factory=lambda: ["identity", "image", "network", "baremetal", "compute"]
     )
