@@ -101,6 +101,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.clock = SystemClock()
+        self._proxies = Proxies(settings.trusted_proxies)
         state = settings.state_dir
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         url = settings.database or f"sqlite:///{state / 'ingot.db'}"
@@ -334,12 +335,7 @@ class App:
         self.policies.lay_over(offered)
         channels = [Channel(CONSOLE_PATH, self.webdoors.enter)]
         patience, audit = with_bodies(self.settings), self.audit.note
-        return WebApp(
-            [*offered, self._house()], _observe, channels, patience, audit, self._proxies()
-        )
-
-    def _proxies(self) -> Proxies:
-        return Proxies(self.settings.trusted_proxies)
+        return WebApp([*offered, self._house()], _observe, channels, patience, audit, self._proxies)
 
     def _has_websockets(self) -> bool:
         """Whether consoles are served here: where their sessions are, beside the API. Others pass on."""
@@ -381,7 +377,7 @@ class App:
             status=api.status,
         )
         return WebApp(
-            [service], _observe, patience=with_bodies(self.settings), proxies=self._proxies()
+            [service], _observe, patience=with_bodies(self.settings), proxies=self._proxies
         )
 
     def _house(self) -> Service:

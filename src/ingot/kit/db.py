@@ -14,8 +14,6 @@ compare them alike; see `timestamp()`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -32,6 +30,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from ingot.kit import log
 from ingot.kit.faults import Kind, Unavailable
 from ingot.kit.kept import Kept, Many, among
+from ingot.kit.keyfiles import keep_private
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -326,17 +325,6 @@ def _state(error: object) -> str:
     return str(getattr(error, "sqlstate", None) or "")
 
 
-def _keep_private(url: str) -> None:
-    """Nobody but us reads a database's file. SQLite gives those beside it the same rights."""
-    path = Path(url.partition("?")[0].removeprefix("sqlite:///"))
-    if str(path) in ("", ".", ":memory:", "sqlite:"):
-        return
-    with contextlib.suppress(OSError):  # whoever opens it tells what is wrong with it
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        if path.stat().st_mode & 0o077:
-            path.chmod(0o600)
-
-
 class Database:
     """One database: `read` and `write` take a synchronous function of a connection.
 
@@ -357,7 +345,7 @@ class Database:
         self._lane = asyncio.Lock()
         self._full: tuple[float, str] | None = None
         if self.is_sqlite:
-            _keep_private(url)
+            keep_private(Path(url.partition("?")[0].removeprefix("sqlite:///")))
             self._sqlite = sa.create_engine(
                 url, poolclass=sa.NullPool, connect_args={"check_same_thread": False}
             )

@@ -108,3 +108,13 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def keep_private(path: Path) -> None:
+    """A database's file, made where missing, that nobody but us reads. SQLite gives those beside it the same rights."""
+    if str(path) in ("", ".", ":memory:", "sqlite:"):
+        return
+    with suppress(OSError):  # whoever opens it tells what is wrong with it
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
