@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from api_support import World, world
 
 from ingot.baremetal import Node, Port, store
 from ingot.baremetal.bootplan import BootUrls
@@ -22,6 +21,7 @@ from ingot.kit.clock import Clock, SystemClock
 from ingot.kit.egress import LOOPBACK, Egress
 from ingot.kit.faults import Missing
 from ingot.workflow import Engine, LocalDispatcher, live_operation
+from tests.baremetal.api_support import World, world
 
 PATIENCE = 60.0
 QUICK = Timing(agent=5, inspection=5, write=5, power=20, agent_silence=5, poll=0.02)

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from baremetal.api_support import world
 
 from tests import postgres
+from tests.baremetal.api_support import world
 from tests.races.metal import Site
 
 

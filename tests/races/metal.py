@@ -6,9 +6,8 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from baremetal.api_support import Reply, World
-
 from ingot.baremetal import store
+from tests.baremetal.api_support import Reply, World
 from tests.races.crowd import Answers, Ask, crowd
 
 CLIENTS = 24

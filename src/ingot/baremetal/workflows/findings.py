@@ -60,7 +60,8 @@ def _draft(
     plugin_data: dict[str, Any],
     before: tuple[str, ...],
 ) -> Draft:
-    node = store.get_node(conn, case.uuid)
+    # Held: what clients change meanwhile waits, and is not written over.
+    node = store.hold_node(conn, case.uuid)
     row = conn.execute(sa.select(nodes).where(nodes.c.uuid == case.uuid)).mappings().one()
     found = conn.execute(
         sa.select(ports).where(ports.c.node_uuid == case.uuid).order_by(ports.c.id)
