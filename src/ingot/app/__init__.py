@@ -221,7 +221,7 @@ class App:
             region=settings.identity.region,
             keys_dir=settings.keys_dir,
         )
-        return Identity(self.db, self.clock, own, _CATALOG)
+        return Identity(self.db, self.clock, own, [e for e in _CATALOG if self.has_room(e.type)])
 
     def _told(self) -> dict[str, Any]:
         """What this process tells the others of itself."""

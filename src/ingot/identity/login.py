@@ -217,7 +217,7 @@ def _domain_id(conn: sa.Connection, given: schemas.Named | None) -> str:
         return given.id
     if given.name is None:
         raise Invalid("Expecting to find id or name in domain.")
-    found = store.by_name(conn, tables.projects, given.name, is_domain=True)
+    found = store.domain_by_name(conn, given.name)
     return found["id"] if found else "-"
 
 

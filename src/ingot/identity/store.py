@@ -25,6 +25,8 @@ def _compare(column: sa.Column[Any], word: str, text: str) -> sa.ColumnElement[b
     """A comparison that means the same on both databases: SQLite's LIKE ignores case, PostgreSQL's does not."""
     left: sa.ColumnElement[Any] = column
     right: sa.ColumnElement[Any] = sa.literal(text)
+    if word == "iexact":
+        return sa.func.lower(column) == sa.func.lower(text)
     if word not in _WORDS:
         left, right, word = sa.func.lower(left), sa.func.lower(right), word[1:]
     if not text:
@@ -76,6 +78,18 @@ def by_name(conn: sa.Connection, table: sa.Table, name: str, **where: Any) -> Ro
     for column, value in where.items():
         query = query.where(table.c[column] == value)
     row = conn.execute(query).mappings().first()
+    return None if row is None else _out(row)
+
+
+def domain_by_name(conn: sa.Connection, name: str) -> Row | None:
+    """A domain's name is the same in any case, as with Keystone on MySQL; one that fits exactly comes first."""
+    table = tables.projects
+    query = (
+        sa.select(table)
+        .where(table.c.is_domain, sa.func.lower(table.c.name) == sa.func.lower(name))
+        .order_by(sa.case((table.c.name == name, 0), else_=1), table.c.id)
+    )
+    row = conn.execute(query.limit(1)).mappings().first()
     return None if row is None else _out(row)
 
 

@@ -57,6 +57,12 @@ def operations(identity: Identity, prefix: str) -> list[Operation]:
     ]
 
 
+def _end_of(text: str | None) -> str | None:
+    """As Keystone writes it here, and nowhere else: without a zone."""
+    told = moment(text)
+    return None if told is None else told.removesuffix("Z")
+
+
 class _AppCreds:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
@@ -75,7 +81,7 @@ class _AppCreds:
             "description": row["description"],
             "user_id": row["user_id"],
             "project_id": row["project_id"],
-            "expires_at": moment(row["expires_at"]),
+            "expires_at": _end_of(row["expires_at"]),
             "unrestricted": bool(row["unrestricted"]),
             "system": None,
             "access_rules": [],

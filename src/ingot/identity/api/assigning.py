@@ -97,10 +97,10 @@ class _Grants:
             raise Missing(f"Could not find project: {target_id}.")
         if role_id and role is None:
             raise Missing(f"Could not find role: {role_id}.")
-        if role is not None and role["domain_id"] and verb == "create":
-            domain_id = place["domain_id"] or place["id"] if place else None
-            if role["domain_id"] != domain_id:
-                raise Forbidden("A role of a domain is given only within that domain.")
+        # As upstream: asked for projects only.
+        at_project = verb == "create" and self.target == "project" and place is not None
+        if role and place and at_project and role["domain_id"] not in ("", place["domain_id"]):
+            raise Forbidden("A role of a domain is given only at projects of that domain.")
         return actor_id, target_id
 
     def _assignment(self, conn: sa.Connection, call: Call, verb: str) -> Assignment:

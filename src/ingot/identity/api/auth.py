@@ -112,11 +112,11 @@ class _Auth:
             raise Missing("The X-Subject-Token header is missing.")
         late = dict(call.args).get("allow_expired", "").lower() in ("1", "true")
         grant = await self._identity.grant(token, allow_expired=late)
-        target = {"target.token.user_id": grant.user["id"] if grant else None}
-        call.require(rule, target)
         if grant is None:
-            # Not the token itself: a reply is no place for it.
+            # To everybody, as upstream: one's own that was revoked too. Not the token itself: a reply is no place
+            # for it.
             raise Missing("Could not find token.")
+        call.require(rule, {"target.token.user_id": grant.user["id"]})
         return token, grant
 
     async def _reply(self, call: Call, grant: Grant, headers: dict[str, str]) -> Reply:

@@ -265,7 +265,11 @@ class _Domains:
 
     async def index(self, call: Call) -> Reply:
         call.require("identity:list_domains")
-        wanted = [*filters(call, _DOMAINS_BY), ("is_domain", True)]
+        wanted = [
+            ("name__iexact" if key == "name" else key, value)
+            for key, value in filters(call, _DOMAINS_BY)
+        ]
+        wanted.append(("is_domain", True))
         rows = await self._identity.db.scan(
             lambda conn: store.find(conn, tables.projects, wanted, limit=_peek(call))
         )
@@ -287,7 +291,12 @@ class _Domains:
             "tags": values.get("tags", []),
             "extra": extra,
         }
-        await self._identity.write(lambda conn: store.insert(conn, tables.projects, row, "domain"))
+
+        def make(conn: sa.Connection) -> None:
+            _need_free_name(conn, row["id"], row["name"])
+            store.insert(conn, tables.projects, row, "domain")
+
+        await self._identity.write(make)
         return Reply({"domain": domain_body(row, call.base_url)})
 
     async def update(self, call: Call) -> Reply:
@@ -299,6 +308,8 @@ class _Domains:
                 raise Forbidden(
                     "The default domain cannot be disabled: nobody could log in any more."
                 )
+            if values.get("name"):
+                _need_free_name(conn, row["id"], values["name"])
             return _change(conn, row, values, extra, "domain")
 
         return Reply({"domain": domain_body(await self._identity.write(change), call.base_url)})
@@ -320,6 +331,14 @@ class _Domains:
             store.forget_project(conn, row["id"])
 
         await self._identity.write(remove)
+
+
+def _need_free_name(conn: sa.Connection, key: str, name: str) -> None:
+    other = store.domain_by_name(conn, name)
+    if other is not None and other["id"] != key:
+        raise Conflict(
+            f"Conflict occurred attempting to store domain - Duplicate entry found with name {name}."
+        )
 
 
 def _place(conn: sa.Connection, call: Call, values: Row) -> tuple[str, str]:
