@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from ingot.baremetal import configdrive, store
 from ingot.compute.documents import documents
 from ingot.drivers.types import PowerState
+from ingot.network.groups import make_group
 from ingot.workflow import store as operations
 from tests.compute.cloud import Cloud, cloud
 
@@ -181,6 +182,55 @@ async def test_personality_is_in_the_config_drive(tmp_path: Path) -> None:
         assert len(stored["files"]) == 2
         limits = (await here.get("/limits", version="2.56"))["limits"]["absolute"]
         assert (limits["maxPersonality"], limits["maxPersonalitySize"]) == (5, 10240)
+
+
+async def test_security_groups_are_those_of_the_ports(tmp_path: Path) -> None:
+    async with cloud(tmp_path, 1) as here:
+        await here.enrol_imaginary(1)
+        flavor = await here.flavor()
+        project = here.made.demo_project_id
+
+        def groups(conn: sa.Connection) -> list[str]:
+            now = here.networks.now()
+            names = (("web", project), ("db", project), ("two", project), ("two", project))
+            made = [make_group(conn, now, project_id=owner, name=name) for name, owner in names]
+            make_group(conn, now, project_id=here.made.admin_project_id, name="foreign")
+            return [group.id for group in made]
+
+        web, db, *_ = await here.db.write(groups)
+
+        async def order(*names: str) -> tuple[int, Any]:
+            wanted = {
+                "name": "s",
+                "flavorRef": flavor,
+                "imageRef": here.image_id,
+                "networks": [{"uuid": here.network_id}],
+                "security_groups": [{"name": name} for name in names],
+            }
+            return (await here.call("POST", "/servers", {"server": wanted}, who="demo"))[:2]
+
+        for names, status in ((["nope"], 400), (["foreign"], 400), (["two"], 409)):
+            assert (await order(*names))[0] == status, names
+        status, body = await order("web", db)
+        assert status == 202
+        uuid = body["server"]["id"]
+        await here.server_is(uuid, "ACTIVE")
+
+        async def shown() -> list[str]:
+            server = (await here.get(f"/servers/{uuid}", who="demo"))["server"]
+            return sorted(group["name"] for group in server.get("security_groups", []))
+
+        assert await shown() == ["db", "web"]
+        listed = await here.get("/servers/detail", who="demo")
+        assert len(listed["servers"][0]["security_groups"]) == 2
+        found = await here.get(f"/servers/{uuid}/os-security-groups", who="demo")
+        assert {group["id"] for group in found["security_groups"]} == {web, db}
+        member: dict[str, Any] = {"who": "demo"}
+        assert await act(here, uuid, {"removeSecurityGroup": {"name": "web"}}, **member) == 202
+        assert await act(here, uuid, {"removeSecurityGroup": {"name": "web"}}, **member) == 404
+        assert await act(here, uuid, {"addSecurityGroup": {"name": "foreign"}}, **member) == 404
+        assert await act(here, uuid, {"addSecurityGroup": {"name": "default"}}, **member) == 202
+        assert await shown() == ["db", "default"]
 
 
 async def test_operations_of_a_project_are_found_behind_those_of_others(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets as randomness
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -160,6 +161,19 @@ class Compute:
 
     def seal(self, secrets: Secrets) -> str:
         return self.vault.seal(to_json(secrets))
+
+    def with_groups(self, conn: sa.Connection, found: Sequence[Server]) -> list[Server]:
+        """Servers with the names of the security groups that are on their ports now."""
+        wired = [server.uuid for server in found if server.ports]
+        groups = self.networks.groups_of_devices(conn, wired) if wired else {}
+        return [
+            replace(
+                server, security_groups=tuple(dict.fromkeys(g.name for g in groups[server.uuid]))
+            )
+            if server.uuid in groups
+            else server
+            for server in found
+        ]
 
     # -- limits ------------------------------------------------------------------------------
 

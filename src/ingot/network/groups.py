@@ -117,6 +117,39 @@ def ensure_default(conn: sa.Connection, now: str, project_id: str) -> SecurityGr
     )
 
 
+def find(conn: sa.Connection, project_id: str, ident: str) -> SecurityGroup:
+    """A project's group by id or name."""
+    table = tables.security_groups
+    named = sa.or_(table.c.id == ident, table.c.name == ident)
+    found = store.select(conn, store.GROUPS, table.c.project_id == project_id, named, limit=2)
+    exact = [group for group in found if group.id == ident] or found
+    if not exact:
+        raise missing("SecurityGroup", ident)
+    if len(exact) > 1:
+        raise conflict(
+            "NoUniqueMatch",
+            f"Multiple security_group matches found for name '{ident}', use an ID to be more specific.",
+        )
+    return exact[0]
+
+
+def of_devices(conn: sa.Connection, devices: Sequence[str]) -> dict[str, list[SecurityGroup]]:
+    """The groups on the ports of devices, each once; of those devices that have ports."""
+    ports = store.select(conn, store.PORTS, tables.ports.c.device_id.in_(list(devices)))
+    ids = {ident for port in ports for ident in port.security_groups}
+    known = (
+        store.select(conn, store.GROUPS, tables.security_groups.c.id.in_(sorted(ids)))
+        if ids
+        else []
+    )
+    groups = {group.id: group for group in known}
+    found: dict[str, dict[str, SecurityGroup]] = {}
+    for port in ports:
+        mine = found.setdefault(port.device_id, {})
+        mine.update({ident: groups[ident] for ident in port.security_groups if ident in groups})
+    return {device: list(mine.values()) for device, mine in found.items()}
+
+
 def check_members(conn: sa.Connection, ids: Sequence[str], visible: store.Where | None) -> None:
     """All groups of a port exist, and the caller may see them."""
     where = () if visible is None else (visible,)

@@ -18,7 +18,7 @@ from ingot.network.faults import conflict, invalid, missing
 from ingot.network.netdata import network_data
 from ingot.network.policies import RULES
 from ingot.network.telling import Telling
-from ingot.network.types import BASE_MAC, FixedIp, Network, Port, Settings, Subnet
+from ingot.network.types import BASE_MAC, FixedIp, Network, Port, SecurityGroup, Settings, Subnet
 
 if TYPE_CHECKING:
     from ingot.kit.web import Authenticator, Service
@@ -536,6 +536,16 @@ class Networks(Telling):
     def ensure_default_group(self, conn: sa.Connection, project_id: str) -> str:
         """The id of a project's default security group, made at its first use."""
         return groups.ensure_default(conn, self.now(), project_id).id
+
+    def find_group(self, conn: sa.Connection, project_id: str, ident: str) -> SecurityGroup:
+        """A project's security group by id or name; 404 when there is none, 409 when there are several."""
+        return groups.find(conn, project_id, ident)
+
+    def groups_of_devices(
+        self, conn: sa.Connection, devices: Sequence[str]
+    ) -> dict[str, list[SecurityGroup]]:
+        """The security groups that are on the ports of devices, each once."""
+        return groups.of_devices(conn, devices)
 
 
 def _check_place(port: Port, host_id: str) -> None:

@@ -38,8 +38,9 @@ from ingot.compute.api.ordering import (
     user_data,
 )
 from ingot.compute.types import Server
-from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
+from ingot.kit.faults import Conflict, Invalid, Missing
 from ingot.kit.web import Call, Reply
+from ingot.network import Port
 
 #: Actions that the API has and this cloud does not: what clients are told, and the rule asked first.
 _ABSENT: dict[str, tuple[str, str]] = {
@@ -222,7 +223,8 @@ class Actions(Handlers):
                 image_id=image.id,
                 **values,
             )
-            return self.compute.get(conn, server.uuid)
+            (changed,) = self.compute.with_groups(conn, [self.compute.get(conn, server.uuid)])
+            return changed
 
         server = await self.change(call, "servers:rebuild", change)
         shown = views.server(self.compute, call, server, changed=True)
@@ -347,12 +349,11 @@ class Actions(Handlers):
         name = _group_name(given)
 
         def change(conn: sa.Connection, server: Server) -> None:
-            if name in server.security_groups:
-                raise Conflict(
-                    f"Security group {name} is already associated with instance {server.uuid}"
-                )
-            groups = (*server.security_groups, name)
-            self.compute.update(conn, server.uuid, security_groups=groups)
+            group = self._group_of(conn, server, name)
+            for port in self._ports(conn, server):
+                if group not in port.security_groups:
+                    wanted = [*port.security_groups, group]
+                    self.compute.networks.update_port(conn, port, {"security_groups": wanted})
 
         await self.change(call, "os-security-groups:add", change)
 
@@ -360,15 +361,24 @@ class Actions(Handlers):
         name = _group_name(given)
 
         def change(conn: sa.Connection, server: Server) -> None:
-            if name not in server.security_groups:
-                raise Fault(
-                    f"Security group {name} not associated with instance {server.uuid}",
-                    kind=Kind.MISSING,
-                )
-            groups = tuple(group for group in server.security_groups if group != name)
-            self.compute.update(conn, server.uuid, security_groups=groups)
+            group = self._group_of(conn, server, name)
+            having = [p for p in self._ports(conn, server) if group in p.security_groups]
+            if not having:
+                raise Missing(f"Security group {name} not associated with instance {server.uuid}")
+            for port in having:
+                left = [ident for ident in port.security_groups if ident != group]
+                self.compute.networks.update_port(conn, port, {"security_groups": left})
 
         await self.change(call, "os-security-groups:remove", change)
+
+    def _group_of(self, conn: sa.Connection, server: Server, name: str) -> str:
+        networks = self.compute.networks
+        if name == "default":
+            return networks.ensure_default_group(conn, server.project_id)
+        return networks.find_group(conn, server.project_id, name).id
+
+    def _ports(self, conn: sa.Connection, server: Server) -> list[Port]:
+        return [self.compute.networks.get_port(conn, nic.port) for nic in server.ports]
 
     async def _force_delete(self, call: Call, _given: object) -> None:
         await self.change(

@@ -143,7 +143,7 @@ class Ordering(Handlers):
                 disk_config=disk_config(order.disk_config),
                 zone=self._zone(zone),
                 node=node,
-                security_groups=_groups(order),
+                security_groups=self._groups(conn, call, order),
                 group_id=self._group(conn, call, hints.get("group")),
                 access_ip_v4=address(order.accessIPv4, 4),
                 access_ip_v6=address(order.accessIPv6, 6),
@@ -190,6 +190,22 @@ class Ordering(Handlers):
         ):
             raise Invalid(f"Instance group {group_id} could not be found.")
         return found.id
+
+    def _groups(self, conn: sa.Connection, call: Call, order: ServerIn) -> tuple[str, ...]:
+        """Names or ids of the caller's security groups, all known; the default one is made where it is needed."""
+        if order.security_groups is None:
+            return ("default",)
+        names = tuple(dict.fromkeys(group.name for group in order.security_groups))
+        project = call.caller.project_id or ""
+        for name in names:
+            try:
+                if name != "default":
+                    self.compute.networks.find_group(conn, project, name)
+            except Fault as fault:
+                if fault.kind is not Kind.MISSING:
+                    raise
+                raise Invalid(f"Security group {name} not found for project {project}.") from None
+        return names
 
     def _zone(self, zone: str | None) -> str | None:
         if zone is not None and zone != self.compute.settings.availability_zone:
@@ -335,12 +351,6 @@ def _place(order: ServerIn) -> tuple[str | None, str | None]:
     host, _, node = rest.partition(":")
     wanted = order.hypervisor_hostname or node or host or order.host
     return zone or None, wanted or None
-
-
-def _groups(order: ServerIn) -> tuple[str, ...]:
-    if order.security_groups is None:
-        return ("default",)
-    return tuple(dict.fromkeys(group.name for group in order.security_groups))
 
 
 def user_data(text: str | None) -> str | None:

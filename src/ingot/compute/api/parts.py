@@ -217,15 +217,18 @@ class Wiring(Handlers):
 
     async def groups(self, call: Call) -> Reply:
         server = await self.server(call, "os-security-groups:list")
+        found = await self.compute.db.read(
+            lambda conn: self.compute.networks.groups_of_devices(conn, [server.uuid])
+        )
         shown: list[Wire] = [
             {
-                "id": name,
-                "name": name,
-                "description": "",
-                "tenant_id": server.project_id,
+                "id": group.id,
+                "name": group.name,
+                "description": group.description,
+                "tenant_id": group.project_id,
                 "rules": [],
             }
-            for name in server.security_groups
+            for group in found.get(server.uuid, [])
         ]
         return Reply({"security_groups": shown})
 

@@ -99,7 +99,9 @@ class Servers(Handlers):
         search = Search(self, call, rule)
         limit = number(call, "limit")
         most = MOST if limit is None else min(limit, MOST)
-        found = await self.compute.db.scan(lambda conn: search.run(conn, most + 1))
+        found = await self.compute.db.scan(
+            lambda conn: self.compute.with_groups(conn, search.run(conn, most + 1))
+        )
         shown = [render(server) for server in found[:most]]
         body: Body = {"servers": shown}
         if shown and (len(found) > most or (limit is not None and len(shown) == most)):
@@ -112,6 +114,9 @@ class Servers(Handlers):
     async def show(self, call: Call) -> Reply:
         """GET /servers/{id}."""
         server = await self.server(call, "servers:show")
+        (server,) = await self.compute.db.read(
+            lambda conn: self.compute.with_groups(conn, [server])
+        )
         return Reply({"server": views.server(self.compute, call, server)})
 
     async def update(self, call: Call) -> Reply:
@@ -138,7 +143,8 @@ class Servers(Handlers):
         def change(conn: sa.Connection, server: Server) -> Server:
             if values:
                 self.compute.update(conn, server.uuid, **values)
-            return self.compute.get(conn, server.uuid)
+            (changed,) = self.compute.with_groups(conn, [self.compute.get(conn, server.uuid)])
+            return changed
 
         server = await self.change(call, "servers:update", change)
         return Reply({"server": views.server(self.compute, call, server, changed=True)})

@@ -112,12 +112,26 @@ def _network_of(compute: Compute, conn: sa.Connection, wish: NetworkWish) -> Net
 
 def make_ports(compute: Compute, conn: sa.Connection, server: Server) -> int:
     """The server's network ports: those that were given, and new ones on the networks wanted."""
-    nics = tuple(_port(compute, conn, server, wish) for wish in server.networks)
+    groups = _groups(compute, conn, server) if server.networks else []
+    nics = tuple(_port(compute, conn, server, wish, groups) for wish in server.networks)
     compute.update(conn, server.uuid, ports=nics)
     return len(nics)
 
 
-def _port(compute: Compute, conn: sa.Connection, server: Server, wish: NetworkWish) -> Nic:
+def _groups(compute: Compute, conn: sa.Connection, server: Server) -> list[str]:
+    """Ids of the security groups that were ordered."""
+    found: list[str] = []
+    for name in server.security_groups:
+        if name == "default":
+            found.append(compute.networks.ensure_default_group(conn, server.project_id))
+        else:
+            found.append(compute.networks.find_group(conn, server.project_id, name).id)
+    return list(dict.fromkeys(found))
+
+
+def _port(
+    compute: Compute, conn: sa.Connection, server: Server, wish: NetworkWish, groups: list[str]
+) -> Nic:
     room = compute.networks
     owner = f"{OWNER}{server.availability_zone or compute.settings.availability_zone}"
     if wish.port is None:
@@ -129,6 +143,7 @@ def _port(compute: Compute, conn: sa.Connection, server: Server, wish: NetworkWi
             fixed_ips=fixed,
             device_id=server.uuid,
             device_owner=owner,
+            security_groups=groups,
         )
         return Nic(port=made.id, network=made.network_id, ours=True)
     port = room.claim_port(conn, wish.port, device_id=server.uuid, device_owner=owner)
