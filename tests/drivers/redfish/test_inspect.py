@@ -154,3 +154,35 @@ async def test_a_page_that_links_to_itself_ends(registry: Registry, service: Ser
     service.resources[path] = {"Members": [], "Members@odata.nextLink": path}
     assert (await inventory_of(registry, service))["interfaces"] == []
     assert service.asked.count(f"GET {path}") == 1
+
+
+async def test_what_a_hostile_controller_tells_is_short_and_clean(
+    registry: Registry, service: Service
+) -> None:
+    long = "\x1b[2J" + "x" * 10_000
+    service.system.update(Manufacturer=long, Model=long, HostName=long)
+    storage = service.resources[f"{SYSTEM}/Storage/A"]
+    chip = {"Name": "n" * 300, "SpeedGbps": "fast", "SupportedRAIDTypes": ["R"] * 300}
+    storage["StorageControllers"] = [chip] * 300
+    service.resources[f"{SYSTEM}/Storage/A/Drives/0"]["Name"] = long
+    put(service, "/d", *[{"Id": str(number)} for number in range(300)])
+    storage["Drives"] = [*storage["Drives"], *service.resources["/d"]["Members"]]
+    heard = {"ChassisId": long, "PortId": {"a": "b"}, "ManagementVlanId": 12, "SystemName": ["x"]}
+    port = {"Id": "NIC.1", "Ethernet": {"LLDPReceive": heard}}
+    service.resources["/c"] = {
+        "NetworkAdapters": put(service, "/c/a", {"Ports": put(service, "/c/a/p", port)})
+    }
+    service.system["Links"] = {"Chassis": [{"@odata.id": "/c"}]}
+    access = registry.access("redfish", service.driver_info(), key="bench")
+    data: Any = await registry.inspect("redfish", "redfish").inspect(access)
+    inventory = data["inventory"]
+    assert len(inventory["system_vendor"]["manufacturer"]) == 255
+    assert "\x1b" not in str(data) and len(inventory["disks"]) == 256
+    (told,) = inventory["storage_controllers"]
+    assert len(told["storage_controllers"]) == 256
+    assert told["storage_controllers"][0]["speed_gbps"] is None
+    neighbour = data["parsed_lldp"]["NIC.1"]
+    assert (
+        set(neighbour) == {"switch_chassis_id", "switch_vlan_id"}
+        and neighbour["switch_vlan_id"] == 12
+    )

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from ingot.drivers import DriverContext, Registry, build_registry
 from ingot.drivers.faults import Busy, Refused
-from ingot.drivers.types import Access
+from ingot.drivers.types import Access, IndicatorState
 from ingot.kit.clock import SystemClock
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -322,6 +322,21 @@ async def test_secure_boot_is_read_back(
             await registry.management("redfish").set_secure_boot(access, True)
         return
     await registry.management("redfish").set_secure_boot(access, True)
+
+
+async def test_a_light_is_read_back(registry: Registry, service: Service, access: Access) -> None:
+    service.system["IndicatorLED"] = "Off"
+    ignored = [True]
+    service.quirks.append(
+        lambda here, m, p, body: web.Response(status=204) if m == "PATCH" and ignored[0] else None
+    )
+    hand = registry.management("redfish")
+    ((component, (light, *_)),) = (await hand.indicators(access)).items()
+    with pytest.raises(Refused, match="was to be on"):
+        await hand.set_indicator(access, component, light.name, IndicatorState.ON)
+    ignored[0] = False
+    await hand.set_indicator(access, component, light.name, IndicatorState.ON)
+    assert service.system["IndicatorLED"] == "Lit"
 
 
 # -- sensors -------------------------------------------------------------------------------------

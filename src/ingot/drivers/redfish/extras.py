@@ -34,6 +34,8 @@ LIGHTS = {
 }
 WORDS = {state: word for word, state in LIGHTS.items()}
 STATES = tuple(LIGHTS.values())
+#: Pauses in seconds until what was set must show; some services are late.
+READ_BACK = (0.5, 1.0, 2.0, 0.0)
 
 
 class RedfishExtras:
@@ -90,14 +92,13 @@ class RedfishExtras:
     async def _is_secure_boot(self, access: Access, path: str, on: bool) -> bool:
         """Whether it is so now, or ordered for the next start; some services show it late."""
         client = self._systems.client
-        for pause in (0.5, 1.0, 2.0, 0.0):
+        for pause in READ_BACK:
             body = (await client.get(access, path)).body
             pending = text(child(body, "@Redfish.Settings", "SettingsObject"), "@odata.id")
             ordered = await self._systems.maybe(access, pending) or {}
             if on in (body.get("SecureBootEnable"), ordered.get("SecureBootEnable")):
                 return True
-            if pause:
-                await self._wait.sleep(pause)
+            await self._wait.sleep(pause)
         return False
 
     async def _secure_boot(self, access: Access) -> tuple[str, Json]:
@@ -143,6 +144,14 @@ class RedfishExtras:
         else:
             change = {"LocationIndicatorActive": state is IndicatorState.ON}
         await self._systems.client.patch(access, path, change, text(body, "@odata.etag"))
+        for pause in READ_BACK:
+            shown = (await self._systems.client.get(access, path)).body
+            if all(shown.get(key) == value for key, value in change.items()):
+                return
+            await self._wait.sleep(pause)
+        raise Refused(
+            f"the light {name} was to be {state.value}, but the service shows another state"
+        )
 
     async def _light(self, access: Access, component: Component, name: str) -> tuple[str, Json]:
         for kind, ident, path, body in await self._lights(access):

@@ -10,12 +10,15 @@ from ingot.drivers.redfish.nics import has_carrier, is_enabled, own_cards
 from ingot.drivers.redfish.system import Systems, links
 from ingot.drivers.shape import Json, child, items, link, strings, text, whole
 from ingot.drivers.types import Access
+from ingot.kit.foreign import words
 
 GIB = 1 << 30
 #: Each is two questions and more; a controller has other things to do.
 MOST_DEVICES = 32
 #: More than this no machine has; a number beyond is a mistake of the service, and unknown.
 MOST_THREADS, MOST_SPEED, MOST_GIB, MOST_BYTES = 1 << 20, 1 << 24, 1 << 24, 1 << 60
+#: Of a text, and of a list inside a document.
+LONGEST_TEXT, MOST_ITEMS = 255, 256
 _MODES = {"UEFI": "uefi", "Legacy": "bios"}
 #: Redfish's InstructionSet -> the agent's names.
 _ARCHITECTURES = {
@@ -60,13 +63,13 @@ class RedfishInspect:
             "disks": [_disk(drive) for found in drives for drive in found]
             or await self._simple_disks(access, system),
             "system_vendor": {
-                "manufacturer": text(system, "Manufacturer"),
-                "product_name": text(system, "Model"),
-                "serial_number": text(system, "SerialNumber"),
-                "system_uuid": text(system, "UUID"),
+                "manufacturer": _said(system, "Manufacturer"),
+                "product_name": _said(system, "Model"),
+                "serial_number": _said(system, "SerialNumber"),
+                "system_uuid": _said(system, "UUID"),
             },
             "boot": _boot(system),
-            "hostname": text(system, "HostName"),
+            "hostname": _said(system, "HostName"),
         }
         if size := _memory(system):
             inventory["memory"] = {"total": size, "physical_mb": size >> 20}
@@ -88,10 +91,10 @@ class RedfishInspect:
         own = [one for one in chips if _is_processor(one)]
         first = own[0] if own else Json()
         cpu: Json = {
-            "model_name": text(first, "Model") or text(summary, "Model"),
+            "model_name": _said(first, "Model") or _said(summary, "Model"),
             "count": _threads(own if len(chips) == len(paths) else [], summary),
             "socket_count": whole(summary.get("Count"), MOST_THREADS),
-            "architecture": _ARCHITECTURES.get(text(first, "InstructionSet"), ""),
+            "architecture": _ARCHITECTURES.get(_said(first, "InstructionSet"), ""),
         }
         if speed := whole(first.get("MaxSpeedMHz"), MOST_SPEED):
             cpu["frequency"] = speed
@@ -102,7 +105,7 @@ class RedfishInspect:
         nics = await self._each(access, link(system, "EthernetInterfaces"))
         return [
             {
-                "name": text(nic, "Id") or mac,
+                "name": _said(nic, "Id") or mac,
                 "mac_address": mac,
                 "has_carrier": has_carrier(nic),
                 "speed_mbps": whole(nic.get("SpeedMbps"), MOST_SPEED),
@@ -114,12 +117,12 @@ class RedfishInspect:
     async def _simple_disks(self, access: Access, system: Json) -> list[Json]:
         return [
             {
-                "name": text(d, "Name"),
-                "model": text(d, "Model"),
+                "name": _said(d, "Name"),
+                "model": _said(d, "Model"),
                 "size": whole(d.get("CapacityBytes"), MOST_BYTES),
             }
             for simple in await self._each(access, link(system, "SimpleStorage"))
-            for d in items(simple, "Devices")
+            for d in items(simple, "Devices")[:MOST_ITEMS]
         ]
 
     async def _pci(self, access: Access, system: Json) -> list[Json]:
@@ -138,9 +141,9 @@ class RedfishInspect:
             for adapter in await self._each(access, link(body, "NetworkAdapters")):
                 for port in await self._each(access, link(adapter, "Ports")):
                     heard = child(port, "Ethernet", "LLDPReceive")
-                    told = {name: heard[key] for key, name in _LLDP.items() if heard.get(key)}
-                    if told and text(port, "Id"):
-                        found[text(port, "Id")] = told
+                    told = {n: value for key, n in _LLDP.items() if (value := _heard(heard, key))}
+                    if told and _said(port, "Id"):
+                        found[_said(port, "Id")] = told
         return found
 
     async def _members(self, access: Access, collection: str) -> list[str]:
@@ -155,10 +158,15 @@ class RedfishInspect:
         return await self._systems.present(access, await self._members(access, collection))
 
 
+def _said(body: Json, name: str) -> str:
+    """A text as it may be kept and shown."""
+    return words(text(body, name), LONGEST_TEXT)
+
+
 def _is_processor(chip: Json) -> bool:
     """Accelerators are listed beside processors, and empty sockets too."""
-    kind = text(chip, "ProcessorType")
-    return kind in ("", "CPU") and text(child(chip, "Status"), "State") != "Absent"
+    kind = _said(chip, "ProcessorType")
+    return kind in ("", "CPU") and _said(child(chip, "Status"), "State") != "Absent"
 
 
 def _threads(chips: list[Json], summary: Json) -> int:
@@ -181,53 +189,68 @@ def _memory(system: Json) -> int | None:
     return int(told * GIB)
 
 
+def _heard(told: Json, name: str) -> object:
+    """A text or a whole number of LLDP; "" for everything else."""
+    return whole(told.get(name), MOST_THREADS) or _said(told, name)
+
+
 def _boot(system: Json) -> Json:
-    mode = _MODES.get(text(child(system, "Boot"), "BootSourceOverrideMode"))
+    mode = _MODES.get(_said(child(system, "Boot"), "BootSourceOverrideMode"))
     return {"current_boot_mode": mode} if mode else {}
 
 
 def _disk(drive: Json) -> Json:
     return {
-        "name": text(drive, "Name") or text(drive, "Id"),
-        "model": text(drive, "Model"),
-        "vendor": text(drive, "Manufacturer"),
-        "serial": text(drive, "SerialNumber"),
+        "name": _said(drive, "Name") or _said(drive, "Id"),
+        "model": _said(drive, "Model"),
+        "vendor": _said(drive, "Manufacturer"),
+        "serial": _said(drive, "SerialNumber"),
         "size": whole(drive.get("CapacityBytes"), MOST_BYTES),
-        "rotational": text(drive, "MediaType") == "HDD",
+        "rotational": _said(drive, "MediaType") == "HDD",
     }
 
 
 def _controller(storage: Json, drives: list[Json]) -> Json:
     """A storage resource with its controllers and drives, as upstream's inventory has them."""
     return {
-        "id": text(storage, "Id"),
-        "name": text(storage, "Name"),
+        "id": _said(storage, "Id"),
+        "name": _said(storage, "Name"),
         "storage_controllers": [
             {
-                "member_id": text(one, "MemberId"),
-                "name": text(one, "Name"),
-                "raid_types": strings(one, "SupportedRAIDTypes"),
-                "speed_gbps": one.get("SpeedGbps"),
-                "controller_protocols": strings(one, "SupportedControllerProtocols"),
-                "device_protocols": strings(one, "SupportedDeviceProtocols"),
+                "member_id": _said(one, "MemberId"),
+                "name": _said(one, "Name"),
+                "raid_types": _list(one, "SupportedRAIDTypes"),
+                "speed_gbps": _speed(one),
+                "controller_protocols": _list(one, "SupportedControllerProtocols"),
+                "device_protocols": _list(one, "SupportedDeviceProtocols"),
             }
-            for one in items(storage, "StorageControllers")
+            for one in items(storage, "StorageControllers")[:MOST_ITEMS]
         ],
         "drives": [
             {
-                "id": text(drive, "Id"),
-                "name": text(drive, "Name"),
+                "id": _said(drive, "Id"),
+                "name": _said(drive, "Name"),
                 "size": whole(drive.get("CapacityBytes"), MOST_BYTES),
-                "media_type": text(drive, "MediaType"),
-                "serial_number": text(drive, "SerialNumber"),
-                "manufacturer": text(drive, "Manufacturer"),
-                "model": text(drive, "Model"),
-                "revision": text(drive, "Revision"),
-                "protocol": text(drive, "Protocol"),
+                "media_type": _said(drive, "MediaType"),
+                "serial_number": _said(drive, "SerialNumber"),
+                "manufacturer": _said(drive, "Manufacturer"),
+                "model": _said(drive, "Model"),
+                "revision": _said(drive, "Revision"),
+                "protocol": _said(drive, "Protocol"),
             }
             for drive in drives
         ],
     }
+
+
+def _speed(controller: Json) -> float | None:
+    told = controller.get("SpeedGbps")
+    known = isinstance(told, int | float) and not isinstance(told, bool) and 0 < told < MOST_SPEED
+    return told if known else None
+
+
+def _list(body: Json, name: str) -> list[str]:
+    return [words(one, LONGEST_TEXT) for one in strings(body, name)[:MOST_ITEMS]]
 
 
 def _function(function: Json) -> Json:
@@ -240,5 +263,5 @@ def _function(function: Json) -> Json:
         "revision": "RevisionId",
     }
     return {
-        ours: text(function, theirs) for ours, theirs in names.items() if text(function, theirs)
+        ours: _said(function, theirs) for ours, theirs in names.items() if _said(function, theirs)
     }

@@ -21,6 +21,7 @@ class Systems:
     def __init__(self, context: DriverContext) -> None:
         self.client = context.shared(RedfishClient, lambda: RedfishClient(context))
         self._paths: dict[str, str] = {}
+        self._ways: dict[str, str] = {}
 
     async def path(self, access: Access) -> str:
         """Path of the machine's System resource: redfish_system_id, or the only one there is."""
@@ -89,8 +90,8 @@ class Systems:
             return None
 
     async def present(self, access: Access, paths: Iterable[str]) -> list[Json]:
-        """Bodies of those of these resources that are there: a dead link drops no other."""
-        bodies = [await self.maybe(access, path) for path in paths]
+        """Bodies of those of these resources that are there, at most 256: a dead link drops no other."""
+        bodies = [await self.maybe(access, path) for path in [*paths][:MOST_MEMBERS]]
         return [body for body in bodies if body is not None]
 
     async def each(self, access: Access, collection: str) -> list[Json]:
@@ -99,17 +100,24 @@ class Systems:
 
     async def expanded(self, access: Access, collection: str) -> list[Json]:
         """As `each`, in one question where the service says that it can."""
-        root = (await self.client.get(access, self.root(access))).body
-        offered = child(root, "ProtocolFeaturesSupported", "ExpandQuery")
-        if offered.get("NoLinks") is not True and offered.get("ExpandAll") is not True:
+        if not (way := await self._expands(access)):
             return await self.each(access, collection)
-        way = "." if offered.get("NoLinks") is True else "*"
         body = await self.maybe(access, f"{collection}?$expand={way}($levels=1)")
         members = items(body or {}, "Members")
         whole_list = members and not text(body or {}, "Members@odata.nextLink")
         if whole_list and all(set(one) - {"@odata.id"} for one in members):
             return members[:MOST_EXPANDED]
         return await self.each(access, collection)
+
+    async def _expands(self, access: Access) -> str:
+        """How the service puts members into a collection; "" where it does not say that it can."""
+        base = service_of(access).base
+        if base not in self._ways:
+            root = (await self.client.get(access, self.root(access))).body
+            offered = child(root, "ProtocolFeaturesSupported", "ExpandQuery")
+            without_links, everything = offered.get("NoLinks"), offered.get("ExpandAll")
+            self._ways[base] = "." if without_links is True else "*" if everything is True else ""
+        return self._ways[base]
 
     async def linked(self, access: Access, system: Json, name: str) -> list[Json]:
         """Bodies of the resources under the System's Links ("Chassis", "ManagedBy")."""
