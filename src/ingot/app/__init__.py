@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import prometheus_client
 
-from ingot.app import access, auditsinks, keys, space
+from ingot.app import access, auditsinks, keys, space, starts
 from ingot.app import bare as bare  # before parts of uvicorn
 from ingot.app.database import reach
 from ingot.app.options import (
@@ -392,13 +392,10 @@ class App:
             policy=Policy({}),
         )
 
-    async def _healthy(self, _call: Call) -> Reply:
+    async def _healthy(self, call: Call) -> Reply:
         """200 when the database answers, there is room for changes, and this process is not about to go."""
-        import sqlalchemy as sa
-
-        await self.db.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
-        space.require(self.db, self.settings.state_dir)
-        return await self._alive(_call)
+        await space.require(self.db, self.settings.state_dir)
+        return await self._alive(call)
 
     async def _alive(self, _call: Call) -> Reply:
         """200 when this process is not about to go: booting machines wait for a database that is away."""
@@ -427,6 +424,7 @@ class App:
         keys.compare(marks, self.settings.hostname, await self.db.read(list_conductors))
         await self.hub.open()
         await self.audit.open()
+        await starts.tell(self.db, self.settings.hostname)
         self._stack.push_async_callback(self.hub.close)
         await self._bootstrap()
         await self.images.start()
@@ -565,6 +563,7 @@ class App:
     async def drain(self) -> None:
         """End well what is under way, and hand the rest to others, while clients are still answered."""
         self.leaving = True
+        await starts.tell_end(self.db, self.settings.hostname)
         dispatches, self._dispatches = self._dispatches, None
         own = self.settings.cluster
         # Alone there is nobody to hand it to; the next start goes on with it.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from ingot.kit.db import Database
-from ingot.kit.faults import Fault
+from ingot.kit.faults import Fault, Missing
 from ingot.migrations import left, migrate, revisions
 from ingot.settings import load
 from ingot.workflow import forget_conductor
@@ -17,8 +18,14 @@ from ingot.workflow import forget_conductor
 async def database_command(args: argparse.Namespace) -> tuple[str, bool]:
     """`ingot db`: what to say, and whether all is well (the schema is current)."""
     settings = load(args.config, state=args.state, database=args.database)
+    url = settings.database or f"sqlite:///{settings.state_dir / 'ingot.db'}"
+    file = url.removeprefix("sqlite:///")
+    if args.action != "migrate" and file != url and not _is_there(file):
+        raise Missing(
+            f"There is no database {file}.", next_action="Name the state folder with --state."
+        )
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    db = Database(settings.database or f"sqlite:///{settings.state_dir / 'ingot.db'}")
+    db = Database(url)
     try:
         if args.action == "forget":
             gone = await db.write(lambda conn: forget_conductor(conn, args.name))
@@ -47,3 +54,7 @@ async def reach(db: Database) -> None:
             f"The database {url} cannot be used: {words}",
             next_action="Check that it runs and that this user may use it; see `ingot db check`.",
         ) from None
+
+
+def _is_there(file: str) -> bool:
+    return Path(file).exists()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from ingot.kit.db import Database
 from ingot.kit.faults import Unavailable
 
@@ -12,8 +14,9 @@ from ingot.kit.faults import Unavailable
 LEAST_BYTES = 8 << 20
 
 
-def require(db: Database, state: Path) -> None:
-    """Unavailable, with the cause, when changes cannot be written."""
+async def require(db: Database, state: Path) -> None:
+    """Unavailable, with the cause, when the database does not answer or changes cannot be written."""
+    await db.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
     why = db.full or _scarce(state)
     if why:
         raise Unavailable(why, next_action="Make room on the disk.", retry_after=30)

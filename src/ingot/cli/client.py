@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import json
 import os
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -151,6 +153,50 @@ def escaped(text: str) -> str:
     return quote(text, safe="")
 
 
+def plain(text: str) -> str:
+    """A text that came from outside as it may stand on a terminal: without control characters and escape codes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def common(parser: argparse.ArgumentParser, form: str = "one JSON object a line") -> None:
+    """What every command has that asks a cloud: in which form, and which cloud. form: what `-f json` gives."""
+    parser.add_argument(
+        "-f", "--format", choices=("text", "json"), default="text", help=f"json: {form}"
+    )
+    parser.add_argument(
+        "--json", action="store_const", const="json", dest="format", help=argparse.SUPPRESS
+    )
+    parser.add_argument("--os-cloud", metavar="NAME", help="cloud in clouds.yaml")
+    parser.add_argument("--clouds", metavar="FILE", help="clouds.yaml")
+
+
+def count(text: str) -> int:
+    """How many to list, for argparse."""
+    number = int(text)
+    if not 1 <= number <= 100_000:
+        raise argparse.ArgumentTypeError("must be 1 to 100000")
+    return number
+
+
+def moment(text: str) -> str:
+    """A time for argparse: ISO 8601 (local where it has no offset), or how long ago (90s, 20m, 6h, 2d)."""
+    unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:])
+    if unit and text[:-1].isdecimal():
+        at = datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * unit)
+    else:
+        try:
+            at = datetime.fromisoformat(text).astimezone(UTC)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is neither a time (2026-01-31T12:00) nor so long ago (90s, 20m, 6h, 2d)"
+            ) from None
+    return at.isoformat()
+
+
 def span(seconds: float) -> str:
     """Seconds in words for people."""
     if seconds < 120:
@@ -159,5 +205,5 @@ def span(seconds: float) -> str:
 
 
 def fail(error: Exception) -> int:
-    print(f"ingot: {error}", file=sys.stderr)
+    print(f"ingot: {plain(str(error))}", file=sys.stderr)
     return 1

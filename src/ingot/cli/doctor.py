@@ -325,6 +325,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where its API shall answer (default: 127.0.0.1:6385)",
     )
     parser.add_argument("-f", "--format", choices=("text", "json"), default="text")
+    parser.add_argument(
+        "--json", action="store_const", const="json", dest="format", help=argparse.SUPPRESS
+    )
 
 
 def examine(purpose: str, state: Path, listen: str) -> list[Finding]:

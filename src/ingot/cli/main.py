@@ -13,6 +13,13 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "serve": ("ingot.app.serving", "configure", "run_serve", "run the cloud"),
     "watch": ("ingot.cli.watch", "configure_watch", "run_watch", "see steps live"),
     "events": ("ingot.cli.watch", "configure_events", "run_events", "list what happened"),
+    "operations": (
+        "ingot.cli.who",
+        "configure_operations",
+        "run_operations",
+        "list long work, and for whom it is done",
+    ),
+    "audit": ("ingot.cli.who", "configure_audit", "run_audit", "list who changed what"),
     "deadlines": (
         "ingot.cli.deadlines",
         "configure",

@@ -1,19 +1,32 @@
 """`ingot watch` and `ingot events`: every step, live or from the record.
 
 On a terminal running steps are redrawn in place with progress, rate and time left; anywhere else each
-event is a line of its own, so that logs and CI stay readable. `--json` gives one JSON object a line.
+event is a line of its own, so that logs and CI stay readable. `-f json` gives one JSON object a line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from datetime import datetime
 from typing import Any
 
-from ingot.cli.client import Cloud, CloudError, cloud, escaped, fail, query, span
+from ingot.cli.client import (
+    Cloud,
+    CloudError,
+    cloud,
+    common,
+    count,
+    escaped,
+    fail,
+    moment,
+    plain,
+    query,
+    span,
+)
 
 _SIGNS = {
     "operation.started": ">",
@@ -38,39 +51,68 @@ _COMPUTE = {"OpenStack-API-Version": "compute 2.1"}
 def configure_watch(parser: argparse.ArgumentParser) -> None:
     _common(parser)
     parser.add_argument("--since", type=int, default=None, metavar="ID", help="replay events after")
-    parser.add_argument("--until-idle", action="store_true", help="end when the operation ends")
+    parser.add_argument(
+        "--until-idle",
+        action="store_true",
+        help="end when nothing is under way there (any more): 0 when all went well",
+    )
 
 
 def configure_events(parser: argparse.ArgumentParser) -> None:
     _common(parser)
-    parser.add_argument("--limit", type=int, default=200, help="newest so many (default: 200)")
+    parser.add_argument("--limit", type=count, default=200, help="newest so many (default: 200)")
+    parser.add_argument(
+        "--since", type=moment, metavar="TIME", help="2026-01-31T12:00, or 90s, 20m, 6h, 2d ago"
+    )
+    parser.add_argument("--until", type=moment, metavar="TIME", help="before it, alike")
+    parser.add_argument(
+        "--severity", choices=("info", "warning", "error"), help="this one and what is worse"
+    )
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("subject", nargs="?", metavar="NODE or SERVER", help="name or uuid")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--os-cloud", metavar="NAME", help="cloud in clouds.yaml")
-    parser.add_argument("--clouds", metavar="FILE", help="clouds.yaml")
+    common(parser)
 
 
 def run_watch(args: argparse.Namespace) -> int:
     try:
         here = cloud(args.os_cloud, args.clouds)
-        subjects = _subjects(here, args.subject)
-        printer = Printer(args.json, here)
-        path = query("/timeline/v1/stream", subject=subjects[0] if len(subjects) == 1 else None)
+        subjects = subjects_of(here, args.subject)
+        watch = _Watch(here, subjects, Printer(args.format == "json", here), args.since)
         here.get("/timeline/v1/operations?limit=1")  # wrong names and passwords end here
-        last, patience = args.since, RETRY_SECONDS
-        while patience > 0:
+        if args.until_idle:
+            watch.last = watch.last or _newest(here)
+            if watch.idle():
+                return watch.end()
+        return watch.run(args.until_idle)
+    except (CloudError, OSError) as error:
+        return fail(error)
+
+
+class _Watch:
+    """The stream of some subjects ([]: all), and whether what was seen to end went well."""
+
+    def __init__(
+        self, here: Cloud, subjects: list[str], printer: Printer, last: int | None
+    ) -> None:
+        self.last = last
+        self._here = here
+        self._subjects = subjects
+        self._printer = printer
+        self._failed = False
+
+    def run(self, until_idle: bool) -> int:
+        only = self._subjects[0] if len(self._subjects) == 1 else None
+        path = query("/timeline/v1/stream", subject=only)
+        patience = RETRY_SECONDS
+        while True:
             try:
-                for event in here.stream(query(path, after=last)):
-                    last, patience = event["id"] or last, RETRY_SECONDS
-                    if subjects and event["subject"] not in subjects:
-                        continue
-                    printer.show(event)
-                    if args.until_idle and event["kind"] in _ENDS:
-                        printer.end()
-                        return 0 if event["kind"] == "operation.done" else 1
+                for event in self._here.stream(query(path, after=self.last)):
+                    patience = RETRY_SECONDS
+                    self._show(event)
+                    if until_idle and event["kind"] in _ENDS and self.idle():
+                        return self.end()
             except (CloudError, OSError) as error:
                 patience -= 1
                 if patience <= 0:
@@ -78,28 +120,86 @@ def run_watch(args: argparse.Namespace) -> int:
                         f"the cloud went away and did not come back: {error}"
                     ) from None
             time.sleep(1)  # it is restarted, perhaps: ask again from where we were
-        return 1
-    except (CloudError, OSError) as error:
-        return fail(error)
+            if until_idle and self._is_idle_again():
+                return self.end()
+
+    def _show(self, event: dict[str, Any]) -> None:
+        self.last = event["id"] or self.last
+        if self._subjects and event["subject"] not in self._subjects:
+            return
+        self._failed |= event["kind"] == "operation.failed"
+        self._printer.show(event)
+
+    def idle(self) -> bool:
+        """Whether nothing is under way there."""
+        for subject in self._subjects or [None]:
+            path = query("/timeline/v1/operations", subject=subject, live="true", limit=1)
+            if self._here.get(path)["operations"]:
+                return False
+        return True
+
+    def _is_idle_again(self) -> bool:
+        """After the stream broke: its end may have come meanwhile."""
+        try:
+            return self.idle()
+        except (CloudError, OSError):
+            return False
+
+    def end(self) -> int:
+        """Show what came until now, and leave."""
+        for subject in self._subjects or [None]:
+            path = query("/timeline/v1/events", subject=subject, after=self.last or 0)
+            for event in self._here.get(path)["events"]:
+                self._show({**event})
+        self._printer.end()
+        return 1 if self._failed else 0
+
+
+def _newest(here: Cloud) -> int:
+    """The number of the newest event that we may see."""
+    found = here.get("/timeline/v1/events?newest=true&limit=1")["events"]
+    return found[0]["id"] if found else 0
 
 
 def run_events(args: argparse.Namespace) -> int:
     try:
         here = cloud(args.os_cloud, args.clouds)
-        printer = Printer(args.json, here, redraw=False)
+        printer = Printer(args.format == "json", here, redraw=False)
         found: list[dict[str, Any]] = []
-        for subject in _subjects(here, args.subject) or [None]:
-            path = query("/timeline/v1/events", subject=subject, limit=args.limit, newest="true")
-            found += here.get(path)["events"]
-        for event in sorted(found, key=lambda event: event["id"]):
+        wanted = {"since": args.since, "until": args.until, "severity": args.severity}
+        for subject in subjects_of(here, args.subject) or [None]:
+            found += pages(
+                here,
+                query("/timeline/v1/events", subject=subject, newest="true", **wanted),
+                "events",
+                args.limit,
+            )
+        found.sort(key=lambda event: event["id"])
+        for event in found[-args.limit :]:
             printer.show(event)
         return 0
     except (CloudError, OSError) as error:
         return fail(error)
 
 
-def _subjects(here: Cloud, ident: str | None) -> list[str]:
-    """The subjects of a node or server, by name or uuid; with a server goes its node."""
+def pages(here: Cloud, path: str, name: str, most: int) -> list[dict[str, Any]]:
+    """The newest `most` of a list that is told newest first, a thousand at a time."""
+    found: list[dict[str, Any]] = []
+    while len(found) < most:
+        size = min(1000, most - len(found))
+        before = found[-1]["id"] if found else None
+        page = here.get(query(path, limit=size, before=before))[name]
+        found += page
+        if len(page) < size:
+            break
+    return found
+
+
+def subjects_of(here: Cloud, ident: str | None) -> list[str]:
+    """The subjects of a node or server, by name or uuid; with a server goes its node.
+
+    CloudError where there is none, and where several servers have the name: which of them is not ours to choose.
+    """
     if not ident:
         return []
     if ":" in ident:
@@ -110,24 +210,47 @@ def _subjects(here: Cloud, ident: str | None) -> list[str]:
     except CloudError as error:
         if not error.status:  # nobody is there, or nobody lets us in
             raise
-    path = query("/compute/v2.1/servers/detail", name=f"^{ident}$", all_tenants="true")
-    try:
-        servers = here.get(path, **_COMPUTE)["servers"]
-    except CloudError:
-        servers = []
-    if not servers:
-        try:
-            server = here.get(f"/compute/v2.1/servers/{escaped(ident)}", **_COMPUTE)["server"]
-        except CloudError as error:
-            if error.status != 404:
-                raise
-            raise CloudError(f"there is no node and no server {ident!r} that you may see") from None
-        servers = [server]
+    servers = _servers(here, ident)
+    if len(servers) > 1:
+        ids = ", ".join(server["id"] for server in servers[:5])
+        more = f" and {len(servers) - 5} more" if len(servers) > 5 else ""
+        raise CloudError(
+            f"{len(servers)} servers have the name {ident!r}: give the id: {ids}{more}"
+        )
     subjects = [f"server:{servers[0]['id']}"]
-    nodes = here.get(query("/baremetal/v1/nodes", instance_uuid=servers[0]["id"]), **_IRONIC)[
-        "nodes"
-    ]
+    try:
+        path = query("/baremetal/v1/nodes", instance_uuid=servers[0]["id"])
+        nodes = here.get(path, **_IRONIC)["nodes"]
+    except CloudError as error:
+        if error.status not in (401, 403, 404):
+            raise
+        nodes = []  # whose server it is need not see the machine
     return subjects + [f"node:{node['uuid']}" for node in nodes]
+
+
+def _servers(here: Cloud, ident: str) -> list[dict[str, Any]]:
+    """Servers with exactly this name, of all projects where we may see them; else the one with this id."""
+    path = query("/compute/v2.1/servers", name=f"^{re.escape(ident)}$")
+    try:
+        try:
+            found = here.get(query(path, all_tenants="true"), **_COMPUTE)["servers"]
+        except CloudError as error:
+            if error.status not in (400, 403):
+                raise
+            found = here.get(path, **_COMPUTE)["servers"]
+    except CloudError as error:
+        if error.status not in (401, 403, 404):  # no Compute here, or none for us
+            raise
+        found = []
+    found = [server for server in found if server["name"] == ident]
+    if found:
+        return found
+    try:
+        return [here.get(f"/compute/v2.1/servers/{escaped(ident)}", **_COMPUTE)["server"]]
+    except CloudError as error:
+        if error.status not in (400, 403, 404):
+            raise
+        raise CloudError(f"there is no node and no server {ident!r} that you may see") from None
 
 
 class Printer:
@@ -137,6 +260,7 @@ class Printer:
         self._json = as_json
         self._names = Names(here)
         self._terminal = redraw and not as_json and sys.stdout.isatty()
+        self._live = redraw
         self._open_line = False
         self._told: dict[str, float] = {}
         self._notes: set[tuple[str, str]] = set()
@@ -152,7 +276,7 @@ class Printer:
             return  # its end says the same with the time it took
         if self._open_line:
             print("\r\x1b[K" if progress else "", end="\n" if not progress else "", flush=True)
-        text = line(event, self._names.of(event["subject"]))
+        text = plain(line(event, self._names.of(event["subject"]), dated=not self._live))
         self._open_line = progress and self._terminal
         print(self._painted(text, event), end="" if self._open_line else "\n", flush=True)
         self._show_log(event)
@@ -165,7 +289,7 @@ class Printer:
             lines: list[str] = event["data"].get("log") or []
             for said in lines:
                 if (event["subject"], said) not in self._notes:
-                    print(f"{'':24}{said}", flush=True)
+                    print(f"{'':24}{plain(said)}", flush=True)
             self._notes = {note for note in self._notes if note[0] != event["subject"]}
 
     def end(self) -> None:
@@ -209,15 +333,18 @@ class Names:
             if kind == "node":
                 path = f"/baremetal/v1/nodes/{escaped(ident)}?fields=name"
                 return str(self._here.get(path, **_IRONIC)["name"] or short)
+            if kind != "server":
+                return f"{kind} {ident}"
             path = f"/compute/v2.1/servers/{escaped(ident)}"
             return f"server {self._here.get(path, **_COMPUTE)['server']['name']}"
         except (CloudError, OSError, KeyError, TypeError):
             return short
 
 
-def line(event: dict[str, Any], label: str) -> str:
-    """One event as text: time, subject, what, how long, how fast, what next."""
-    at = datetime.fromisoformat(event["at"]).astimezone().strftime("%H:%M:%S")
+def line(event: dict[str, Any], label: str, *, dated: bool = False) -> str:
+    """One event as text: time (here, with the day where `dated`), subject, what, how long, how fast, what next."""
+    form = "%Y-%m-%d %H:%M:%S" if dated else "%H:%M:%S"
+    at = datetime.fromisoformat(event["at"]).astimezone().strftime(form)
     kind, data = event["kind"], event["data"]
     parts = [f"{at} {label:13} {_SIGNS.get(kind, ' ')} {event['title']}"]
     if kind == "step.progress":
@@ -266,4 +393,12 @@ def _size(amount: float, unit: str) -> str:
     raise AssertionError
 
 
-__all__ = ["configure_events", "configure_watch", "line", "run_events", "run_watch"]
+__all__ = [
+    "configure_events",
+    "configure_watch",
+    "line",
+    "pages",
+    "run_events",
+    "run_watch",
+    "subjects_of",
+]

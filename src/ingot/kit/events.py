@@ -43,6 +43,9 @@ KINDS = (
     "note",
 )
 
+#: From what is usual to what is worst.
+SEVERITIES = ("info", "warning", "error")
+
 events = sa.Table(
     "events",
     metadata,
@@ -226,7 +229,10 @@ def query(
     project_id: str | None = None,
     after: int | None = None,
     before: int | None = None,
+    since: str | None = None,
+    until: str | None = None,
     kinds: Sequence[str] | None = None,
+    severities: Sequence[str] = SEVERITIES,
     newest_first: bool = False,
     limit: int = 1000,
 ) -> list[Event]:
@@ -243,6 +249,12 @@ def query(
         statement = statement.where(events.c.id > after)
     if before is not None:
         statement = statement.where(events.c.id < before)
+    if since is not None:
+        statement = statement.where(events.c.at >= since)
+    if until is not None:
+        statement = statement.where(events.c.at < until)
+    if len(severities) < len(SEVERITIES):
+        statement = statement.where(events.c.severity.in_(severities))
     if kinds is not None:
         statement = statement.where(events.c.kind.in_(kinds))
     order = events.c.id.desc() if newest_first else events.c.id.asc()

@@ -18,7 +18,7 @@ import dataclasses
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -43,17 +43,27 @@ KEEP_ALIVE_SECONDS = 15.0
 STILL_SECONDS = 3.0
 
 
+#: How many are told at once.
+Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
 class OperationQuery(msgspec.Struct, forbid_unknown_fields=True):
     subject: str | None = None
     live: bool = False
-    limit: int = 100
+    limit: Limit = 100
 
 
 class EventQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """after, before: ids, both exclusive. since, until: times. severity: this one and what is worse."""
+
     subject: str | None = None
     operation: str | None = None
     after: int = 0
-    limit: int = 500
+    before: int | None = None
+    since: str | None = None
+    until: str | None = None
+    severity: Literal["info", "warning", "error"] = "info"
+    limit: Limit = 500
     newest: bool = False
 
 
@@ -73,7 +83,7 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True):
     until: str | None = None
     failed: bool = False
     before: int | None = None
-    limit: int = 100
+    limit: Limit = 100
     cadf: bool = False
 
 
@@ -117,7 +127,7 @@ class Timeline:
             lambda conn: store.list_operations(
                 conn,
                 query.subject,
-                min(max(query.limit, 1), 1000),
+                query.limit,
                 live=query.live,
                 project=_project(call),
             )
@@ -133,6 +143,7 @@ class Timeline:
 
     async def events(self, call: Call) -> Reply:
         query: EventQuery = call.query
+        since, until = moment(query.since, "since"), moment(query.until, "until")
         found = await self._db.scan(
             lambda conn: events.query(
                 conn,
@@ -140,7 +151,11 @@ class Timeline:
                 operation_id=query.operation,
                 project_id=_project(call),
                 after=query.after,
-                limit=min(max(query.limit, 1), 1000),
+                before=query.before,
+                since=since,
+                until=until,
+                severities=events.SEVERITIES[events.SEVERITIES.index(query.severity) :],
+                limit=query.limit,
                 newest_first=query.newest,
             )
         )
@@ -165,7 +180,7 @@ class Timeline:
                 until=until,
                 failed=query.failed,
                 before=query.before,
-                limit=min(max(query.limit, 1), 1000),
+                limit=query.limit,
             )
         )
         return Reply({"audit": [audit.cadf(one) for one in found] if query.cadf else found})
