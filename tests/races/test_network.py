@@ -283,3 +283,17 @@ async def test_one_server_claims_a_port_also_from_the_engine(place: Place) -> No
 
     won = (await place.crowd([(number, claim(number)) for number in range(12)])).one_winner()
     assert (await place.get(f"/ports/{port['id']}"))["device_id"] == f"s{won.key}"
+
+
+async def test_everybody_gets_an_address_of_their_own(place: Place) -> None:
+    """None is told of a conflict that is not theirs: addresses are given, not asked for."""
+    shared = await place.network(shared=True)
+
+    async def ask() -> Reply:
+        return await place.ask("POST", "/ports", {"port": {"network_id": shared["id"]}}, "member")
+
+    got = await place.crowd([(n, ask) for n in range(2 * MANY)])
+    assert set(got.statuses) == {201}, got.statuses
+    given = [one.json["port"]["fixed_ips"][0]["ip_address"] for one in got]
+    assert len(set(given)) == len(given)
+    assert len({one.json["port"]["mac_address"] for one in got}) == len(given)

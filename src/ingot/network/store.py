@@ -246,30 +246,31 @@ def delete(conn: sa.Connection, collection: Collection[Any], id: str) -> None:
     _deleting(collection.table).change(conn, {"ident": id})
 
 
-_LOCK_NETWORK = Kept(
-    sa.select(tables.networks.c.id)
-    .where(tables.networks.c.id == sa.bindparam("ident"))
-    .with_for_update()
+def _locking(network: sa.ColumnElement[Any]) -> Kept:
+    # An update, not FOR UPDATE: a serializable transaction that has waited for that goes on with the picture that it
+    # had before, in which an address is free that is not any more; after this it is begun anew.
+    same = tables.networks.c.admin_state_up
+    lock = tables.networks.update().where(tables.networks.c.id == network)
+    return Kept(lock.values(admin_state_up=same))
+
+
+_LOCK_NETWORK = _locking(sa.bindparam("ident"))
+_LOCK_NETWORK_OF = _locking(
+    sa.select(tables.ports.c.network_id)
+    .where(tables.ports.c.id == sa.bindparam("ident"))
+    .scalar_subquery()
 )
 
 
 def lock_network(conn: sa.Connection, id: str) -> None:
     """One change of addresses per network at a time (a cluster has several writers); 404 when there is none."""
-    if _LOCK_NETWORK.first(conn, {"ident": id}) is None:
+    if not _LOCK_NETWORK.change(conn, {"ident": id}):
         raise missing("Network", id)
-
-
-_LOCK_NETWORK_OF = Kept(
-    sa.select(tables.networks.c.id)
-    .join_from(tables.networks, tables.ports, tables.networks.c.id == tables.ports.c.network_id)
-    .where(tables.ports.c.id == sa.bindparam("ident"))
-    .with_for_update(of=tables.networks)
-)
 
 
 def lock_port(conn: sa.Connection, id: str) -> None:
     """Nobody gives this port another address or place until this transaction ends (its network is locked)."""
-    if _LOCK_NETWORK_OF.first(conn, {"ident": id}) is None:
+    if not _LOCK_NETWORK_OF.change(conn, {"ident": id}):
         raise missing("Port", id)
 
 
