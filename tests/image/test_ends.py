@@ -64,3 +64,17 @@ def test_an_upload_without_receiver_is_taken_back(cloud: Cloud, admin: Client) -
     )
     assert cloud.run(late) is False
     admin.call("DELETE", f"/v2/images/{alive}")
+
+
+def test_content_of_a_deleted_image_goes_at_the_next_start(cloud: Cloud, admin: Client) -> None:
+    """As after an end between the deletion and the removal of the file."""
+    gone, kept = admin.new(), admin.new()
+    for image_id in (gone, kept):
+        assert admin.put(image_id, b"x" * 1000).status_code == 204
+    assert admin.call("DELETE", f"/v2/images/{gone}").status_code == 204
+    folder = cloud.state / "images"
+    for left_behind in (folder / gone, folder / "raw" / gone, folder / "raw" / f"{gone}.json"):
+        left_behind.write_bytes(b"x")
+    cloud.run(cloud.images.take_back())
+    assert not list(folder.rglob(f"{gone}*"))
+    assert (folder / kept).read_bytes() == b"x" * 1000

@@ -19,6 +19,7 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 from ingot.image.types import Content
+from ingot.kit import ids
 from ingot.kit.faults import Fault, Kind
 
 T = TypeVar("T")
@@ -161,6 +162,12 @@ class Blobs:
         self.path(image_id).unlink(missing_ok=True)
         self.remove_raw(image_id)
         self.clear_incoming(image_id)
+
+    def contents(self) -> list[str]:
+        """Images of which there is content or a raw view here."""
+        names = {path.name for path in self.root.iterdir() if path.is_file()}
+        names |= {path.name.partition(".")[0] for path in self.raw.iterdir()}
+        return sorted(name for name in names if ids.is_uuid(name))
 
     def remove_raw(self, image_id: str) -> None:
         for path in self.raw.glob(f"{image_id}*"):

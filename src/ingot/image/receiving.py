@@ -79,7 +79,13 @@ class Receiving:
     # -- taking back -------------------------------------------------------------------------
 
     async def take_back(self) -> None:
-        """At this host's start: what it had received by half when it ended waits for its content again."""
+        """At this host's start: what it had received by half when it ended waits for its content again.
+
+        Content of images that were deleted just before an end goes too.
+        """
+        here = await self.blobs.run(self.blobs.contents)
+        for image_id in await self.db.read(lambda conn: store.were_deleted(conn, here)):
+            await self.blobs.run(lambda image_id=image_id: self.blobs.remove(image_id))
         host = self.settings.host
         left = await self.db.read(lambda conn: store.half_received(conn, host))
         for image_id, reception in left:

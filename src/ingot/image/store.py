@@ -57,6 +57,16 @@ _WAS_DELETED = Kept(
 )
 
 
+def were_deleted(conn: sa.Connection, image_ids: Sequence[str]) -> list[str]:
+    """Which of these images are gone."""
+    gone = tables.deleted.c.id
+    found: list[str] = []
+    for at in range(0, len(image_ids), 500):
+        some = image_ids[at : at + 500]
+        found += conn.execute(sa.select(gone).where(gone.in_(some))).scalars()
+    return found
+
+
 def insert(conn: sa.Connection, values: Mapping[str, Any]) -> None:
     """A new image. 409 for an id that an image has or had: who knows it must not get another's content by it."""
     if _WAS_DELETED.first(conn, {"ident": values["id"]}) is not None:
