@@ -104,8 +104,7 @@ class App:
         self._proxies = Proxies(settings.trusted_proxies)
         state = settings.state_dir
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        url = settings.database or f"sqlite:///{state / 'ingot.db'}"
-        self.db = Database(url)
+        self.db = Database(settings.database or f"sqlite:///{state / 'ingot.db'}")
         self.db.on_statement(lambda _text: _STATEMENTS.inc())
         self.vault = Vault.at(settings.keys_dir / "vault.key", keep=False)
         self.hub = EventHub(self.db, self.clock)
@@ -172,6 +171,10 @@ class App:
             self.consoles,
         )
         grants = {"node": node_grant, "server": self.compute.console_grant(self.tokens.still)}
+        self.identity.holders = {
+            "servers": self.compute.held_by,
+            "machines": self.baremetal.held_by,
+        }
         self.webdoors = WebDoors(self.baremetal.ctx, lines, grants)
         self.engine = Engine(
             self.db,
@@ -220,6 +223,7 @@ class App:
             public_url=settings.public_url or None,
             region=settings.identity.region,
             keys_dir=settings.keys_dir,
+            keep_used_projects=settings.identity.keep_used_projects,
         )
         return Identity(self.db, self.clock, own, [e for e in _CATALOG if self.has_room(e.type)])
 

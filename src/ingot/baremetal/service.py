@@ -105,6 +105,10 @@ class Baremetal:
         """The key file must be that of this database: asked at the start, before a secret is needed."""
         store.open_any_secret(conn, self.ctx.vault)
 
+    def held_by(self, conn: sa.Connection, project_id: str) -> int:
+        """How many machines a project owns or leases."""
+        return store.count_of_project(conn, project_id)
+
     def console_grant(self, still: Still) -> NodeGrant:
         """Who may be at consoles of nodes. still: who somebody is by now."""
         return NodeGrant(self.ctx, self.policy, still)

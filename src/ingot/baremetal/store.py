@@ -586,3 +586,9 @@ def get_inventory(conn: sa.Connection, node_uuid: str) -> tuple[Any, Any] | None
         sa.select(node_inventories).where(node_inventories.c.node_uuid == node_uuid)
     ).first()
     return None if row is None else (from_json(row.inventory), from_json(row.plugin_data))
+
+
+def count_of_project(conn: sa.Connection, project_id: str) -> int:
+    """Nodes that a project owns or leases."""
+    own = sa.or_(nodes.c.owner == project_id, nodes.c.lessee == project_id)
+    return int(conn.execute(sa.select(sa.func.count()).select_from(nodes).where(own)).scalar_one())

@@ -137,6 +137,10 @@ class Compute:
         """Servers of other projects are not there, except for administrators."""
         return caller is None or caller.project_id == server.project_id or "admin" in caller.roles
 
+    def held_by(self, conn: sa.Connection, project_id: str) -> int:
+        """How many servers a project has."""
+        return store.count_servers(conn, project_id)
+
     def console_grant(self, still: Still) -> ConsoleGrant:
         """Who may be at consoles of servers. still: who somebody is by now."""
         return _ServerGrant(self, still)

@@ -108,6 +108,13 @@ def settle(conn: sa.Connection, uuid: str, **values: Any) -> bool:
     return after is not None and after.task_state is None
 
 
+def count_servers(conn: sa.Connection, project_id: str) -> int:
+    """Of a project, without the deleted."""
+    query = sa.select(sa.func.count()).select_from(servers)
+    where = (servers.c.project_id == project_id) & servers.c.deleted_at.is_(None)
+    return int(conn.execute(query.where(where)).scalar_one())
+
+
 def in_states(vm_states: Collection[str]) -> Where:
     return servers.c.vm_state.in_(sorted(vm_states))
 

@@ -19,9 +19,10 @@ from ingot.identity.rules import RULES
 from ingot.identity.tokens import TokenKeys
 from ingot.identity.types import Bootstrap, CatalogEntry, Grant, IdentitySettings, Project, User
 from ingot.identity.validation import resolve, standing
+from ingot.kit import events
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
-from ingot.kit.faults import Unauthenticated
+from ingot.kit.faults import Conflict, Unauthenticated
 from ingot.kit.policy import ANONYMOUS, Caller, Policy
 from ingot.kit.web import Service
 
@@ -61,6 +62,8 @@ class Identity:
         self.keys = TokenKeys((settings.keys_dir or settings.state_dir) / "fernet-keys")
         self.passwords = Passwords(settings.password_cost, clock)
         self.policy = Policy(RULES, settings.policy)
+        #: Of other rooms, by what they hold for projects: how many a project has.
+        self.holders: dict[str, Callable[[sa.Connection, str], int]] = {}
         self._cache: dict[bytes, _Cached] = {}
         self._book: tuple[int, RoleBook] = (-1, RoleBook({}, {}))
         self._seen_epoch = (0, float("-inf"))
@@ -171,6 +174,20 @@ class Identity:
             return await self.db.write(change)
         finally:
             self._seen_epoch = (self._seen_epoch[0], float("-inf"))
+
+    def leave(self, conn: sa.Connection, project_id: str, name: str) -> None:
+        """Before a project goes: tell what it leaves without an owner, or Conflict where the site wants that."""
+        held = {what: n for what, count in self.holders.items() if (n := count(conn, project_id))}
+        if not held:
+            return
+        told = " and ".join(f"{n} {what}" for what, n in held.items())
+        if self.settings.keep_used_projects:
+            raise Conflict(
+                f"Project {project_id} has {told}.",
+                next_action="Delete them or give them away first.",
+            )
+        text = f"Project {name} was deleted; it leaves {told} without an owner"
+        events.record(conn, f"project:{project_id}", "identity", text, severity="warning")
 
     # -- look-ups for other rooms --------------------------------------------------------------
 

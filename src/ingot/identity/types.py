@@ -37,6 +37,7 @@ class IdentitySettings:
     password_cost: log2 of scrypt's N, 10 to 20; 15 takes about 60 ms and 32 MiB.
     public_url: scheme and host as clients shall see them; None takes those of each request.
     epoch_seconds: how long another process's change may go unseen; only on a database over the network.
+    keep_used_projects: refuse to delete a project that has something elsewhere in the cloud (`Identity.holders`).
     """
 
     state_dir: Path
@@ -46,6 +47,7 @@ class IdentitySettings:
     region: str = "RegionOne"
     epoch_seconds: float = 1.0
     keys_dir: Path | None = None
+    keep_used_projects: bool = False
     policy: dict[str, str] = field(default_factory=dict[str, str])
 
 

@@ -244,7 +244,9 @@ class Deadlines(Section):
 class IdentityOptions(Section):
     """Who asks. mode: own (this cloud has its users) or keystone (an outside Keystone has them).
 
-    Own: admin_password of the first start, random when empty; token_seconds: how long tokens live.
+    Own: admin_password of the first start, random when empty; token_seconds: how long tokens live;
+    keep_used_projects: refuse (409) to delete a project that has servers or machines. Without it, it is deleted as by
+    Keystone, and an event tells what it left without an owner.
     Keystone: auth_url (its root, without /v3), and the user that may validate tokens there: username,
     password, project_name and their domains; ca_file: who signed its certificate, "" for the host's list;
     cache_seconds: how long an answer about a token is kept, so a revoked one may work so much longer.
@@ -255,6 +257,7 @@ class IdentityOptions(Section):
     token_seconds: int = 24 * 3600
     password_cost: int = 15
     region: str = "RegionOne"
+    keep_used_projects: bool = False
     auth_url: str = ""
     username: str = "ironic"
     password: str = ""

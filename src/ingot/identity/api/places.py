@@ -197,6 +197,7 @@ class _Projects:
                 raise Forbidden("Delete a domain by DELETE /v3/domains.")
             if store.subtree(conn, row["id"]):
                 raise Forbidden(f"Project {row['id']} has projects below it; delete those first.")
+            self._identity.leave(conn, row["id"], row["name"])
             store.forget_project(conn, row["id"])
 
         await self._identity.write(remove)
@@ -325,6 +326,9 @@ class _Domains:
                 for key in store.ids_in_domain(conn, table, row["id"]):
                     store.forget_actor(conn, kind, key)
             for key in store.ids_in_domain(conn, tables.projects, row["id"]):
+                self._identity.leave(
+                    conn, key, store.need(conn, tables.projects, key, "project")["name"]
+                )
                 store.forget_project(conn, key)
             for key in store.ids_in_domain(conn, tables.roles, row["id"]):
                 store.delete(conn, tables.roles, key)
