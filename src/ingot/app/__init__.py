@@ -171,10 +171,7 @@ class App:
             self.consoles,
         )
         grants = {"node": node_grant, "server": self.compute.console_grant(self.tokens.still)}
-        self.identity.holders = {
-            "servers": self.compute.held_by,
-            "machines": self.baremetal.held_by,
-        }
+        self.identity.holders = access.holders(self.compute, self.baremetal)
         self.webdoors = WebDoors(self.baremetal.ctx, lines, grants)
         self.engine = Engine(
             self.db,

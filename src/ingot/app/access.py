@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingot.baremetal import policies as baremetal
+import sqlalchemy as sa
+
+from ingot.baremetal import Baremetal, policies
+from ingot.compute import Compute
 from ingot.compute.policies import RULES as COMPUTE
 from ingot.identity.outside import OutsideIdentity, OutsideSettings
 from ingot.identity.rules import RULES as IDENTITY
@@ -30,7 +33,7 @@ DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "identity": IDENTITY,
     "image": IMAGE,
     "network": NETWORK,
-    "baremetal": baremetal.RULES,
+    "baremetal": policies.RULES,
     "compute": COMPUTE,
 }
 #: How soon a changed policy file counts.
@@ -44,6 +47,13 @@ class Gate:
     authenticator: Authenticator
     still: Still
     challenge: str = ""
+
+
+def holders(
+    compute: Compute, baremetal: Baremetal
+) -> dict[str, Callable[[sa.Connection, str], int]]:
+    """What a project may have outside of the identity service, and how many of it."""
+    return {"servers": compute.held_by, "machines": baremetal.held_by}
 
 
 def outside_identity(settings: Settings, clock: Clock) -> OutsideIdentity | None:
@@ -117,7 +127,7 @@ class PolicyFiles:
 
 
 def default_policy(service: str) -> Policy:
-    scoped = baremetal.SYSTEM_ONLY if service == "baremetal" else ()
+    scoped = policies.SYSTEM_ONLY if service == "baremetal" else ()
     return Policy(DEFAULTS[service], system_only=scoped)
 
 
