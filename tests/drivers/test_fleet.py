@@ -1,12 +1,13 @@
 """The drivers against the simulated fleet: healthy machines conform, misbehaving ones are named."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from ingot.drivers import DriverContext, Registry, build_registry
-from ingot.drivers.faults import BadCredentials, Busy, Refused
+from ingot.drivers.faults import BadCredentials, Busy, DriverFault, Refused, Unreachable
 from ingot.drivers.redfish.client import RedfishClient
 from ingot.drivers.redfish.media import RedfishMedia
 from ingot.drivers.testing import (
@@ -17,7 +18,7 @@ from ingot.drivers.testing import (
     check_power,
     check_reboot,
 )
-from ingot.drivers.types import Access, Identity, PowerState, PowerTarget
+from ingot.drivers.types import Access, BootDevice, BootMode, Identity, PowerState, PowerTarget
 from ingot.kit.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
 from ingot.lab.sim.delivery import FILLERS, MANNERS
@@ -183,3 +184,59 @@ async def test_wrong_log_ins_lock_no_account(registry: Registry, fleet: Fleet, d
             await registry.power(driver).get(wrong)
     right = registry.access(driver, info, key=name)
     assert await registry.power(driver).get(right) is PowerState.OFF
+
+
+BMC_KNOBS = {
+    "slow-bmc",
+    "stale-power",
+    "freezes-after-burst",
+    "busy-at-random",
+    "off-after-reset",
+    "power-on-ignored-once",
+    "power-off-ignored-once",
+    "override-sticks",
+    "refuses-login-at-first",
+    "few-sessions",
+    "supermicro",
+    "silent-to-new-suites",
+}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("driver", ["redfish", "ipmi"])
+@pytest.mark.parametrize("kind", sorted(BMC_KNOBS))
+async def test_every_personality_of_a_controller_gets_there(
+    registry: Registry, driver: str, kind: str
+) -> None:
+    """On, boot device for good and once, identity, reboot, off: as often as a workflow would try."""
+    options = FleetOptions(count=1, seed=11, speed=500, protocols=(driver,), manners=("segments",))
+    async with Fleet(options) as fleet:
+        name, info = node_of(fleet, driver)
+        info.pop("ipmi_cipher_suite", None)
+        fleet.inject(name, kind)
+        access = registry.access(driver, info, key=name)
+        management, machine = registry.management(driver), fleet.machine(name)
+
+        async def until(act: Callable[[], Awaitable[object]]) -> object:
+            fault: DriverFault | None = None
+            for _ in range(30):
+                try:
+                    return await act()
+                except (Busy, Unreachable) as passing:
+                    fault = passing
+                    await asyncio.sleep(0.5)
+            raise AssertionError(f"not done after 30 tries: {fault}")
+
+        power = registry.power(driver)
+        for target in (PowerTarget.ON, PowerTarget.REBOOT, PowerTarget.OFF):
+            await until(lambda goal=target: power.set(access, goal, 12))
+            assert await machine.power_state() == str(target.final).removeprefix("power ")
+        for device, persistent in ((BootDevice.PXE, False), (BootDevice.DISK, True)) * 2:
+            await until(
+                lambda d=device, p=persistent: management.set_boot_device(
+                    access, d, p, BootMode.UEFI
+                )
+            )
+            assert (await machine.boot_setting()).mode == "uefi"
+        identity = await until(lambda: management.identity(access))
+        assert isinstance(identity, Identity) and identity.uuid == machine.identity.uuid
