@@ -31,6 +31,13 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "image": ("ingot.cli.build", "configure_image", "run_image", "build instance images"),
     "lab": ("ingot.cli.lab", "configure", "run", "the virtual rack"),
     "db": ("ingot.cli.operate", "configure_db", "run_db", "migrate or check the database"),
+    "backup": (
+        "ingot.cli.operate",
+        "configure_backup",
+        "run_backup",
+        "database and keys to a file",
+    ),
+    "restore": ("ingot.cli.operate", "configure_restore", "run_restore", "the same to a new place"),
     "policy": ("ingot.cli.operate", "configure_policy", "run_policy", "check or list policy rules"),
     "config": ("ingot.cli.operate", "configure_config", "run_config", "show all options"),
 }

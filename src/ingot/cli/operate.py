@@ -44,6 +44,43 @@ def run_db(args: argparse.Namespace) -> int:
     return 0 if current else 1
 
 
+def configure_backup(parser: argparse.ArgumentParser) -> None:
+    _place(parser, "the file to write (tar)")
+    parser.add_argument("--images", action="store_true", help="images' contents too")
+
+
+def configure_restore(parser: argparse.ArgumentParser) -> None:
+    _place(parser, "a file that `ingot backup` wrote")
+
+
+def _place(parser: argparse.ArgumentParser, file: str) -> None:
+    parser.add_argument("file", metavar="FILE", help=file)
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML)")
+    parser.add_argument("--state", metavar="DIR", help="the cloud's state folder")
+    parser.add_argument("--database", metavar="URL", help="postgresql://… of a cluster")
+
+
+def run_backup(args: argparse.Namespace) -> int:
+    """Database and keys of a cloud that may be at work, in one file."""
+    return _in_app("backup", args)
+
+
+def run_restore(args: argparse.Namespace) -> int:
+    """The same into an empty place."""
+    return _in_app("restore", args)
+
+
+def _in_app(name: str, args: argparse.Namespace) -> int:
+    module: Any = importlib.import_module("ingot.app.backup")
+    try:
+        print(asyncio.run(getattr(module, name)(args)))
+    except Exception as error:
+        said = getattr(error, "sentence", None)
+        print(f"ingot: {said() if said else error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def configure_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("reference",), help="all, with defaults, as TOML")
 

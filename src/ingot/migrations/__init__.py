@@ -59,6 +59,12 @@ async def left(db: Database, more: Path | None = None) -> list[tuple[str, str]]:
     return line.pending(script, before)
 
 
+def known_revisions() -> frozenset[str]:
+    """All revisions of this release."""
+    files = (Path(__file__).parent / "versions").glob("[0-9]*.py")
+    return frozenset(path.name.partition("_")[0] for path in files)
+
+
 def _is_newest(conn: sa.Connection) -> bool:
     """Whether the database is at our newest revision."""
     tables = sa.inspect(conn).get_table_names()
@@ -71,5 +77,4 @@ def _is_newest(conn: sa.Connection) -> bool:
 @functools.cache
 def _newest() -> str:
     """A revision's file begins with its number."""
-    files = (Path(__file__).parent / "versions").glob("[0-9]*.py")
-    return max(path.name.partition("_")[0] for path in files)
+    return max(known_revisions())

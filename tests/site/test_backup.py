@@ -1,0 +1,129 @@
+"""A backup of a cloud at work, put back elsewhere: the same things, keys that open them, nothing half."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import postgres
+from tests.site.server import Site, free_port, run, site
+
+pytestmark = pytest.mark.anyio
+
+
+async def fill(here: Site, stop: asyncio.Event, made: list[str]) -> None:
+    """Nodes with secrets, one after the other, until told to stop."""
+    while not stop.is_set():
+        info = {"ipmi_address": "192.0.2.9", "ipmi_username": "u", "ipmi_password": "secret-word"}
+        body = {"driver": "ipmi", "name": f"n{len(made)}", "driver_info": info}
+        await here.ask("baremetal", "POST", "/v1/nodes", body, status=201)
+        made.append(body["name"])
+
+
+async def there_and_back(here: Site, tmp_path: Path, source: str, target: str) -> None:
+    stop, made = asyncio.Event(), list[str]()
+    writing = asyncio.create_task(fill(here, stop, made))
+    while len(made) < 10:
+        await asyncio.sleep(0.02)
+    kept = list(made)
+    words = ("backup", "b.tar", "--images", "--state", str(here.state))
+    code, out, err = await run(*words, *((f"--database={source}",) if source else ()), cwd=tmp_path)
+    assert code == 0 and "b.tar written" in out, err
+    stop.set()
+    await writing
+    assert (tmp_path / "b.tar").stat().st_mode & 0o777 == 0o600
+    code, _, err = await run(*words, cwd=tmp_path)
+    assert code == 1 and "is there already" in err
+    new = tmp_path / "new"
+    words = ("restore", "b.tar", "--state", str(new / "state"))
+    more = (f"--database={target}",) if target else ()
+    code, out, err = await run(*words, *more, cwd=tmp_path)
+    assert code == 0 and "restored" in out, err
+    code, _, err = await run(*words, *more, cwd=tmp_path)
+    assert code == 1 and "is there already" in err, err
+    there = Site(new, free_port(), free_port(), here.http)
+    head = {"": {"database": target}} if target else {}
+    await there.start(there.settings(**head))
+    try:
+        listed = await there.ask("baremetal", "GET", "/v1/nodes?limit=1000", status=200)
+        names = {node["name"] for node in listed.body["nodes"]}
+        assert set(kept) <= names <= set(made), (kept, names, made)
+        # The key opens what was sealed: validate reads the password.
+        told = await there.ask("baremetal", "GET", "/v1/nodes/n0/validate", status=200)
+        assert told.body["power"]["result"] is True, told.body
+        image = await there.ask("image", "GET", f"/v2/images/{here.image}/file", status=200)
+        assert str(image.body).startswith("content")
+    finally:
+        await there.stop()
+
+
+async def with_image(here: Site) -> None:
+    here.image = await here.make_image("kept")
+    await here.upload(here.image, b"content" * 100)
+
+
+async def test_on_sqlite(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    async with site(tmp_path / "old") as here:
+        await with_image(here)
+        await there_and_back(here, tmp_path, "", "")
+
+
+@pytest.mark.postgres
+async def test_on_postgresql(tmp_path: Path) -> None:
+    if reason := postgres.missing():
+        pytest.skip(reason)
+    with postgres.server() as server:
+        (tmp_path / "old").mkdir()
+        source, target = server.create(), server.create()
+        async with site(tmp_path / "old", **{"": {"database": source}}) as here:
+            await with_image(here)
+            await there_and_back(here, tmp_path, source, target)
+
+
+async def test_what_is_no_backup(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no tar")
+    (tmp_path / "f").write_text("x")
+    for name, about in (
+        ("other.tar", {}),
+        ("newer.tar", {"format": 1, "ingot": "9.9", "revision": "9999", "database": "sqlite"}),
+        ("form.tar", {"format": 2, "ingot": "9.9"}),
+    ):
+        pack(tmp_path / name, about)
+    for name, told in (
+        ("text", "is no backup, or is damaged"),
+        ("missing", "cannot be restored"),
+        ("other.tar", "has the form None"),
+        ("newer.tar", "newer Ingot (9.9)"),
+        ("form.tar", "Restore it with Ingot 9.9"),
+    ):
+        code, _, err = await run("restore", name, "--state", "s", cwd=tmp_path)
+        assert code == 1 and told in err and len(err.strip().splitlines()) == 1, (name, err)
+    assert not (tmp_path / "s").exists()
+    code, _, err = await run("backup", "x.tar", "--state", "nosuch", cwd=tmp_path)
+    assert code == 1 and "There is no database" in err and not (tmp_path / "x.tar").exists()
+
+
+async def test_parts_that_lead_elsewhere(tmp_path: Path) -> None:
+    about = {"format": 1, "revision": "0001", "database": "sqlite", "at": "x", "ingot": "0"}
+    pack(tmp_path / "evil.tar", about, "../evil")
+    code, _, err = await run("restore", "evil.tar", "--state", "s/t", cwd=tmp_path)
+    assert code == 1 and "unexpected part" in err
+    assert not (tmp_path / "s" / "evil").exists() and not list((tmp_path / "s" / "t").iterdir())
+
+
+def pack(file: Path, about: dict[str, Any], more: str = "") -> None:
+    folder = file.with_suffix(".d")
+    folder.mkdir()
+    (folder / "about").write_text(json.dumps(about))
+    with tarfile.open(file, "w") as tar:
+        tar.add(folder / "about", "about.json")
+        if more:
+            tar.add(folder / "about", more)
+    shutil.rmtree(folder)
