@@ -106,3 +106,12 @@ async def test_who_wrote_a_name(here: Place) -> None:
     assert (await right("instance_info.kernel")).project_id == B
     await here.api.force("n1", image_rights=None, owner=None, lessee=None)
     assert await right("instance_info.kernel") == CLOUD
+
+
+async def test_urls_end_with_the_node(here: Place) -> None:
+    """What an agent was booted from is held by nobody any more."""
+    holder = f"node:{here.uuid}"
+    secret = await here.api.db.write(lambda conn: image_store.add_hold(conn, holder, "a" * 16))
+    assert await here.api.db.read(lambda conn: image_store.is_held(conn, secret))
+    assert (await here.api.ask("DELETE", "/v1/nodes/n1")).status == 204
+    assert not await here.api.db.read(lambda conn: image_store.is_held(conn, secret))

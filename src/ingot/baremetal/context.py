@@ -76,6 +76,10 @@ class Images(Protocol):
         """Why this right does not open an image, named by id or name; None when it does."""
         ...
 
+    def revoke(self, conn: sa.Connection, node: str) -> None:
+        """From now on no URL works that was made for this node."""
+        ...
+
 
 class NoNetworks:
     """Where no network service is: VIFs are only names."""

@@ -256,6 +256,8 @@ def delete_node(ctx: Context, conn: sa.Connection, ident: str, by: By = NOBODY) 
     guards.deletion(node, ctx.settings.allow_deleting_available_nodes)
     if node.boot_intent is not None:
         ctx.networks.unplug_provisioning(conn, node)  # an agent was kept there
+    if ctx.images is not None:
+        ctx.images.revoke(conn, node.uuid)
     conn.execute(sa.delete(nodes).where(nodes.c.uuid == node.uuid))
     events.record(
         conn,
