@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -253,5 +254,18 @@ async def test_boot_flags(
         assert (told[2], told[3] >> 2) == (flags, number)
         choice = await management.get_boot_device(access)
         assert (choice.device, choice.persistent) == (BootDevice.DISK, True)
+    finally:
+        await context.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(shutil.which("ipmitool") is None, reason="ipmitool is not installed")
+async def test_ipmitool_is_told_the_suite_of_the_silent(fleet: Fleet, tmp_path: Path) -> None:
+    """Sensors may be what is asked first."""
+    fleet.bmc("sim-0000").faults.put({"ipmi_silent_17": -1})
+    context = DriverContext(SystemClock(), run_dir=tmp_path)
+    try:
+        found = await IpmiManagement(context).sensors(access_of(fleet))
+        assert "Fan1" in {sensor.name for sensor in found}
     finally:
         await context.aclose()

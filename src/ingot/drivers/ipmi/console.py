@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 from ingot.drivers.base import ConsoleSession
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import DriverFault, Refused, Unreachable
+from ingot.drivers.ipmi.lan import IpmiLan
 from ingot.drivers.ipmi.tool import IpmiTool, Target, command_line, environment, target_of
 from ingot.drivers.types import Access
 
@@ -132,10 +133,12 @@ class IpmiConsole:
 
     def __init__(self, context: DriverContext) -> None:
         self._tool = context.shared(IpmiTool, lambda: IpmiTool(context))
+        self._lan = context.shared(IpmiLan, lambda: IpmiLan(context))
 
     async def open(self, access: Access) -> ConsoleSession:
         """Start SOL; a session left over by somebody else is deactivated first."""
         target = target_of(access)
+        await self._lan.find_suite(access)
         try:
             await self._tool.run(access, "sol", "deactivate", seconds=10.0)
         except DriverFault as fault:

@@ -42,6 +42,12 @@ class IpmiLan:
         """One command; a fault with the controller's words otherwise."""
         return await self.talk(access, lambda ask: ask(netfn, command, data))
 
+    async def find_suite(self, access: Access) -> None:
+        """Before ipmitool is asked first: which suite opens sessions, which it does not find out by itself."""
+        target = target_of(access)
+        if _speaks(target) and not target.cipher_suite and not self._tool.knows(target):
+            await self.ask(access, 0x00, 0x01)
+
     async def talk(self, access: Access, conversation: Callable[[Ask], Awaitable[T]]) -> T:
         """Several commands in one turn at the controller."""
         target = target_of(access)

@@ -100,6 +100,7 @@ class IpmiManagement(PlainManagement):
         await self._lan.ask(access, 0x00, 0x02, bytes([4]))
 
     async def sensors(self, access: Access) -> tuple[Sensor, ...]:
+        await self._lan.find_suite(access)
         text = await self._tool.run(access, "-c", "sdr", "list", "full", seconds=90.0)
         return tuple(_sensor(row) for row in csv.reader(io.StringIO(text)) if len(row) >= 4)
 
