@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import prometheus_client
 
-from ingot.app import access, auditsinks, keys, space, starts
+from ingot.app import access, auditsinks, keys, retention, space, starts
 from ingot.app import bare as bare  # before parts of uvicorn
 from ingot.app.database import reach
 from ingot.app.options import (
@@ -456,7 +456,8 @@ class App:
         if self._takes_events:
             ears = asyncio.create_task(self._hear_controllers(), name="controllers' events")
             self._stack.callback(ears.cancel)
-        loops = [waiting]
+        keeper = retention.Keeper(self.db, self.clock, self.settings.retention, self.identity)
+        loops = [waiting, Loop("retention", retention.EVERY_SECONDS, keeper.run, clock=self.clock)]
         if self.settings.baremetal.power_sync_seconds > 0:
             loops.append(Loop("power sync", LOOK_SECONDS, sync.look, clock=self.clock))
         orphans = Orphans(self.room)

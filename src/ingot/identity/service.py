@@ -29,8 +29,6 @@ from ingot.kit.web import Service
 T = TypeVar("T")
 
 _CACHED_TOKENS = 10_000
-#: How long after its end a token may still be validated by a service that finishes old work.
-_EXPIRED_WINDOW = timedelta(hours=48)
 #: Whose service token has the right to bring an expired one.
 SERVICE_ROLE = "service"
 
@@ -149,7 +147,7 @@ class Identity:
         return self._timely(grant, allow_expired)
 
     def _timely(self, grant: Grant, allow_expired: bool) -> Grant | None:
-        end = grant.expires_at + (_EXPIRED_WINDOW if allow_expired else timedelta())
+        end = grant.expires_at + (store.EXPIRED_WINDOW if allow_expired else timedelta())
         return grant if self.clock.now() < end else None
 
     async def roles(self) -> RoleBook:

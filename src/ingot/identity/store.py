@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,6 +12,9 @@ from ingot.identity import tables
 from ingot.kit.clock import Clock
 from ingot.kit.db import IntegrityError, from_json, timestamp, to_json
 from ingot.kit.faults import Conflict, Missing
+
+#: How long after its end a token may still be validated by a service that finishes old work.
+EXPIRED_WINDOW = timedelta(hours=48)
 
 Row = dict[str, Any]
 
@@ -193,10 +197,9 @@ def is_revoked(conn: sa.Connection, audit_ids: Iterable[str]) -> bool:
 
 
 def forget_revocations(conn: sa.Connection, clock: Clock) -> int:
-    """Drop revocations of tokens that have expired by themselves; how many there were."""
-    gone = conn.execute(
-        tables.revocations.delete().where(tables.revocations.c.expires_at < timestamp(clock.now()))
-    )
+    """Drop revocations of tokens that are good for nothing any more; how many there were."""
+    ended = timestamp(clock.now() - EXPIRED_WINDOW)
+    gone = conn.execute(tables.revocations.delete().where(tables.revocations.c.expires_at < ended))
     return gone.rowcount
 
 

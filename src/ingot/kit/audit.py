@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -260,6 +261,12 @@ def _tell(entry: Entry) -> None:
         _log.info("change refused", **kept)
     else:
         _log.info("change", **kept)
+
+
+def purge(conn: sa.Connection, before: datetime, limit: int) -> int:
+    """Delete up to `limit` records older than `before`; gives the number deleted."""
+    old = sa.select(audit.c.id).where(audit.c.at < timestamp(before)).limit(limit)
+    return conn.execute(sa.delete(audit).where(audit.c.id.in_(old.scalar_subquery()))).rowcount
 
 
 # -- reading ------------------------------------------------------------------------------------

@@ -11,6 +11,14 @@ reference  all options as TOML with comments
 
 from .loading import load
 from .reference import reference
-from .tree import Inspection, Settings, StepOptions, parse_listen
+from .tree import Inspection, Retention, Settings, StepOptions, parse_listen
 
-__all__ = ["Inspection", "Settings", "StepOptions", "load", "parse_listen", "reference"]
+__all__ = [
+    "Inspection",
+    "Retention",
+    "Settings",
+    "StepOptions",
+    "load",
+    "parse_listen",
+    "reference",
+]

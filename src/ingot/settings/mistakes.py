@@ -57,6 +57,9 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
         except ValueError:
             yield ("trusted_proxies",), f"{text!r} is no address and no network."
     yield from _in_egress(settings.egress)
+    for option in msgspec.structs.fields(type(settings.retention)):
+        if getattr(settings.retention, option.name) < 0:
+            yield ("retention", option.name), "it must be 0 or more."
     if settings.audit.webhook and not settings.audit.webhook.startswith(("http://", "https://")):
         yield ("audit", "webhook"), f"{settings.audit.webhook!r} is no http:// or https:// address."
     yield from _in_cluster(settings.cluster)

@@ -338,6 +338,18 @@ class AuditOptions(Section):
     webhook: str = ""
 
 
+class Retention(Section):
+    """Days for which what is over is kept; 0 for ever. It is looked at every hour, and deleted in small batches.
+
+    details_days: events, and the steps of operations. operations_days: operations themselves (what, on what, for whom,
+    when, how it ended). audit_days: audit records in the database.
+    """
+
+    details_days: int = 365
+    operations_days: int = 0
+    audit_days: int = 365
+
+
 class Settings(Section):
     """The whole tree.
 
@@ -378,6 +390,7 @@ class Settings(Section):
     http: Http = msgspec.field(default_factory=Http)
     log: Log = msgspec.field(default_factory=Log)
     audit: AuditOptions = msgspec.field(default_factory=AuditOptions)
+    retention: Retention = msgspec.field(default_factory=Retention)
 
     @property
     def state_dir(self) -> Path:

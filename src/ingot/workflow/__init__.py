@@ -14,6 +14,7 @@ engine      claims, tells, ends, keeps the lease
 saver       many saves in few commits
 pacing      how fast operations are taken on
 timing      deadlines, learned and kept
+purging     what was kept long enough
 history     how steps went in the past
 learned     what was learned of deadlines, for people
 membership  who is alive
@@ -30,13 +31,13 @@ from .local import LocalDispatcher
 from .loops import Loop, LoopStatus
 from .membership import ConductorRow, forget_conductor, list_conductors
 from .op import Op, StepContext
+from .purging import purge, purge_steps
 from .store import (
     cancel,
     live_id,
     live_operation,
     live_operations,
     operation,
-    purge,
     signal,
     start,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "operation",
     "operations",
     "purge",
+    "purge_steps",
     "signal",
     "start",
     "steps",

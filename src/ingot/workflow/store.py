@@ -271,14 +271,6 @@ def list_steps(conn: sa.Connection, op_id: str) -> list[StepRow]:
     return [step_from(row) for row in _STEPS_OF_ONE.mappings(conn, {"op": op_id})]
 
 
-def purge(conn: sa.Connection, before: datetime, limit: int = 1000) -> int:
-    """Delete operations that ended before a time, with their steps."""
-    old = sa.select(operations.c.id).where(operations.c.ended_at < timestamp(before)).limit(limit)
-    return conn.execute(
-        sa.delete(operations).where(operations.c.id.in_(old.scalar_subquery()))
-    ).rowcount
-
-
 # -- claims ---------------------------------------------------------------------------------------
 
 

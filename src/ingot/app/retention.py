@@ -1,0 +1,70 @@
+"""How long what is over is kept: by default its outlines for ever, and the details a year.
+
+An outline is an operation's own row: what, on what, for whom, when, and how it ended. Details are its steps and the
+events. Both go in small batches with pauses between them, so that nobody waits for the writer; SQLite uses the room
+again, and gives it back to the disk by `VACUUM` of a stopped cloud.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from ingot import workflow
+from ingot.identity import Identity, forget_revocations
+from ingot.kit import audit, events, log
+from ingot.kit.clock import Clock
+from ingot.kit.db import Database
+from ingot.settings import Retention
+
+_log = log.get("retention")
+EVERY_SECONDS = 3600.0
+BATCH = 500
+PAUSE_SECONDS = 0.2
+
+
+class Keeper:
+    """Deletes what is older than the operator wants."""
+
+    def __init__(
+        self, db: Database, clock: Clock, own: Retention, identity: Identity | None = None
+    ) -> None:
+        self._db = db
+        self._identity = identity
+        self._clock = clock
+        self._own = own
+        #: Operations up to here have lost their steps.
+        self._stripped = ""
+
+    async def run(self) -> None:
+        """One round. Raises Away."""
+        own, now = self._own, self._clock.now()
+        if own.details_days:
+            old = now - timedelta(days=own.details_days)
+            await self._all("events", lambda conn: events.purge(conn, old, BATCH))
+            await self._all("steps of operations", lambda conn: self._strip(conn, old))
+        if own.operations_days:
+            ended = now - timedelta(days=own.operations_days)
+            await self._all("operations", lambda conn: workflow.purge(conn, ended, BATCH))
+        if own.audit_days:
+            noted = now - timedelta(days=own.audit_days)
+            await self._all("audit records", lambda conn: audit.purge(conn, noted, BATCH))
+        if self._identity is not None:
+            await forget_revocations(self._identity)
+
+    def _strip(self, conn: sa.Connection, old: datetime) -> int:
+        count, last = workflow.purge_steps(conn, self._stripped, old, BATCH)
+        self._stripped = last or self._stripped
+        return count
+
+    async def _all(self, what: str, some: Callable[[sa.Connection], int]) -> None:
+        total = 0
+        while count := await self._db.write(some, serializable=False):
+            total += count
+            if count < BATCH:
+                break
+            await self._clock.sleep(PAUSE_SECONDS)
+        if total:
+            _log.info("deleted what was kept long enough", what=what, count=total)

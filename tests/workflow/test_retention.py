@@ -1,0 +1,79 @@
+"""What is over goes when the operator wants: details before outlines, in batches, and nothing that lives."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+import ingot.app  # noqa: F401  (all tables)
+from ingot.app.retention import BATCH, Keeper
+from ingot.kit import audit, events
+from ingot.kit.clock import SystemClock
+from ingot.kit.db import Database, timestamp
+from ingot.settings import Retention
+from ingot.workflow.tables import operations, steps
+
+pytestmark = pytest.mark.anyio
+
+CLOCK = SystemClock()
+
+
+def put(conn: sa.Connection, name: str, days: int, *, ended: bool = True) -> None:
+    at = timestamp(CLOCK.now() - timedelta(days=days))
+    values = dict.fromkeys(("kind", "profile", "group_name", "requested_by"), "")
+    values |= {"id": name, "subject": f"node:{name}", "input": "{}", "state": "done"}
+    more = {"version": 1, "epoch": 1, "created_at": at, "ended_at": at if ended else None}
+    conn.execute(sa.insert(operations).values(**values, **more))
+    step = {"operation_id": name, "seq": 1, "name": "s", "sort": "step", "state": "done"}
+    conn.execute(sa.insert(steps).values(**step, attempt=1, started_at=at))
+
+
+def fill(conn: sa.Connection) -> None:
+    for number in range(BATCH + 7):
+        put(conn, f"old-{number}", 40)
+    put(conn, "live", 40, ended=False)
+    put(conn, "new", 2)
+    for days in (40, 2):
+        at = CLOCK.now() - timedelta(days=days)
+        events.record(conn, "node:x", "note", f"{days}", at=at)
+        stored = dict.fromkeys(("host", "service", "action", "target_type"), "")
+        row = {**stored, "at": timestamp(at), "status": days, "data": "{}"}
+        conn.execute(sa.insert(audit.audit).values(**row))
+
+
+async def left(db: Database) -> dict[str, set[str]]:
+    def look(conn: sa.Connection) -> dict[str, set[str]]:
+        found = {
+            "operations": sa.select(operations.c.id),
+            "steps": sa.select(steps.c.operation_id),
+            "events": sa.select(events.events.c.title),
+            "audit": sa.select(sa.cast(audit.audit.c.status, sa.Text)),
+        }
+        return {name: set(conn.execute(query).scalars()) for name, query in found.items()}
+
+    return await db.read(look)
+
+
+async def test_details_go_and_outlines_stay(tmp_path: Path) -> None:
+    db = Database.at(tmp_path / "x.db")
+    try:
+        await db.create_all()
+        await db.write(fill)
+        before = await left(db)
+        await Keeper(db, CLOCK, Retention(details_days=0, audit_days=0)).run()
+        assert await left(db) == before, "0 is for ever"
+        keeper = Keeper(db, CLOCK, Retention(details_days=30, audit_days=30))
+        await keeper.run()
+        after = await left(db)
+        assert after["operations"] == before["operations"]
+        assert after["steps"] == {"live", "new"}
+        assert after["events"] == {"2"} and after["audit"] == {"2"}
+        await keeper.run()
+        assert await left(db) == after
+        await Keeper(db, CLOCK, Retention(operations_days=30)).run()
+        assert (await left(db))["operations"] == {"live", "new"}
+    finally:
+        await db.close()
