@@ -56,6 +56,7 @@ class Outcome:
     #: Octets of resident memory after the warm part and at the end.
     memory: tuple[int, int] = (0, 0)
     seconds: float = 0.0
+    tell: bool = False
 
 
 class Line:
@@ -121,12 +122,12 @@ class Line:
         self._reader = self._writer = None
 
 
-async def hostile(here: Site, requests: int, seed: int) -> Outcome:
-    """Send so many requests to a running cloud."""
+async def hostile(here: Site, requests: int, seed: int, *, tell: bool = False) -> Outcome:
+    """Send so many requests to a running cloud. tell: progress, on standard error."""
     table = await asyncio.to_thread(rows, here.folder / "table")
     known = await _furniture(here)
     tokens = {"admin": await here.token("admin"), "demo": await here.token("demo")}
-    outcome = Outcome()
+    outcome = Outcome(tell=tell)
     began = time.monotonic()
     async with _probing(here, outcome):
         first, second = int(requests * WARM), requests - int(requests * WARM)
@@ -154,6 +155,8 @@ async def _storm(
             sent = generator.next()
             status = await lines[sent.listener].ask(sent)
             outcome.statuses[status] += 1
+            if outcome.tell and sum(outcome.statuses.values()) % 10_000 == 0:
+                print(f"{sum(outcome.statuses.values())} requests", file=sys.stderr, flush=True)
             if status == 500 or status not in range(600):
                 outcome.errors.append(f"{sent.listener} {sent.data[:2000]!r}")
             elif status == 0 and sent.whole:
@@ -210,7 +213,7 @@ def _resident(here: Site) -> int:
 async def _main(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         async with site(Path(folder), log={"level": "error"}) as here:
-            outcome = await hostile(here, args.requests, args.seed)
+            outcome = await hostile(here, args.requests, args.seed, tell=True)
             log = here.log()
     print(json.dumps({str(status): count for status, count in sorted(outcome.statuses.items())}))
     print(f"{sum(outcome.statuses.values())} requests in {outcome.seconds:.0f} s, seed {args.seed}")
