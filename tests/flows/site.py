@@ -316,7 +316,9 @@ async def cloud(
         or Timing(agent=60, inspection=60, write=90, power=40, agent_silence=15, poll=0.05),
         fast_track=fast_track,
         agent_logs=AgentLogs(logs, base / "agent-logs", 2),
-        media=MediaStore(base / "media", base / "kernel", base / "ramdisk", _loaders),
+        media=MediaStore(
+            base / "media", base / "kernel", base / "ramdisk", _loaders, egress=Egress.of(LOOPBACK)
+        ),
     )
     files = RamdiskFiles(
         {"kernel": base / "kernel", "ramdisk": base / "ramdisk", "image.raw": image}

@@ -300,6 +300,8 @@ class App:
                 settings.state_dir / "media",
                 _path(settings.ramdisk.kernel),
                 _path(settings.ramdisk.initramfs),
+                egress=self.egress,
+                own_url=base,
             ),
             agent_logs=AgentLogs(
                 settings.ramdisk.logs,

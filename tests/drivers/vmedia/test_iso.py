@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import shutil
@@ -18,7 +19,7 @@ from ingot.drivers.ipxe.scripts import BadParameter, kernel_words
 from ingot.drivers.vmedia import iso
 from ingot.drivers.vmedia.fat import fat_image
 from ingot.drivers.vmedia.store import MediaStore, Source
-from ingot.kit.faults import Failed, Invalid
+from ingot.kit.faults import Failed, Fault, Invalid
 
 LOADERS = iso.Loaders({"BOOTX64.EFI": b"MZ" + bytes(70_000)}, bytes(4096))
 
@@ -159,3 +160,29 @@ async def test_without_an_agent_the_fault_says_what_to_do(tmp_path: Path) -> Non
     assert "ingot ramdisk build" in caught.value.next_action
     with pytest.raises(Exception, match=r"127\.0\.0\.1:9"):
         await MediaStore(tmp_path).template(Source("k", "http://127.0.0.1:9/k"))
+
+
+@pytest.mark.anyio
+async def test_a_medium_holds_nothing_of_this_hosts_own_services(tmp_path: Path) -> None:
+    """Whoever orders a boot names the files, and reads the medium."""
+    asked: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nsecret")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    for host in ("127.0.0.1", "localhost"):
+        url = f"http://user:hidden-word@{host}:{port}/k"
+        with pytest.raises(Fault, match="egress") as caught:
+            await MediaStore(tmp_path).template(Source(url, url))
+        assert "hidden-word" not in caught.value.sentence()
+    assert not asked
+    url = f"http://127.0.0.1:{port}/k"
+    own = MediaStore(tmp_path, own_url=f"http://127.0.0.1:{port}")
+    with pytest.raises(Invalid):  # the kernel is had, and there is no ramdisk
+        await own.template(Source(url, url))
+    assert asked
+    server.close()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ingot.drivers.vmedia.iso import Loaders, Template, build, installed_loaders
-from ingot.kit import outgoing
+from ingot.kit import foreign, outgoing
+from ingot.kit.egress import Egress
 from ingot.kit.faults import Failed, Fault, Invalid, Kind
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ class Source:
 
 
 class MediaStore:
-    """folder: of its own, private. kernel, ramdisk: the configured agent's, None where there is none."""
+    """folder: of its own, private. kernel, ramdisk: the configured agent's, None where there is none.
+
+    egress: whom files at URLs may come from; what is under own_url, the provisioning listener's, is ours.
+    """
 
     def __init__(
         self,
@@ -44,7 +48,12 @@ class MediaStore:
         kernel: Path | None = None,
         ramdisk: Path | None = None,
         loaders: Callable[[], Loaders] = installed_loaders,
+        *,
+        egress: Egress | None = None,
+        own_url: str = "",
     ) -> None:
+        self._egress = egress or Egress()
+        self._own_url = own_url
         self._folder = folder
         self._own = (kernel, ramdisk)
         self._loaders = loaders
@@ -101,36 +110,42 @@ class MediaStore:
             return own
         path = self._folder / "files" / hashlib.sha256(source.key.encode()).hexdigest()[:32]
         if refresh or not await asyncio.to_thread(path.exists):
-            await _fetch(source.url, path)
+            await self._fetch(source.url, path)
         return path
 
+    async def _fetch(self, url: str, path: Path) -> None:
+        """Bring `path` up to date with `url`; what we have stays when the server says it is the same."""
+        tag = path.with_suffix(".etag")
+        known = await asyncio.to_thread(lambda: tag.read_text() if path.exists() else "")
+        await outgoing.ready()
+        import aiohttp  # loaded by then (`outgoing`)
 
-async def _fetch(url: str, path: Path) -> None:
-    """Bring `path` up to date with `url`; what we have stays when the server says it is the same."""
-    tag = path.with_suffix(".etag")
-    known = await asyncio.to_thread(lambda: tag.read_text() if path.exists() else "")
-    await outgoing.ready()
-    import aiohttp  # loaded by then (`outgoing`)
-
-    timeout = aiohttp.ClientTimeout(total=DOWNLOAD_SECONDS, sock_connect=15, sock_read=60)
-    headers = {"If-None-Match": known} if known else {}
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as http,
-            http.get(url, headers=headers) as reply,
-        ):
-            if reply.status == 304:
-                return
-            if reply.status != 200:
-                raise Failed(f"{url} cannot be had: HTTP {reply.status}.")
-            await _write(reply, path)
-            await asyncio.to_thread(tag.write_text, reply.headers.get("ETag", ""))
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise Fault(
-            f"{url} cannot be had: {error or type(error).__name__}",
-            kind=Kind.UNREACHABLE,
-            next_action="Check the URL and that this host reaches it.",
-        ) from None
+        headers = {"Accept-Encoding": "identity"} | ({"If-None-Match": known} if known else {})
+        ours = bool(self._own_url) and url.startswith(f"{self._own_url}/")
+        try:
+            async with (
+                outgoing.session(
+                    timeout=aiohttp.ClientTimeout(DOWNLOAD_SECONDS, sock_connect=15, sock_read=60),
+                    connector=aiohttp.TCPConnector() if ours else self._egress.connector(),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                ) as http,
+                http.get(url, headers=headers, allow_redirects=not ours, max_redirects=5) as reply,
+            ):
+                if reply.status == 304:
+                    return
+                if reply.status != 200:
+                    raise _not_had(url, f"HTTP {reply.status}")
+                if reply.headers.get("Content-Encoding", "identity") != "identity":
+                    raise _not_had(url, "it comes packed, which was not asked for")
+                await _write(reply, path)
+                await asyncio.to_thread(tag.write_text, reply.headers.get("ETag", "")[:500])
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            why = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+            raise Fault(
+                f"{foreign.words(url)} cannot be had: {foreign.words(str(why)) or type(error).__name__}",
+                kind=Kind.UNREACHABLE,
+                next_action="Check the URL and that this host reaches it.",
+            ) from None
 
 
 async def _write(reply: aiohttp.ClientResponse, path: Path) -> None:
@@ -142,11 +157,17 @@ async def _write(reply: aiohttp.ClientResponse, path: Path) -> None:
         async for block in reply.content.iter_chunked(1 << 20):
             size += len(block)
             if size > LARGEST_DOWNLOAD:
-                raise Invalid(f"{reply.url} is larger than {LARGEST_DOWNLOAD >> 30} GiB.")
+                raise Invalid(
+                    f"{foreign.words(str(reply.url))} is larger than {LARGEST_DOWNLOAD >> 30} GiB."
+                )
             await asyncio.to_thread(file.write, block)
     finally:
         file.close()
     await asyncio.to_thread(os.replace, draft, path)
+
+
+def _not_had(url: str, why: str) -> Failed:
+    return Failed(f"{foreign.words(url)} cannot be had: {foreign.words(why, 200)}.")
 
 
 def _digest(files: tuple[Path, Path], network_data: bool) -> str:
