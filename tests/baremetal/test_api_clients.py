@@ -17,6 +17,7 @@ import openstack
 import pytest
 import uvicorn
 from api_support import World, world
+from working import NoImages
 
 from ingot.baremetal import NoNetworks
 from ingot.baremetal.bootplan import BootUrls
@@ -75,7 +76,7 @@ async def running(folder: Path) -> AsyncIterator[Cloud]:
             ctx.clock,
             ctx.vault,
             ctx.registry,
-            images=None,  # type: ignore[arg-type]
+            images=NoImages(),
             networks=Wires(),
             agents=lambda *_: None,
             urls=urls,

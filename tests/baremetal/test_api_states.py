@@ -448,6 +448,26 @@ async def test_a_failed_transaction_starts_nothing(api: World) -> None:
     assert caught.value.kind is Kind.MISSING
 
 
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        # As upstream: what works on a machine holds it, what waits for it or for a person does not.
+        ("verifying", 409),
+        ("enroll", 409),
+        ("inspect wait", 200),
+        ("service hold", 200),
+    ],
+)
+async def test_a_change_while_an_operation_works(api: World, state: str, status: int) -> None:
+    await api.node(name="n1")
+    await api.ask("PUT", "/v1/nodes/n1/states/power", {"target": "power on"})
+    await api.force("n1", provision_state=state)
+    body = [{"op": "add", "path": "/extra/a", "value": 1}]
+    assert (await api.ask("PATCH", "/v1/nodes/n1", body)).status == status
+    await api.end_operations()
+    assert (await api.ask("PATCH", "/v1/nodes/n1", body)).status == 200
+
+
 # -- momentary locks -----------------------------------------------------------------------------
 
 

@@ -34,6 +34,7 @@ from ingot.baremetal.api.common import (
 from ingot.baremetal.listing import NODE, NODE_BRIEF
 from ingot.baremetal.parts import CHASSIS
 from ingot.baremetal.patching import Change
+from ingot.baremetal.verbs import unheld
 from ingot.kit import ids
 from ingot.kit.faults import Conflict, Fault, Forbidden, Invalid, Kind
 from ingot.kit.paging import next_link
@@ -284,6 +285,8 @@ class Nodes(Handlers):
 
         def change(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], *_patch_rules(changes))
+            # As upstream, where a change takes the lock: what works on the machine has read the node.
+            unheld(conn, store.hold_node(conn, found.uuid))
             self._owner_rule(conn, call, found.uuid, changes)
             editing.patch_node(
                 self.ctx,
