@@ -325,8 +325,7 @@ class App:
         }
         offered = [service for name, service in services.items() if service and self.has_room(name)]
         # Whoever may see the machines of a cloud that has nothing else may see what happens to them.
-        alone = not self.has_room("identity") and not self.outside
-        gate = self.gate if alone else self.tokens
+        gate = self.tokens if self.has_room("identity") or self.outside else self.gate
         timeline = self.timeline.service(gate.authenticator)
         offered.append(dataclasses.replace(timeline, still=gate.still))
         offered += [self.baremetal.machines_service(s) for s in offered if s.name == "baremetal"]
