@@ -12,7 +12,7 @@ import pytest
 from api_support import World, world
 
 from ingot import workflow
-from ingot.baremetal import Extras, Settings, history, machine, store
+from ingot.baremetal import Candidate, Extras, Look, Settings, history, machine, store
 from ingot.baremetal.loops import FollowUps
 from ingot.kit.clock import SystemClock
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Locked
@@ -365,9 +365,13 @@ async def test_claims_are_exclusive(api: World) -> None:
     body = {"node_uuid": node["uuid"], "address": "52:54:00:00:00:01", "physical_network": "p"}
     await api.ask("POST", "/v1/ports", body)
     await api.ask("PUT", "/v1/nodes/n1/traits/CUSTOM_A")
-    assert await api.db.read(bm.candidates) == ()
+
+    def free(conn: Any) -> list[Candidate]:
+        return [one for some in bm.candidates(conn, Look()) for one in some]
+
+    assert await api.db.read(free) == []
     await api.force("n1", provision_state="available", power_state="power off")
-    (found,) = await api.db.read(bm.candidates)
+    (found,) = await api.db.read(free)
     assert (found.cpus, found.memory_mb, found.local_gb, found.ports) == (4, 2048, 0, 1)
     assert (found.traits, found.networks) == (frozenset({"CUSTOM_A"}), frozenset({"p"}))
     assert found.capabilities == {"boot_mode": "uefi"}
@@ -375,14 +379,13 @@ async def test_claims_are_exclusive(api: World) -> None:
         {"maintenance": True},
         {"retired": True},
         {"power_state": None},
-        {"reservation": "x"},
         {"provision_state": "cleaning"},
     ):
         before = {"maintenance": False, "retired": False, "power_state": "power off"}
         await api.force("n1", **columns)
-        assert await api.db.read(bm.candidates) == ()
+        assert await api.db.read(free) == []
         assert not await api.db.write(lambda conn: bm.claim(conn, node["uuid"], INSTANCE))
-        await api.force("n1", **before, reservation=None, provision_state="available")
+        await api.force("n1", **before, provision_state="available")
     take = lambda conn: bm.claim(conn, node["uuid"], INSTANCE, instance_name="i", lessee="p1")  # noqa: E731
     assert await api.db.write(take)
     assert not await api.db.write(take)
@@ -429,7 +432,9 @@ async def test_front_door_of_instances(api: World) -> None:
     assert not await api.db.write(lambda conn: bm.release(conn, uuid, INSTANCE))
     with pytest.raises(Invalid):
         await api.db.write(lambda conn: bm.rescue(conn, uuid, rescue_password=""))
-    assert await api.db.write(lambda conn: bm.undeploy(conn, uuid, notify="server:x"))
+    with pytest.raises(Conflict):  # a server's machine is taken by the server
+        await api.db.write(lambda conn: bm.undeploy(conn, uuid))
+    assert await api.db.write(lambda conn: bm.hold(conn, uuid, INSTANCE).undeploy())
 
 
 async def test_a_failed_transaction_starts_nothing(api: World) -> None:
