@@ -220,7 +220,7 @@ def subjects_of(here: Cloud, ident: str | None) -> list[str]:
     subjects = [f"server:{servers[0]['id']}"]
     try:
         path = query("/baremetal/v1/nodes", instance_uuid=servers[0]["id"])
-        nodes = here.get(path, **_IRONIC)["nodes"]
+        nodes: list[dict[str, Any]] = here.get(path, **_IRONIC)["nodes"]
     except CloudError as error:
         if error.status not in (401, 403, 404):
             raise
@@ -233,7 +233,9 @@ def _servers(here: Cloud, ident: str) -> list[dict[str, Any]]:
     path = query("/compute/v2.1/servers", name=f"^{re.escape(ident)}$")
     try:
         try:
-            found = here.get(query(path, all_tenants="true"), **_COMPUTE)["servers"]
+            found: list[dict[str, Any]] = here.get(query(path, all_tenants="true"), **_COMPUTE)[
+                "servers"
+            ]
         except CloudError as error:
             if error.status not in (400, 403):
                 raise

@@ -103,7 +103,7 @@ def run_operations(args: argparse.Namespace) -> int:
 
 
 def _operation(one: dict[str, Any], names: Names, users: _Users) -> tuple[str, ...]:
-    fault = one["fault"] or {}
+    fault: dict[str, Any] = one["fault"] or {}
     return (
         _at(one["created_at"]),
         one["kind"],

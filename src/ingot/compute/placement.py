@@ -63,7 +63,7 @@ class Placing:
         """Whether machines of this resource class, as it is written there, are meant."""
         if not self.wish.classes:
             return self.any_class or not name
-        return self.wish.classes.keys() == {resource_class(name)}
+        return set(self.wish.classes) == {resource_class(name)}
 
     def look(self) -> Look:
         """What the database is to look for."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -121,7 +121,7 @@ class Receiving:
         )
 
     @contextlib.asynccontextmanager
-    async def _reception(self, image_id: str, mine: str) -> AsyncIterator[None]:
+    async def _reception(self, image_id: str, mine: str) -> AsyncGenerator[None]:
         """While content comes in. Whatever goes wrong, the image waits again, or `look_after` sees to it."""
         self._mine[image_id] = mine
         try:

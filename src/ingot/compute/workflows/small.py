@@ -102,11 +102,11 @@ async def rebuild(case: Case, order: dict[str, Any]) -> None:
             notify=case.op.subject,
             preserve_ephemeral=bool(order.get("preserve_ephemeral")),
         )
-        return {"operation": started, "off": off}
+        return {"operation": started, "off": "off" if off else ""}
 
     begun = await case.order("start the rebuild", begin)
     await case.ended("deploy", case.compute.settings.build_seconds, "the machine to be rebuilt")
-    if begun["off"]:
+    if begun.get("off"):
         # A server that was shut off is shut off afterwards.
         await _power(case, "power off")
 

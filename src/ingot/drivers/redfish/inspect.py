@@ -245,8 +245,9 @@ def _controller(storage: Json, drives: list[Json]) -> Json:
 
 def _speed(controller: Json) -> float | None:
     told = controller.get("SpeedGbps")
-    known = isinstance(told, int | float) and not isinstance(told, bool) and 0 < told < MOST_SPEED
-    return told if known else None
+    if not isinstance(told, int | float) or isinstance(told, bool):
+        return None
+    return told if 0 < told < MOST_SPEED else None
 
 
 def _list(body: Json, name: str) -> list[str]:

@@ -160,11 +160,12 @@ class _Collection:
         values, extra = self._values(call, self._kind.required)
         row: Row = {**values, "extra": extra, "id": values.get("id") or ids.new_hex()}
 
-        old_style = self._kind.name == "endpoint" and call.body.endpoint.get("region")
+        region = call.body.endpoint.get("region") if self._kind.name == "endpoint" else None
+        old_style = str(region or "")
 
         def make(conn: sa.Connection) -> Row:
             # Named as in version 2 (`region`, not `region_id`), it is made where it is missing.
-            made = old_style and row.get("region_id") == old_style
+            made = bool(old_style) and row.get("region_id") == old_style
             if made and store.get(conn, tables.regions, old_style) is None:
                 store.insert(conn, tables.regions, {"id": old_style}, "region")
             self._check(conn, call, row)

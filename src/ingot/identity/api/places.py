@@ -283,7 +283,7 @@ class _Domains:
     async def create(self, call: Call) -> Reply:
         call.require("identity:create_domain")
         values, extra = schemas.split(call.body.domain, schemas.DomainFields, ("name",))
-        row = {
+        row: dict[str, Any] = {
             "id": ids.new_hex(),
             "name": values["name"],
             "is_domain": True,
