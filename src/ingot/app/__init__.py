@@ -456,8 +456,7 @@ class App:
         if self._takes_events:
             ears = asyncio.create_task(self._hear_controllers(), name="controllers' events")
             self._stack.callback(ears.cancel)
-        keeper = retention.Keeper(self.db, self.clock, self.settings.retention, self.identity)
-        loops = [waiting, Loop("retention", retention.EVERY_SECONDS, keeper.run, clock=self.clock)]
+        loops = [waiting, retention.loop(self.db, self.clock, self.settings, self.identity)]
         if self.settings.baremetal.power_sync_seconds > 0:
             loops.append(Loop("power sync", LOOK_SECONDS, sync.look, clock=self.clock))
         orphans = Orphans(self.room)

@@ -17,12 +17,18 @@ from ingot.identity import Identity, forget_revocations
 from ingot.kit import audit, events, log
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
-from ingot.settings import Retention
+from ingot.settings import Retention, Settings
 
 _log = log.get("retention")
 EVERY_SECONDS = 3600.0
 BATCH = 500
 PAUSE_SECONDS = 0.2
+
+
+def loop(db: Database, clock: Clock, settings: Settings, identity: Identity) -> workflow.Loop:
+    """The loop that deletes, once an hour."""
+    keeper = Keeper(db, clock, settings.retention, identity)
+    return workflow.Loop("retention", EVERY_SECONDS, keeper.run, clock=clock)
 
 
 class Keeper:
