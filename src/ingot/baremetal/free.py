@@ -5,19 +5,20 @@ An operation that passes (a power change) does not make a machine less free: who
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from ingot.baremetal import machine
 from ingot.baremetal.tables import node_traits, nodes, ports
 from ingot.kit import ids
-from ingot.kit.db import Kept, from_json
+from ingot.kit.db import Kept, among, from_json
 
 #: So many machines are looked at together; of more than that the best of some is taken, not of all.
-TOGETHER = 64
+TOGETHER = 32
 Where = sa.ColumnElement[bool]
 
 
@@ -75,21 +76,10 @@ class Look:
     project: str | None = None
     excluded: Collection[str] = ()
 
-    def where(self) -> list[Where]:
-        found = free()
-        found += [_has(trait) for trait in sorted(self.required)]
-        if self.node is not None:
-            column = nodes.c.uuid if ids.is_uuid(self.node) else nodes.c.name
-            found.append(column == self.node)
-        if self.project is not None:
-            found.append(sa.or_(nodes.c.lessee.is_(None), nodes.c.lessee == self.project))
-        if self.excluded:
-            found.append(nodes.c.uuid.not_in(sorted(self.excluded)))
-        return found
-
-
-def _has(trait: str) -> Where:
-    return sa.exists().where(node_traits.c.node_uuid == nodes.c.uuid, node_traits.c.trait == trait)
+    def values(self) -> dict[str, Any]:
+        """Parameters of the statements."""
+        named = {f"trait{number}": trait for number, trait in enumerate(sorted(self.required))}
+        return {**named, "project": self.project, "excluded": sorted(self.excluded)}
 
 
 def batches(
@@ -100,7 +90,7 @@ def batches(
     The first are from anywhere, so that servers ordered at one moment do not all want the same machine. What
     is read does not grow with the fleet.
     """
-    rows: list[sa.RowMapping] = []
+    rows: list[_Row] = []
     for row in _rows(conn, look, together):
         rows.append(row)
         if len(rows) == together:
@@ -110,65 +100,102 @@ def batches(
         yield _candidates(conn, rows)
 
 
-_COLUMNS = (
-    nodes.c.id,
-    nodes.c.uuid,
-    nodes.c.name,
-    nodes.c.resource_class,
-    nodes.c.properties,
-    nodes.c.conductor_group,
-    nodes.c.owner,
-    nodes.c.lessee,
-    nodes.c.shard,
-)
+class _Row(NamedTuple):
+    """A machine as it is read."""
+
+    id: int
+    uuid: str
+    name: str | None
+    resource_class: str | None
+    properties: str
+    conductor_group: str
+    owner: str | None
+    lessee: str | None
+    shard: str | None
 
 
-def _rows(conn: sa.Connection, look: Look, together: int) -> Iterator[sa.RowMapping]:
-    where = look.where()
+_COLUMNS = tuple(nodes.c[name] for name in _Row._fields)
+
+
+@functools.lru_cache(maxsize=100)
+def _query(traits: int, lent: bool, place: str) -> Kept:
+    """Free machines of one class by the index of free machines, or the one of a uuid or name."""
+    where = free()
+    where += [_has(number) for number in range(traits)]
+    if lent:
+        mine = nodes.c.lessee == sa.bindparam("project")
+        where.append(sa.or_(nodes.c.lessee.is_(None), mine))
+    where.append(sa.not_(among(nodes.c.uuid, "excluded")))
+    kind, _, half = place.partition(" ")
+    if kind in ("uuid", "name"):
+        return Kept(sa.select(*_COLUMNS).where(*where, nodes.c[kind] == sa.bindparam("ident")))
+    classed = nodes.c.resource_class == sa.bindparam("kind")
+    where.append(nodes.c.resource_class.is_(None) if kind == "none" else classed)
+    where.append(nodes.c.uuid > sa.bindparam("after"))
+    if half == "before":
+        where.append(nodes.c.uuid < sa.bindparam("start"))
+    many = sa.bindparam("many", type_=sa.Integer)
+    return Kept(sa.select(*_COLUMNS).where(*where).order_by(nodes.c.uuid).limit(many))
+
+
+def _has(number: int) -> Where:
+    return sa.exists().where(
+        node_traits.c.node_uuid == nodes.c.uuid,
+        node_traits.c.trait == sa.bindparam(f"trait{number}"),
+    )
+
+
+def _rows(conn: sa.Connection, look: Look, together: int) -> Iterator[_Row]:
+    shape = (len(look.required), look.project is not None)
+    values = look.values()
     if look.node is not None:
-        found = conn.execute(sa.select(*_COLUMNS).where(*where)).mappings().all()
-        yield from (row for row in found if look.accepts(row["resource_class"]))
+        query = _query(*shape, "uuid" if ids.is_uuid(look.node) else "name")
+        for row in map(_Row._make, query.rows(conn, {**values, "ident": look.node})):
+            if look.accepts(row.resource_class):
+                yield row
         return
     start = ids.new_uuid()
     kinds = [kind for kind in classes(conn) if look.accepts(kind)]
-    for half in (nodes.c.uuid >= start, nodes.c.uuid < start):
+    for half, after in (("after", start), ("before", "")):
         for kind in kinds:
-            yield from _along(
-                conn, [*where, nodes.c.resource_class.is_not_distinct_from(kind), half], together
-            )
+            query = _query(*shape, f"{'none' if kind is None else 'some'} {half}")
+            given = {**values, "kind": kind, "start": start, "many": together}
+            yield from _along(conn, query, given, after)
 
 
-def _along(conn: sa.Connection, where: list[Where], together: int) -> Iterator[sa.RowMapping]:
-    """All that match by the index of free machines, read in pieces."""
-    query = sa.select(*_COLUMNS).where(*where).order_by(nodes.c.uuid).limit(together)
-    after = ""
+def _along(
+    conn: sa.Connection, query: Kept, values: Mapping[str, Any], after: str
+) -> Iterator[_Row]:
+    """All that match, read in pieces."""
     while True:
-        rows = conn.execute(query.where(nodes.c.uuid > after)).mappings().all()
+        rows = [_Row._make(row) for row in query.rows(conn, {**values, "after": after})]
         yield from rows
-        if len(rows) < together:
+        if len(rows) < values["many"]:
             return
-        after = rows[-1]["uuid"]
+        after = rows[-1].uuid
 
 
 def _classes() -> Kept:
     """One look into the index for each class, however many machines it has."""
-    first = sa.select(sa.func.min(nodes.c.resource_class).label("kind")).where(*free())
+
+    def least(*where: Where) -> sa.ScalarSelect[Any]:
+        # All classes, not those of free machines: SQLite would take the index of instances for these, and read
+        # all machines that have none. And not min(), for which it reads all of an index.
+        query = sa.select(nodes.c.resource_class).where(*where)
+        return query.order_by(nodes.c.resource_class).limit(1).scalar_subquery()
+
+    first = sa.select(least(nodes.c.resource_class.is_not(None)).label("kind"))
     kinds = first.cte("kinds", recursive=True)
-    following = (
-        sa.select(sa.func.min(nodes.c.resource_class))
-        .where(*free(), nodes.c.resource_class > kinds.c.kind)
-        .scalar_subquery()
-    )
-    return Kept(
-        sa.select(kinds.union_all(sa.select(following).where(kinds.c.kind.is_not(None))).c.kind)
-    )
+    following = least(nodes.c.resource_class > kinds.c.kind)
+    more = sa.select(following).where(kinds.c.kind.is_not(None))
+    return Kept(sa.select(kinds.union_all(more).c.kind))
 
 
 _CLASSES = _classes()
 
 
 def classes(conn: sa.Connection) -> list[str | None]:
-    """The resource classes of machines that are free; None (first) for those without one."""
+    """The resource classes that machines have; None (first) for those without one."""
     return [None, *(kind for (kind,) in _CLASSES.rows(conn, {}) if kind is not None)]
 
 
@@ -180,40 +207,48 @@ def count(conn: sa.Connection) -> int:
 # -- values --------------------------------------------------------------------------------------
 
 
-def _candidates(conn: sa.Connection, rows: list[sa.RowMapping]) -> tuple[Candidate, ...]:
-    uuids = [row["uuid"] for row in rows]
+_TRAITS_OF = Kept(
+    sa.select(node_traits.c.node_uuid, node_traits.c.trait).where(
+        among(node_traits.c.node_uuid, "uuids")
+    )
+)
+_CARDS_OF = Kept(
+    sa.select(ports.c.node_uuid, ports.c.physical_network).where(among(ports.c.node_uuid, "uuids"))
+)
+
+
+def _candidates(conn: sa.Connection, rows: list[_Row]) -> tuple[Candidate, ...]:
+    uuids = {"uuids": [row.uuid for row in rows]}
     traits: dict[str, set[str]] = {}
-    of_these = sa.select(node_traits.c.node_uuid, node_traits.c.trait)
-    for uuid, trait in conn.execute(of_these.where(node_traits.c.node_uuid.in_(uuids))):
+    for uuid, trait in _TRAITS_OF.rows(conn, uuids):
         traits.setdefault(uuid, set()).add(trait)
     wires: dict[str, list[str | None]] = {}
-    cards = sa.select(ports.c.node_uuid, ports.c.physical_network)
-    for uuid, network in conn.execute(cards.where(ports.c.node_uuid.in_(uuids))):
+    for uuid, network in _CARDS_OF.rows(conn, uuids):
         wires.setdefault(uuid, []).append(network)
-    ordered = sorted(rows, key=lambda row: row["id"])
+    ordered = sorted(rows, key=lambda row: row.id)
     return tuple(_candidate(row, traits, wires) for row in ordered)
 
 
 def _candidate(
-    row: sa.RowMapping, traits: Mapping[str, set[str]], wires: Mapping[str, list[str | None]]
+    row: _Row, traits: Mapping[str, set[str]], wires: Mapping[str, list[str | None]]
 ) -> Candidate:
-    properties: dict[str, Any] = from_json(row["properties"])
-    networks = wires.get(row["uuid"], [])
+    properties: dict[str, Any] = from_json(row.properties)
+    networks = wires.get(row.uuid, [])
     return Candidate(
-        uuid=row["uuid"],
-        name=row["name"],
-        resource_class=row["resource_class"],
-        traits=frozenset(traits.get(row["uuid"], ())),
+        uuid=row.uuid,
+        name=row.name,
+        resource_class=row.resource_class,
+        traits=frozenset(traits.get(row.uuid, ())),
         cpus=_whole(properties.get("cpus")),
         memory_mb=_whole(properties.get("memory_mb")),
         local_gb=_whole(properties.get("local_gb")),
         cpu_arch=properties.get("cpu_arch"),
         capabilities=capabilities(properties.get("capabilities")),
         networks=frozenset(name for name in networks if name),
-        conductor_group=row["conductor_group"],
-        owner=row["owner"],
-        lessee=row["lessee"],
-        shard=row["shard"],
+        conductor_group=row.conductor_group,
+        owner=row.owner,
+        lessee=row.lessee,
+        shard=row.shard,
         ports=len(networks),
         properties=properties,
     )

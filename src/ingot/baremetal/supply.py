@@ -43,25 +43,37 @@ def claim(
 
     lessee: the project that may use the machine from now on; None leaves it as it is.
     """
-    other = nodes.alias()
-    taken = sa.exists().where(other.c.instance_uuid == instance_uuid)
-    values: dict[str, Any] = {
-        "instance_uuid": instance_uuid,
-        "instance_name": instance_name,
-        "server_uuid": instance_uuid,
-        "updated_at": ctx.now(),
+    values = {
+        "ident": node_uuid,
+        "instance": instance_uuid,
+        "named": instance_name,
+        "now": ctx.now(),
+        "to": lessee,
     }
-    if lessee is not None:
-        values["lessee"] = lessee
     try:
-        done = conn.execute(
-            sa.update(nodes).where(nodes.c.uuid == node_uuid, *free(), ~taken).values(**values)
-        )
+        return _CLAIM.change(conn, values) == 1
     except IntegrityError as error:
         raise Conflict(
             f"Instance {instance_uuid} is already associated with a node.", internal=str(error)
         ) from error
-    return done.rowcount == 1
+
+
+def _claiming() -> Kept:
+    other = nodes.alias()
+    taken = sa.exists().where(other.c.instance_uuid == sa.bindparam("instance"))
+    change = sa.update(nodes).where(nodes.c.uuid == sa.bindparam("ident"), *free(), ~taken)
+    return Kept(
+        change.values(
+            instance_uuid=sa.bindparam("instance"),
+            instance_name=sa.bindparam("named"),
+            server_uuid=sa.bindparam("instance"),
+            updated_at=sa.bindparam("now"),
+            lessee=sa.func.coalesce(sa.bindparam("to", type_=sa.Text), nodes.c.lessee),
+        )
+    )
+
+
+_CLAIM = _claiming()
 
 
 def release(

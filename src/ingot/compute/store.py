@@ -230,6 +230,11 @@ def tested_servers(
     return select_servers(conn, [servers.c.number.in_(numbers)], orders) if numbers else []
 
 
+def listed(project_id: str) -> list[Where]:
+    """A project's servers that are there."""
+    return [servers.c.project_id == project_id, servers.c.deleted_at.is_(None)]
+
+
 # Conditions of lists. What stands in a JSON column is found by its text, and looked at again where that can err.
 
 
