@@ -1,0 +1,440 @@
+"""Rights as a table: every operation of every service, asked by everybody, of what is theirs, another's and nobody's.
+
+`python -m tests.house.rights` writes `rights.txt`; a test compares it. For each persona three signs: own, foreign,
+missing.
+
+    +  done     ~  may, but not so (body, state)     x  403     n  404     -  401     !  5xx     .  nothing is named
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ingot.app import App
+from ingot.identity.login import log_in
+from ingot.identity.schemas import (
+    Auth,
+    AuthIdentity,
+    Named,
+    NamedIn,
+    PasswordMethod,
+    PasswordUser,
+    ScopeBody,
+    SystemScope,
+)
+from ingot.kit.db import metadata
+from ingot.kit.web import Operation, Service
+from ingot.settings import load
+
+from .asgi import ask
+
+TABLE = Path(__file__).with_name("rights.txt")
+SECRET = "rights-secret"
+MISSING = "0123456789abcdef0123456789abcdef"
+MISSING_UUID = "01234567-89ab-4def-8123-456789abcdef"
+#: Streams without end have tests of their own (tests/identity/test_lasting.py).
+ENDLESS = {"/v1/stream"}
+#: Bodies by service and path; {x} is the id of this side's x.
+BODIES: dict[tuple[str, str, str], Any] = {
+    ("identity", "POST", "/v3/users"): {"user": {"name": "new", "domain_id": "{domains}"}},
+    ("identity", "POST", "/v3/groups"): {"group": {"name": "new", "domain_id": "{domains}"}},
+    ("identity", "POST", "/v3/projects"): {"project": {"name": "new", "domain_id": "{domains}"}},
+    ("identity", "POST", "/v3/domains"): {"domain": {"name": "new"}},
+    ("identity", "POST", "/v3/roles"): {"role": {"name": "new"}},
+    ("identity", "POST", "/v3/regions"): {"region": {"id": "new"}},
+    ("identity", "POST", "/v3/services"): {"service": {"type": "new"}},
+    ("identity", "PUT", "/v3/projects/{project_id}/tags"): {"tags": ["a"]},
+    ("identity", "POST", "/v3/users/{user_id}/application_credentials"): {
+        "application_credential": {"name": "new"}
+    },
+    ("image", "POST", "/v2/images"): {"name": "new", "owner": "{projects}"},
+    ("network", "POST", "/v2.0/security-groups"): {
+        "security_group": {"name": "new", "project_id": "{projects}"}
+    },
+    ("network", "POST", "/v2.0/ports"): {"port": {"network_id": "{networks}"}},
+    ("network", "POST", "/v2.0/networks"): {"network": {"name": "new"}},
+    ("network", "POST", "/v2.0/subnets"): {
+        "subnet": {"network_id": "{networks}", "ip_version": 4, "cidr": "198.51.100.0/24"}
+    },
+    ("baremetal", "POST", "/v1/nodes"): {"driver": "fake-hardware"},
+    ("baremetal", "POST", "/v1/ports"): {"address": "02:00:00:00:09:09", "node_uuid": "{nodes}"},
+    ("baremetal", "POST", "/v1/portgroups"): {
+        "address": "02:00:00:00:09:0a", "node_uuid": "{nodes}"
+    },
+    ("baremetal", "POST", "/v1/allocations"): {"resource_class": "gold"},
+    ("baremetal", "PUT", "/v1/nodes/{id}/states/power"): {"target": "power on"},
+    ("baremetal", "PUT", "/v1/nodes/{id}/states/provision"): {"target": "manage"},
+    ("baremetal", "PUT", "/v1/nodes/{id}/states/console"): {"enabled": True},
+    ("baremetal", "PUT", "/v1/nodes/{id}/management/boot_device"): {"boot_device": "pxe"},
+    ("baremetal", "PUT", "/v1/nodes/{id}/traits"): {"traits": ["CUSTOM_B"]},
+    ("baremetal", "POST", "/v1/nodes/{id}/vifs"): {"id": "{ports}"},
+    ("compute", "POST", "/v2.1/servers/{id}/action"): {"reboot": {"type": "HARD"}},
+    ("compute", "POST", "/v2.1/servers/{id}/metadata"): {"metadata": {"a": "b"}},
+    ("compute", "PUT", "/v2.1/servers/{id}"): {"server": {"name": "x"}},
+    ("compute", "POST", "/v2.1/os-keypairs"): {"keypair": {"name": "new"}},
+    ("compute", "POST", "/v2.1/os-server-groups"): {
+        "server_group": {"name": "new", "policies": ["affinity"]}
+    },
+    ("compute", "POST", "/v2.1/flavors"): {
+        "flavor": {"name": "new", "ram": 1, "vcpus": 1, "disk": 1}
+    },
+}  # fmt: skip
+#: The newest microversion of each service that has them.
+_NEWEST = {"baremetal": "baremetal 1.90", "compute": "compute 2.90"}
+
+
+@dataclass
+class Side:
+    """One tenant: ids by collection, tokens by persona."""
+
+    name: str
+    ids: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass
+class World:
+    app: App
+    web: Any
+    tokens: dict[str, str] = field(default_factory=dict[str, str])
+    sides: dict[str, Side] = field(default_factory=dict[str, Side])
+    _rows: dict[sa.Table, list[dict[str, Any]]] = field(
+        default_factory=dict[sa.Table, list[dict[str, Any]]]
+    )
+
+    async def call(
+        self, method: str, path: str, who: str, body: Any = None, service: str = ""
+    ) -> tuple[int, Any]:
+        token = {"bad": "gAAAAABnot-a-token", "none": ""}.get(who) or self.tokens.get(who, "")
+        headers = {"content-type": "application/json"}
+        if method == "PATCH" and service == "image":
+            headers["content-type"] = "application/openstack-images-v2.1-json-patch"
+        headers |= {"X-Auth-Token": token} if token else {}
+        if service in _NEWEST:
+            headers["OpenStack-API-Version"] = _NEWEST[service]
+        data = b"" if body is None else msgspec.json.encode(body)
+        headers["content-length"] = str(len(data))
+        status, text = await asyncio.wait_for(ask(self.web.asgi, method, path, headers, data), 20)
+        try:
+            return status, msgspec.json.decode(text) if text else None
+        except msgspec.DecodeError:
+            return status, None
+
+    async def made(self, path: str, who: str, body: Any, service: str = "") -> Any:
+        status, answer = await self.call("POST", path, who, body, service)
+        assert status in (200, 201, 202), (path, status, answer)
+        return answer
+
+    async def enter(self, name: str, user_id: str, scope: ScopeBody | None) -> None:
+        shown = PasswordUser(id=user_id, password=SECRET)
+        identity = AuthIdentity(["password"], password=PasswordMethod(shown))
+        self.tokens[name], _ = await log_in(self.app.identity, Auth(identity, scope))
+
+    async def keep(self) -> None:
+        def rows(conn: sa.Connection) -> dict[sa.Table, list[dict[str, Any]]]:
+            return {
+                table: [dict(row) for row in conn.execute(sa.select(table)).mappings()]
+                for table in metadata.sorted_tables
+                if not table.name.startswith("test_")
+            }
+
+        self._rows = await self.app.db.read(rows)
+
+    async def restore(self) -> None:
+        def put_back(conn: sa.Connection) -> None:
+            conn.exec_driver_sql("PRAGMA defer_foreign_keys=ON")
+            for table, rows in self._rows.items():
+                now = [dict(row) for row in conn.execute(sa.select(table)).mappings()]
+                if now != rows:
+                    conn.execute(sa.delete(table))
+                    if rows:
+                        conn.execute(sa.insert(table), rows)
+
+        await self.app.db.write(put_back)
+        # The epoch went back, which it never does outside of tests.
+        own: Any = self.app.identity
+        own._cache.clear()
+        own._book = (-1, own._book[1])
+        own._seen_epoch = (0, float("-inf"))
+
+
+async def furnish(world: World) -> None:
+    """Two tenants with one of everything."""
+    made = await world.app.identity.bootstrap(SECRET)
+    await world.enter(
+        "admin", made.admin_user_id, ScopeBody(project=NamedIn(made.admin_project_id))
+    )
+    v3 = "/identity/v3"
+    listed = (await world.call("GET", f"{v3}/roles", "admin"))[1]["roles"]
+    roles = {role["name"]: role["id"] for role in listed}
+
+    async def new(plural: str, **fields: Any) -> str:
+        kind = plural[:-1]
+        return (await world.made(f"{v3}/{plural}", "admin", {kind: fields}))[kind]["id"]
+
+    async def user(name: str, domain: str, role: str, place: str) -> str:
+        key = await new("users", name=name, domain_id=domain, password=SECRET)
+        if role:
+            path = f"{v3}{place}/users/{key}/roles/{roles[role]}"
+            assert (await world.call("PUT", path, "admin"))[0] == 204
+        return key
+
+    key = await user("sys-admin", "default", "admin", "/system")
+    await world.enter("s.admin", key, ScopeBody(system=SystemScope(True)))
+    key = await user("sys-reader", "default", "reader", "/system")
+    await world.enter("s.reader", key, ScopeBody(system=SystemScope(True)))
+    region = (await world.call("GET", f"{v3}/regions", "admin"))[1]["regions"][0]["id"]
+    service = await new("services", type="outside")
+    endpoint = await new(
+        "endpoints", service_id=service, interface="public", url="http://x.example"
+    )
+    for name in ("A", "B"):
+        side = world.sides[name] = Side(name)
+        ids = side.ids
+        ids |= {"regions": region, "services": service, "endpoints": endpoint}
+        ids["roles"] = roles["reader"]
+        ids["domains"] = domain = await new("domains", name=f"d{name}")
+        ids["projects"] = project = await new("projects", name=f"p{name}", domain_id=domain)
+        ids["users"] = await user(f"u{name}", domain, "member", f"/projects/{project}")
+        ids["groups"] = await new("groups", name=f"g{name}", domain_id=domain)
+        for role in ("manager", "member", "reader", "service"):
+            key = await user(f"{name}.{role}", domain, role, f"/projects/{project}")
+            await world.enter(f"{name}.{role}", key, ScopeBody(project=NamedIn(project)))
+        for role in ("manager", "reader"):
+            key = await user(f"{name}d.{role}", domain, role, f"/domains/{domain}")
+            await world.enter(f"{name}d.{role}", key, ScopeBody(domain=Named(domain)))
+        await world.enter("unscoped", ids["users"], None)
+        await _things(world, side)
+    await world.keep()
+
+
+async def _things(world: World, side: Side) -> None:
+    ids, who, n = side.ids, f"{side.name}.member", "AB".index(side.name) + 1
+    project = ids["projects"]
+    ids["images"] = (await world.made("/image/v2/images", who, {"name": f"i{side.name}"}))["id"]
+    net = {"name": f"n{side.name}", "project_id": project, "provider:network_type": "flat"}
+    net["provider:physical_network"] = f"physnet{n}"
+    ids["networks"] = (await world.made("/network/v2.0/networks", "admin", {"network": net}))[
+        "network"
+    ]["id"]
+    subnet = {"network_id": ids["networks"], "ip_version": 4, "cidr": f"10.{n}.0.0/24"}
+    subnet["project_id"] = project
+    ids["subnets"] = (await world.made("/network/v2.0/subnets", "admin", {"subnet": subnet}))[
+        "subnet"
+    ]["id"]
+    port = {"network_id": ids["networks"]}
+    ids["ports"] = (await world.made("/network/v2.0/ports", who, {"port": port}))["port"]["id"]
+    group = await world.made(
+        "/network/v2.0/security-groups", who, {"security_group": {"name": "x"}}
+    )
+    ids["security-groups"] = group["security_group"]["id"]
+    ids["security-group-rules"] = group["security_group"]["security_group_rules"][0]["id"]
+    bm = "/baremetal/v1"
+    node = {"driver": "fake-hardware", "name": f"node-{side.name}".lower(), "owner": project}
+    ids["nodes"] = (await world.made(f"{bm}/nodes", "s.admin", node, "baremetal"))["uuid"]
+    place = {"node_uuid": ids["nodes"]}
+    for plural, body in (
+        ("ports", {"address": f"02:00:00:00:00:0{n}", **place}),
+        ("portgroups", {"address": f"02:00:00:00:01:0{n}", **place}),
+        ("volume/connectors", {"type": "iqn", "connector_id": f"iqn.{n}", **place}),
+        ("volume/targets", {"volume_type": "iscsi", "volume_id": "v", "boot_index": 0, **place}),
+        ("chassis", {}),
+    ):
+        made = await world.made(f"{bm}/{plural}", "s.admin", body, "baremetal")
+        ids[f"baremetal/{plural}"] = made["uuid"]
+    ids["flavors"] = "f1"
+    if side.name == "A":
+        flavor = {"name": "f", "id": "f1", "ram": 1, "vcpus": 1, "disk": 1}
+        await world.made("/compute/v2.1/flavors", "admin", {"flavor": flavor}, "compute")
+    policy = {"name": "sg", "policies": ["affinity"]}
+    made = await world.made(
+        "/compute/v2.1/os-server-groups", who, {"server_group": policy}, "compute-old"
+    )
+    ids["os-server-groups"] = made["server_group"]["id"]
+
+
+#: Ids of what has several names on the way: the word before a parameter, by service.
+_PARAMETERS = {"user_id": "users", "group_id": "groups", "project_id": "projects"}
+_PARAMETERS |= {"domain_id": "domains", "role_id": "roles", "implied_id": "roles"}
+
+
+def address(service: Service, operation: Operation, ids: dict[str, str] | None) -> str:
+    """The path with this side's ids in it; with ids of nothing for None."""
+    found: list[str] = []
+    parts = operation.path.split("/")
+    for at, part in enumerate(parts):
+        name = re.fullmatch(r"\{(.*)\}", part)
+        if name is None:
+            found.append(part)
+            continue
+        before = _PARAMETERS.get(name.group(1), parts[at - 1])
+        if parts[at - 2 : at - 1] == ["volume"]:
+            before = f"volume/{before}"
+        absent = MISSING if service.name == "identity" else MISSING_UUID
+        known = ids or {}
+        found.append(known.get(f"{service.name}/{before}", known.get(before, absent)))
+    return service.prefix + "/".join(found)
+
+
+def fill(body: Any, ids: dict[str, str]) -> Any:
+    if isinstance(body, dict):
+        return {key: fill(value, ids) for key, value in body.items()}
+    if isinstance(body, str) and body.startswith("{"):
+        return ids.get(body[1:-1], MISSING)
+    return body
+
+
+def sign(status: int) -> str:
+    if status >= 500 and status != 501:
+        return "!"
+    if status < 400:
+        return "+"
+    return {401: "-", 403: "x", 404: "n"}.get(status, "~")
+
+
+PERSONAS = (
+    "admin", "s.admin", "s.reader", "A.manager", "A.member", "A.reader", "A.service", "Ad.manager",
+    "Ad.reader", "B.member", "Bd.manager", "unscoped", "bad", "none",
+)  # fmt: skip
+
+
+async def cell(world: World, service: Service, operation: Operation, who: str) -> str:
+    """Own, foreign, missing."""
+    mine = "B" if who.startswith("B") or who == "unscoped" else "A"
+    other = "A" if mine == "B" else "B"
+    signs = ""
+    for ids in (world.sides[mine].ids, world.sides[other].ids, None):
+        body = BODIES.get((service.name, operation.method, operation.path))
+        if body is None and operation.body is not None:
+            body = {}
+        body = fill(body, ids or {})
+        path = address(service, operation, ids)
+        if ids is None and "{" not in operation.path:
+            signs += "."
+            continue
+        status, _ = await world.call(operation.method, path, who, body, service.name)
+        signs += sign(status)
+        if status < 400 and operation.method not in ("GET", "HEAD"):
+            await world.restore()
+    return signs
+
+
+#: Lists whose things have a page of their own: service, path, key in the reply (an envelope of the show too).
+_LISTS = (
+    ("identity", "/identity/v3/users", "users", "users"),
+    ("identity", "/identity/v3/groups", "groups", "groups"),
+    ("identity", "/identity/v3/projects", "projects", "projects"),
+    ("image", "/image/v2/images", "images", "images"),
+    ("network", "/network/v2.0/networks", "networks", "networks"),
+    ("network", "/network/v2.0/subnets", "subnets", "subnets"),
+    ("network", "/network/v2.0/ports", "ports", "ports"),
+    ("network", "/network/v2.0/security-groups", "security_groups", "security-groups"),
+    ("network", "/network/v2.0/security-group-rules", "security_group_rules", "security-group-rules"),
+    ("baremetal", "/baremetal/v1/nodes", "nodes", "nodes"),
+    ("baremetal", "/baremetal/v1/ports", "ports", "baremetal/ports"),
+    ("baremetal", "/baremetal/v1/portgroups", "portgroups", "baremetal/portgroups"),
+    ("compute", "/compute/v2.1/os-server-groups", "server_groups", "os-server-groups"),
+    ("compute", "/compute/v2.1/flavors", "flavors", "flavors"),
+)  # fmt: skip
+
+
+async def disagreements(world: World) -> list[str]:
+    """Where a persona's list does not have exactly those of the two tenants' that its show answers."""
+    found: list[str] = []
+    for service, path, key, kind in _LISTS:
+        both = {side.ids[kind]: name for name, side in world.sides.items()}
+        for who in PERSONAS:
+            # Administrators have to ask for the groups of others (all_projects), as upstream has it.
+            own_only = kind == "os-server-groups" and "admin" in who
+            status, body = await world.call("GET", path, who, service=service)
+            if status != 200 or own_only:
+                continue
+            listed = {item.get("id") or item.get("uuid") for item in body[key]} & set(both)
+            shown = {
+                one
+                for one in both
+                if (await world.call("GET", f"{path}/{one}", who, service=service))[0] == 200
+            }
+            if listed != shown:
+                told = [sorted(both[one] for one in some) for some in (listed, shown)]
+                found.append(f"{service} {path} {who}: lists {told[0]}, shows {told[1]}")
+    return found
+
+
+async def table(world: World) -> list[str]:
+    cells: dict[str, str] = {}
+    for service in world.web.services:
+        if service.name == "house":
+            continue
+        rows = sorted(service.operations, key=lambda row: (row.path, row.method, row.since))
+        for operation in rows:
+            if operation.path in ENDLESS or not _there(service, operation):
+                continue
+            signs = [await cell(world, service, operation, who) for who in PERSONAS]
+            name = f"{service.name} {operation.method} {operation.path}"
+            cells[name] = " ".join(signs)
+    width = max(map(len, cells))
+    return [f"{name:<{width}}  {signs}" for name, signs in cells.items()]
+
+
+def _there(service: Service, operation: Operation) -> bool:
+    minor = {"baremetal": 90, "compute": 90}.get(service.name, 0)
+    return operation.since <= minor and (operation.until is None or operation.until >= minor)
+
+
+async def render(folder: Path) -> str:
+    settings = load(None, {}, state=str(folder), roles=["api"])
+    settings.identity.password_cost = 10
+    settings.identity.admin_password = SECRET
+    app = App(settings)
+    await app.open()
+    try:
+        world = World(app, app.api())
+        await furnish(world)
+        body = await table(world)
+        apart = await disagreements(world)
+    finally:
+        await app.close()
+    head = (__doc__ or "").split("\n\n", 1)[1].rstrip().splitlines()
+    text = [f"# {line}".rstrip() for line in head]
+    lists = ["", "# Lists that do not have exactly what their show answers:", "", *apart]
+    names = f"# personas: {' '.join(PERSONAS)}"
+    return "\n".join([*text, "#", names, "", *body, *lists]) + "\n"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operation as the table has it."""
+
+    name: str
+    cells: dict[str, str]
+
+
+def rows(text: str) -> list[Row]:
+    found: list[Row] = []
+    for line in text.split("# Lists", 1)[0].splitlines():
+        if line and not line.startswith("#"):
+            parts = line.split()
+            found.append(
+                Row(
+                    " ".join(parts[: -len(PERSONAS)]),
+                    dict(zip(PERSONAS, parts[-len(PERSONAS) :], strict=True)),
+                )
+            )
+    return found
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        TABLE.write_text(asyncio.run(render(Path(folder))))
+
+
+if __name__ == "__main__":
+    main()
