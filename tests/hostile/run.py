@@ -57,6 +57,13 @@ class Outcome:
     memory: tuple[int, int] = (0, 0)
     seconds: float = 0.0
     tell: bool = False
+    #: Seconds and what was sent: where to look when /healthz was silent.
+    slowest: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+
+    def note(self, seconds: float, sent: Sent) -> None:
+        if len(self.slowest) < 10 or seconds > self.slowest[-1][0]:
+            self.slowest.append((seconds, f"{sent.listener} {sent.data[:700]!r}"))
+            self.slowest = sorted(self.slowest, reverse=True)[:10]
 
 
 class Line:
@@ -153,7 +160,9 @@ async def _storm(
         lines = {"api": Line(here.api), "boot": Line(here.boot)}
         for _ in range(requests // WORKERS):
             sent = generator.next()
+            asked = time.monotonic()
             status = await lines[sent.listener].ask(sent)
+            outcome.note(time.monotonic() - asked, sent)
             outcome.statuses[status] += 1
             if outcome.tell and sum(outcome.statuses.values()) % 10_000 == 0:
                 print(f"{sum(outcome.statuses.values())} requests", file=sys.stderr, flush=True)
@@ -221,6 +230,9 @@ async def _main(args: argparse.Namespace) -> int:
     print(
         "resident memory: {:.1f} MiB, then {:.1f} MiB".format(*(m / 2**20 for m in outcome.memory))
     )
+    if outcome.silence > args.silence:
+        for seconds, text in outcome.slowest:
+            print(f"{seconds:.2f} s: {text}")
     for text in outcome.errors[:20]:
         print("500:", text)
     for text in outcome.unanswered[:20]:
