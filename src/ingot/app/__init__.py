@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import prometheus_client
 
 from ingot.app import access, auditsinks, keys, retention, space, starts
 from ingot.app import bare as bare  # before parts of uvicorn
 from ingot.app.database import reach
+from ingot.app.metrics import Metrics, count_statement, observe
 from ingot.app.options import (
     egress_of,
     machine_options,
@@ -87,12 +88,6 @@ _CATALOG = (
     CatalogEntry("network", "neutron", "/network", "Networking (Ingot)"),
     CatalogEntry("compute", "nova", "/compute/v2.1", "Compute (Ingot)"),
 )
-_REQUESTS = prometheus_client.Histogram(
-    "ingot_request_seconds", "Time per request.", ("service", "path", "method", "status")
-)
-_STATEMENTS = prometheus_client.Counter(
-    "ingot_database_statements_total", "SQL statements that were run."
-)
 
 
 class App:
@@ -105,7 +100,7 @@ class App:
         state = settings.state_dir
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.db = Database(settings.database or f"sqlite:///{state / 'ingot.db'}")
-        self.db.on_statement(lambda _text: _STATEMENTS.inc())
+        self.db.on_statement(count_statement)
         self.vault = Vault.at(settings.keys_dir / "vault.key", keep=False)
         self.hub = EventHub(self.db, self.clock)
         self.audit = auditsinks.recorder(settings, self.db, self.clock)
@@ -336,7 +331,7 @@ class App:
         self.policies.lay_over(offered)
         channels = [Channel(CONSOLE_PATH, self.webdoors.enter)]
         patience, audit = with_bodies(self.settings), self.audit.note
-        return WebApp([*offered, self._house()], _observe, channels, patience, audit, self._proxies)
+        return WebApp([*offered, self._house()], observe, channels, patience, audit, self._proxies)
 
     def _has_websockets(self) -> bool:
         """Whether consoles are served here: where their sessions are, beside the API. Others pass on."""
@@ -378,7 +373,7 @@ class App:
             status=api.status,
         )
         return WebApp(
-            [service], _observe, patience=with_bodies(self.settings), proxies=self._proxies
+            [service], observe, patience=with_bodies(self.settings), proxies=self._proxies
         )
 
     def _house(self) -> Service:
@@ -387,7 +382,7 @@ class App:
             prefix="",
             operations=[
                 Operation("GET", "/healthz", self._healthy, rule=None),
-                Operation("GET", "/metrics", self._metrics, rule=None),
+                Operation("GET", "/metrics", self.metrics.show, rule=None),
             ],
             envelope=plain_envelope,
             policy=Policy({}),
@@ -404,9 +399,9 @@ class App:
             raise Unavailable("This process is about to stop.", retry_after=1)
         return Reply({"status": "ok", "host": self.settings.hostname})
 
-    async def _metrics(self, _call: Call) -> Reply:
-        text = prometheus_client.generate_latest() + self.power_sync.text()
-        return Reply(text, content_type="text/plain; version=0.0.4")
+    @functools.cached_property
+    def metrics(self) -> Metrics:
+        return Metrics(self.power_sync.text)
 
     # -- life --------------------------------------------------------------------------------
 
@@ -593,7 +588,3 @@ def _path(text: str) -> Path | None:
 def _private(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
-
-
-def _observe(service: str, path: str, method: str, status: int, seconds: float) -> None:
-    _REQUESTS.labels(service, path, method, status).observe(seconds)
