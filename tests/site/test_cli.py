@@ -136,3 +136,26 @@ def _host(here: Site) -> str:
     import socket
 
     return socket.gethostname()
+
+
+async def test_a_machines_history_names_who_ordered_the_server(here: Site) -> None:
+    body = {"driver": "fake-hardware", "name": "f2", "resource_class": "kept"}
+    body["properties"] = {"cpus": 4, "memory_mb": 8192, "local_gb": 100}
+    made = await here.ask("baremetal", "POST", "/v1/nodes", body, status=201)
+    uuid = made.body["uuid"]
+    port = {"node_uuid": uuid, "address": "52:54:00:00:00:02"}
+    await here.ask("baremetal", "POST", "/v1/ports", port, status=201)
+    for target, state in (("manage", "manageable"), ("provide", "available")):
+        await here.verb(uuid, target)
+        await here.node_in(uuid, state)
+    await make_server(here, "first of all", "demo")
+    flavor = await here.make_flavor("kept", resources__CUSTOM_KEPT="1")
+    order = here.order(flavor, name="whose")
+    ordered = await here.ask("compute", "POST", "/servers", order, who="demo", status=202)
+    await here.server_is(ordered.body["server"]["id"], "ACTIVE", deadline=60)
+    told = await here.ask("baremetal", "GET", f"/v1/nodes/{uuid}/history?detail=true", status=200)
+    users = await here.ask("identity", "GET", "/v3/users?name=demo", status=200)
+    demo = users.body["users"][0]["id"]
+    assert demo in {entry["user"] for entry in told.body["history"]}, told.body
+    _, out, _ = await ingot(here, "operations", "f2")
+    assert "demo" in out, out

@@ -98,7 +98,7 @@ async def _deploy(case: Case, key: str, place: dict[str, str]) -> None:
         machines.prepare(compute, conn, case.here(conn), node_uuid)
         compute.step(conn, case.uuid, states.SPAWNING)
         held = compute.baremetal.hold(conn, node_uuid, case.uuid)
-        return {"operation": held.deploy(notify=case.op.subject)}
+        return {"operation": held.deploy(notify=case.op.subject, by=case.by)}
 
     try:
         await case.order("start the deploy", begin, key)

@@ -46,7 +46,7 @@ def _begin(case: Case, conn: sa.Connection) -> bool:
     if live is None:
         if node.provision_state in machines.CLEAN:
             return _release(conn, held)
-        held.undeploy()
+        held.undeploy(by=case.by)
     elif live.kind not in _LEAVING:
         # A deploy, rescue or power change under way is of no use any more.
         workflow.cancel(conn, node.subject, "The server is being deleted.", by=case.op.requested_by)
@@ -89,7 +89,7 @@ async def _undeploy(case: Case) -> bool:
     def undeploy(conn: sa.Connection) -> None:
         held = case.compute.baremetal.hold_any(conn, case.uuid)
         if held is not None:
-            held.undeploy()
+            held.undeploy(by=case.by)
 
     try:
         await case.compute.db.write(undeploy)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ingot.baremetal import By
 from ingot.compute import store
 from ingot.compute.types import Server
 from ingot.kit.faults import Failed, Fault, Kind
@@ -27,6 +28,11 @@ class Case:
         self.compute = compute
         self.op = op
         self.uuid = op.subject.partition(":")[2]
+
+    @property
+    def by(self) -> By:
+        """Who ordered it: what the machine does for it is done for the same person."""
+        return By(user=self.op.requested_by, request_id=self.op.request_id)
 
     async def server(self) -> Server:
         return await self.compute.db.read(self.here)

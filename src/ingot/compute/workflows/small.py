@@ -47,7 +47,7 @@ async def _softly(case: Case, soft: str, hard: str) -> None:
 
 async def _power(case: Case, target: str, timeout: int | None = None) -> None:
     def order(conn: sa.Connection) -> dict[str, str]:
-        started = _machine(case, conn).power(target, timeout, notify=case.op.subject)
+        started = _machine(case, conn).power(target, timeout, notify=case.op.subject, by=case.by)
         return {"operation": started}
 
     await case.order(f"order: {target}", order)
@@ -101,6 +101,7 @@ async def rebuild(case: Case, order: dict[str, Any]) -> None:
         started = machine.rebuild(
             notify=case.op.subject,
             preserve_ephemeral=bool(order.get("preserve_ephemeral")),
+            by=case.by,
         )
         return {"operation": started, "off": "off" if off else ""}
 
@@ -137,7 +138,9 @@ async def rescue(case: Case, _order: Any) -> None:
 
     def begin(conn: sa.Connection) -> dict[str, str]:
         password = case.compute.secrets_of(case.here(conn)).admin_pass
-        started = _machine(case, conn).rescue(rescue_password=password, notify=case.op.subject)
+        started = _machine(case, conn).rescue(
+            rescue_password=password, notify=case.op.subject, by=case.by
+        )
         return {"operation": started}
 
     await case.order("start the rescue", begin)
@@ -152,7 +155,7 @@ async def unrescue(case: Case, _order: Any) -> None:
     """The machine's own disk again."""
 
     def begin(conn: sa.Connection) -> dict[str, str]:
-        started = _machine(case, conn).unrescue(notify=case.op.subject)
+        started = _machine(case, conn).unrescue(notify=case.op.subject, by=case.by)
         return {"operation": started}
 
     await case.order("end the rescue", begin)
