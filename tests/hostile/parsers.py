@@ -86,7 +86,10 @@ def drive(rng: random.Random) -> None:
 
 
 def callback(rng: random.Random) -> None:
-    Egress().url("".join(rng.choices(_PIECES, k=rng.randint(0, 12))), "It")
+    head = rng.choice(
+        ("", "https://", "https://10.0.0.7", "https://10.0.0.7:9999/", "http://[fd00::7]")
+    )
+    Egress().url(head + "".join(rng.choices(_PIECES, k=rng.randint(0, 9))), "It")
 
 
 def checksums(rng: random.Random) -> None:
