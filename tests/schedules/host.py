@@ -100,7 +100,7 @@ class HostDatabase(Database):
     async def scan(self, query: Callable[[sa.Connection], T]) -> T:
         return await self.read(query)
 
-    async def write(self, change: Callable[[sa.Connection], T]) -> T:
+    async def write(self, change: Callable[[sa.Connection], T], *, serializable: bool = True) -> T:
         # As the real one: a transaction that has begun is ended, whatever becomes of its caller.
         return await asyncio.shield(asyncio.ensure_future(self._change(change)))
 

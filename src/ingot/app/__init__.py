@@ -293,7 +293,8 @@ class App:
             fast_track=settings.baremetal.fast_track,
             media=MediaStore(
                 settings.state_dir / "media",
-                *(_path(one) for one in (settings.ramdisk.kernel, settings.ramdisk.initramfs)),
+                _path(settings.ramdisk.kernel),
+                _path(settings.ramdisk.initramfs),
                 egress=self.egress,
                 own_url=base,
             ),

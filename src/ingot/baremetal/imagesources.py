@@ -17,7 +17,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,7 +149,7 @@ class ImageSources:
         return int(length) if known and not _packed(reply) else None
 
     @asynccontextmanager
-    async def _asking(self, what: str, url: str) -> AsyncIterator[aiohttp.ClientSession]:
+    async def _asking(self, what: str, url: str) -> AsyncGenerator[aiohttp.ClientSession]:
         """A session for one question; what goes wrong with it is told as that."""
         await outgoing.ready()
         import aiohttp  # loaded by then (`outgoing`)
