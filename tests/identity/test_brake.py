@@ -134,6 +134,13 @@ def test_memory_is_bounded() -> None:
     assert len(made._tries) <= 10_000 and len(made._known) <= 1_000  # type: ignore[attr-defined]
 
 
+def test_a_long_name_takes_no_more_room() -> None:
+    one, other = Who.of(HERE, "x" * 100_000), Who.of(HERE, "x" * 99_999 + "\ud800")
+    assert len(one.account) == len(other.account) == 64
+    assert one != other
+    assert Who.of(HERE, "a-user").account == "a-user"
+
+
 @pytest.mark.anyio
 async def test_turns_go_round_and_are_never_lost() -> None:
     turns, order = Turns(1, most=12, most_a_peer=8), list[str]()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from ingot.kit.db import STILL, Database, IntegrityError, NoRoom, after_commit
-from ingot.kit.faults import Kind
+from ingot.kit.faults import Kind, beyond
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
@@ -196,3 +198,35 @@ async def test_a_disk_that_is_full_is_told_as_such(db: Database) -> None:
     with pytest.raises(NoRoom):
         await db.single(full)
     assert await db.write(lambda conn: conn.execute(sa.text("SELECT 1")).scalar()) == 1
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_errors_tell_no_values(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """They are logged with their traceback, and values may be secrets."""
+    made = (
+        Database(request.getfixturevalue("postgres_url"))
+        if kind == "postgres"
+        else Database.at(tmp_path / "x.db")
+    )
+    try:
+        with pytest.raises(DBAPIError) as caught:
+            await made.write(
+                lambda conn: conn.execute(
+                    sa.text("INSERT INTO nowhere VALUES (:v)"), {"v": "s3cret"}
+                )
+            )
+        assert "s3cret" not in str(caught.value)
+        assert "INSERT INTO nowhere" in str(caught.value)
+    finally:
+        await made.close()
+
+
+async def test_a_text_that_is_too_long_is_the_clients_mistake(db: Database) -> None:
+    await db.write(lambda conn: conn.execute(sa.text("CREATE TABLE short (word varchar(3))")))
+    with pytest.raises(DBAPIError) as caught:
+        insert = sa.text("INSERT INTO short VALUES ('four')")
+        await db.write(lambda conn: conn.execute(insert))
+    fault = beyond(caught.value)
+    assert fault is not None and fault.kind is Kind.INVALID

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import falcon.testing
 import msgspec
 import pytest
@@ -41,6 +43,12 @@ async def broken(_call: Call) -> Reply:
     raise RuntimeError("secret detail")
 
 
+async def overflowing(_call: Call) -> Reply:
+    with sqlite3.connect(":memory:") as db:
+        db.execute("SELECT ?", (10**20,))
+    raise AssertionError
+
+
 async def upload(call: Call) -> Reply:
     size = 0
     async for chunk in call.stream():
@@ -68,6 +76,7 @@ def client() -> falcon.testing.TestClient:
             Operation("POST", "/v1/things", create, rule="make", body=Thing, status=201),
             Operation("GET", "/v1/new", show, rule=None, since=5),
             Operation("GET", "/v1/broken", broken, rule=None),
+            Operation("GET", "/v1/overflowing", overflowing, rule=None),
             Operation("PUT", "/v1/file", upload, rule=None, stream=True),
         ],
         envelope=plain_envelope,
@@ -155,3 +164,11 @@ def test_a_header_carries_any_name() -> None:
         assert _visible(plain) == plain
     assert _visible("http://x/a\nSet-Cookie: b") == "http://x/a%0ASet-Cookie: b"
     assert _visible("ä\x00") == "%C3%A4%00"
+
+
+def test_a_number_that_nothing_holds_is_the_clients_mistake(
+    client: falcon.testing.TestClient,
+) -> None:
+    reply = client.simulate_get("/things/v1/overflowing")
+    assert reply.status_code == 400
+    assert "larger or longer" in reply.text

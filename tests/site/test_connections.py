@@ -244,6 +244,28 @@ async def test_long_heads_and_requests_ahead_end() -> None:
             assert b" 200 " in await ahead.answer()
 
 
+UPGRADE = b"Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+
+
+@pytest.mark.parametrize(
+    "handshake",
+    [
+        b"POST /fast HTTP/1.1\r\n" + UPGRADE + b"\r\n",
+        b"GET /fast HTTP/1.1\r\n" + UPGRADE + b"X-Long: " + b"x" * 9000 + b"\r\n\r\n",
+        b"GET /fast HTTP/1.1\r\n" + UPGRADE + b"X: y\r\n" * 200 + b"\r\n",
+    ],
+    ids=["post", "a long line", "many lines"],
+)
+async def test_what_is_no_handshake_of_a_websocket_ends(handshake: bytes) -> None:
+    """The protocol of websockets would neither answer nor end it, and it had left its listener's count."""
+    async with listener() as here:
+        line = await here.connect()
+        await line.send(handshake)
+        async with asyncio.timeout(10):
+            assert (await line.end()).startswith(b"HTTP/1.1 40")
+        assert (await here.ask()).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_old_http_is_refused_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
     async with listener() as here:
         for sent in (

@@ -145,8 +145,11 @@ class HttpProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         # From here on it is another protocol's; who has no ticket is sent away by that.
         self._ours = False
-        self._crowd.leave(self)
         super().handle_websocket_upgrade()
+        self._crowd.leave(self)
+        # It says nothing to a handshake that it cannot read (no GET, a long line, many headers), and waits for ever.
+        if not getattr(self.transport.get_protocol(), "handshake_initiated", False):
+            self._refuse(400, "This is no handshake of a websocket.")
 
     def give_way(self) -> None:
         """Nobody waits for an answer here, and others need the place."""

@@ -37,6 +37,8 @@ FORGET_SECONDS = 600.0
 #: A known password counts also while its pair waits, but only so often.
 KNOWN_EVERY = 0.5
 _KEPT = 10_000
+#: The longest name of an account that is kept as it is.
+_LONGEST_ACCOUNT = 64
 _KNOWN = 1_000
 
 
@@ -49,6 +51,9 @@ class Who:
 
     @classmethod
     def of(cls, remote: str, account: str) -> Who:
+        # Whoever asks chooses this text, and thousands of them are kept.
+        if len(account) > _LONGEST_ACCOUNT:
+            account = hashlib.sha256(account.encode("utf-8", "surrogatepass")).hexdigest()
         return cls(_network(remote), account)
 
 

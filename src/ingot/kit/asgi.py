@@ -25,7 +25,7 @@ from ingot.kit.audit import Entry
 from ingot.kit.channels import Channel
 from ingot.kit.channels import serve as serve_websocket
 from ingot.kit.deeds import LOOKS, Deed
-from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated, disk_full
+from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated, beyond, disk_full
 from ingot.kit.policy import Caller
 from ingot.kit.proxies import Proxies
 from ingot.kit.routes import Routes
@@ -212,7 +212,7 @@ class _Endpoint:
         except asyncio.CancelledError:
             self._tell(req, resp, _stopping())
         except Exception as error:
-            deed.fault = disk_full(error) or _unexpected(req, request_id, error)
+            deed.fault = _foreseen(req, error) or _unexpected(req, request_id, error)
             self._tell(req, resp, deed.fault)
         if service.versions is not None:
             resp.set_headers(service.versions.reply_headers(version))
@@ -422,6 +422,14 @@ async def _drain(req: Any) -> None:
             await req.stream.exhaust()
     except TimeoutError:
         pass
+
+
+def _foreseen(req: Any, error: Exception) -> Fault | None:
+    """What no handler looks for, and yet is no error of ours."""
+    fault = beyond(error)
+    if fault is not None:
+        _log.warning("a value that cannot be held", path=req.path, error=type(error).__name__)
+    return fault or disk_full(error)
 
 
 def _unexpected(req: Any, request_id: str, error: Exception) -> Fault:

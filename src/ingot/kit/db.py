@@ -346,8 +346,12 @@ class Database:
         self._full: tuple[float, str] | None = None
         if self.is_sqlite:
             keep_private(Path(url.partition("?")[0].removeprefix("sqlite:///")))
+            # An error that is logged has the statement, never its values: they may be secrets, and long.
             self._sqlite = sa.create_engine(
-                url, poolclass=sa.NullPool, connect_args={"check_same_thread": False}
+                url,
+                poolclass=sa.NullPool,
+                connect_args={"check_same_thread": False},
+                hide_parameters=True,
             )
             event.listen(self._sqlite, "connect", _prepare_sqlite)  # pyright: ignore[reportUnknownMemberType]
         else:
@@ -357,6 +361,7 @@ class Database:
             self._postgres = create_async_engine(
                 "postgresql+asyncpg://" + url.split("://", 1)[1],
                 poolclass=sa.NullPool,
+                hide_parameters=True,
                 connect_args={
                     "prepared_statement_cache_size": 500,  # all of ours
                     "server_settings": {

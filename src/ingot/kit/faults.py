@@ -141,6 +141,18 @@ class Failed(Fault):
     kind = Kind.FAILED
 
 
+def beyond(error: BaseException) -> Fault | None:
+    """Invalid where a value of the request does not fit in what holds it, and nobody had looked; None otherwise.
+
+    Numbers and times that Python or SQLite cannot hold, and texts that a column of PostgreSQL cannot (SQLSTATE
+    class 22).
+    """
+    state = str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    if not (isinstance(error, OverflowError) or state.startswith("22")):
+        return None
+    return Invalid("A value of the request is larger or longer than what can be held.")
+
+
 def disk_full(error: BaseException) -> Fault | None:
     """The fault of an OSError that means a full disk; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):

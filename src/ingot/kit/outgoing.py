@@ -21,6 +21,8 @@ from ingot.kit.foreign import Unreadable
 if TYPE_CHECKING:
     import aiohttp
 
+#: Parts (members of gzip) of one reply: each costs a look at all that follows it.
+_MOST_PARTS = 64
 #: Window bits of zlib: with a zlib or gzip head, and without any (some say deflate and mean that).
 _HEADED, _BARE = 47, -15
 
@@ -103,11 +105,15 @@ class _Packed(_Plain):
         super().__init__(most)
         self._zip = zlib.decompressobj()
         self._between = True
+        self._parts = 0
 
     def take(self, part: bytes) -> None:
         try:
             while part:
                 if self._between:
+                    self._parts += 1
+                    if self._parts > _MOST_PARTS:
+                        raise Unreadable(f"a reply packed in more than {_MOST_PARTS} parts")
                     self._zip = zlib.decompressobj(_HEADED if part[0] & 15 in (8, 15) else _BARE)
                 room = self._most - len(self._body) + 1
                 super().take(self._zip.decompress(part, room))
