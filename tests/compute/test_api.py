@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tests.compute.cloud import Cloud, cloud
 pytestmark = pytest.mark.anyio
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
+BROKEN_GZIP = b"\x1f\x8b\x08\x00" + bytes(6) + b"\xff" * 40
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGqgU1YlbyQ8ZkXHcd2yzDTnvzZH1j5qz4xX3Qm9m7uB me@here"
 
 
@@ -131,6 +134,9 @@ async def test_bad_orders(tmp_path: Path) -> None:
             {"networks": [{"surprise": 1}]},
             {"user_data": "not base64!"},
             {"user_data": "QUJD" * 20000},
+            {"user_data": base64.b64encode(gzip.compress(bytes(40 << 20))).decode()},
+            {"user_data": base64.b64encode(gzip.compress(b"#!/bin/sh")[:-9]).decode()},
+            {"user_data": base64.b64encode(BROKEN_GZIP).decode()},
             {"metadata": {"k": 5}},
             {"metadata": {"k": "x" * 256}},
             {"min_count": 2, "max_count": 1},

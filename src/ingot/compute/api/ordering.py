@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-import gzip
 import ipaddress
 import re
 import secrets as randomness
 import string
+import zlib
 from typing import Annotated, Any
 
 import msgspec
@@ -35,6 +35,9 @@ MOST_FILES, MOST_FILE_BYTES, MOST_PATH_BYTES = 5, 10240, 255
 MOST_TAGS = 50
 MOST_AT_ONCE = 1000
 MOST_USER_DATA = 65535
+#: Bytes that packed user data may become: some kilobytes of zeros would fill the memory otherwise.
+MOST_UNPACKED = 1 << 20
+_GZIP = b"\x1f\x8b"
 _HINTS = ("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints")
 
 
@@ -364,11 +367,25 @@ def user_data(text: str | None) -> str | None:
     except (binascii.Error, ValueError):
         raise Invalid("User data needs to be valid base 64.") from None
     try:
-        plain = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        plain = _unpacked(raw) if raw[:2] == _GZIP else raw
         plain.decode()
-    except (OSError, EOFError, UnicodeDecodeError):
+    except (zlib.error, UnicodeDecodeError):
         raise Invalid("User data must be text, or gzip of text, in UTF-8.") from None
     return base64.b64encode(plain).decode()
+
+
+def _unpacked(raw: bytes) -> bytes:
+    """All members of a gzip file, one behind the other, of MOST_UNPACKED bytes at most; Invalid or zlib.error."""
+    found = bytearray()
+    while raw:
+        member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        found += member.decompress(raw, MOST_UNPACKED + 1 - len(found))
+        if len(found) > MOST_UNPACKED:
+            raise Invalid(f"User data too large. Unpacked it may have {MOST_UNPACKED} bytes.")
+        if not member.eof:
+            raise Invalid("User data is a gzip file that ends too early.")
+        raw = member.unused_data.lstrip(b"\0")
+    return bytes(found)
 
 
 def personality(files: list[FileIn]) -> list[dict[str, str]]:
