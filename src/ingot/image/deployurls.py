@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from ingot.kit.faults import Missing
 from ingot.kit.keyfiles import create_private, read_key
 
 _HEAD = struct.Struct(">IB16s8s")
@@ -49,6 +50,9 @@ class DeployKey:
         self._key = read_key(path, _KEY_SIZE)
 
     def sign(self, ticket: Ticket, expires: datetime) -> str:
+        """The token of a ticket. 404 for an id in another spelling than tokens give back: that is another image's."""
+        if str(uuid.UUID(ticket.image_id)) != ticket.image_id:
+            raise Missing(f"No image with id {ticket.image_id} can be fetched by a deploy URL.")
         head = _HEAD.pack(
             int(expires.timestamp()),
             int(ticket.raw) | (_HELD if ticket.hold else 0),

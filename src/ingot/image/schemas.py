@@ -90,8 +90,11 @@ def settable(attributes: ImageBody) -> tuple[dict[str, Any], dict[str, str]]:
     except msgspec.ValidationError as wrong:
         raise Invalid(f"Invalid input: {wrong}.") from None
     values = {key: value for key in KNOWN if (value := getattr(checked, key)) is not UNSET}
-    if "id" in values and not ids.is_uuid(values["id"]):
-        raise Invalid("Invalid input: the id of an image is a UUID.")
+    if "id" in values:
+        if not ids.is_uuid(values["id"]):
+            raise Invalid("Invalid input: the id of an image is a UUID.")
+        # Another spelling of an id is no other id.
+        values["id"] = ids.canonical_uuid(values["id"])
     if "tags" in values:
         values["tags"] = sorted(set(values["tags"]))
     rest = {key: value for key, value in attributes.items() if key not in KNOWN}

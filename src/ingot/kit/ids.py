@@ -33,6 +33,11 @@ def is_uuid(text: object) -> bool:
     return isinstance(text, str) and bool(_UUID.match(text))
 
 
+def canonical_uuid(text: str) -> str:
+    """A UUID as it is stored: lower case with dashes. ValueError when `text` is none."""
+    return str(uuid.UUID(text))
+
+
 def normal_mac(text: str) -> str | None:
     """The MAC in lower case with colons, or None when `text` is no MAC."""
     mac = text.strip().lower().replace("-", ":")
