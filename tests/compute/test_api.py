@@ -145,6 +145,9 @@ async def test_bad_orders(tmp_path: Path) -> None:
             {"availability_zone": "mars"},
             {"block_device_mapping_v2": [volume]},
             {"accessIPv4": "::1"},
+            {"accessIPv6": "fe80::1%eth0"},
+            {"accessIPv6": "fe80::1%y\nz"},
+            {"networks": [{"uuid": here.network_id, "fixed_ip": "2001:db8::55%y\nz"}]},
             {"OS-DCF:diskConfig": "SOMETIMES"},
         ):
             _, body, _ = await here.call("POST", "/servers", {"server": {**good, **change}})

@@ -282,7 +282,7 @@ def check_revision(call: Call, revision: int) -> None:
     if not header:
         return
     name, _, number = header.strip().strip('"').partition("=")
-    if name != "revision_number" or not number.isdecimal():
+    if name != "revision_number" or not number.isdecimal() or len(number) > 20:
         raise Invalid("If-Match must be revision_number=N.")
     if int(number) != revision:
         raise Fault(

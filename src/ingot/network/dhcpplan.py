@@ -8,6 +8,7 @@ DHCPv6 is not built: IPv6 addresses reach machines by network_data.json.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -133,12 +134,25 @@ def _range(subnet: Subnet, network: Network, settings: Settings) -> DhcpRange:
     return DhcpRange(
         cidr=subnet.cidr,
         router=subnet.gateway_ip,
-        dns=tuple(subnet.dns_nameservers),
+        dns=tuple(server for server in subnet.dns_nameservers if _is_v4(server)),
         domain=settings.domain,
         mtu=network.mtu,
-        routes=tuple((route["destination"], route["nexthop"]) for route in subnet.host_routes),
+        routes=tuple(
+            (route["destination"], route["nexthop"])
+            for route in subnet.host_routes
+            if _is_v4(route["destination"]) and _is_v4(route["nexthop"])
+        ),
         lease_seconds=settings.lease_seconds,
     )
+
+
+def _is_v4(text: str) -> bool:
+    """An IPv4 address or network. dnsmasq refuses all that it is told for one of IPv6 in an option of DHCP."""
+    try:
+        ipaddress.IPv4Network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _boot(wire: ProvisioningWire, settings: Settings) -> DhcpBoot:

@@ -57,9 +57,9 @@ class Range:
 
 
 def address(text: str, what: str = "IP address") -> Address:
-    """The address in `text`; a 400 when there is none."""
+    """The address in `text`, without a zone; a 400 when there is none."""
     try:
-        return ipaddress.ip_address(text)
+        return ipaddress.ip_address(_plain(text))
     except ValueError:
         raise invalid("InvalidInput", f"{text!r} is not a valid {what}.") from None
 
@@ -67,9 +67,30 @@ def address(text: str, what: str = "IP address") -> Address:
 def network(text: str) -> Cidr:
     """The network in `text`, host bits cleared; a 400 when it is none."""
     try:
-        return ipaddress.ip_network(text, strict=False)
+        return ipaddress.ip_network(_plain(text), strict=False)
     except ValueError:
         raise invalid("InvalidInput", f"{text!r} is not a valid CIDR.") from None
+
+
+def _plain(text: str) -> str:
+    """The text, which has no zone: Python takes any characters behind a %, a line break too."""
+    if "%" in text or not text.isprintable():
+        raise ValueError(text)
+    return text
+
+
+def routes(given: Sequence[Mapping[str, str]], version: int) -> list[dict[str, str]]:
+    """A subnet's routes in normal form; a 400 for one that is not of the subnet's IP version."""
+    found: list[dict[str, str]] = []
+    for route in given:
+        to, hop = network(route["destination"]), address(route["nexthop"], "nexthop")
+        for what, part in (("destination", to), ("nexthop", hop)):
+            if part.version != version:
+                raise invalid(
+                    "InvalidInput", f"Route {what} {part} is not of the subnet's IP version."
+                )
+        found.append({"destination": str(to), "nexthop": str(hop)})
+    return found
 
 
 def _hosts(cidr: Cidr) -> Pool:

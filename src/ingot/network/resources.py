@@ -135,23 +135,25 @@ class SubnetResource(OnNetwork):
         self.require(call, "create", target, values)
         if "cidr" not in values:
             raise Invalid("A subnet needs a cidr; subnet pools are not supported.")
-        version = values.pop("ip_version", None)
-        if version is not None and version != ipam.network(values["cidr"]).version:
+        stated, version = values.pop("ip_version", None), ipam.network(values["cidr"]).version
+        if stated is not None and stated != version:
             raise invalid(
-                "InvalidInput", f"ip_version {version} does not match cidr {values['cidr']}."
+                "InvalidInput", f"ip_version {stated} does not match cidr {values['cidr']}."
             )
         values["default_gateway"] = "gateway_ip" not in values
         pools = values.pop("allocation_pools", None)
         if pools is not None:
             values["allocation_pools"] = [(pool["start"], pool["end"]) for pool in pools]
-        return self.nets.create_subnet(conn, project_id=project_id, **_checked_subnet(values))
+        return self.nets.create_subnet(
+            conn, project_id=project_id, **_checked_subnet(values, version)
+        )
 
     def update(
         self, conn: sa.Connection, call: Call, row: Subnet, values: dict[str, Any]
     ) -> Subnet:
         values = _without_modes(values)
         self.require(call, "update", self.target(conn, row), values)
-        return self.nets.update_subnet(conn, row, _checked_subnet(values))
+        return self.nets.update_subnet(conn, row, _checked_subnet(values, row.ip_version))
 
     def delete(self, conn: sa.Connection, call: Call, row: Subnet) -> None:
         call.require("delete_subnet", self.target(conn, row))
@@ -163,7 +165,7 @@ def _without_modes(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in nulls}
 
 
-def _checked_subnet(values: dict[str, Any]) -> dict[str, Any]:
+def _checked_subnet(values: dict[str, Any], version: int) -> dict[str, Any]:
     """Name servers and routes are addresses; null lists are empty ones."""
     for name in ("dns_nameservers", "host_routes"):
         if name in values and values[name] is None:
@@ -174,9 +176,8 @@ def _checked_subnet(values: dict[str, Any]) -> dict[str, Any]:
         values["dns_nameservers"] = [
             str(ipam.address(text, "nameserver")) for text in values["dns_nameservers"]
         ]
-    for route in values.get("host_routes", ()):
-        ipam.network(route["destination"])
-        ipam.address(route["nexthop"], "nexthop")
+    if "host_routes" in values:
+        values["host_routes"] = ipam.routes(values["host_routes"], version)
     return values
 
 

@@ -463,9 +463,12 @@ def address(text: str | None, version: int | None) -> str | None:
     if not text:
         return None
     try:
-        found = ipaddress.ip_address(text)
+        # Python takes any characters behind a %, a line break too.
+        found = None if "%" in text else ipaddress.ip_address(text)
     except ValueError:
-        raise Invalid(f"Invalid input: {text!r} is no IP address.") from None
+        found = None
+    if found is None:
+        raise Invalid(f"Invalid input: {text!r} is no IP address.")
     if version is not None and found.version != version:
         raise Invalid(f"Invalid input: {text!r} is no IPv{version} address.")
     return str(found)

@@ -3,6 +3,9 @@
 Only known MACs get an answer (`dhcp-ignore=tag:!known`), and only the address that their row has: ranges are
 static, the lease file is kept out of the way, clients are told apart by MAC alone, since firmware, iPXE and
 operating systems send different client ids from the same card.
+
+A line of these files can be a command, run as root. So nothing here relies on others to have checked a text: what is
+no address, or would begin a line of its own, is left out.
 """
 
 from __future__ import annotations
@@ -12,6 +15,9 @@ import re
 from pathlib import Path
 
 from ingot.hostd.plans import DhcpBoot, DhcpHost, DhcpPlan, DhcpRange
+from ingot.kit import log
+
+_log = log.get("dnsmasq")
 
 #: DHCP option 93, client architecture -> our client kind (RFC 4578 and IANA's registry).
 ARCHITECTURES = {0: "bios", 6: "uefi-ia32", 7: "uefi-x64", 9: "uefi-x64", 11: "uefi-arm64"}
@@ -20,6 +26,8 @@ HTTP_ARCHITECTURES = {16: "uefi-x64", 19: "uefi-arm64"}
 
 _NAME = re.compile(r"[^A-Za-z0-9-]")
 _DOMAIN = re.compile(r"[^A-Za-z0-9.-]")
+_MAC = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})*")
+_TAG = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def render(plan: DhcpPlan, folder: Path) -> str:
@@ -53,25 +61,53 @@ def render(plan: DhcpPlan, folder: Path) -> str:
         lines += _range(f"range{at}", range_)
     if plan.boot is not None:
         lines += _boot(plan.boot, plan.listen, folder)
-    return "\n".join(lines) + "\n"
+    return "".join(f"{line}\n" for line in lines if _is_line(line))
+
+
+def _is_line(text: str) -> bool:
+    if text.isprintable():
+        return True
+    _log.warning("a line with control characters is left out of dnsmasq's configuration", line=text)
+    return False
+
+
+def _is_v4(text: str, network: bool = False) -> bool:
+    """An address (or network) of IPv4, and nothing else."""
+    try:
+        ipaddress.IPv4Network(text, strict=False) if network else ipaddress.IPv4Address(text)
+    except ValueError:
+        _log.warning("what is no IPv4 address is left out of dnsmasq's configuration", text=text)
+        return False
+    return True
+
+
+def is_plain(host: DhcpHost) -> bool:
+    """A host whose file has one line that means what it says."""
+    try:
+        ipaddress.IPv4Address(host.ip)
+    except ValueError:
+        return False
+    return _MAC.fullmatch(host.mac) is not None and all(map(_TAG.fullmatch, host.tags))
 
 
 def _range(tag: str, range_: DhcpRange) -> list[str]:
     cidr = ipaddress.IPv4Network(range_.cidr)
+    router = range_.router if range_.router and _is_v4(range_.router) else ""
+    routes = [(to, hop) for to, hop in range_.routes if _is_v4(to, network=True) and _is_v4(hop)]
     lines = [
         f"dhcp-range=set:{tag},{cidr.network_address},static,{cidr.netmask},"
         f"{max(range_.lease_seconds, 120)}",
         # An option without value is not sent; otherwise dnsmasq names itself.
-        _option(tag, "option:router", range_.router or ""),
-        _option(tag, "option:dns-server", ",".join(range_.dns)),
+        _option(tag, "option:router", router),
+        _option(tag, "option:dns-server", ",".join(filter(_is_v4, range_.dns))),
     ]
     if range_.domain:
         lines.append(_option(tag, "option:domain-name", _DOMAIN.sub("", range_.domain)))
     if range_.mtu:
         lines.append(_option(tag, "option:mtu", str(range_.mtu)))
-    if range_.routes:
+    if routes:
         # A client that reads classless routes ignores the router option: name it here too (RFC 3442).
-        hops = list(range_.routes) + ([("0.0.0.0/0", range_.router)] if range_.router else [])
+        hops = routes + ([("0.0.0.0/0", router)] if router else [])
         text = ",".join(f"{to},{hop}" for to, hop in hops)
         lines.append(_option(tag, "option:classless-static-route", text))
     return lines

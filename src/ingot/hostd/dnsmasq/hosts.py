@@ -19,8 +19,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ingot.hostd.dnsmasq.config import headstone_file, host_file
+from ingot.hostd.dnsmasq.config import headstone_file, host_file, is_plain
 from ingot.hostd.plans import DhcpHost
+from ingot.kit import log
+
+_log = log.get("dnsmasq")
 
 
 @dataclass(slots=True)
@@ -86,7 +89,9 @@ class HostFiles:
                 made.removed.append(self._take(host))
                 made.gone.append(host)
         for host in put:
-            if host not in self._files:
+            if not is_plain(host):
+                _log.warning("a host is left out: no address or MAC", mac=host.mac, ip=host.ip)
+            elif host not in self._files:
                 remembered = host.ip in self._remembered
                 (made.refused if remembered else made.new).append(self._put(host))
         self._refused.update(made.refused)
