@@ -217,6 +217,9 @@ async def test_lists_metadata_and_tags(tmp_path: Path) -> None:
         assert [s["name"] for s in page["servers"]] == ["s0", "s1"]
         link = page["servers_links"][0]["href"].partition("/compute/v2.1")[2]
         assert [s["name"] for s in (await here.get(link))["servers"]] == ["s2", "s3"]
+        keys = "sort_key=name&sort_dir=asc&sort_key=display_name&sort_key=uuid&sort_key=vm_state"
+        page = await here.get(f"/servers?{keys}&marker={uuids[2]}")
+        assert [s["name"] for s in page["servers"]] == ["s3", "s4"]
         assert [s["name"] for s in (await here.get("/servers?name=^s4$"))["servers"]] == ["s4"]
         assert len((await here.get("/servers?status=ERROR"))["servers"]) == 5
         assert (await here.get("/servers?status=ACTIVE"))["servers"] == []
@@ -227,6 +230,8 @@ async def test_lists_metadata_and_tags(tmp_path: Path) -> None:
             "sort_key=x",
             "sort_dir=up",
             "name=[",
+            "&".join(["sort_key=name"] * 9),
+            "changes-since=0001-01-01T00:00:00%2B14:00",
         ):
             await here.get(f"/servers?{query}", status=400)
         await here.get("/servers?surprise=1", version="2.75", status=400)

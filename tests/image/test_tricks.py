@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ingot.compute.api.common import moment as compute_moment
+from ingot.image import queries
 from ingot.image.deployurls import DeployKey, Ticket
-from ingot.kit.faults import Missing
+from ingot.kit.faults import Invalid, Missing
+from ingot.kit.policy import Caller
+from ingot.workflow.api import moment as timeline_moment
 from tests.identity.cloud import Cloud
 from tests.image.test_wire import Client
 
@@ -52,3 +56,34 @@ def test_deploy_urls_are_for_ids_as_they_are_stored(tmp_path: Path) -> None:
     for other in (mine.upper(), _without_dashes(mine)):
         with pytest.raises(Missing):
             key.sign(Ticket(other, False), ends)
+
+
+def test_keys_that_repeat_sort_no_further(admin: Client) -> None:
+    args = [("sort_key", key) for key in ("name", "size", "name", "id", "owner", "id")]
+    wanted = queries.read([*args, ("sort_dir", "asc")], Caller())
+    assert wanted.order == [("name", False), ("size", False), ("id", False)]
+    made = [admin.new(name=f"rep{at}", tags=["rep"]) for at in range(2)]
+    found = admin.ids(f"tag=rep&sort=name:asc,name:desc,id,size&marker={made[0]}")
+    assert found == made[1:]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sort=" + ",".join(["name"] * 9),
+        "&".join(["sort_key=name"] * 9),
+        "created_at=gt:0001-01-01T00:00:00%2B14:00",
+        "updated_at=lt:9999-12-31T23:59:59-14:00",
+    ],
+)
+def test_lists_that_are_asked_too_much(admin: Client, query: str) -> None:
+    assert admin.call("GET", f"/v2/images?{query}").status_code == 400
+
+
+def test_times_before_all_time() -> None:
+    early = "0001-01-01T00:00:00+14:00"
+    with pytest.raises(Invalid):
+        queries.read([("created_at", f"gt:{early}")], Caller())
+    for read in (compute_moment, timeline_moment):
+        with pytest.raises(Invalid):
+            read(early, "since")

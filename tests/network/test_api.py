@@ -149,7 +149,8 @@ async def test_query_language(api: Api) -> None:
     only = (await api.get("/v2.0/ports?fields=id&fields=name&name=b"))["ports"]
     assert only == [{"id": ids[2], "name": "b"}]
     for bad in ("colour=red", "sort_key=colour", "limit=-1", "limit=x", "marker=none",
-                "admin_state_up=maybe", "sort_key=name&sort_dir=up", "fixed_ips=x=1"):  # fmt: skip
+                "admin_state_up=maybe", "sort_key=name&sort_dir=up", "fixed_ips=x=1",
+                "&".join(["sort_key=name"] * 9)):  # fmt: skip
         assert kind(await api.get(f"/v2.0/ports?{bad}", status=400)) == "HTTPBadRequest"
 
 
@@ -170,6 +171,13 @@ async def test_pages(api: Api) -> None:
     assert names == ["d", "c", "b", "a", "a"] and pages == 3
     back = await api.get(last["previous"].partition("/network")[2])
     assert [p["name"] for p in back["ports"]] == ["b", "a"]
+    again = "&".join(
+        ["sort_key=name&sort_dir=desc&sort_key=name&sort_dir=asc&sort_key=id&sort_dir=asc"] * 2
+    )
+    both = (await api.get(f"/v2.0/ports?{again}"))["ports"]
+    assert [p["name"] for p in both] == ["d", "c", "b", "a", "a"]
+    rest = (await api.get(f"/v2.0/ports?{again}&marker={both[2]['id']}"))["ports"]
+    assert rest == both[3:]
 
 
 async def test_who_sees_and_does_what(api: Api) -> None:

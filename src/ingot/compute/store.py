@@ -182,8 +182,7 @@ def select_servers(
 
 
 def _sorted(conn: sa.Connection, query: Any, orders: Sequence[Order], after: Server | None) -> Any:
-    columns = [(SORTABLE[order.key], order.descending) for order in orders]
-    columns.append((servers.c.number, orders[-1].descending if orders else True))
+    columns = _settled(orders)
     if after is not None:
         query = query.where(_behind(conn, columns, after))
     for column, descending in columns:
@@ -191,6 +190,18 @@ def _sorted(conn: sa.Connection, query: Any, orders: Sequence[Order], after: Ser
             query = query.order_by(column.is_(None))
         query = query.order_by(column.desc() if descending else column.asc())
     return query
+
+
+def _settled(orders: Sequence[Order]) -> list[tuple[sa.Column[Any], bool]]:
+    """Each column once, up to one that is unique: nothing that follows it changes the order."""
+    columns: dict[str, tuple[sa.Column[Any], bool]] = {}
+    for order in orders:
+        column = SORTABLE[order.key]
+        columns.setdefault(column.name, (column, order.descending))
+        if column is servers.c.uuid:
+            return list(columns.values())
+    last = orders[-1].descending if orders else True
+    return [*columns.values(), (servers.c.number, last)]
 
 
 class Glimpse(NamedTuple):

@@ -11,6 +11,7 @@ from ingot.image.store import Filters
 from ingot.image.types import VISIBILITIES
 from ingot.kit.db import timestamp
 from ingot.kit.faults import Invalid
+from ingot.kit.paging import check_keys
 from ingot.kit.policy import Caller
 
 MOST = 1000
@@ -128,9 +129,9 @@ def _time(name: str, text: str) -> tuple[str, str]:
         operator, value = "eq", text
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        return operator, timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
         raise Invalid(f"Invalid time in {name}: {value!r}.") from None
-    return operator, timestamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _limit(text: str | None) -> int:
@@ -159,11 +160,20 @@ def _order(args: list[tuple[str, str]]) -> list[tuple[str, bool]]:
         pairs.append((key, directions[at] if at < len(directions) > 1 else one_for_all))
     if not pairs:
         pairs = [("created_at", directions[0] if directions else "desc")]
+    check_keys([key for key, _ in pairs])
     for key, direction in pairs:
         if key not in _SORTABLE:
             raise Invalid(f"Invalid sort key: {key}. It must be one of {sorted(_SORTABLE)}.")
         if direction not in ("asc", "desc"):
             raise Invalid(f"Invalid sort direction: {direction}. It must be asc or desc.")
-    if not any(key == "id" for key, _ in pairs):
-        pairs.append(("id", pairs[0][1]))
-    return [(key, direction == "desc") for key, direction in pairs]
+    return _settled([(key, direction == "desc") for key, direction in pairs])
+
+
+def _settled(order: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    """Each key once, up to the id: nothing that follows it changes the order."""
+    settled: dict[str, bool] = {}
+    for key, descending in (*order, ("id", order[0][1])):
+        settled.setdefault(key, descending)
+        if key == "id":
+            break
+    return list(settled.items())

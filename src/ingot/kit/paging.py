@@ -9,6 +9,15 @@ from urllib.parse import urlencode
 from ingot.kit.faults import Invalid
 from ingot.kit.web import Call
 
+#: A list is sorted by so many keys at most: the condition of a page grows with their square.
+MOST_KEYS = 8
+
+
+def check_keys(keys: Collection[str]) -> None:
+    """400 for more sort keys than a list takes."""
+    if len(keys) > MOST_KEYS:
+        raise Invalid(f"A list is sorted by {MOST_KEYS} keys at most, not by {len(keys)}.")
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.kit.faults import Invalid
+from ingot.kit.paging import check_keys
 from ingot.kit.web import Call
 from ingot.network import store, tables
 
@@ -150,6 +151,7 @@ def _sort(
 ) -> tuple[tuple[str, bool], ...]:
     if dirs and len(dirs) != len(keys):
         raise Invalid("The number of sort_keys and sort_dirs must be same.")
+    check_keys(keys)
     sort: list[tuple[str, bool]] = []
     for at, key in enumerate(keys):
         direction = dirs[at] if dirs else "asc"
@@ -164,10 +166,14 @@ def _sort(
 def ordering(
     table: sa.Table, columns: Mapping[str, str], query: Query
 ) -> list[tuple[str, sa.ColumnElement[Any], bool]]:
-    """The order of a list: (row's attribute, expression, descending); ends with the id."""
-    order: list[tuple[str, sa.ColumnElement[Any], bool]] = []
+    """The order of a list: (row's attribute, expression, descending), each once; ends with the id."""
+    wanted: dict[str, bool] = {}
     for key, descending in (*query.sort, ("id", False)):
-        name = columns.get(key, key)
+        wanted.setdefault(columns.get(key, key), descending)
+        if "id" in wanted:
+            break  # it is unique
+    order: list[tuple[str, sa.ColumnElement[Any], bool]] = []
+    for name, descending in wanted.items():
         column = table.c[name]
         empty: Any = 0 if isinstance(column.type, sa.Integer | sa.Boolean) else ""
         expression = sa.func.coalesce(column, empty) if column.nullable else column

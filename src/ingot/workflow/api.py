@@ -263,11 +263,11 @@ def moment(text: str | None, name: str) -> str | None:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return timestamp(at if at.tzinfo else at.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
         raise Invalid(
             f"{name}: {text[:40]!r} is no time.", next_action="Write it as 2026-01-31T12:00:00Z."
         ) from None
-    return timestamp(at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 def _may_see(call: Call, project_id: str | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -157,14 +157,10 @@ def number(call: Call, name: str) -> int | None:
 def moment(value: str, name: str) -> str:
     """A time of the query string as it is stored."""
     try:
-        at = when(value.replace("Z", "+00:00").replace(" ", "+"))
-    except ValueError:
-        at = None
-    if at is None:
-        raise Invalid(f"Invalid input for query parameters {name}. Value: {value}.")
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return timestamp(at)
+        at = datetime.fromisoformat(value.replace("Z", "+00:00").replace(" ", "+"))
+        return timestamp(at if at.tzinfo else at.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        raise Invalid(f"Invalid input for query parameters {name}. Value: {value}.") from None
 
 
 class Handlers:

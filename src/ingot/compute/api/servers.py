@@ -29,7 +29,7 @@ from ingot.compute.api.ordering import Name, Ordering, address, disk_config, hos
 from ingot.compute.tables import servers as table
 from ingot.compute.types import Server
 from ingot.kit.faults import Invalid
-from ingot.kit.paging import next_link
+from ingot.kit.paging import check_keys, next_link
 from ingot.kit.patterns import BadPattern, Pattern, compiled
 from ingot.kit.web import Call, Reply
 
@@ -274,6 +274,7 @@ class Search:
     def orders(self) -> list[store.Order]:
         keys = [value for name, value in self.call.args if name == "sort_key"]
         ways = [value for name, value in self.call.args if name == "sort_dir"]
+        check_keys(keys)
         for key in keys:
             if key not in store.SORTABLE:
                 raise Invalid(f"Sort key supplied is invalid: {key}")
