@@ -24,6 +24,7 @@ from ingot.baremetal import Baremetal, Extras, Node
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import OwnImages, OwnNetworks
+from ingot.baremetal.imagerights import Right
 from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.media_api import MediaApi
@@ -64,7 +65,7 @@ class NoImages:
     async def for_deploy(self, ident: str, ttl: float, *_: Any) -> ImageFacts:
         raise Missing(f"No image {ident}.")
 
-    async def properties(self, ident: str, *_: Any) -> dict[str, str]:
+    async def properties(self, ident: str, *_: Any) -> tuple[dict[str, str], Right]:
         raise Missing(f"No image {ident}.")
 
     async def file(self, ident: str, ttl: float, *_: Any) -> ImageFile:

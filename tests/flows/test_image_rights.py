@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
+import msgspec
 import pytest
 
 from ingot.baremetal import By, Change, imagerights
 from ingot.baremetal import store as bm_store
+from ingot.baremetal.bootplan import Intent
 from ingot.baremetal.doors import OwnImages
 from ingot.baremetal.imagerights import CLOUD, Right
+from ingot.baremetal.workflows import netboot
 from ingot.image import Images, ImageSettings
 from ingot.image import store as image_store
 from ingot.image.service import new_row
@@ -21,6 +24,7 @@ from ingot.kit.clock import Clock
 from ingot.kit.db import Database
 from ingot.kit.faults import Missing
 from ingot.kit.policy import Caller
+from ingot.workflow import Op
 from tests.flows.site import Site, site
 
 pytestmark = pytest.mark.anyio
@@ -138,6 +142,69 @@ async def test_a_foreign_image_is_not_booted(starter: str) -> None:
             assert "/images/" not in await at.script(uuid)
             await at.here.verb(uuid, "deleted")
             assert await at.here.rest(uuid) == "available"
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+async def test_what_an_image_names_is_opened_by_its_owners_right(by_operator: bool) -> None:
+    """Whoever orders the image may see everything: Compute for its users, an operator by hand."""
+    async with place() as at:
+        theirs, own = await at.image(A, "img-a"), await at.image(B, "own")
+        (uuid,) = await at.here.enrol("available", deploy_interface="ramdisk")
+
+        async def order(image_id: str) -> None:
+            info = {"image_source": image_id}
+            if by_operator:
+                await at.write(uuid, ADMIN, instance_info=info)
+            else:
+                await at.here.order_instance(uuid, info)
+            await at.here.verb(uuid, "active")
+
+        for named in (
+            {"kernel_id": theirs, "ramdisk_id": own},
+            {"kernel_id": own, "ramdisk_id": theirs},
+            {"kernel_id": "img-a", "ramdisk_id": "img-a"},
+            {"boot_iso_id": theirs},
+        ):
+            await order(await at.image(B, "lure", **named))
+            assert await at.here.rest(uuid) == "deploy failed", named
+            told = await at.here.db.read(lambda c: at.here.baremetal.last_error(c, uuid)) or ""
+            assert "No image found" in told, told
+            assert "/images/" not in await at.script(uuid)
+            await at.here.verb(uuid, "deleted")
+            assert await at.here.rest(uuid) == "available"
+        await order(await at.image(B, "good", kernel_id=own, ramdisk_id=own))
+        await at.here.until(uuid, "active")
+        (url, *_) = [word for word in (await at.script(uuid)).split() if "/images/" in word]
+        assert await at.fetch(url) == 200
+
+
+class Resumed:
+    """An operation whose record tells what its steps found, and that commits the rest."""
+
+    def __init__(self, at: Place, uuid: str, told: str) -> None:
+        self.at, self.subject, self.told = at, f"node:{uuid}", told
+
+    async def step(self, name: str, _fn: Any, **how: Any) -> Any:
+        if name == "find what the instance boots":
+            return msgspec.json.decode(self.told, type=how["result_type"])
+        return None
+
+    async def commit(self, _name: str, fn: Any) -> Any:
+        return await self.at.here.db.write(fn)
+
+
+@pytest.mark.parametrize("told", ['{"iso": "x"}', '{"kernel": "x", "ramdisk": "x"}'])
+async def test_a_deploy_that_began_before_rights_were_kept_goes_on(told: str) -> None:
+    async with place() as at:
+        own = await at.image(B, "own")
+        (uuid,) = await at.here.enrol("available", deploy_interface="ramdisk", owner=B)
+        await at.write(uuid, member(B), instance_info={"kernel": own, "ramdisk": own})
+        op = cast("Op", Resumed(at, uuid, told))
+        await netboot.prepare_boot(netboot.Case(at.here.room, op))
+        node = await at.here.node(uuid)
+        intent = msgspec.convert(node.boot_intent, Intent)
+        assert intent.kernel == intent.ramdisk == own, intent
+        assert intent.rights == dict.fromkeys(("kernel", "ramdisk"), imagerights.of(member(B)))
 
 
 async def test_a_foreign_image_is_not_written() -> None:

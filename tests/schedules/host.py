@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import Baremetal
 from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.imagerights import Right
 from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
@@ -140,8 +141,8 @@ class Images:
     async def for_deploy(self, ident: str, ttl: float, *_: Any) -> ImageFacts:
         return ImageFacts(ident, f"http://b/i/{ident}", "raw", "sha512", "0" * 128, 1 << 20)
 
-    async def properties(self, ident: str, *_: Any) -> dict[str, str]:
-        return {}
+    async def properties(self, ident: str, *_: Any) -> tuple[dict[str, str], Right]:
+        return {}, Right()
 
     async def file(self, ident: str, ttl: float, *_: Any) -> ImageFile:
         return ImageFile(ident, f"http://b/f/{ident}")

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.baremetal import machine
-from ingot.baremetal.imagerights import Right
+from ingot.baremetal.imagerights import Right, of_project
 from ingot.baremetal.types import ImageFacts, ImageFile, Node, Port
 from ingot.image import Image
 from ingot.image import Images as ImageRoom
@@ -57,8 +57,9 @@ class OwnImages:
             sent=self.room.sent(url),
         )
 
-    async def properties(self, ident: str, right: Right) -> dict[str, str]:
-        return dict((await self._opened(ident, right)).properties)
+    async def properties(self, ident: str, right: Right) -> tuple[dict[str, str], Right]:
+        image = await self._opened(ident, right)
+        return dict(image.properties), of_project(image.owner)
 
     async def file(self, ident: str, ttl: float, right: Right, node: str) -> ImageFile:
         image = await self._opened(ident, right)

@@ -83,7 +83,12 @@ def right_to(known: Any, project_id: str | None, name: str) -> Right:
     found = read(known).get(name)
     if found is not None:
         return found
-    return Right(project_id=project_id, roles=("member", "reader")) if project_id else CLOUD
+    return of_project(project_id) if project_id else CLOUD
+
+
+def of_project(project_id: str | None) -> Right:
+    """The right of a project's members; without a project that of somebody who sees only what all see."""
+    return Right(project_id=project_id or "", roles=("member", "reader"))
 
 
 def _all() -> frozenset[str]:

@@ -32,7 +32,7 @@ async def prepare_boot(case: Case) -> None:
         await steps.prepare_disk_boot(case)
         return
 
-    async def resolve(_ctx: StepContext) -> _Parts:
+    async def find() -> _Parts:
         fresh = await case.node()
         found = await _parts(case, fresh)
         # A machine whose image cannot be opened would ask for its boot script for ever.
@@ -41,8 +41,10 @@ async def prepare_boot(case: Case) -> None:
         return found
 
     parts = await case.op.step(
-        "find what the instance boots", resolve, deadline=120, result_type=_Parts
+        "find what the instance boots", lambda _ctx: find(), deadline=120, result_type=_Parts
     )
+    if not parts.files:  # found before rights were kept: that record tells no more than the files
+        parts = await find()
     await case.op.commit("order the instance's boot", lambda conn: _order(case, conn, parts))
 
     async def choose(_ctx: StepContext) -> None:
@@ -58,8 +60,8 @@ async def prepare_boot(case: Case) -> None:
 class _Parts(msgspec.Struct, frozen=True):
     """files: kernel and ramdisk, or iso: URLs or images. rights: by whose right each is opened."""
 
-    files: dict[str, str]
-    rights: dict[str, Right]
+    files: dict[str, str] = {}
+    rights: dict[str, Right] = {}
 
 
 async def _parts(case: Case, node: Node) -> _Parts:
@@ -78,13 +80,13 @@ async def _parts(case: Case, node: Node) -> _Parts:
     source = str(info.get("image_source") or "")
     if source and not source.startswith(("http://", "https://")):
         right = rights["image_source"]
-        found = await case.room.images.properties(source.removeprefix("glance://"), right)
-        # What an image's own properties name is opened by no other right than the image.
+        # What the properties name was named by the image's owner, whoever ordered the image.
+        found, owner = await case.room.images.properties(source.removeprefix("glance://"), right)
         if found.get("boot_iso_id"):
-            return _Parts({"iso": found["boot_iso_id"]}, {"iso": right})
+            return _Parts({"iso": found["boot_iso_id"]}, {"iso": owner})
         if all(found.get(f"{name}_id") for name in pair):
             files = {name: found[f"{name}_id"] for name in pair}
-            return _Parts(files, dict.fromkeys(pair, right))
+            return _Parts(files, dict.fromkeys(pair, owner))
     raise Invalid(
         "instance_info names neither boot_iso nor kernel and ramdisk.",
         next_action="Set them, or image_source to an image with kernel_id and ramdisk_id.",

@@ -48,8 +48,8 @@ class Images(Protocol):
         """An active image, whole-disk, as raw bytes under an unguessable URL for `ttl` seconds."""
         ...
 
-    async def properties(self, ident: str, right: Right) -> dict[str, str]:
-        """An active image's own properties, such as kernel_id."""
+    async def properties(self, ident: str, right: Right) -> tuple[dict[str, str], Right]:
+        """An image's own properties, such as kernel_id, and the right of its owner, who wrote them."""
         ...
 
     async def file(self, ident: str, ttl: float, right: Right, node: str) -> ImageFile:
