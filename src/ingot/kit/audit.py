@@ -15,15 +15,24 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import sqlalchemy as sa
 
-from ingot.kit import log
+from ingot.kit import foreign, log
 from ingot.kit.clock import Clock
-from ingot.kit.db import Database, Many, from_json, json_column, metadata, timestamp, to_json
-from ingot.kit.faults import Fault
+from ingot.kit.db import (
+    Away,
+    Contended,
+    Database,
+    Many,
+    from_json,
+    json_column,
+    metadata,
+    timestamp,
+    to_json,
+)
 
 _log = log.get("audit")
 
@@ -36,6 +45,8 @@ MOST_WAITING = 10_000
 REFUSED_SECONDS = 60.0
 MOST_REFUSED = 100
 AUTHENTICATE = "authenticate"
+#: Characters of each text of a record.
+LONGEST = 255
 
 audit = sa.Table(
     "audit",
@@ -124,6 +135,7 @@ class Audit:
         self._keep = keep
         self._waiting: deque[Entry] = deque()
         self._lost = 0
+        self._singly = 0  # of those that wait, the first so many are written one by one
         self._come = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._refused: dict[tuple[str | None, str | None], Entry] = {}
@@ -145,6 +157,7 @@ class Audit:
 
     def note(self, entry: Entry) -> None:
         """Take a record. Never waits and never fails."""
+        entry = _plain_entry(entry)
         entry.at = timestamp(self._clock.now())
         entry.host = self._host
         if entry.refused_login and self._is_repeated(entry):
@@ -203,18 +216,26 @@ class Audit:
 
     async def _write_some(self) -> bool:
         """Write a batch; False when it must wait."""
-        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        if self._lost:
+        most = 1 if self._singly else BATCH
+        batch = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+        if self._lost and not self._singly:
             batch.append(self._confession())
         if self._keep:
             try:
                 await self._db.write(lambda conn: _insert(conn, batch), serializable=False)
-            except Exception as error:
-                said = error.text if isinstance(error, Fault) else repr(error)
-                _log.warning("audit records wait", count=len(self._waiting) + len(batch), why=said)
+            except (Away, Contended) as fault:
+                count = len(self._waiting) + len(batch)
+                _log.warning("audit records wait", count=count, why=fault.text)
                 self._waiting.extendleft(reversed(batch))
                 self._come.set()
                 return False
+            except Exception as error:
+                if len(batch) > 1:  # one of them stands in the way of the others
+                    self._singly = len(batch)
+                    self._waiting.extendleft(reversed(batch))
+                    return True
+                _tell_dropped(batch[0], error)
+        self._singly = max(0, self._singly - 1)
         for taker in self._takers:
             await taker(batch)
         return True
@@ -238,6 +259,35 @@ _INSERT = Many.insert(audit, *(c.name for c in audit.c if c is not audit.c.id))
 def _insert(conn: sa.Connection, entries: Sequence[Entry]) -> None:
     rows = [{**msgspec.structs.asdict(one), "data": to_json(one.data)} for one in entries]
     _INSERT.run(conn, rows)
+
+
+def _plain_entry(entry: Entry) -> Entry:
+    """The record with all its texts as `_plain` makes them."""
+    return Entry(**{name: _plain(value) for name, value in msgspec.structs.asdict(entry).items()})
+
+
+def _plain(value: Any) -> Any:
+    """A text (or what is in a list or JSON object) on one short line; no NULs or the like, which no database keeps."""
+    if isinstance(value, str):
+        # What is so already stays as it is: records are looked for by names and ids.
+        as_it_is = value.isprintable() and len(value) <= LONGEST
+        return value if as_it_is else foreign.words(value, LONGEST)
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value).items()
+        return {_plain(name): _plain(inner) for name, inner in items}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in cast("list[Any]", value)]
+    return value
+
+
+def _tell_dropped(entry: Entry, error: Exception) -> None:
+    _log.error(
+        "an audit record cannot be stored",
+        action=f"{entry.action} {entry.target_type}",
+        target=entry.target_id,
+        request=entry.request_id,
+        why=foreign.words(repr(error)),
+    )
 
 
 def _tell(entry: Entry) -> None:

@@ -1,0 +1,133 @@
+"""Audit records come through whatever a request holds, and one that cannot be written stops no other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import falcon.testing
+import pytest
+
+from ingot.kit import audit
+from ingot.kit.asgi import WebApp, plain_envelope
+from ingot.kit.audit import Audit, Entry
+from ingot.kit.clock import SystemClock
+from ingot.kit.db import Away, Database, Transaction
+from ingot.kit.policy import Caller, Policy
+from ingot.kit.web import Call, Operation, Reply, Service
+
+pytestmark = pytest.mark.anyio
+
+
+T = TypeVar("T")
+
+
+class Sometimes(Database):
+    """A database that goes away after so many more writes."""
+
+    left: int | None = None
+
+    async def write(self, change: Transaction[T], *, serializable: bool = True) -> T:
+        if self.left == 0:
+            raise Away(OSError("gone"))
+        if self.left is not None:
+            self.left -= 1
+        return await super().write(change, serializable=serializable)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Sometimes]:
+    sqlite = request.param == "sqlite"
+    made = Sometimes(
+        f"sqlite:///{tmp_path}/x.db" if sqlite else request.getfixturevalue("postgres_url")
+    )
+    await made.create_all()
+    yield made
+    await made.close()
+
+
+def entry(target: str, **more: Any) -> Entry:
+    """An object() in its data cannot be stored."""
+    values = {"service": "things", "action": "delete", "target_type": "things"}
+    return Entry(**{**values, **more}, target_id=target, status=204)
+
+
+async def targets(db: Database) -> list[str | None]:
+    """Of the records that are stored, oldest first."""
+    found = await db.read(audit.query)
+    return [one.target_id for one in reversed(found)]
+
+
+class Notes:
+    """What goes beside the database."""
+
+    def __init__(self) -> None:
+        self.targets: list[str | None] = []
+
+    async def __call__(self, batch: Sequence[Entry]) -> None:
+        self.targets += [one.target_id for one in batch]
+
+
+async def test_a_request_with_control_characters_is_recorded(db: Sometimes) -> None:
+    async def gone(_call: Call) -> Reply:
+        return Reply(status=204)
+
+    async def member(header: object) -> Caller:
+        assert header
+        return Caller(user_id="u", user_name="a  b", roles=frozenset({"member"}))
+
+    service = Service(
+        name="things",
+        prefix="/things",
+        operations=[Operation("DELETE", "/v1/things/{id}", gone, rule="any")],
+        envelope=plain_envelope,
+        policy=Policy({"any": "role:member"}),
+        authenticator=member,
+    )
+    kept = Audit(db, SystemClock(), "here")
+    async with falcon.testing.ASGIConductor(WebApp([service], audit=kept.note).asgi) as conductor:
+        for name in ("%00", "one", "%1b%5b31m"):
+            await conductor.simulate_delete(f"/things/v1/things/{name}")
+    await kept.close()
+    assert await targets(db) == ["\\x00", "one", "\\x1b[31m"]
+    assert {one.user_name for one in await db.read(audit.query)} == {"a  b"}
+
+
+async def test_all_texts_of_a_record_are_plain_and_short(db: Sometimes) -> None:
+    kept, odd = Audit(db, SystemClock(), "here"), "\0\ud800" + "x" * 999
+    names = ["request_id", "client", "service", "action", "target_type", "user_id", "user_name"]
+    data = {"reason": odd, "fields": [odd], "agent": "\x1b", "count": 2, "scope": None}
+    kept.note(entry(odd, **dict.fromkeys(names, odd), data=data))
+    await kept.close()
+    (one,) = await db.read(audit.query)
+    told = [getattr(one, name) for name in (*names, "target_id")]
+    told += [one.data["reason"], one.data["fields"][0]]
+    for text in told:
+        assert text.startswith("\\x00\\ud800x") and len(text) == 255
+    assert one.data["agent"] == "\\x1b" and one.data["count"] == 2 and one.data["scope"] is None
+
+
+async def test_what_cannot_be_written_stops_no_other(db: Sometimes) -> None:
+    notes = Notes()
+    kept = Audit(db, SystemClock(), "here", [notes])
+    for name in ("a", "b", "c"):
+        kept.note(entry(name, data={"odd": object()} if name == "b" else {}))
+    await kept.close()
+    kept.note(entry("d"))
+    await kept.close()
+    assert await targets(db) == ["a", "c", "d"]
+    assert notes.targets == ["a", "b", "c", "d"]
+
+
+async def test_a_database_that_goes_away_in_the_middle_gets_each_once(db: Sometimes) -> None:
+    notes = Notes()
+    kept = Audit(db, SystemClock(), "here", [notes])
+    for name in ("a", "b", "c", "d"):
+        kept.note(entry(name, data={"odd": object()} if name == "b" else {}))
+    db.left = 3  # all of them, a, b
+    await kept.close()
+    assert await targets(db) == ["a"] and notes.targets == ["a", "b"]
+    db.left = None
+    await kept.close()
+    assert await targets(db) == ["a", "c", "d"] and notes.targets == ["a", "b", "c", "d"]
