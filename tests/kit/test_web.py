@@ -23,6 +23,7 @@ class Thing(msgspec.Struct, forbid_unknown_fields=True):
 class ThingQuery(msgspec.Struct, forbid_unknown_fields=True):
     limit: int | None = None
     fields: list[str] | None = None
+    sizes: list[int] | None = None
 
 
 async def show(call: Call) -> Reply:
@@ -172,3 +173,15 @@ def test_a_number_that_nothing_holds_is_the_clients_mistake(
     reply = client.simulate_get("/things/v1/overflowing")
     assert reply.status_code == 400
     assert "larger or longer" in reply.text
+
+
+def test_numbers_of_a_query(client: falcon.testing.TestClient) -> None:
+    def ask(query: str) -> int:
+        return client.simulate_get(
+            "/things/v1/things", query_string=query, headers=MEMBER
+        ).status_code
+
+    assert ask(f"limit={2**63 - 1}") == 200 and ask(f"sizes=1,{2**63 - 1}") == 200
+    for number in (2**63, -(2**63) - 1, 10**20, "9" * 4000, "9" * 5000):
+        assert ask(f"limit={number}") == 400
+        assert ask(f"sizes=1,{number}") == 400

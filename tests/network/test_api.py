@@ -122,6 +122,18 @@ async def test_binding_is_echoed(api: Api) -> None:
     assert freed["mac_address"] != one["mac_address"]
 
 
+async def test_filters_by_number(api: Api) -> None:
+    net = await flat(api, mtu=1400)
+    found = (await api.get(f"/v2.0/networks?mtu=1400&mtu={2**63 - 1}"))["networks"]
+    assert [one["id"] for one in found] == [net["id"]]
+    for name in ("mtu", "revision_number"):
+        for number in (2**63, -(2**63) - 1, 10**20, "9" * 5000, "x"):
+            await api.get(f"/v2.0/networks?{name}={number}", status=400)
+    match = {"If-Match": f"revision_number={'9' * 5000}"}
+    body = {"network": {"name": "new"}}
+    await api("PUT", f"/v2.0/networks/{net['id']}", body, headers=match, status=400)
+
+
 async def test_query_language(api: Api) -> None:
     net = await flat(api)
     await subnet(api, net["id"])

@@ -87,6 +87,14 @@ async def test_limits_that_mean_nothing(here: Site, command: str) -> None:
     assert code == 2 and "neither a time" in err
 
 
+async def test_times_beyond_the_calendar(here: Site) -> None:
+    for time in ("99999999999d", "9" * 5000 + "s", "9999-12-31T23:59-12:00", "0001-01-01T00:00+14"):
+        for command in ("events", "audit"):
+            code, out, err = await ingot(here, command, "--since", time)
+            assert (code, out) == (2, "") and "neither a time" in err, err
+            assert "Traceback" not in err
+
+
 async def test_audit_and_operations(here: Site) -> None:
     ident = await make_server(here, "seen", "demo")
     code, out, _ = await ingot(here, "audit", "--target", ident)

@@ -185,15 +185,15 @@ def count(text: str) -> int:
 def moment(text: str) -> str:
     """A time for argparse: ISO 8601 (local where it has no offset), or how long ago (90s, 20m, 6h, 2d)."""
     unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}.get(text[-1:])
-    if unit and text[:-1].isdecimal():
-        at = datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * unit)
-    else:
-        try:
+    try:
+        if unit and text[:-1].isdecimal():
+            at = datetime.now(UTC) - timedelta(seconds=int(text[:-1]) * unit)
+        else:
             at = datetime.fromisoformat(text).astimezone(UTC)
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is neither a time (2026-01-31T12:00) nor so long ago (90s, 20m, 6h, 2d)"
-            ) from None
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is neither a time (2026-01-31T12:00) nor so long ago (90s, 20m, 6h, 2d)"
+        ) from None
     return at.isoformat()
 
 

@@ -39,7 +39,7 @@ def decode_body(data: bytes, shape: Any, depth: int, values: int = 0) -> Any:
         raise Invalid("The body holds a NUL character (\\u0000), which no value may have.")
     try:
         if _LONG_NUMBER.search(data):
-            _check_numbers(_decoder(Any).decode(data))
+            check_numbers(_decoder(Any).decode(data))
         return _decoder(shape).decode(data)
     except msgspec.ValidationError as wrong:
         raise Invalid(f"Invalid input: {wrong}.") from None
@@ -49,13 +49,13 @@ def decode_body(data: bytes, shape: Any, depth: int, values: int = 0) -> Any:
         raise Invalid("The body is nested too deeply.") from None
 
 
-def _check_numbers(value: Any) -> None:
-    """Refuse whole numbers of more than 63 bits."""
+def check_numbers(value: Any) -> None:
+    """Refuse whole numbers of more than 63 bits, wherever in lists and JSON objects: no column holds them."""
     if isinstance(value, dict):
         value = list(cast("dict[str, Any]", value).values())
     if isinstance(value, list):
         for part in cast("list[Any]", value):
-            _check_numbers(part)
+            check_numbers(part)
     elif isinstance(value, int) and abs(value) > _LARGEST:
         raise Invalid(f"The number {str(value)[:40]} is too large: {_LARGEST} is the largest.")
 
@@ -106,9 +106,12 @@ def decode_query(args: list[tuple[str, str]], shape: type[msgspec.Struct]) -> An
         else:
             values[name] = value
     try:
-        return msgspec.convert(values, shape, strict=False)
+        found = msgspec.convert(values, shape, strict=False)
     except msgspec.ValidationError as wrong:
         raise Invalid(f"Invalid query parameter: {wrong}.") from None
+    for name in shape.__struct_fields__:
+        check_numbers(getattr(found, name))
+    return found
 
 
 def check_address(params: dict[str, str], args: list[tuple[str, str]]) -> None:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from ingot.kit.faults import Invalid
 from ingot.kit.paging import check_keys
 from ingot.kit.web import Call
+from ingot.kit.wire import check_numbers
 from ingot.network import store, tables
 
 #: The most that one page holds; a reply that was cut has a link to the next page.
@@ -32,6 +33,15 @@ def _boolean(name: str, text: str) -> bool:
     raise Invalid(f"Invalid value for {name}: {text!r} is no boolean.")
 
 
+def _numbers(name: str, values: Sequence[str]) -> list[int]:
+    try:
+        numbers = [int(text) for text in values]
+    except ValueError:
+        raise Invalid(f"Invalid value for {name}: {values} is no number.") from None
+    check_numbers(numbers)
+    return numbers
+
+
 def equal(name: str, column: sa.Column[Any]) -> Filter:
     """One of the given values."""
 
@@ -39,10 +49,7 @@ def equal(name: str, column: sa.Column[Any]) -> Filter:
         if isinstance(column.type, sa.Boolean):
             return column.in_([_boolean(name, text) for text in values])
         if isinstance(column.type, sa.Integer):
-            try:
-                return column.in_([int(text) for text in values])
-            except ValueError:
-                raise Invalid(f"Invalid value for {name}: {values} is no number.") from None
+            return column.in_(_numbers(name, values))
         clause: store.Where = column.in_(values)
         if column.nullable and "" in values:
             clause = sa.or_(clause, column.is_(None))
