@@ -320,3 +320,16 @@ async def test_who_gives_registries_packed_only_is_asked_so(
     service.quirks.append(packed_only)
     bench = bench_of(registry, service)
     assert await bench.power.get(bench.access) is PowerState.OFF
+
+
+async def test_what_is_no_redfish_document_is_not_repeated(
+    context: DriverContext, registry: Registry, service: Service
+) -> None:
+    """An address may lead to an inner service that is no controller."""
+    inner = web.Response(status=400, text="the secret of an inner service")
+    service.quirks.append(lambda _, method, path, body: inner if path.endswith("/Bios") else None)
+    bench = bench_of(registry, service)
+    client = context.shared(RedfishClient, lambda: RedfishClient(context))
+    with pytest.raises(Refused, match="HTTP 400: no reason given") as told:
+        await client.get(bench.access, f"{SYSTEM}/Bios")
+    assert "secret" not in str(told.value)

@@ -388,7 +388,10 @@ def _tls_context(verify: bool | str) -> ssl.SSLContext | bool:
 
 
 def _json(data: bytes, needed: bool) -> Json:
-    """A reply's document; Unreadable when it is none and `needed`. Errors may come as plain text."""
+    """A reply's document; Unreadable when it is none and `needed`.
+
+    Errors may come as plain text. It is not repeated: what answers here may be no controller at all.
+    """
     if not data.strip():
         return {}
     try:
@@ -396,7 +399,7 @@ def _json(data: bytes, needed: bool) -> Json:
     except foreign.NotJson:
         if needed:
             raise
-        return {"text": data[:500].decode(errors="replace")}
+        return {}
     return body if is_map(body) else {"value": body}
 
 

@@ -60,7 +60,7 @@ def words_of(body: Mapping[str, object]) -> str:
     error = as_map(body.get("error"))
     # Some services give only ids there, and say what is wrong in the error's own message.
     ids = " ".join(filter(None, (text(message, "MessageId") for message in messages(body))))
-    told = text(error, "message") or ids or text(error, "code") or text(body, "text")
+    told = text(error, "message") or ids or text(error, "code")
     return told or "no reason given"
 
 
