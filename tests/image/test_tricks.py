@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,11 +12,11 @@ import pytest
 from ingot.compute.api.common import moment as compute_moment
 from ingot.image import queries
 from ingot.image.deployurls import DeployKey, Ticket
-from ingot.kit.faults import Invalid, Missing
+from ingot.kit.faults import Fault, Invalid, Missing
 from ingot.kit.policy import Caller
 from ingot.workflow.api import moment as timeline_moment
 from tests.identity.cloud import Cloud
-from tests.image.test_wire import Client
+from tests.image.test_wire import Client, waits_empty
 
 
 @pytest.fixture
@@ -87,3 +87,20 @@ def test_times_before_all_time() -> None:
     for read in (compute_moment, timeline_moment):
         with pytest.raises(Invalid):
             read(early, "since")
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+def test_content_is_inspected_as_what_the_image_is_when_it_begins(
+    cloud: Cloud, admin: Client
+) -> None:
+    """Its format is changed between the look at it and the begin of the upload."""
+    image_id = admin.new(disk_format="raw")
+    seen = {**admin.show(image_id), "properties": {}}
+    change = {"op": "replace", "path": "/disk_format", "value": "qcow2"}
+    assert admin.patch(image_id, change).status_code == 200
+    with pytest.raises(Fault):
+        cloud.run(cloud.images.receive(seen, _once(b"\1" * 100_000), None))
+    waits_empty(cloud, admin, image_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class Receiving:
         """
         _ready_for_content(row)
         image_id = row["id"]
-        mine = await self._begin(image_id, "queued", "saving")
+        mine, row = await self._begin(image_id, "queued", "saving", _ready_for_content)
         async with self._reception(image_id, mine):
             received, content = await self.blobs.receive(image_id, chunks, announced)
             await self._finish(row, received, content, "saving", mine)
@@ -59,7 +59,7 @@ class Receiving:
     async def stage(self, row: Row, chunks: AsyncIterator[bytes], announced: int | None) -> None:
         """Take an image's content and keep it until the import."""
         image_id = row["id"]
-        mine = await self._begin(image_id, "queued", "saving")
+        mine, _ = await self._begin(image_id, "queued", "saving")
         async with self._reception(image_id, mine):
             received, content = await self.blobs.receive(image_id, chunks, announced)
             await self.blobs.run(lambda: self.blobs.stage(received, image_id, content))
@@ -72,7 +72,7 @@ class Receiving:
         staged = await self.blobs.run(lambda: self.blobs.take_staged(image_id))
         if staged is None or row["status"] != "uploading":
             raise Conflict(f"Image {image_id} has no staged data: its status is {row['status']}.")
-        mine = await self._begin(image_id, "uploading", "importing")
+        mine, row = await self._begin(image_id, "uploading", "importing", _ready_for_content)
         async with self._reception(image_id, mine):
             await self._finish(row, *staged, "importing", mine)
 
@@ -141,8 +141,13 @@ class Receiving:
 
     # -- steps -------------------------------------------------------------------------------
 
-    async def _begin(self, image_id: str, before: str, status: str) -> str:
-        """Hold the image for a reception; its secret."""
+    async def _begin(
+        self, image_id: str, before: str, status: str, check: Callable[[Row], None] | None = None
+    ) -> tuple[str, Row]:
+        """Hold the image for a reception; its secret, and the image as it is while it is held.
+
+        check: what the image must be; a fault of it leaves the image as it was.
+        """
         if image_id in self._unsettled:
             await self._settle(image_id, self._unsettled[image_id])
             self._unsettled.pop(image_id, None)
@@ -152,30 +157,40 @@ class Receiving:
             "reception": mine,
             "received_at": timestamp(self.clock.now()),
         }
-        await self._move(image_id, before, status, here, None)
-        return mine
+        row = await self._move(image_id, before, status, here, None, check)
+        return mine, row
 
     async def _move(
-        self, image_id: str, before: str, after: str, values: Row, reception: str | None
-    ) -> None:
+        self,
+        image_id: str,
+        before: str,
+        after: str,
+        values: Row,
+        reception: str | None,
+        check: Callable[[Row], None] | None = None,
+    ) -> Row:
+        """Change the status of an image; the image as it is then."""
         stamped = {**values, "updated_at": timestamp(self.clock.now())}
 
-        def move(conn: sa.Connection) -> None:
-            if store.move(conn, image_id, (before,), after, stamped, reception):
-                return
+        def move(conn: sa.Connection) -> Row:
+            moved = store.move(conn, image_id, (before,), after, stamped, reception)
             row = store.get(conn, image_id)
             if row is None:
                 raise _deleted(image_id)
+            if moved:
+                if check is not None:
+                    check(row)
+                return row
             if row["status"] == after == "active" and row["os_hash_value"] == values.get(
                 "os_hash_value"
             ):
-                return  # the transaction before this one was taken after all
+                return row  # the transaction before this one was taken after all
             raise Conflict(
                 f"Image status transition from {row['status']} to {after} is not allowed",
                 next_action="Content comes once, into a queued image: create another image.",
             )
 
-        await self.db.write(move)
+        return await self.db.write(move)
 
     async def _finish(
         self, row: Row, received: Path, content: Content, before: str, mine: str
