@@ -95,6 +95,7 @@ async def test_bad_bodies(
         {"args": None},
         {"priority": -1, "order": -1},
         {"priority": "x", "order": "x"},
+        {"priority": "9" * 5000, "order": "9" * 5000},
         {"surprise": 1},
     ],
 )

@@ -253,3 +253,16 @@ async def test_lists_metadata_and_tags(tmp_path: Path) -> None:
         await here.call("DELETE", f"{one}/tags", status=204, **new)
         story = (await here.get(f"{one}/os-instance-actions"))["instanceActions"]
         assert story[0]["action"] == "create" and "No valid host" in story[0]["message"]
+
+
+async def test_filters_are_bounded(tmp_path: Path) -> None:
+    async with cloud(tmp_path, 1) as here:
+        for name in ("power_state", "launch_index"):
+            for digits in (10, 20, 5000):
+                await here.get(f"/servers?{name}={'9' * digits}", status=400)
+            assert (await here.get(f"/servers?{name}=7"))["servers"] == []
+            assert (await here.get(f"/servers?{name}=x"))["servers"] == []
+        many = ",".join(f"t{number}" for number in range(1100))
+        for name in ("tags", "tags-any", "not-tags", "not-tags-any"):
+            await here.get(f"/servers?{name}={many}", version="2.26", status=400)
+            await here.get(f"/servers?{name}=a,b", version="2.26")

@@ -17,7 +17,7 @@ from ingot.kit.faults import Invalid
 
 _PLAIN = re.compile(r"^(/[\w-]+)+\Z")
 _ESCAPED = re.compile(r"^(/([^/~]|~0|~1)+)+\Z")
-_INDEX = re.compile(r"^(0|[1-9][0-9]*)\Z")
+_INDEX = re.compile(r"^(0|[1-9][0-9]{0,9})\Z")
 
 #: From this microversion on, `~0` and `~1` in a path stand for `~` and `/`.
 ESCAPES_SINCE = 98
@@ -117,6 +117,7 @@ def _in_array(here: list[Any], token: str, change: Change) -> None:
 
 
 def _position(items: list[Any], token: str, change: Change, beyond: int = 0) -> int:
+    # The pattern bounds the digits: Python refuses to read thousands of them.
     if not _INDEX.match(token) or int(token) >= len(items) + beyond:
         raise _wrong(change, f"{token!r} is no index of the list")
     return int(token)

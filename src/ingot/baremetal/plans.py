@@ -16,6 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ingot.baremetal import masking
 from ingot.baremetal.context import Context
+from ingot.baremetal.schemas import whole_number
 from ingot.baremetal.tables import deploy_templates, runbooks
 from ingot.kit import ids
 from ingot.kit.db import IntegrityError, from_json, to_json
@@ -117,7 +118,7 @@ def _plain(step: TemplateStep | RunbookStep) -> dict[str, Any]:
         key, number, args = "priority", step.priority, step.args
     else:
         key, number, args = "order", step.order, {} if step.args is UNSET else step.args
-    if not str(number).isdecimal():
+    if not whole_number(number):
         raise Invalid(f"Invalid step: {key} {number!r} is no whole number from 0 on.")
     return {"interface": step.interface, "step": step.step, "args": args, key: int(number)}
 

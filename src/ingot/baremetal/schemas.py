@@ -208,10 +208,17 @@ class DeployStep(msgspec.Struct, forbid_unknown_fields=True):
     priority: int | str
 
 
+#: Of the greatest priority or order of a step.
+_DIGITS = 18
 #: Interfaces that may have steps.
 STEP_INTERFACES = frozenset(
     {"network", "service", "vendor", "power", "management", "firmware", "deploy", "bios", "raid"}
 )
+
+
+def whole_number(number: int | str) -> bool:
+    """Whether this is a number from 0 on, of no more digits than a number has that is stored."""
+    return len(text := str(number)) <= _DIGITS and text.isdecimal()
 
 
 def steps(kind: str, given: list[Any]) -> list[dict[str, Any]]:
@@ -225,7 +232,7 @@ def steps(kind: str, given: list[Any]) -> list[dict[str, Any]]:
         if step.interface not in STEP_INTERFACES:
             raise Invalid(f"Invalid {kind}_steps: {step.interface!r} is no interface with steps.")
         number = step.priority if isinstance(step, DeployStep) else step.order
-        if number is not UNSET and (not str(number).isdecimal()):
+        if number is not UNSET and not whole_number(number):
             raise Invalid(f"Invalid {kind}_steps: {number!r} is no number from 0 on.")
     return [
         {k: v for k, v in msgspec.structs.asdict(step).items() if v is not UNSET}

@@ -216,6 +216,10 @@ _ADMINS = frozenset(
         "updated_at",
     ]
 )
+#: A number with more may not fit its column.
+_DIGITS = 9
+#: Tags that a list may be filtered by, each a condition of its own.
+_MOST_TAGS = 100
 _PAGING = frozenset({"limit", "marker", "sort_key", "sort_dir"})
 _COLUMNS: Mapping[str, Any] = {
     "image": table.c.image_id,
@@ -366,13 +370,9 @@ class Search:
         elif name == "locked":
             self.where.append(table.c.locked.is_(boolean(value, name)))
         elif name == "power_state":
-            self.where.append(
-                table.c.power_state == int(value) if value.isdecimal() else sa.false()
-            )
+            self._number(name, table.c.power_state, value)
         elif name == "launch_index":
-            self.where.append(
-                table.c.launch_index == int(value) if value.isdecimal() else sa.false()
-            )
+            self._number(name, table.c.launch_index, value)
         elif name == "config_drive":
             wanted = "True" if boolean(value, name) else ""
             self.where.append(table.c.config_drive == wanted)
@@ -383,6 +383,15 @@ class Search:
         elif "tags" in name:
             self._tags(name, frozenset(value.split(",")))
 
+    def _number(self, name: str, column: sa.Column[int], value: str) -> None:
+        """Servers with this number; none where it is no number."""
+        if not value.isdecimal():
+            self.where.append(sa.false())
+        elif len(value) > _DIGITS:
+            raise Invalid(f"Invalid input for query parameters {name}. Value: {value[:40]}.")
+        else:
+            self.where.append(column == int(value))
+
     def _name(self, name: str, value: str) -> None:
         pattern = _pattern(value, name)
         found = store.named_like(value)
@@ -392,6 +401,8 @@ class Search:
             self.where.append(found)
 
     def _tags(self, name: str, wanted: frozenset[str]) -> None:
+        if len(wanted) > _MOST_TAGS:
+            raise Invalid(f"Invalid input for query parameters {name}: at most {_MOST_TAGS} tags.")
         if not name.startswith("not"):
             self.where.append(store.has_tags(wanted, every=not name.endswith("any")))
 
