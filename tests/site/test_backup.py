@@ -6,11 +6,14 @@ import asyncio
 import json
 import shutil
 import tarfile
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ingot.app.backup import _pack
+from ingot.settings import Settings
 from tests import postgres
 from tests.site.server import Site, free_port, run, site
 
@@ -37,6 +40,8 @@ async def there_and_back(here: Site, tmp_path: Path, source: str, target: str) -
     assert code == 0 and "b.tar written" in out, err
     stop.set()
     await writing
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        assert {member.mode for member in tar} == {0o600}
     assert (tmp_path / "b.tar").stat().st_mode & 0o777 == 0o600
     code, _, err = await run(*words, cwd=tmp_path)
     assert code == 1 and "is there already" in err
@@ -82,7 +87,8 @@ async def test_on_postgresql(tmp_path: Path) -> None:
     with postgres.server() as server:
         (tmp_path / "old").mkdir()
         source, target = server.create(), server.create()
-        async with site(tmp_path / "old", **{"": {"database": source}}) as here:
+        head: Any = {"": {"database": source}}
+        async with site(tmp_path / "old", **head) as here:
             await with_image(here)
             await there_and_back(here, tmp_path, source, target)
 
@@ -118,12 +124,82 @@ async def test_parts_that_lead_elsewhere(tmp_path: Path) -> None:
     assert not (tmp_path / "s" / "evil").exists() and not list((tmp_path / "s" / "t").iterdir())
 
 
-def pack(file: Path, about: dict[str, Any], more: str = "") -> None:
+LEFT = ("ingot.db-wal", "ingot.db-shm", "ingot.db-journal", "clouds.yaml", "images/i1")
+
+
+@pytest.mark.parametrize("left", LEFT)
+async def test_what_is_left_of_another_cloud_is_there(tmp_path: Path, left: str) -> None:
+    about = {"format": 1, "revision": "0001", "database": "sqlite", "at": "x", "ingot": "0"}
+    pack(tmp_path / "b.tar", about, "ingot.db", "clouds.yaml", "images/i1")
+    file = tmp_path / "s" / left
+    file.parent.mkdir(parents=True)
+    file.write_text("old")
+    code, _, err = await run("restore", "b.tar", "--state", "s", cwd=tmp_path)
+    assert code == 1 and f"is there already: {file}." in err, err
+    assert file.read_text() == "old"
+    assert [path for path in (tmp_path / "s").rglob("*") if path.is_file()] == [file]
+
+
+async def test_images_of_other_names_may_be_there(tmp_path: Path) -> None:
+    about = {"format": 1, "revision": "0001", "database": "sqlite", "at": "x", "ingot": "0"}
+    pack(tmp_path / "b.tar", about, "images/i1")
+    (tmp_path / "s" / "images").mkdir(parents=True)
+    (tmp_path / "s" / "images" / "i2").write_text("old")
+    code, _, err = await run("restore", "b.tar", "--state", "s", cwd=tmp_path)
+    assert code == 0, err
+    assert {path.name for path in (tmp_path / "s" / "images").iterdir()} == {"i1", "i2"}
+
+
+async def test_a_database_with_a_place_of_its_own(tmp_path: Path) -> None:
+    about = {"format": 1, "revision": "0001", "database": "sqlite", "at": "x", "ingot": "0"}
+    pack(tmp_path / "b.tar", about, "ingot.db")
+    file = tmp_path / "own.db"
+    words = ("restore", "b.tar", "--state", "s", f"--database=sqlite:///{file}")
+    left = tmp_path / "own.db-wal"
+    left.write_text("old")
+    code, _, err = await run(*words, cwd=tmp_path)
+    assert code == 1 and f"is there already: {left}." in err, err
+    left.unlink()
+    code, _, err = await run(*words, cwd=tmp_path)
+    assert code == 0, err
+    assert file.is_file() and not (tmp_path / "s" / "ingot.db").exists()
+
+
+def test_images_that_are_deleted_meanwhile(tmp_path: Path) -> None:
+    settings = Settings(state=str(tmp_path / "state"))
+    images = settings.state_dir / "images"
+    images.mkdir(parents=True)
+    (images / "kept").write_text("kept")
+    passing = [images / f"i{number:03}" for number in range(100)]
+    end = threading.Event()
+
+    def come_and_go() -> None:
+        while not end.is_set():
+            for path in passing:
+                path.touch()
+            for path in passing:
+                path.unlink()
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for number in range(100):
+            work = tmp_path / f"work-{number}"
+            work.mkdir()
+            _pack(settings, work, tmp_path / f"{number}.tar", images=True)
+            with tarfile.open(tmp_path / f"{number}.tar") as tar:
+                assert "images/kept" in tar.getnames()
+    finally:
+        end.set()
+        thread.join()
+
+
+def pack(file: Path, about: dict[str, Any], *more: str) -> None:
     folder = file.with_suffix(".d")
     folder.mkdir()
     (folder / "about").write_text(json.dumps(about))
     with tarfile.open(file, "w") as tar:
         tar.add(folder / "about", "about.json")
-        if more:
-            tar.add(folder / "about", more)
+        for name in more:
+            tar.add(folder / "about", name)
     shutil.rmtree(folder)

@@ -16,6 +16,7 @@ from ingot.app.crowd import Bounds, Crowd, peer_of, share
 from ingot.app.serving import _server
 from ingot.kit.asgi import Patience, WebApp, plain_envelope
 from ingot.kit.policy import Policy
+from ingot.kit.proxies import Proxies
 from ingot.kit.web import Call, Operation, Reply, Service
 from tests.site.server import site
 
@@ -80,7 +81,9 @@ class Line:
 
 
 @asynccontextmanager
-async def listener(patience: Patience | None = None, **bounds: Any) -> AsyncIterator[Listener]:
+async def listener(
+    patience: Patience | None = None, trusts: Any = None, **bounds: Any
+) -> AsyncIterator[Listener]:
     release = asyncio.Event()
 
     async def fast(_call: Call) -> Reply:
@@ -111,7 +114,7 @@ async def listener(patience: Patience | None = None, **bounds: Any) -> AsyncIter
     ]
     service = Service("test", "", operations, plain_envelope, Policy({}))
     app = WebApp([service], patience=patience or Patience())
-    crowd = Crowd(Bounds(**bounds))
+    crowd = Crowd(Bounds(**bounds), *([trusts] if trusts else []))
     server = _server(app.asgi, crowd)
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
@@ -227,6 +230,39 @@ async def test_one_address_has_a_share() -> None:
         for line in lines:
             line.writer.close()
         await until(lambda: len(here.crowd) <= 1)
+
+
+async def test_a_proxy_is_not_one_client() -> None:
+    trusted = Proxies(["127.0.0.1"]).trusts
+    async with listener(trusts=trusted, connections=20, of_peer=8, head_seconds=30) as here:
+        lines = [await here.connect() for _ in range(12)]
+        for line in lines:
+            await line.send(ASK.replace(b"fast", b"slow"))
+        await until(lambda: len(here.crowd) == 12 and not here.crowd._waiting)
+        assert b" 200 " in await here.ask()
+        here.release.set()
+        for line in lines:
+            assert b" 200 " in await line.answer()
+        # The listener's bound is for it too.
+        more = [await here.connect() for _ in range(30)]
+        assert b" 200 " in await here.ask()
+        assert len(here.crowd) <= 20
+        for line in more:
+            line.writer.close()
+        await until(lambda: len(here.crowd) <= 13)
+
+
+async def test_who_is_no_proxy_has_a_share_beside_one() -> None:
+    trusted = Proxies(["192.0.2.0/24", "fd00::1"]).trusts
+    async with listener(trusts=trusted, connections=100, of_peer=8, head_seconds=30) as here:
+        for _ in range(40):
+            await here.connect()
+        await until(lambda: len(here.crowd) == 8)
+        # Neighbours of a proxy do not take its places, nor are its connections theirs.
+        assert here.crowd.peer_of("fd00::1") is None is here.crowd.peer_of("192.0.2.9")
+        assert here.crowd.peer_of("::ffff:192.0.2.9") is None
+        assert here.crowd.peer_of("fd00::2") == peer_of("fd00::2")
+        assert here.crowd.peer_of(None) == ""
 
 
 async def test_long_heads_and_requests_ahead_end() -> None:

@@ -8,6 +8,7 @@ release can read. What was under way when the backup was made goes on when the r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -31,6 +32,10 @@ from ingot.settings import Settings, load
 FORMAT = 1
 _KEYS = ("vault.key", "fernet-keys", "deploy-url-key")
 _ABOUT, _SQLITE, _DUMP, _CLOUDS = "about.json", "ingot.db", "ingot.dump", "clouds.yaml"
+#: What SQLite keeps beside a database and would believe of the one that is put there.
+_BESIDE = ("-wal", "-shm", "-journal")
+#: Files in the way that are told by name.
+_MOST_TOLD = 5
 
 
 async def backup(args: argparse.Namespace) -> str:
@@ -60,7 +65,7 @@ async def restore(args: argparse.Namespace) -> str:
     try:
         with tarfile.open(source, "r:") as tar:
             about = _about(tar, source)
-            await _refuse_what_does_not_fit(settings, about)
+            await _refuse_what_does_not_fit(settings, about, tar.getnames())
             state = settings.state_dir
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".ingot-restore-", dir=state) as work:
@@ -126,16 +131,23 @@ def _pack(settings: Settings, work: Path, target: Path, *, images: bool) -> int:
         with tarfile.open(fileobj=file, mode="w") as tar:
             for name in (_ABOUT, *_KEYS, _CLOUDS, _SQLITE, _DUMP):
                 if _is_there(work / name):
-                    tar.add(work / name, name)
+                    tar.add(work / name, name, filter=_private)
             if images:
                 folder = _images(settings)
                 for path in sorted(folder.glob("*")):
                     if path.is_file():
-                        tar.add(path, f"images/{path.name}")
+                        with contextlib.suppress(FileNotFoundError):  # deleted just now
+                            tar.add(path, f"images/{path.name}", filter=_private)
         file.flush()
         os.fsync(file.fileno())
     os.link(draft, target)  # never over a file that came meanwhile
     return target.stat().st_size
+
+
+def _private(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """For its owner alone, also where others take the file apart."""
+    member.mode = 0o600
+    return member
 
 
 # -- putting back --------------------------------------------------------------------------------
@@ -160,7 +172,10 @@ def _about(tar: tarfile.TarFile, source: Path) -> dict[str, Any]:
     return about
 
 
-async def _refuse_what_does_not_fit(settings: Settings, about: dict[str, Any]) -> None:
+async def _refuse_what_does_not_fit(
+    settings: Settings, about: dict[str, Any], names: list[str]
+) -> None:
+    """names: the backup's parts. Invalid for what cannot be restored here, Conflict for what is in its way."""
     file = _sqlite_file(settings)
     kind = "sqlite" if file is not None else "postgresql"
     if about["database"] != kind:
@@ -168,11 +183,11 @@ async def _refuse_what_does_not_fit(settings: Settings, about: dict[str, Any]) -
             f"The backup is of {about['database']}, and this cloud is to have {kind}.",
             next_action="Restore it into the kind of database that it was made of (--database).",
         )
-    there = [path for path in (settings.keys_dir / name for name in _KEYS) if _is_there(path)]
-    there += [file] if file is not None and _is_there(file) else []
-    if there:
+    if there := _in_the_way(settings, names):
+        told = ", ".join(map(str, there[:_MOST_TOLD]))
+        more = f" and {len(there) - _MOST_TOLD} more" if len(there) > _MOST_TOLD else ""
         raise Conflict(
-            f"Something is there already: {', '.join(map(str, there))}.",
+            f"Something is there already: {told}{more}.",
             next_action="Restore into an empty state folder.",
         )
     if file is None:
@@ -186,6 +201,18 @@ async def _refuse_what_does_not_fit(settings: Settings, about: dict[str, Any]) -
                 f"The database has tables already, such as {tables[0]}.",
                 next_action="Restore into an empty database.",
             )
+
+
+def _in_the_way(settings: Settings, names: list[str]) -> list[Path]:
+    """Files of another cloud, or of this one as it was, where the backup's parts are to go."""
+    wanted = [settings.keys_dir / name for name in _KEYS]
+    wanted.append(settings.state_dir / _CLOUDS)
+    file = _sqlite_file(settings)
+    if file is not None:
+        wanted += [file, *(file.with_name(file.name + end) for end in _BESIDE)]
+    parts = [PurePosixPath(name).parts for name in names]
+    wanted += [_images(settings) / p[1] for p in parts if len(p) == 2 and p[0] == "images"]
+    return [path for path in wanted if _is_there(path)]
 
 
 async def _unpack(settings: Settings, tar: tarfile.TarFile, work: Path) -> None:
@@ -217,9 +244,11 @@ async def _unpack(settings: Settings, tar: tarfile.TarFile, work: Path) -> None:
     for name in _KEYS:
         if _is_there(work / name):
             shutil.move(work / name, settings.keys_dir / name)
-    for name in (_CLOUDS, _SQLITE):  # the database last: with it the cloud is there
-        if _is_there(work / name):
-            (work / name).replace(settings.state_dir / name)
+    if _is_there(work / _CLOUDS):
+        (work / _CLOUDS).replace(settings.state_dir / _CLOUDS)
+    file = _sqlite_file(settings)
+    if file is not None and _is_there(work / _SQLITE):
+        shutil.move(work / _SQLITE, file)  # last: with it the cloud is there
 
 
 # -- parts ---------------------------------------------------------------------------------------

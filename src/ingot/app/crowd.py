@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,7 +45,8 @@ def share(listener: str, files: int) -> int:
 class Held(Protocol):
     """A connection, as the crowd sees it."""
 
-    peer: str
+    #: Whose it is, as `Crowd.peer_of` tells it.
+    peer: str | None
 
     def give_way(self) -> None:
         """Close at once."""
@@ -56,14 +58,19 @@ class Held(Protocol):
 
 
 class Crowd:
-    """All connections of a listener. Those in `_waiting` wait for their client, longest first."""
+    """All connections of a listener. Those in `_waiting` wait for their client, longest first.
 
-    def __init__(self, bounds: Bounds) -> None:
+    trusts: whether an address is that of a proxy of ours. It stands for all its clients, so its connections are
+    bounded by the listener's budget only.
+    """
+
+    def __init__(self, bounds: Bounds, trusts: Callable[[str], bool] = lambda _: False) -> None:
         self.bounds = bounds
+        self._trusts = trusts
         self._most = bounds.connections
         self._all: dict[Held, None] = {}
         self._waiting: dict[Held, None] = {}
-        self._peers: dict[str, _Peer] = {}
+        self._peers: dict[str | None, _Peer] = {}
         #: Requests whose head has not come yet, and until when it must: in that order, as all have equally long.
         self._heads: dict[Held, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -73,9 +80,13 @@ class Crowd:
     def __len__(self) -> int:
         return len(self._all)
 
+    def peer_of(self, address: object) -> str | None:
+        """Whose connections count together: see `peer_of`; None for those of proxies, which count for nobody."""
+        return None if self._trusts(str(address)) else peer_of(address)
+
     def enter(self, one: Held) -> bool:
         """Whether the connection may stay."""
-        peer = self._peers.get(one.peer)
+        peer = None if one.peer is None else self._peers.get(one.peer)
         if peer is not None and peer.count >= self.bounds.of_peer and not self._room_in(peer):
             self.turned_away += 1
             return False

@@ -27,6 +27,7 @@ from ingot.app.wire import HttpProtocol, Stillness
 from ingot.kit import log
 from ingot.kit.faults import Fault
 from ingot.kit.namespace import enter_namespace
+from ingot.kit.proxies import Proxies
 from ingot.settings import Settings, load, parse_listen
 
 #: How long cut-off requests may take for that.
@@ -239,7 +240,8 @@ def _crowd(settings: Settings, listener: str) -> Crowd:
             head_seconds=own.head_seconds,
             stall_seconds=own.stall_seconds,
             idle_seconds=own.idle_seconds,
-        )
+        ),
+        Proxies(settings.trusted_proxies).trusts,
     )
 
 

@@ -7,7 +7,8 @@ import contextlib
 import sqlalchemy as sa
 
 from ingot.kit import events
-from ingot.kit.db import Away, Database
+from ingot.kit.db import Database
+from ingot.kit.faults import Unavailable
 from ingot.workflow import operations
 
 #: Operations that are told of one by one.
@@ -15,7 +16,10 @@ _MOST_TOLD = 1000
 
 
 async def tell(db: Database, host: str) -> None:
-    """That this process starts; alone (SQLite), also each operation that was under way when it ended."""
+    """That this process starts; alone (SQLite), also each operation that was under way when it ended.
+
+    A mark is not worth a start: it is left out where the database cannot be written just now.
+    """
 
     def told(conn: sa.Connection) -> None:
         live = operations(conn, None, _MOST_TOLD, live=True) if db.is_sqlite else []
@@ -31,10 +35,11 @@ async def tell(db: Database, host: str) -> None:
                 project_id=one.project_id,
             )
 
-    await db.write(told)
+    with contextlib.suppress(Unavailable):
+        await db.write(told)
 
 
 async def tell_end(db: Database, host: str) -> None:
-    """That this process was told to stop."""
-    with contextlib.suppress(Away):
+    """That this process was told to stop; left out where the database cannot be written just now."""
+    with contextlib.suppress(Unavailable):
         await db.write(lambda conn: events.record(conn, f"host:{host}", "note", "Ingot stops."))

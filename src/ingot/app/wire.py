@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ingot.app.crowd import Crowd, peer_of
+from ingot.app.crowd import Crowd
 
 #: Above it, joining head and body costs more than it saves.
 _JOINED = 1 << 16
@@ -115,7 +115,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(self, crowd: Crowd, **given: Any) -> None:
         super().__init__(**given)
-        self.peer = ""
+        self.peer: str | None = ""
         self._crowd = crowd
         self._ours = True
         #: Octets of a head that has not ended; of a request's rest; of its body.
@@ -130,7 +130,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_made(_Joining(transport, self.loop))  # pyright: ignore[reportArgumentType]
         client = self.client[0] if self.client else "a peer that has gone"
         self.logger = cast("logging.Logger", _Named(self.logger, {"client": client}))
-        self.peer = peer_of((transport.get_extra_info("peername") or ("",))[0])
+        self.peer = self._crowd.peer_of((transport.get_extra_info("peername") or ("",))[0])
         still = self.stillness is not None and self.stillness.just_now()
         if still or not self._crowd.enter(self):
             transport.abort()

@@ -46,7 +46,7 @@ class Proxies:
         scope = {**scope, "headers": kept}
         peer, port = scope.get("client") or ("", 0)
         scope["client"] = (peer, port)
-        if not self._trusts(peer):
+        if not self.trusts(peer):
             return scope
         scope["client"] = (self._origin(told.get(_FOR, b""), peer), port)
         scheme = _last(told.get(_PROTO, b"")).lower()
@@ -57,11 +57,14 @@ class Proxies:
             kept.append((_HOST, host))
         return scope
 
-    def _trusts(self, text: str) -> bool:
+    def trusts(self, text: str) -> bool:
+        """Whether it is the address of a configured proxy."""
         try:
             address = ipaddress.ip_address(text)
         except ValueError:
             return False
+        if isinstance(address, ipaddress.IPv6Address):  # of IPv4, at a listener on [::]
+            address = address.ipv4_mapped or address
         return any(address in network for network in self._networks)
 
     def _origin(self, told: bytes, peer: str) -> str:
@@ -74,7 +77,7 @@ class Proxies:
             except ValueError:
                 return found
             found = text
-            if not self._trusts(text):
+            if not self.trusts(text):
                 return found
         return found
 

@@ -304,7 +304,8 @@ class Http(Section):
     """What clients may take of our listeners; machines, which anybody may be, have a budget of their own.
 
     api_connections, provisioning_connections: at a time; 0 for half and for a quarter of the files that this
-    process may open, at most 20,000 and 8,000. peer_connections: of them, from one address (a /64 of IPv6). Beyond
+    process may open, at most 20,000 and 8,000. peer_connections: of them, from one address (a /64 of IPv6);
+    proxies of trusted_proxies have all of the listener's, as they stand for many. Beyond
     them the connection that has let us wait longest is closed, and a new one is refused only where all are at work.
     head_seconds: within which a request's head must come (408). body_seconds: and its body, where it is JSON (408).
     stall_seconds: the longest silence within an upload (408) and of a client that takes nothing of its answer.
