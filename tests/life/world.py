@@ -94,8 +94,8 @@ class Counted(Database):
     async def scan(self, query: Any) -> Any:
         return await self._counted(super().scan(query))
 
-    async def write(self, change: Any) -> Any:
-        return await self._counted(super().write(change))
+    async def write(self, change: Any, *, serializable: bool = True) -> Any:
+        return await self._counted(super().write(change, serializable=serializable))
 
     async def _counted(self, call: Awaitable[Any]) -> Any:
         self.busy += 1

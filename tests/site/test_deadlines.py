@@ -96,7 +96,8 @@ async def test_time_left_and_deadlines_come_from_history(tmp_path: Path) -> None
         assert known["p50"] == took[ENOUGH // 2]
         assert known["p99"] == max(took[-2], known["p50"] * 1.25)
         assert (known["default"], known["deadline"]) == (PATIENCE, max(60, 2 * known["p99"]))
-        assert await deadlines("--model", "nobody's") == []
+        code, _, err = await run("deadlines", "--model", "nobody's", *clouds, cwd=tmp_path)
+        assert code == 1 and "there is no model" in err
         code, text, _ = await run("deadlines", *clouds, cwd=tmp_path)
         (line,) = [line for line in text.splitlines() if f"inspect  {WAIT}" in line]
         assert code == 0 and re.search(rf" {ENOUGH} .* learned +4 min$", line), text
