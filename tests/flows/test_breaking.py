@@ -56,7 +56,7 @@ async def break_all(
     return report
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_every_step_is_killed_and_failed_once(database: str) -> None:
     report = await break_all(database, whole=False, most=400)
     assert not report.problems, "\n".join(report.problems)
@@ -65,7 +65,7 @@ async def test_every_step_is_killed_and_failed_once(database: str) -> None:
     print(report)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_boots_by_virtual_media_are_broken_too() -> None:
     """The same, where each boot has a medium with a token of its own."""
     chosen = [story for story in STORIES if story.kind in ("inspect", "deploy")]
