@@ -140,6 +140,8 @@ class Breaker:
         broken = self.breaks.get(op.subject)
         if broken is None or broken.operation not in ("", op.id):
             return
+        if op.kind != broken.story.kind:
+            return  # the end of the one before, whose last word comes after its state
         broken.operation = op.id  # later ones, which lead on, are left alone
         seen = self.seen[op.subject]
         if (point, label, sort) not in seen:

@@ -30,6 +30,8 @@ FRESH = 300.0
 #: After an inspection the agent looks itself up and calls within seconds.
 FIRST_CALL = 60.0
 _ANSWER = 10.0
+#: One lost packet must not cost a boot.
+_TRIES = 3
 
 
 async def wanted(case: Case) -> bool:
@@ -56,15 +58,32 @@ async def still_there(case: Case, ctx: StepContext) -> bool:
     if case.op.kind not in TAKERS or not await wanted(case):
         return False
     node, agent = await _known(case)
+    lacking = _lacking(case, node, agent)
+    if not lacking and not await _answers_at_last(case, ctx, agent):
+        lacking = "the agent of the operation before does not answer any more"
+    there = "the agent of the operation before is there, no boot is needed"
+    ctx.log(f"fast track: {lacking or there}")
+    return not lacking
+
+
+async def _answers_at_last(case: Case, ctx: StepContext, agent: Agent | None) -> bool:
+    for _ in range(_TRIES - 1):
+        if await _answers(case, agent):
+            return True
+        await ctx.clock.sleep(case.room.timing.poll)
+    return await _answers(case, agent)
+
+
+def _lacking(case: Case, node: Node, agent: Agent | None) -> str:
+    """Why nothing is left that could be taken over, as far as the records tell; empty when something may be."""
     intent = bootplan.intent_of(node.boot_intent)
-    ordered = intent is not None and intent.boot == "agent"
-    if not ordered or node.power_state != PowerState.ON or not _is_fresh(case, agent):
-        return False
-    if not await _answers(case, agent):
-        ctx.log("fast track: the agent of the operation before does not answer any more")
-        return False
-    ctx.log("fast track: the agent of the operation before is there, no boot is needed")
-    return True
+    if intent is None or intent.boot != "agent":
+        return "no operation before has left an agent running"
+    if node.power_state != PowerState.ON:
+        return f"the machine is not on but {node.power_state or 'in an unknown state'}"
+    if not _is_fresh(case, agent):
+        return f"the agent of the operation before has not called for {FRESH:g} s"
+    return ""
 
 
 async def _known(case: Case) -> tuple[Node, Agent | None]:
