@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import falcon.testing
 import pytest
+import sqlalchemy as sa
 
 from ingot.kit import audit
 from ingot.kit.asgi import WebApp, plain_envelope
 from ingot.kit.audit import Audit, Entry
 from ingot.kit.clock import SystemClock
-from ingot.kit.db import Away, Database, Transaction
+from ingot.kit.db import Away, Database, ReadOnly, Transaction
 from ingot.kit.policy import Caller, Policy
 from ingot.kit.web import Call, Operation, Reply, Service
 
@@ -127,7 +129,86 @@ async def test_a_database_that_goes_away_in_the_middle_gets_each_once(db: Someti
         kept.note(entry(name, data={"odd": object()} if name == "b" else {}))
     db.left = 3  # all of them, a, b
     await kept.close()
-    assert await targets(db) == ["a"] and notes.targets == ["a", "b"]
+    assert await targets(db) == ["a"] and notes.targets == ["a", "b", "c", "d"]
     db.left = None
     await kept.close()
     assert await targets(db) == ["a", "c", "d"] and notes.targets == ["a", "b", "c", "d"]
+
+
+async def test_records_wait_for_a_database_that_another_holds(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    db = Database.at(tmp_path / "x.db")
+    await db.create_all()
+    await _say(db, "COMMIT", "PRAGMA busy_timeout=10", "BEGIN IMMEDIATE")
+    other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    kept = Audit(db, SystemClock(), "here")
+    for name in ("a", "b", "c"):
+        kept.note(entry(name))
+        await kept.close()
+    assert b"ingot_audit_records_waiting 3\n" in kept.text()
+    assert len([one for one in caplog.messages if one.startswith("audit records wait")]) == 1
+    other.execute("ROLLBACK")
+    other.close()
+    kept.note(entry("d"))
+    await kept.close()
+    assert await targets(db) == ["a", "b", "c", "d"]
+    assert b"ingot_audit_records_waiting 0\n" in kept.text()
+    assert b"ingot_audit_records_lost_total 0\n" in kept.text()
+    await db.close()
+
+
+async def test_records_wait_for_a_table_that_is_not_there(db: Sometimes) -> None:
+    """As for whatever else an operator does behind our back: only what is wrong in a record drops it."""
+    kept = Audit(db, SystemClock(), "here")
+    await _say(db, "ALTER TABLE audit RENAME TO aside")
+    kept.note(entry("a"))
+    await kept.close()
+    await _say(db, "ALTER TABLE aside RENAME TO audit")
+    await kept.close()
+    assert await targets(db) == ["a"]
+
+
+async def _say(db: Database, *statements: str) -> None:
+    def change(conn: sa.Connection) -> None:
+        for text in statements:
+            conn.exec_driver_sql(text)
+
+    await db.write(change)
+
+
+@pytest.mark.postgres
+async def test_records_wait_for_a_standby(postgres_url: str) -> None:
+    db = Database(postgres_url)
+    await db.create_all()
+    name = postgres_url.rsplit("/", 1)[1].partition("?")[0]
+
+    words = f'ALTER DATABASE "{name}" SET default_transaction_read_only'
+    await _say(db, f"{words} = on")
+    standby = Database(postgres_url)
+    kept = Audit(standby, SystemClock(), "here")
+    kept.note(entry("a"))
+    await kept.close()
+    with pytest.raises(ReadOnly) as refused:
+        await standby.write(lambda conn: conn.exec_driver_sql("DELETE FROM audit"))
+    assert "read-only" in refused.value.text
+    await _say(db, "SET TRANSACTION READ WRITE", f"{words} = off")
+    await kept.close()
+    assert await targets(standby) == ["a"]
+    await standby.close()
+    await db.close()
+
+
+async def test_more_than_can_wait_are_counted(db: Sometimes) -> None:
+    kept = Audit(db, SystemClock(), "here")
+    db.left = 0
+    for number in range(audit.MOST_WAITING + 5):
+        kept.note(entry(f"{number}"))
+    await kept.close()
+    assert b"ingot_audit_records_lost_total 5\n" in kept.text()
+    db.left = None
+    await kept.close()
+    (last, *_) = await db.read(audit.query)
+    assert (await db.read(lambda conn: audit.query(conn, service="audit")))[0].data["count"] == 5
+    assert last.target_id == f"{audit.MOST_WAITING + 4}"

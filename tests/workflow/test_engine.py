@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from ingot.kit import events
 from ingot.kit.clock import SystemClock, VirtualClock
+from ingot.kit.db import delete_older
 from ingot.kit.faults import Fault, Kind, Locked
 from ingot.workflow import (
     ONCE,
@@ -329,7 +330,9 @@ async def test_events_are_pushed_and_kept(db):
         assert kept[2].data["log"] == ["half way"]
         assert kept[-1].title == "Deploy"
         gone = await db.write(
-            lambda conn: events.purge(conn, SystemClock().now() + timedelta(days=1))
+            lambda conn: delete_older(
+                conn, events.events, SystemClock().now() + timedelta(days=1), 100
+            )
         )
         assert gone >= 4
     await hub.close()

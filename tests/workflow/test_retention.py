@@ -19,10 +19,12 @@ from ingot.workflow.tables import operations, steps
 pytestmark = pytest.mark.anyio
 
 CLOCK = SystemClock()
+#: Many operations ended in the same moment.
+NOW = CLOCK.now()
 
 
 def put(conn: sa.Connection, name: str, days: int, *, ended: bool = True) -> None:
-    at = timestamp(CLOCK.now() - timedelta(days=days))
+    at = timestamp(NOW - timedelta(days=days))
     values = dict.fromkeys(("kind", "profile", "group_name", "requested_by"), "")
     values |= {"id": name, "subject": f"node:{name}", "input": "{}", "state": "done"}
     more = {"version": 1, "epoch": 1, "created_at": at, "ended_at": at if ended else None}
@@ -75,5 +77,22 @@ async def test_details_go_and_outlines_stay(tmp_path: Path) -> None:
         assert await left(db) == after
         await Keeper(db, CLOCK, Retention(operations_days=30)).run()
         assert (await left(db))["operations"] == {"live", "new"}
+    finally:
+        await db.close()
+
+
+async def test_the_newest_audit_records_stay_however_many_come(tmp_path: Path) -> None:
+    db = Database.at(tmp_path / "x.db")
+    try:
+        await db.create_all()
+        stored = dict.fromkeys(("host", "service", "action", "target_type"), "")
+        row = {**stored, "at": timestamp(NOW), "data": "{}"}
+        rows = [{**row, "status": number} for number in range(2 * BATCH + 7)]
+        await db.write(lambda conn: conn.execute(sa.insert(audit.audit), rows))
+        await Keeper(db, CLOCK, Retention(audit_records=0)).run()
+        assert len((await left(db))["audit"]) == len(rows), "0 is for ever"
+        for _ in range(2):
+            await Keeper(db, CLOCK, Retention(audit_records=5)).run()
+            assert (await left(db))["audit"] == {str(number) for number in range(1002, 1007)}
     finally:
         await db.close()

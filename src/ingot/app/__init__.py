@@ -402,7 +402,7 @@ class App:
 
     @functools.cached_property
     def metrics(self) -> Metrics:
-        return Metrics(self.power_sync.text)
+        return Metrics(lambda: self.power_sync.text() + self.audit.text())
 
     # -- life --------------------------------------------------------------------------------
 

@@ -24,6 +24,9 @@ _log = log.get("audit")
 _WEBHOOK_SECONDS = 10.0
 _MOST_WAITING = 10_000
 _MOST_SENT = 500
+#: Octets that are written at once.
+_PIECE = 1 << 16
+_NEW_LINE = ord("\n")
 
 
 def recorder(settings: Settings, db: Database, clock: Clock) -> Audit:
@@ -37,26 +40,56 @@ def recorder(settings: Settings, db: Database, clock: Clock) -> Audit:
 
 
 class File:
-    """Records as lines at the end of a file (mode 0600), opened for each batch: whoever rotates it need not tell us."""
+    """Records as lines at the end of a file (mode 0600), opened for each batch: whoever rotates it need not tell us.
 
-    def __init__(self, path: Path) -> None:
+    Lines wait for a disk that is full, as many as `most`; the oldest are dropped beyond it, and counted in the log.
+    """
+
+    def __init__(self, path: Path, most: int = _MOST_WAITING) -> None:
         self._path = path
         self._failed = False
+        self._torn = False  # the last line is a part of one
+        self._lost = 0
+        self._most = most
+        self._waiting: deque[bytes] = deque()
 
     async def __call__(self, batch: Sequence[Entry]) -> None:
-        try:
-            await asyncio.to_thread(self._append, batch)
-            self._failed = False
-        except OSError as error:
-            if not self._failed:
-                _log.error("the audit file cannot be written", file=str(self._path), why=str(error))
-            self._failed = True
+        self._waiting.extend(msgspec.json.encode(cadf(entry)) + b"\n" for entry in batch)
+        while len(self._waiting) > self._most:
+            self._waiting.popleft()
+            self._lost += 1
+        if not self._waiting:
+            return
+        lines = list(self._waiting)
+        written, error = await asyncio.to_thread(self._append, lines)
+        for _ in range(written):
+            self._waiting.popleft()
+        if error is not None and not self._failed:
+            _log.error("the audit file cannot be written", file=str(self._path), why=str(error))
+        if error is None and self._failed:
+            _log.info("the audit file is written again", file=str(self._path), lost=self._lost)
+            self._lost = 0
+        self._failed = error is not None
 
-    def _append(self, batch: Sequence[Entry]) -> None:
-        lines = b"".join(msgspec.json.encode(cadf(entry)) + b"\n" for entry in batch)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        with os.fdopen(os.open(self._path, flags, 0o600), "ab") as file:
-            file.write(lines)
+    def _append(self, lines: list[bytes]) -> tuple[int, OSError | None]:
+        """How many lines are in the file, and what stood in the way of the others."""
+        done, octets = 0, b"".join(lines)
+        if self._torn:
+            octets = b"\n" + octets
+        at, error = 0, None
+        try:
+            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                while at < len(octets):
+                    at += os.write(file, octets[at : at + _PIECE])
+            finally:
+                os.close(file)
+        except OSError as wrong:
+            error = wrong
+        if at:
+            done = octets.count(b"\n", 0, at) - self._torn
+            self._torn = octets[at - 1] != _NEW_LINE
+        return done, error
 
 
 class Webhook:

@@ -16,7 +16,7 @@ from ingot import workflow
 from ingot.identity import Identity, forget_revocations
 from ingot.kit import audit, events, log
 from ingot.kit.clock import Clock
-from ingot.kit.db import Database
+from ingot.kit.db import Database, delete_older
 from ingot.settings import Retention, Settings
 
 _log = log.get("retention")
@@ -42,21 +42,28 @@ class Keeper:
         self._clock = clock
         self._own = own
         #: Operations up to here have lost their steps.
-        self._stripped = ""
+        self._stripped = workflow.FIRST
 
     async def run(self) -> None:
         """One round. Raises Away."""
         own, now = self._own, self._clock.now()
         if own.details_days:
             old = now - timedelta(days=own.details_days)
-            await self._all("events", lambda conn: events.purge(conn, old, BATCH))
+            await self._all("events", lambda conn: delete_older(conn, events.events, old, BATCH))
             await self._all("steps of operations", lambda conn: self._strip(conn, old))
         if own.operations_days:
             ended = now - timedelta(days=own.operations_days)
             await self._all("operations", lambda conn: workflow.purge(conn, ended, BATCH))
         if own.audit_days:
             noted = now - timedelta(days=own.audit_days)
-            await self._all("audit records", lambda conn: audit.purge(conn, noted, BATCH))
+            await self._all(
+                "audit records", lambda conn: delete_older(conn, audit.audit, noted, BATCH)
+            )
+        if most := own.audit_records:
+            await self._all(
+                "audit records beyond their number",
+                lambda conn: audit.delete_oldest(conn, most, BATCH),
+            )
         if self._identity is not None:
             await forget_revocations(self._identity)
 

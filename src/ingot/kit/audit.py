@@ -5,8 +5,8 @@ it is. Notes wait in memory and go out together (twice a second): a change costs
 that is killed loses half a second of records, no change. They go to the database, and where the operator wants it
 to a file and to a webhook. Records carry the fields of CADF (DSP0262); bodies never, only the names of what changed.
 
-Refused log-ins are counted by name and address, a minute long, and names beyond a number together: whoever tries
-passwords cannot fill a disk.
+Refused requests and log-ins that are alike are counted (`kit.refusals`): whoever tries passwords or ids cannot fill a
+disk. Records wait for a database that cannot be written to, as many as there is room for; those beyond are counted.
 """
 
 from __future__ import annotations
@@ -14,17 +14,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import datetime
 from typing import Any, cast
 
 import msgspec
 import sqlalchemy as sa
 
-from ingot.kit import foreign, log
+from ingot.kit import dbfaults, foreign, log
 from ingot.kit.clock import Clock
 from ingot.kit.db import (
-    Away,
-    Contended,
     Database,
     Many,
     from_json,
@@ -33,17 +30,16 @@ from ingot.kit.db import (
     timestamp,
     to_json,
 )
+from ingot.kit.faults import Fault
+from ingot.kit.refusals import SECONDS, Refusals
 
 _log = log.get("audit")
 
 #: Seconds between two writings, and records in one.
 PAUSE = 0.5
 BATCH = 500
-#: Records that wait for a database that is away; the oldest are dropped (and counted) beyond it.
+#: Records that wait for a database that cannot be written to; the oldest are dropped (and counted) beyond it.
 MOST_WAITING = 10_000
-#: Refused log-ins are told apart by name and address up to so many in a minute.
-REFUSED_SECONDS = 60.0
-MOST_REFUSED = 100
 AUTHENTICATE = "authenticate"
 #: Characters of each text of a record.
 LONGEST = 255
@@ -83,7 +79,7 @@ class Entry(msgspec.Struct, kw_only=True):
 
     client: the address it came from. status: of the answer (HTTP). data: method and path (as the table of operations
     has it), and where they are known `fields` that were given, `name`, `reason` (why it was refused), `roles`,
-    `scope`, `count` (refused alike), `agent`.
+    `scope`, `agent`; of those that were refused alike `count` and the times of the `first` and the `last`.
     """
 
     at: str = ""
@@ -111,7 +107,8 @@ class Stored(Entry, kw_only=True):
     id: int
 
 
-#: Where records go beside the database: an awaitable taker of a batch, which never raises.
+#: Where records go beside the database: an awaitable taker of a batch, which never raises. It is given an empty one
+#: now and then, to try again what it could not take.
 Taker = Callable[[Sequence[Entry]], Awaitable[None]]
 
 
@@ -133,13 +130,15 @@ class Audit:
         self._host = host
         self._takers = tuple(takers)
         self._keep = keep
-        self._waiting: deque[Entry] = deque()
+        self._waiting: deque[Entry] = deque()  # for the database
+        self._untold: deque[Entry] = deque(maxlen=MOST_WAITING)  # for the takers
         self._lost = 0
+        self._lost_ever = 0
+        self._stuck = False  # the last writing failed, and that was told
         self._singly = 0  # of those that wait, the first so many are written one by one
         self._come = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
-        self._refused: dict[tuple[str | None, str | None], Entry] = {}
-        self._counted: dict[tuple[str | None, str | None], int] = {}
+        self._refusals = Refusals()
         self._minute = float("-inf")
 
     async def open(self) -> None:
@@ -152,96 +151,123 @@ class Audit:
             await asyncio.gather(self._writer, return_exceptions=True)
             self._writer = None
         self._settle_refused()
-        while self._waiting and await self._write_some():
-            pass
+        await self._write_all()
+        if self._waiting:
+            _log.error("audit records are lost with this process", count=len(self._waiting))
+
+    def text(self) -> bytes:
+        """How it is with the records, in Prometheus's text format."""
+        return (
+            "# HELP ingot_audit_records_waiting Audit records that could not be written yet.\n"
+            "# TYPE ingot_audit_records_waiting gauge\n"
+            f"ingot_audit_records_waiting {len(self._waiting)}\n"
+            "# HELP ingot_audit_records_lost_total Audit records that will never be written.\n"
+            "# TYPE ingot_audit_records_lost_total counter\n"
+            f"ingot_audit_records_lost_total {self._lost_ever}\n"
+        ).encode()
 
     def note(self, entry: Entry) -> None:
         """Take a record. Never waits and never fails."""
         entry = _plain_entry(entry)
         entry.at = timestamp(self._clock.now())
         entry.host = self._host
-        if entry.refused_login and self._is_repeated(entry):
+        if entry.status >= 400 and not self._is_new(entry):
             return
         self._take(entry)
 
     def _take(self, entry: Entry) -> None:
         _tell(entry)
-        self._waiting.append(entry)
-        if len(self._waiting) > MOST_WAITING:
-            self._waiting.popleft()
-            self._lost += 1
+        self._untold.append(entry)
+        if self._keep:
+            self._waiting.append(entry)
+            self._drop_oldest()
         self._come.set()
 
-    def _is_repeated(self, entry: Entry) -> bool:
-        """Whether it is only counted: somebody of this name was refused at this address a moment ago."""
+    def _drop_oldest(self) -> None:
+        while len(self._waiting) > MOST_WAITING:
+            self._waiting.popleft()
+            self._lost += 1
+            self._lost_ever += 1
+
+    def _is_new(self, entry: Entry) -> bool:
+        """Whether a refusal is told by itself."""
         now = self._clock.monotonic()
-        if now - self._minute >= REFUSED_SECONDS:
+        if now - self._minute >= SECONDS:
             self._settle_refused()
             self._minute = now
-        who = (entry.client, entry.user_name or entry.user_id)
-        if who not in self._refused and len(self._refused) >= MOST_REFUSED:
-            who = (None, None)
-        if who in self._refused:
-            self._counted[who] = self._counted.get(who, 0) + 1
-            return True
-        self._refused[who] = entry
-        return False
+        return self._refusals.is_new(entry)
 
     def _settle_refused(self) -> None:
-        """Tell how many more there were of each."""
-        refused, counted = self._refused, self._counted
-        self._refused, self._counted = {}, {}
-        for who, count in counted.items():
-            first = refused[who]
-            more = {"at": timestamp(self._clock.now()), "data": {**first.data, "count": count}}
-            if who == (None, None):
-                more |= {"client": None, "user_name": None, "user_id": None}
-            self._take(msgspec.structs.replace(first, **more))
+        """Tell how many more there were of each sort."""
+        for entry in self._refusals.settle(timestamp(self._clock.now())):
+            self._take(entry)
 
     # -- writing -----------------------------------------------------------------------------
 
     async def _write_for_ever(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(REFUSED_SECONDS):
+                async with asyncio.timeout(SECONDS):
                     await self._come.wait()
             except TimeoutError:
                 pass
             await self._clock.sleep(PAUSE)
             self._come.clear()
-            if self._clock.monotonic() - self._minute >= REFUSED_SECONDS:
+            if self._clock.monotonic() - self._minute >= SECONDS:
                 self._settle_refused()
-            while self._waiting and await self._write_some():
-                pass
+            await self._write_all()
+
+    async def _write_all(self) -> None:
+        """To the takers first: they hear also of what a database cannot be told just now."""
+        told = list(self._untold)
+        self._untold.clear()
+        for taker in self._takers:
+            await taker(told)
+        while self._waiting and await self._write_some():
+            pass
 
     async def _write_some(self) -> bool:
         """Write a batch; False when it must wait."""
         most = 1 if self._singly else BATCH
         batch = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
-        if self._lost and not self._singly:
-            batch.append(self._confession())
-        if self._keep:
-            try:
-                await self._db.write(lambda conn: _insert(conn, batch), serializable=False)
-            except (Away, Contended) as fault:
-                count = len(self._waiting) + len(batch)
-                _log.warning("audit records wait", count=count, why=fault.text)
-                self._waiting.extendleft(reversed(batch))
-                self._come.set()
+        lost = 0 if self._singly else self._lost
+        rows = [*batch, self._confession(lost)] if lost else batch
+        try:
+            await self._db.write(lambda conn: _insert(conn, rows), serializable=False)
+        except Exception as error:
+            if not dbfaults.is_of_values(error):
+                self._put_back(batch)
+                self._tell_stuck(error)
                 return False
-            except Exception as error:
-                if len(batch) > 1:  # one of them stands in the way of the others
-                    self._singly = len(batch)
-                    self._waiting.extendleft(reversed(batch))
-                    return True
-                _tell_dropped(batch[0], error)
+            if len(rows) > 1:  # one of them stands in the way of the others
+                self._singly = len(batch)
+                self._put_back(batch)
+                return True
+            self._lost_ever += 1
+            _tell_dropped(batch[0], error)
+        self._tell_free()
+        self._lost -= lost
         self._singly = max(0, self._singly - 1)
-        for taker in self._takers:
-            await taker(batch)
         return True
 
-    def _confession(self) -> Entry:
-        lost, self._lost = self._lost, 0
+    def _put_back(self, batch: list[Entry]) -> None:
+        self._waiting.extendleft(reversed(batch))
+        self._drop_oldest()
+        self._come.set()
+
+    def _tell_stuck(self, error: Exception) -> None:
+        """Once, not at every trial."""
+        if not self._stuck:
+            why = error.text if isinstance(error, Fault) else foreign.words(repr(error))
+            _log.warning("audit records wait", count=len(self._waiting), why=why)
+        self._stuck = True
+
+    def _tell_free(self) -> None:
+        if self._stuck:
+            _log.info("audit records are written again", lost=self._lost)
+        self._stuck = False
+
+    def _confession(self, lost: int) -> Entry:
         return Entry(
             at=timestamp(self._clock.now()),
             host=self._host,
@@ -313,9 +339,10 @@ def _tell(entry: Entry) -> None:
         _log.info("change", **kept)
 
 
-def purge(conn: sa.Connection, before: datetime, limit: int) -> int:
-    """Delete up to `limit` records older than `before`; gives the number deleted."""
-    old = sa.select(audit.c.id).where(audit.c.at < timestamp(before)).limit(limit)
+def delete_oldest(conn: sa.Connection, most: int, limit: int) -> int:
+    """Delete up to `limit` of the oldest so that at most `most` records stay; gives the number deleted."""
+    newest = sa.select(sa.func.max(audit.c.id)).scalar_subquery()
+    old = sa.select(audit.c.id).where(audit.c.id <= newest - most).order_by(audit.c.id).limit(limit)
     return conn.execute(sa.delete(audit).where(audit.c.id.in_(old.scalar_subquery()))).rowcount
 
 

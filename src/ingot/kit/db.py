@@ -28,7 +28,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ingot.kit import log
-from ingot.kit.faults import Kind, Unavailable
+from ingot.kit.dbfaults import Away, Contended, NoRoom, ReadOnly, is_away, told, was_ended
 from ingot.kit.kept import Kept, Many, among
 from ingot.kit.keyfiles import keep_private
 
@@ -43,8 +43,10 @@ __all__ = [
     "Kept",
     "Many",
     "NoRoom",
+    "ReadOnly",
     "after_commit",
     "among",
+    "delete_older",
     "from_json",
     "json_column",
     "metadata",
@@ -145,6 +147,12 @@ def when(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
+def delete_older(conn: sa.Connection, table: sa.Table, before: datetime, limit: int) -> int:
+    """Delete up to `limit` rows whose `at` is older than `before`; gives the number deleted."""
+    old = sa.select(table.c.id).where(table.c.at < timestamp(before)).limit(limit)
+    return conn.execute(sa.delete(table).where(table.c.id.in_(old.scalar_subquery()))).rowcount
+
+
 def after_commit(conn: sa.Connection, action: Callable[[], None]) -> None:
     """Run `action` on the event loop once this transaction has been committed; never when it was not."""
     cast("list[Callable[[], None]]", conn.info.setdefault("after_commit", [])).append(action)
@@ -217,7 +225,8 @@ class _Lines:
             whole = True
             return result
         except Exception as error:
-            whole = not _is_away(error)
+            # What is read only may be so for this session alone: another server is the first one now.
+            whole = not (is_away(error) or isinstance(told(error), ReadOnly))
             if not whole:
                 await self.close()
             raise
@@ -251,78 +260,6 @@ async def _lives(conn: AsyncConnection) -> bool:
         await conn.close()
         return False
     return True
-
-
-class Away(Unavailable):
-    """The database does not answer just now. What was being written may be there or not."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(
-            "The database does not answer.",
-            next_action="Send the request again in a moment.",
-            internal=str(getattr(error, "orig", None) or error or repr(error)),
-            retry_after=2,
-        )
-
-
-class NoRoom(Away):
-    """The database can write no more: its disk is full, or refuses. Nothing was written; reads still work."""
-
-    kind = Kind.DISK_FULL
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(error)
-        self.text = f"The database cannot write: {self.internal}."
-        self.next_action = "Operators: make room on its disk. What is under way goes on by itself."
-        self.internal = ""  # it is told once, when it begins
-        self.retry_after = 30
-
-
-#: PostgreSQL's SQLSTATEs of a server that comes, goes, or has no place left (classes 08 and 57P).
-_AWAY_STATES = ("08", "57P", "53300")
-
-
-def _is_away(error: BaseException) -> bool:
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or _state(error.orig).startswith(_AWAY_STATES)
-    if isinstance(error, OSError):  # a wait that was too long too
-        return True
-    return _state(error).startswith(_AWAY_STATES)
-
-
-#: What SQLite and PostgreSQL (disk_full, io_error) say of a disk that takes no more.
-_FULL_SQLITE = ("SQLITE_FULL", "SQLITE_IOERR")
-_FULL_POSTGRES = ("53100", "58030")
-
-
-def _told(error: Exception) -> Exception:
-    """What a caller is told: Away or NoRoom where that is the cause, else the error itself."""
-    if isinstance(error, DBAPIError):
-        name = str(getattr(error.orig, "sqlite_errorname", None) or "")
-        if name.startswith(_FULL_SQLITE) or _state(error.orig) in _FULL_POSTGRES:
-            return NoRoom(error)
-    return Away(error) if _is_away(error) else error
-
-
-def _was_ended(error: BaseException) -> bool:
-    """Whether PostgreSQL ended a transaction for another's sake (40001 serialization, 40P01 deadlock)."""
-    return isinstance(error, DBAPIError) and _state(error.orig) in ("40001", "40P01")
-
-
-class Contended(Unavailable):
-    """Others changed the same rows again and again; nothing was written."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(
-            "Too many requests change the same thing at once.",
-            next_action="Send the request again in a moment.",
-            internal=str(getattr(error, "orig", None) or error),
-            retry_after=1,
-        )
-
-
-def _state(error: object) -> str:
-    return str(getattr(error, "sqlstate", None) or "")
 
 
 class Database:
@@ -384,13 +321,13 @@ class Database:
         try:
             return await self._reads.run(lambda conn: conn.run_sync(query))
         except Exception as error:
-            if not _is_away(error):
+            if not is_away(error):
                 raise
         try:
             # It may have been started again; the lines to it were given up, this one is new.
             return await self._reads.run(lambda conn: conn.run_sync(query))
         except Exception as error:
-            if not _is_away(error):
+            if not is_away(error):
                 raise
             raise Away(error) from error
 
@@ -427,10 +364,10 @@ class Database:
         try:
             return await self._writes.run(lambda conn: conn.run_sync(change))
         except Exception as error:
-            if (told := _told(error)) is error:
+            if (fault := told(error)) is error:
                 raise
-            self._note(told)
-            raise told from error
+            self._note(fault)
+            raise fault from error
 
     async def _write_and_tell(self, change: Transaction[T], serializable: bool) -> T:
         try:
@@ -470,9 +407,9 @@ class Database:
                     raise
                 violated = True
             except Exception as error:
-                if (told := _told(error)) is not error:
-                    raise told from error
-                if not _was_ended(error):
+                if (fault := told(error)) is not error:
+                    raise fault from error
+                if not was_ended(error):
                     raise
                 if tried == _TRIES - 1 or time.monotonic() > until:
                     raise Contended(error) from error
@@ -482,7 +419,7 @@ class Database:
         """Tell of a full disk once, not with each request that meets it."""
         if isinstance(fault, NoRoom):
             if self._full is None:
-                _log.error("the database cannot write; make room", cause=fault.text)
+                _log.error("the database cannot write", cause=fault.text, then=fault.next_action)
             self._full = (time.monotonic(), fault.text)
 
     @property
@@ -552,15 +489,20 @@ class Database:
 
     def _read(self, query: Transaction[T]) -> T:
         # Autocommit: each statement sees the newest state, and no snapshot stays open behind our back.
-        return query(self._connection())
+        try:
+            return query(self._connection())
+        except DBAPIError as error:
+            if (fault := told(error)) is error:
+                raise
+            raise fault from error
 
     def _write(self, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
         try:
             return _transact(self._connection(), change, True)
         except DBAPIError as error:
-            if (told := _told(error)) is error:
+            if (fault := told(error)) is error:
                 raise
-            raise told from error
+            raise fault from error
 
 
 def _transact(

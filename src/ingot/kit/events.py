@@ -212,12 +212,6 @@ def _announce(publishers: list[Publisher], stored: list[Event], quiet: frozenset
                 owner.mark_seen(event)
 
 
-def purge(conn: sa.Connection, before: datetime, limit: int = 10_000) -> int:
-    """Delete up to `limit` events older than `before`; gives the number deleted."""
-    old = sa.select(events.c.id).where(events.c.at < timestamp(before)).limit(limit)
-    return conn.execute(sa.delete(events).where(events.c.id.in_(old.scalar_subquery()))).rowcount
-
-
 # -- reading ------------------------------------------------------------------------------------
 
 

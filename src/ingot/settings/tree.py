@@ -343,12 +343,13 @@ class Retention(Section):
     """Days for which what is over is kept; 0 for ever. It is looked at every hour, and deleted in small batches.
 
     details_days: events, and the steps of operations. operations_days: operations themselves (what, on what, for whom,
-    when, how it ended). audit_days: audit records in the database.
+    when, how it ended). audit_days: audit records in the database, and audit_records: the most of them that are kept.
     """
 
     details_days: int = 365
     operations_days: int = 0
     audit_days: int = 365
+    audit_records: int = 10_000_000
 
 
 class Settings(Section):

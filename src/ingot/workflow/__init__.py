@@ -31,7 +31,7 @@ from .local import LocalDispatcher
 from .loops import Loop, LoopStatus
 from .membership import ConductorRow, forget_conductor, list_conductors
 from .op import Op, StepContext
-from .purging import purge, purge_steps
+from .purging import FIRST, purge, purge_steps
 from .store import (
     cancel,
     live_id,
@@ -48,6 +48,7 @@ from .types import DEFAULT, ONCE, FaultRecord, OperationRow, Retry, StepRow, Wor
 
 __all__ = [
     "DEFAULT",
+    "FIRST",
     "ONCE",
     "ClusterDispatcher",
     "ConductorRow",

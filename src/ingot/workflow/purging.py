@@ -19,19 +19,26 @@ def purge(conn: sa.Connection, before: datetime, limit: int = 1000) -> int:
     ).rowcount
 
 
-def purge_steps(
-    conn: sa.Connection, after: str, before: datetime, limit: int
-) -> tuple[int, str | None]:
-    """Delete the steps of operations that ended between two times, at most so many; the operations stay.
+#: Where `purge_steps` begins.
+FIRST = ("", "")
 
-    Gives how many operations were looked at, and when the last of them ended: where to go on.
+
+def purge_steps(
+    conn: sa.Connection, after: tuple[str, str], before: datetime, limit: int
+) -> tuple[int, tuple[str, str] | None]:
+    """Delete the steps of operations that ended before a time, at most so many; the operations stay.
+
+    after: when one ended, and its id: those up to it are passed over. Gives how many operations were looked at, and
+    the last of them: where to go on.
     """
+    ended, ident = after
+    later = (operations.c.ended_at == ended) & (operations.c.id > ident)
     old = (
         sa.select(operations.c.id, operations.c.ended_at)
-        .where(operations.c.ended_at > after, operations.c.ended_at < timestamp(before))
-        .order_by(operations.c.ended_at)
+        .where((operations.c.ended_at > ended) | later, operations.c.ended_at < timestamp(before))
+        .order_by(operations.c.ended_at, operations.c.id)
         .limit(limit)
     )
     found = conn.execute(old).all()
     conn.execute(sa.delete(steps).where(steps.c.operation_id.in_([row.id for row in found])))
-    return len(found), found[-1].ended_at if found else None
+    return len(found), (found[-1].ended_at, found[-1].id) if found else None
