@@ -202,7 +202,7 @@ class _Api:
         call.require("get_images")
         wanted = queries.read(call.args, call.caller)
 
-        def find(conn: sa.Connection) -> list[Row]:
+        def find(conn: sa.Connection) -> tuple[list[Row], bool]:
             marker = None
             if wanted.marker is not None:
                 marker = store.get(conn, wanted.marker)
@@ -210,16 +210,15 @@ class _Api:
                     "get_image", call.caller, marker, conn
                 ):
                     raise Invalid(f"Invalid marker: no image has the ID {wanted.marker}.")
-            return store.find(conn, wanted.filters, wanted.order, wanted.limit + 1, marker)
+            return store.find(conn, wanted.filters, wanted.order, wanted.limit, marker)
 
-        rows = await self._images.db.scan(find)
-        shown = rows[: wanted.limit]
+        shown, more = await self._images.db.scan(find)
         body: Row = {
             "images": [image_body(row) for row in shown],
             "first": _relative(call, call.url),
             "schema": "/v2/schemas/images",
         }
-        if len(rows) > len(shown) > 0:
+        if more and shown:
             body["next"] = _relative(call, next_link(call, shown[-1]["id"], wanted.limit))
         return Reply(body)
 

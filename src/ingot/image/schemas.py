@@ -58,6 +58,8 @@ READ_ONLY = frozenset(
 )
 KNOWN = frozenset(Settable.__struct_fields__)
 _MOST_PROPERTIES = 128
+#: Octets (UTF-8) of the names and values of all properties of one image.
+MOST_PROPERTY_OCTETS = 256 << 10
 _PREFIX_OF_OURS = "os_glance_"
 
 ImageBody = dict[str, Any]
@@ -98,12 +100,13 @@ def settable(attributes: ImageBody) -> tuple[dict[str, Any], dict[str, str]]:
     if "tags" in values:
         values["tags"] = sorted(set(values["tags"]))
     rest = {key: value for key, value in attributes.items() if key not in KNOWN}
-    return values, checked_properties(rest)
+    properties = checked_properties(rest)
+    check_all(properties)
+    return values, properties
 
 
 def checked_properties(rest: dict[str, Any]) -> dict[str, str]:
-    if len(rest) > _MOST_PROPERTIES:
-        raise Invalid(f"An image has {_MOST_PROPERTIES} properties at most.")
+    """Free properties of a document, or some of a patch."""
     for key, value in rest.items():
         if not key or len(key) > 255:
             raise Invalid("The name of a property has 1 to 255 characters.")
@@ -112,6 +115,22 @@ def checked_properties(rest: dict[str, Any]) -> dict[str, str]:
         if not isinstance(value, str) or len(value) > 65_535:
             raise Invalid(f"The property '{key}' must be a text of at most 65535 characters.")
     return rest
+
+
+def check_all(properties: dict[str, str]) -> None:
+    """What holds for all properties of an image together. Invalid when they are too many or too long."""
+    if len(properties) > _MOST_PROPERTIES:
+        raise Invalid(f"An image has {_MOST_PROPERTIES} properties at most.")
+    octets = octets_of(properties)
+    if octets > MOST_PROPERTY_OCTETS:
+        raise Invalid(
+            f"The properties of an image have {MOST_PROPERTY_OCTETS} octets together at most, not {octets}."
+        )
+
+
+def octets_of(properties: dict[str, str]) -> int:
+    """Of all names and values, in UTF-8."""
+    return sum(len(text.encode(errors="replace")) for pair in properties.items() for text in pair)
 
 
 def _text(**more: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,6 +142,10 @@ def live(conn: sa.Connection, receptions: Sequence[str], now: str) -> None:
     conn.execute(_I.update().where(held).values(received_at=now))
 
 
+#: The most of their properties that a list of images has (characters of JSON), and how many always fit.
+_PAGE_OCTETS = 16 << 20
+_CERTAIN = 50
+
 # -- lists ---------------------------------------------------------------------------------------
 
 
@@ -151,8 +155,11 @@ def find(
     order: Sequence[tuple[str, bool]],
     limit: int,
     marker: Row | None,
-) -> list[Row]:
-    """Images in an order of (column, descending), after the marker."""
+) -> tuple[list[Row], bool]:
+    """Images in an order of (column, descending), after the marker; and whether there are more.
+
+    At most `limit`, and fewer where their properties are very long (`_PAGE_OCTETS`), but one at least.
+    """
     query = _seen(sa.select(_I), filters)
     for name, values in filters.among.items():
         query = query.where(_I.c[name].in_(list(values)))
@@ -167,7 +174,22 @@ def find(
     for name, descending in order:
         column = _sortable(name)
         query = query.order_by(column.desc() if descending else column.asc())
-    return [_out(row) for row in conn.execute(query.limit(limit)).mappings()]
+    shown = limit
+    if limit > _CERTAIN:
+        sizes = query.with_only_columns(sa.func.length(_I.c.properties)).limit(limit + 1)
+        shown = _first(conn.execute(sizes).scalars(), limit)
+    rows = [_out(row) for row in conn.execute(query.limit(shown + 1)).mappings()]
+    return rows[:shown], len(rows) > shown
+
+
+def _first(sizes: Iterable[int], limit: int) -> int:
+    """How many of the first, of these sizes, make a page."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if total > _PAGE_OCTETS and count:
+            return min(count, limit)
+    return limit
 
 
 def _compare(column: sa.Column[Any], operator: str, value: Any) -> sa.ColumnElement[bool]:
