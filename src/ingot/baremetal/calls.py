@@ -1,8 +1,7 @@
 """Short errands at a machine's controller that a client does not wait for: modes, virtual media, vendor calls.
 
 Each becomes an operation of its own that holds the node, so that nothing else touches the controller
-meanwhile; what goes wrong is told in `last_error`. What a client waits for (boot device, lights, NMI) is not
-here: the API asks the driver itself, since an operation would add nothing but time.
+meanwhile; what goes wrong is told in `last_error`. What a client waits for (boot device, lights, NMI) is in `acts`.
 """
 
 from __future__ import annotations

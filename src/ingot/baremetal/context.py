@@ -130,6 +130,7 @@ class Settings:
     egress, file_images: whom images at URLs may lead to, and folders of those in files; image_service: whether this
     cloud has images of its own.
     lock_wait: how long a request waits for a power change or the like to end before it is told 409.
+    act_seconds: how long a request may ask a controller for a change (several questions to a slow one).
     """
 
     allow_deleting_available_nodes: bool = True
@@ -144,6 +145,7 @@ class Settings:
     conductor_timeout: float = 60
     undeploy_under_server: str = "refuse"
     lock_wait: float = 0
+    act_seconds: float = 60
     max_limit: int = 1000
     power_sync_interval: float = 60
     power_sync_retries: int = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -232,6 +233,8 @@ def _abort(ctx: Context, conn: sa.Connection, node: Node, row: machine.Row, by: 
             "operation."
         )
     live = workflow.live_operation(conn, node.subject)
+    if live is not None and live.kind in orders.ACTS:
+        raise locked(node, live)  # over in a moment, and nothing of the state that is to be left
     if live is not None:
         reason = f"By request, the {live.kind} operation was aborted."
         workflow.cancel(conn, node.subject, reason, by=by.user)
@@ -427,8 +430,15 @@ def _enter(
     return start(conn, node, kind, order, by)
 
 
-def start(conn: sa.Connection, node: Node, kind: str, order: orders.Order, by: By) -> str:
-    """A new operation on a node; its id."""
+def start(
+    conn: sa.Connection,
+    node: Node,
+    kind: str,
+    order: orders.Order,
+    by: By,
+    held_until: datetime | None = None,
+) -> str:
+    """A new operation on a node; its id. held_until: as in `workflow.start`."""
     return workflow.start(
         conn,
         kind,
@@ -439,6 +449,7 @@ def start(conn: sa.Connection, node: Node, kind: str, order: orders.Order, by: B
         request_id=by.request_id,
         group=node.conductor_group,
         requested_by=by.user,
+        held_until=held_until,
     )
 
 

@@ -8,7 +8,8 @@ thing before they send. Work that nobody else could take over (readings, people 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 
 _asked: ContextVar[Callable[[], None] | None] = ContextVar("lease", default=None)
@@ -17,6 +18,16 @@ _asked: ContextVar[Callable[[], None] | None] = ContextVar("lease", default=None
 def hold(ask: Callable[[], None]) -> None:
     """For this task and those that it starts: `ask` raises when the lease is over."""
     _asked.set(ask)
+
+
+@contextlib.contextmanager
+def held(ask: Callable[[], None]) -> Generator[None]:
+    """The same for what happens inside."""
+    before = _asked.set(ask)
+    try:
+        yield
+    finally:
+        _asked.reset(before)
 
 
 def confirm() -> None:

@@ -14,6 +14,7 @@ engine      claims, tells, ends, keeps the lease
 saver       many saves in few commits
 pacing      how fast operations are taken on
 timing      deadlines, learned and kept
+held        operations done by whoever started them
 purging     what was kept long enough
 history     how steps went in the past
 learned     what was learned of deadlines, for people
@@ -27,6 +28,7 @@ testing     the harness that breaks every step of a workflow
 
 from .cluster import ClusterDispatcher
 from .engine import Engine
+from .held import end_held
 from .local import LocalDispatcher
 from .loops import Loop, LoopStatus
 from .membership import ConductorRow, forget_conductor, list_conductors
@@ -65,6 +67,7 @@ __all__ = [
     "StepRow",
     "Workflow",
     "cancel",
+    "end_held",
     "estimate",
     "forget_conductor",
     "list_conductors",

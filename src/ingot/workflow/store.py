@@ -77,8 +77,12 @@ def start(
     group: str = "",
     requested_by: str = "",
     version: int = 1,
+    held_until: datetime | None = None,
 ) -> str:
     """Start an operation in the caller's transaction and give its id.
+
+    held_until: the caller does the work and ends the operation itself (`held`); the engine takes it only when
+    it has not ended by then.
 
     Raises Locked, naming the live operation, when the subject has one.
     """
@@ -95,7 +99,7 @@ def start(
         "request_id": request_id,
         "requested_by": requested_by,
         "state": "running",
-        "wake_at": AT_ONCE,
+        "wake_at": AT_ONCE if held_until is None else timestamp(held_until),
         "epoch": 0,
         "created_at": events.now(conn),
     }
@@ -116,8 +120,15 @@ def start(
         data={"operation": kind, "requested_by": requested_by},
         project_id=project_id,
     )
-    kick_after_commit(conn, op_id)
+    if held_until is None:
+        kick_after_commit(conn, op_id)
     return op_id
+
+
+#: In the hands of whoever started it, not of the engine: what the engine has had counts epochs.
+HELD = sa.and_(
+    operations.c.epoch == 0, operations.c.owner.is_(None), operations.c.wake_at > AT_ONCE
+)
 
 
 def _locked(live: OperationRow) -> Locked:
@@ -193,7 +204,8 @@ def cancel(conn: sa.Connection, subject: str, reason: str, *, by: str = "") -> b
     """Abort the live operation of a subject (or the one with this id); False when there is none.
 
     A waiting operation fails at once with Aborted, a running one during its step, or after it where the
-    step is marked abortable=False. Operations that undo already are left alone (True).
+    step is marked abortable=False. Operations that undo already, and those that their starter holds, are left
+    alone (True).
     """
     changed = conn.execute(
         sa.update(operations)
@@ -201,7 +213,7 @@ def cancel(conn: sa.Connection, subject: str, reason: str, *, by: str = "") -> b
         .values(
             abort_reason=sa.func.coalesce(operations.c.abort_reason, reason),
             abort_by=sa.func.coalesce(operations.c.abort_by, by),
-            wake_at=AT_ONCE,
+            wake_at=sa.case((HELD, operations.c.wake_at), else_=AT_ONCE),
         )
         .returning(operations.c.id)
     ).scalar()

@@ -14,6 +14,7 @@ from ingot.baremetal.context import By, Context
 from ingot.baremetal.policies import Redaction, target
 from ingot.baremetal.tables import nodes
 from ingot.baremetal.types import Node
+from ingot.baremetal.workflows.orders import ACTS
 from ingot.kit import ids
 from ingot.kit.db import Kept
 from ingot.kit.faults import Fault, Forbidden, Invalid, Kind, Locked, Missing, Unauthenticated
@@ -31,9 +32,7 @@ NAMES_SINCE = 5
 SUFFIX_UNTIL = 90
 SMALL_BODY = 64 << 10
 #: Kinds of operation that are over in a moment, and how often to look whether they are.
-_MOMENTARY = frozenset(
-    {"power", "boot device", "boot mode", "secure boot", "virtual media", "vendor call"}
-)
+_MOMENTARY = ACTS | {"power", "boot mode", "secure boot", "virtual media", "vendor call"}
 _LOOK_AGAIN = 0.1
 
 

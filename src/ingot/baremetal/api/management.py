@@ -1,22 +1,23 @@
 """What the management interface can be asked: boot device, modes, lights, NMI, virtual media.
 
-What the client waits for is asked of the driver here; the rest becomes an operation (`baremetal.calls`).
+What the client waits for is asked of the driver here, changes with the machine held (`baremetal.acts`); the rest
+becomes an operation (`baremetal.calls`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import asdict
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from ingot.baremetal import calls, listing, schemas
+from ingot.baremetal import acts, calls, listing, schemas
 from ingot.baremetal.api.common import Handlers, accepted, by, optional_body
 from ingot.baremetal.api.rows import late
 from ingot.baremetal.types import Node
-from ingot.baremetal.verbs import free
 from ingot.baremetal.workflows.steps import boot_mode
 from ingot.drivers import base
 from ingot.drivers.types import (
@@ -62,20 +63,43 @@ class MediaQuery(msgspec.Struct, forbid_unknown_fields=True):
 class Management(Handlers):
     """Handlers of …/management, …/states/boot_mode, …/states/secure_boot and …/vmedia."""
 
-    async def _reach(
-        self, call: Call, rule: str, change: bool = False
-    ) -> tuple[base.Management, Access, Node]:
-        """The node's management interface, and the node; 409 for changes while an operation works."""
+    async def _reach(self, call: Call, rule: str) -> tuple[base.Management, Access]:
+        """The node's management interface, to be asked something."""
 
-        def query(conn: sa.Connection) -> tuple[Node, Access]:
-            node = self.node(conn, call, call.params["id"], f"baremetal:node:{rule}")
-            if change:
-                free(conn, node)
-            return node, self.ctx.access(conn, node, "management")
+        def query(conn: sa.Connection) -> tuple[base.Management, Access]:
+            _, hand, access = self._management(conn, call, rule)
+            return hand, access
 
-        node, access = await self.patiently(lambda: self.read(query))
-        name = node.interfaces.get("management")
-        return self.ctx.registry.management(node.driver, name), access, node
+        return await self.read(query)
+
+    def _management(
+        self, conn: sa.Connection, call: Call, rule: str
+    ) -> tuple[Node, base.Management, Access]:
+        node = self.node(conn, call, call.params["id"], f"baremetal:node:{rule}")
+        hand = self.ctx.registry.management(node.driver, node.interfaces.get("management"))
+        return node, hand, self.ctx.access(conn, node, "management")
+
+    @contextlib.asynccontextmanager
+    async def _acting(
+        self,
+        call: Call,
+        rule: str,
+        kind: str,
+        check: Callable[[base.Management, Access], None] = lambda _hand, _access: None,
+    ) -> AsyncGenerator[tuple[base.Management, Access, Node]]:
+        """The node's management interface, to change something, with the machine held meanwhile.
+
+        check: raises what can be known to be wrong before the machine is held. 409 while an operation works.
+        """
+
+        def begin(conn: sa.Connection) -> tuple[acts.Held, base.Management, Access]:
+            node, hand, access = self._management(conn, call, rule)
+            check(hand, access)
+            return acts.hold(self.ctx, conn, node, kind, by(call)), hand, access
+
+        held, hand, access = await self.write(begin)
+        async with acts.under(self.ctx, held):
+            yield hand, access, held.node
 
     async def _errand(
         self,
@@ -97,26 +121,30 @@ class Management(Handlers):
     # -- boot device -------------------------------------------------------------------------
 
     async def boot_device(self, call: Call) -> Reply:
-        hand, access, _ = await self._reach(call, "get_boot_device")
+        hand, access = await self._reach(call, "get_boot_device")
         choice = await hand.get_boot_device(access)
         return Reply({"boot_device": choice.device, "persistent": choice.persistent})
 
     async def boot_devices(self, call: Call) -> Reply:
-        hand, access, _ = await self._reach(call, "get_boot_device")
+        hand, access = await self._reach(call, "get_boot_device")
         return Reply({"supported_boot_devices": list(hand.supported_boot_devices(access))})
 
     async def set_boot_device(self, call: Call) -> Reply:
         body: schemas.BootDeviceBody = call.body
         persistent = body.persistent is not None and schemas.flag("persistent", body.persistent)
-        hand, access, node = await self._reach(call, "set_boot_device", change=True)
-        known = hand.supported_boot_devices(access)
-        if body.boot_device not in known:
-            raise Invalid(
-                f"Invalid boot device {body.boot_device} specified.",
-                next_action=f"Supported: {', '.join(known) or 'none'}.",
-            )
-        device = BootDevice(body.boot_device)
-        await hand.set_boot_device(access, device, persistent, boot_mode(node))
+
+        def check(hand: base.Management, access: Access) -> None:
+            known = hand.supported_boot_devices(access)
+            if body.boot_device not in known:
+                raise Invalid(
+                    f"Invalid boot device {body.boot_device} specified.",
+                    next_action=f"Supported: {', '.join(known) or 'none'}.",
+                )
+
+        act = self._acting(call, "set_boot_device", "boot device", check)
+        async with act as (hand, access, node):
+            device = BootDevice(body.boot_device)
+            await hand.set_boot_device(access, device, persistent, boot_mode(node))
         return Reply()
 
     # -- modes -------------------------------------------------------------------------------
@@ -146,12 +174,12 @@ class Management(Handlers):
 
     async def inject_nmi(self, call: Call) -> Reply:
         await optional_body(call, dict[str, Any])
-        hand, access, _ = await self._reach(call, "inject_nmi", change=True)
-        await hand.inject_nmi(access)
+        async with self._acting(call, "inject_nmi", "nmi") as (hand, access, _):
+            await hand.inject_nmi(access)
         return Reply()
 
     async def indicators(self, call: Call) -> Reply:
-        hand, access, _ = await self._reach(call, "get_indicator_state")
+        hand, access = await self._reach(call, "get_indicator_state")
         found = await hand.indicators(access)
         return Reply(
             {
@@ -164,14 +192,14 @@ class Management(Handlers):
         )
 
     async def indicator(self, call: Call) -> Reply:
-        hand, access, _ = await self._reach(call, "get_indicator_state")
+        hand, access = await self._reach(call, "get_indicator_state")
         component, name = _place(call.params["indicator"])
         await _light(hand, access, component, name)
         return Reply({"state": await hand.get_indicator(access, component, name)})
 
     async def set_indicator(self, call: Call) -> Reply:
         body: StateBody = call.body
-        hand, access, _ = await self._reach(call, "set_indicator_state", change=True)
+        hand, access = await self._reach(call, "set_indicator_state")
         component, name = _place(call.params["indicator"])
         light = await _light(hand, access, component, name)
         if body.state not in light.states:
@@ -181,13 +209,15 @@ class Management(Handlers):
             )
         if light.readonly:
             raise Invalid(f"The indicator {name} of {component} can only be read.")
-        await hand.set_indicator(access, component, name, IndicatorState(body.state))
+        act = self._acting(call, "set_indicator_state", "indicator")
+        async with act as (hand, access, _):
+            await hand.set_indicator(access, component, name, IndicatorState(body.state))
         return Reply()
 
     # -- virtual media -----------------------------------------------------------------------
 
     async def media(self, call: Call) -> Reply:
-        hand, access, _ = await self._reach(call, "vmedia:get")
+        hand, access = await self._reach(call, "vmedia:get")
         return Reply([asdict(slot) for slot in await hand.media(access)])
 
     async def attach_media(self, call: Call) -> Reply:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, cast
 
 import sqlalchemy as sa
 
-from ingot.baremetal import calls
+from ingot.baremetal import acts, calls
 from ingot.baremetal.api.common import Handlers, accepted, by, optional_body
 from ingot.baremetal.api.rows import late, system_wide
 from ingot.baremetal.types import Node
-from ingot.baremetal.verbs import free
 from ingot.drivers.base import Vendor
 from ingot.drivers.registry import UnknownDriver
 from ingot.drivers.types import Access, VendorMethod
@@ -37,21 +37,26 @@ class Passthru(Handlers):
         data: Any = await optional_body(call, object)
         verb = call.operation.method
 
-        def begin(conn: sa.Connection) -> tuple[Node, VendorMethod, Access] | None:
+        def begin(
+            conn: sa.Connection,
+        ) -> tuple[Node, VendorMethod, Access, acts.Held | None] | None:
             node = self.node(conn, call, call.params["id"], _RULE)
             method = self._method(node, name, verb, data)
-            if method.require_exclusive_lock:
-                free(conn, node)
-                if method.is_async:
-                    calls.vendor_call(self.ctx, conn, node, name, verb, data or {}, by(call))
-                    return None
-            return node, method, self.ctx.access(conn, node, "vendor")
+            if method.require_exclusive_lock and method.is_async:
+                calls.vendor_call(self.ctx, conn, node, name, verb, data or {}, by(call))
+                return None
+            access = self.ctx.access(conn, node, "vendor")
+            if not method.require_exclusive_lock:
+                return node, method, access, None
+            held = acts.hold(self.ctx, conn, node, "vendor method", by(call))
+            return node, method, access, held
 
         found = await self.write(begin)
         if found is None:
             return _accepted(call)
-        node, method, access = found
-        said = await self._vendor(node).call(access, name, verb, data or {})
+        node, method, access, held = found
+        async with contextlib.nullcontext() if held is None else acts.under(self.ctx, held):
+            said = await self._vendor(node).call(access, name, verb, data or {})
         if method.is_async:
             return _accepted(call)
         if method.attach:

@@ -17,7 +17,7 @@ clean       automated and manual cleaning
 service     steps on a machine in use
 inspect     inventory, properties, ports
 small       verify, adopt, rescue, unrescue, power
-calls       boot mode, secure boot, virtual media, vendor calls
+calls       boot mode, secure boot, virtual media, vendor calls; acts of requests that have died
 driverwork  steps that a driver carries out from outside
 caching     the machine's own settings, read for the API
 orphans     states without an operation
@@ -36,7 +36,7 @@ from ingot.baremetal.workflows.clean import clean, cleaned
 from ingot.baremetal.workflows.deploy import deploy, deployed, undeploy
 from ingot.baremetal.workflows.ending import failing
 from ingot.baremetal.workflows.inspect import inspect, inspected
-from ingot.baremetal.workflows.orders import ORDERS
+from ingot.baremetal.workflows.orders import ACTS, ORDERS
 from ingot.baremetal.workflows.orphans import Orphans
 from ingot.baremetal.workflows.room import (
     Case,
@@ -68,6 +68,7 @@ _STORIES: dict[str, tuple[Story, Ending]] = {
     "secure boot": (calls.secure_boot, calls.over),
     "virtual media": (calls.media, calls.over),
     "vendor call": (calls.vendor, calls.over),
+    **dict.fromkeys(sorted(ACTS), (calls.left, calls.over)),
 }
 
 

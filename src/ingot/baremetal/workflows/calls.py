@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import store
 from ingot.baremetal.workflows.orders import (
+    ActOrder,
     BootModeOrder,
     MediaOrder,
     SecureBootOrder,
@@ -16,7 +17,7 @@ from ingot.baremetal.workflows.orders import (
 from ingot.baremetal.workflows.room import Case, release
 from ingot.drivers.base import Management
 from ingot.drivers.types import Access, BootMode, MediaDevice
-from ingot.kit.faults import Fault
+from ingot.kit.faults import Failed, Fault
 from ingot.workflow import StepContext
 
 
@@ -77,6 +78,14 @@ async def vendor(case: Case, order: VendorOrder) -> None:
         await hand.call(access, order.method, order.http_method, args or {})
 
     await case.controller_step(f"vendor method {order.method}", call, more=120)
+
+
+async def left(_case: Case, _order: ActOrder) -> None:
+    """An act whose request did not live to end it: it is not repeated, since an NMI twice is not an NMI once."""
+    raise Failed(
+        "The request that did this ended before its controller's answer came; whether it was done is not known.",
+        next_action="Look at the machine, and ask again.",
+    )
 
 
 def over(case: Case, conn: sa.Connection) -> None:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import followups, machine, stepsecrets, store
 from ingot.baremetal.types import Node
+from ingot.baremetal.workflows.orders import ACTS
 from ingot.baremetal.workflows.room import Case, Room, enter, release, unplug
 from ingot.kit.faults import Fault, Kind
 from ingot.workflow import Op
@@ -24,9 +25,7 @@ CLEAN_FAILURE = "clean failure"
 SERVICE_FAILURE = "service failure"
 RESCUE_ABORT_FAILURE = "rescue abort failure"
 #: Kinds that leave the provisioning state, and what the machine runs, alone.
-_PASSING = frozenset(
-    {"power", "boot mode", "secure boot", "virtual media", "vendor call", "restore"}
-)
+_PASSING = ACTS | {"power", "boot mode", "secure boot", "virtual media", "vendor call", "restore"}
 #: The verb that brings a given-up service back to its instance.
 RESTORE = "restore"
 

@@ -97,6 +97,13 @@ class VendorOrder(Order, frozen=True, kw_only=True):
     http_method: str
 
 
+class ActOrder(Order, frozen=True, kw_only=True):
+    """What a request does at the controller by itself (`baremetal.acts`), with the machine held meanwhile."""
+
+
+#: Kinds of operation that are acts.
+ACTS = frozenset({"boot device", "indicator", "nmi", "vendor method"})
+
 #: Kind of operation -> its order.
 ORDERS: dict[str, type[Order]] = {
     "verify": VerifyOrder,
@@ -114,4 +121,5 @@ ORDERS: dict[str, type[Order]] = {
     "secure boot": SecureBootOrder,
     "virtual media": MediaOrder,
     "vendor call": VendorOrder,
+    **dict.fromkeys(sorted(ACTS), ActOrder),
 }
