@@ -48,6 +48,7 @@ class FleetServer(Server):
             f'[provisioning]\nlisten = "{ADDRESS}:{self.boot_port}"\ninterface = "{BRIDGE}"\n'
             f'cidr = "{CIDR}"\npool = "{POOL}"\n'
             f"[baremetal]\npower_sync_seconds = {self.poll}\n"
+            '[egress]\nallow = ["127.0.0.0/8"]\n'  # where the simulated machines are
         )
 
     @property

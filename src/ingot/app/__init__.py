@@ -126,8 +126,8 @@ class App:
             ),
         )
         self.networks = Networks(self.db, self.clock, NetworkSettings(wires=self._wires()))
-        self.registry = self._registry(state)
         self.egress = egress_of(settings)
+        self.registry = self._registry(state)
         self.agents = AgentClient(self.clock, settings.baremetal.max_agent_reply_bytes, self.egress)
         kind = OwnNetworks if self.has_room("network") else AloneNetworks
         self.provisioning = kind(
@@ -229,9 +229,9 @@ class App:
 
     def _registry(self, state: Path) -> Registry:
         settings = self.settings
-        world = FakeWorld(recall=self._last_power)
+        world, folder = FakeWorld(recall=self._last_power), _private(state / "run")
         return build_registry(
-            DriverContext(self.clock, world=world, run_dir=_private(state / "run")),
+            DriverContext(self.clock, world=world, run_dir=folder, egress=self.egress),
             enabled_hardware_types=settings.baremetal.hardware_types or None,
             enabled_interfaces=settings.baremetal.interfaces or None,
             default_interfaces=settings.baremetal.default_interfaces,

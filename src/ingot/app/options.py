@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ingot.baremetal import Settings as BaremetalSettings
 from ingot.baremetal.steprules import StepRules
@@ -57,14 +56,15 @@ def with_bodies(settings: Settings) -> Patience:
 
 
 def egress_of(settings: Settings) -> Egress:
-    """Whom this cloud asks for others: loopback where its machines live there."""
+    """Whom this cloud asks for others: loopback where the operator has put its machines there, and this host's own
+    addresses there and in virtual racks, whose controllers have such."""
     own = settings.provisioning
-    where = own.url or f"http://{own.listen or settings.listen}"
-    host = urlsplit(where).hostname or ""
+    host = parse_listen(own.listen)[0] if own.listen else ""
     inside = host == "localhost" or (
         Egress.of(LOOPBACK).permits(host) and not Egress().permits(host)
     )
-    return Egress.of([*settings.egress.allow, *(LOOPBACK if inside else ())])
+    opened = LOOPBACK if inside else ()
+    return Egress.of([*settings.egress.allow, *opened], own=inside or bool(settings.netns))
 
 
 def near_url(settings: Settings) -> str:

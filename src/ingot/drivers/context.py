@@ -9,6 +9,7 @@ from typing import TypeVar
 from ingot.drivers.fake.world import FakeWorld
 from ingot.drivers.pace import Gates
 from ingot.kit.clock import Clock
+from ingot.kit.egress import Egress
 
 T = TypeVar("T")
 
@@ -16,13 +17,20 @@ T = TypeVar("T")
 class DriverContext:
     """Given to every driver when it is made.
 
-    run_dir: a private directory for short-lived files (CA files of agents and the like).
+    run_dir: a private directory for short-lived files (CA files of agents and the like). egress: where controllers
+    may be; anywhere for who makes drivers for controllers of their own.
     """
 
     def __init__(
-        self, clock: Clock, *, world: FakeWorld | None = None, run_dir: Path | None = None
+        self,
+        clock: Clock,
+        *,
+        world: FakeWorld | None = None,
+        run_dir: Path | None = None,
+        egress: Egress | None = None,
     ) -> None:
         self.clock = clock
+        self.egress = egress or Egress.anywhere()
         self.world = world or FakeWorld()
         self.gates = Gates(clock)
         self.run_dir = run_dir

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
+from urllib.parse import urlsplit
+
+from ingot.kit.egress import Egress
 
 TRUE = frozenset({"1", "true", "yes", "on", "t", "y"})
 FALSE = frozenset({"0", "false", "no", "off", "f", "n"})
@@ -19,7 +22,7 @@ class Option:
     """One key of driver_info.
 
     kind: "str", "int", "float", "bool", "bool-or-path", "mapping" or "choice" (then `choices`).
-    minimum, maximum: bounds of a number.
+    minimum, maximum: bounds of a number. host: it names one (alone or in a URL) that this process asks.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Option:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    host: bool = False
 
     def text(self) -> str:
         """The description as GET …/properties shows it."""
@@ -98,6 +102,30 @@ def check(
         except BadValue as bad:
             problems.append(Problem(option.name, "invalid", f"{option.name}: {bad}"))
     return typed, tuple(problems)
+
+
+def unasked(
+    options: Iterable[Option], values: Mapping[str, object], egress: Egress
+) -> tuple[Problem, ...]:
+    """Addresses of controllers that are not asked. Names are judged when it is known whom they mean."""
+    found: list[Problem] = []
+    for option in options:
+        value = values.get(option.name)
+        wrong = egress.judge(_host(value)) if option.host and isinstance(value, str) else ""
+        if wrong:
+            found.append(Problem(option.name, "invalid", f"{option.name}: {wrong}"))
+    return tuple(found)
+
+
+def _host(value: str) -> str:
+    """The host of a URL, or the value itself; "" where it cannot be told."""
+    value = value.strip()
+    if "://" not in value and value.count(":") > 1 and not value.startswith("["):
+        return value
+    try:
+        return urlsplit(value if "://" in value else f"//{value}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _text(value: object) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from ingot.drivers import base
-from ingot.drivers.options import Option, Problem, check
+from ingot.drivers.options import Option, Problem, check, unasked
 from ingot.drivers.types import Access
 from ingot.kit.faults import Invalid
 
@@ -270,10 +270,13 @@ class Registry:
     ) -> dict[str, tuple[Problem, ...]]:
         """Capability -> what is wrong with driver_info for its chosen interface."""
         chosen = interfaces or {}
-        return {
-            capability: self._problems(driver, capability, chosen.get(capability), driver_info)
-            for capability in base.CAPABILITIES
-        }
+        found: dict[str, tuple[Problem, ...]] = {}
+        for capability in base.CAPABILITIES:
+            options = self.spec(driver, capability, chosen.get(capability)).options
+            found[capability] = check(options, driver_info)[1] + unasked(
+                options, driver_info, self.context.egress
+            )
+        return found
 
     def _problems(
         self, driver: str, capability: str, name: str | None, driver_info: Mapping[str, object]

@@ -290,11 +290,13 @@ class PolicyFiles(Section):
 
 
 class Egress(Section):
-    """Whom this cloud asks because tenants or machines said so: images and checksum files at URLs, agents.
+    """Whom this cloud asks because tenants or machines said so: controllers that driver_info names, images and checksum
+    files at URLs, agents.
 
-    allow: networks in CIDR that may be asked besides. This host's loopback, link-local addresses (so metadata
-    services, too) and others that mean this host or many are refused otherwise, by name or number, also after a
-    redirect. Loopback is allowed where the provisioning listener is on it, as in virtual racks.
+    allow: networks in CIDR that may be asked besides. This host's loopback and its other addresses, link-local ones and
+    those of clouds' metadata services, and others that mean this host or many are refused otherwise, by name or number,
+    also after a redirect. Loopback and this host's addresses are allowed where provisioning.listen is on loopback, as
+    with simulated machines; the host's addresses also in virtual racks (netns).
     """
 
     allow: list[str] = []

@@ -132,10 +132,14 @@ def login(fleet: Fleet, suite: str = "17", **changes: object) -> Login:
     return Login(**{**values, **changes})  # type: ignore[arg-type]
 
 
+async def _log_in(login: Login) -> Session:
+    return await Session.log_in(login, login.host)
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("suite", ["3", "17"])
 async def test_both_suites(fleet: Fleet, suite: str) -> None:
-    session = await Session.log_in(login(fleet, suite))
+    session = await _log_in(login(fleet, suite))
     assert [(await session.ask(0x00, 0x01))[0] & 1 for _ in range(70)] == [0] * 70
     with pytest.raises(Unsupported, match="invalid command"):
         await session.ask(0x2E, 0x77)
@@ -154,7 +158,7 @@ async def test_both_suites(fleet: Fleet, suite: str) -> None:
 )
 async def test_refused_log_ins(fleet: Fleet, changes: dict[str, object], words: str) -> None:
     with pytest.raises(BadCredentials, match=words) as caught:
-        await Session.log_in(login(fleet, **changes))
+        await _log_in(login(fleet, **changes))
     assert str(changes.get("password", "simulated")) not in caught.value.text
 
 
@@ -162,7 +166,7 @@ async def test_refused_log_ins(fleet: Fleet, changes: dict[str, object], words: 
 async def test_nobody_there(fleet: Fleet) -> None:
     async with asyncio.timeout(20):
         with pytest.raises(Unreachable, match="no IPMI controller answers"):
-            await Session.log_in(login(fleet, port=9))
+            await _log_in(login(fleet, port=9))
 
 
 @pytest.mark.anyio
@@ -200,11 +204,11 @@ def access_of(fleet: Fleet) -> Access:
 @pytest.mark.parametrize("suite", ["3", "17"])
 async def test_octets_behind_a_proof_do_not_matter(fleet: Fleet, suite: str) -> None:
     fleet.bmc("sim-0000").faults.put({"ipmi_trailing": 7, "ipmi_repeats": 1.0})
-    session = await Session.log_in(login(fleet, suite))
+    session = await _log_in(login(fleet, suite))
     assert [(await session.ask(0x00, 0x01))[0] & 1 for _ in range(70)] == [0] * 70
     session.close()
     with pytest.raises(BadCredentials, match="does not fit"):
-        await Session.log_in(login(fleet, suite, password="wrong"))
+        await _log_in(login(fleet, suite, password="wrong"))
 
 
 @pytest.mark.anyio

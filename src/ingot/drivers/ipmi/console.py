@@ -160,7 +160,8 @@ class IpmiConsole:
         return session
 
     async def _start(self, target: Target, access: Access) -> SolSession:
-        line = command_line(target, self._tool.suite(target), ("-e", ESCAPE, "sol", "activate"))
+        at, suite = await self._tool.find(target), self._tool.suite(target)
+        line = command_line(target, at, suite, ("-e", ESCAPE, "sol", "activate"))
         if shutil.which("setpriv"):
             line = ["setpriv", "--pdeathsig", "TERM", *line]
         master, slave = pty.openpty()

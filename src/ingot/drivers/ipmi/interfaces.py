@@ -15,7 +15,7 @@ from ingot.drivers.registry import InterfaceSpec
 PRIVILEGES = ("ADMINISTRATOR", "OPERATOR", "USER", "CALLBACK")
 PREFIXES = ("ipmi_",)
 OPTIONS = (
-    Option("ipmi_address", "IP address or host name of the controller", required=True),
+    Option("ipmi_address", "IP address or host name of the controller", required=True, host=True),
     Option("ipmi_username", "User name"),
     Option("ipmi_password", "Password, at most 20 bytes", secret=True),
     Option("ipmi_port", "UDP port of the controller", "int", 623, minimum=1, maximum=65535),

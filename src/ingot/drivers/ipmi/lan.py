@@ -104,10 +104,11 @@ class IpmiLan:
         first = self._tool.suite(target)
         others = () if target.cipher_suite else CIPHER_SUITES
         suites = [first, *(suite for suite in others if suite != first)]
+        at = await self._tool.find(target)
         words, silence = "", None
         for suite in suites:
             try:
-                made = await Session.log_in(_login(target, suite))
+                made = await Session.log_in(_login(target, suite), at)
             except NoSuite as fault:
                 words = fault.cause
                 continue

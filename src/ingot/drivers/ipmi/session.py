@@ -106,14 +106,15 @@ class Session(asyncio.DatagramProtocol):
     # -- life ------------------------------------------------------------------------------------
 
     @classmethod
-    async def log_in(cls, login: Login) -> Session:
-        """Open a session and ask for the privilege. Raises a driver fault that says what went wrong."""
+    async def log_in(cls, login: Login, at: str) -> Session:
+        """Open a session and ask for the privilege. at: the address that was found for the login's host.
+
+        Raises a driver fault that says what went wrong.
+        """
         session = cls(login)
         loop = asyncio.get_running_loop()
         try:
-            await loop.create_datagram_endpoint(
-                lambda: session, remote_addr=(login.host, login.port)
-            )
+            await loop.create_datagram_endpoint(lambda: session, remote_addr=(at, login.port))
         except OSError as error:
             raise Unreachable(
                 f"no IPMI controller answers at {login.address}: {error.strerror or error}"

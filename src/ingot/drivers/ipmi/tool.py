@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ingot.drivers.addresses import found
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import (
     BadCredentials,
@@ -126,9 +127,9 @@ def target_of(access: Access) -> Target:
     )
 
 
-def command_line(target: Target, suite: str, command: Sequence[str]) -> list[str]:
-    """Arguments of ipmitool, free of secrets."""
-    line = ["ipmitool", "-I", target.interface, "-H", target.host, "-p", str(target.port)]
+def command_line(target: Target, at: str, suite: str, command: Sequence[str]) -> list[str]:
+    """Arguments of ipmitool, free of secrets. at: the address that was found for the target's host."""
+    line = ["ipmitool", "-I", target.interface, "-H", at, "-p", str(target.port)]
     line += ["-L", target.privilege, "-U", target.user, "-E"]
     line += ["-N", str(RESEND_SECONDS), "-R", str(RESENDS)]
     if target.interface == "lanplus":
@@ -161,6 +162,7 @@ class IpmiTool:
         self._gates = context.gates
         self._suites: dict[str, str] = {}
         self._clock = context.clock
+        self._egress = context.egress
         self.refusals = Refusals(context.clock)
         self._alive: dict[str, float] = {}
 
@@ -174,6 +176,10 @@ class IpmiTool:
         """Reply bytes (without the completion code) of a raw command: netfn, command, data."""
         words = await self.run(access, "raw", *(f"0x{byte:02x}" for byte in data))
         return bytes.fromhex("".join(words.split()))
+
+    async def find(self, target: Target) -> str:
+        """The address to ask at: the target's host may be a name, which means another address the next time."""
+        return await found(self._egress, "ipmi_address", target.host, target.port)
 
     def suite(self, target: Target) -> str:
         """The cipher suite to use now: the option, what was learned, or the first to try."""
@@ -210,10 +216,11 @@ class IpmiTool:
         suites = [self.suite(target)]
         if not target.cipher_suite and target.interface == "lanplus":
             suites += [suite for suite in CIPHER_SUITES if suite not in suites]
-        await self._prove_alive(target)
+        at = await self.find(target)
+        await self._prove_alive(target, at)
         words = ""
         for suite in suites:
-            line = command_line(target, suite, command)
+            line = command_line(target, at, suite, command)
             code, output, errors = await execute(line, environment(target), seconds)
             if code == 0 or NO_SESSION not in errors.lower():
                 self.learn(target, suite)
@@ -222,24 +229,24 @@ class IpmiTool:
             words = errors.strip() or output.strip() or f"ipmitool ended with {code}"
             if not _is_about_the_suite(words):
                 break
-        raise await self._fault(target, words)
+        raise await self._fault(target, at, words)
 
-    async def _prove_alive(self, target: Target) -> None:
+    async def _prove_alive(self, target: Target, at: str) -> None:
         """One datagram instead of ipmitool's twenty seconds when nobody is there."""
         seen = self._alive.get(target.address)
         if seen is not None and self._clock.monotonic() - seen < KNOWN_ALIVE_SECONDS:
             return
-        if not await answers(target.host, target.port):
+        if not await answers(at, target.port):
             raise Unreachable(f"no IPMI controller answers at {target.address}")
 
-    async def _fault(self, target: Target, words: str) -> DriverFault:
+    async def _fault(self, target: Target, at: str, words: str) -> DriverFault:
         plain = words.lower()
         for text, kind in MEANINGS:
             if text in plain:
                 return kind(words, secrets=target.secrets)
         if NO_SESSION in plain or _is_about_the_suite(words):
             # ipmitool says the same whether nobody answers or the password is wrong.
-            if await answers(target.host, target.port):
+            if await answers(at, target.port):
                 return BadCredentials(
                     f"{target.address} answers but opens no session: {words}",
                     next_action="Check user name, password, privilege level and cipher suite.",

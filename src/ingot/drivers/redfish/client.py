@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ingot.drivers.addresses import not_asked
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import (
     BadCredentials,
@@ -145,6 +146,7 @@ class RedfishClient:
     def __init__(self, context: DriverContext) -> None:
         self._gates = context.gates
         self._clock = context.clock
+        self._egress = context.egress
         self._refusals = Refusals(context.clock)
         self._http: aiohttp.ClientSession | None = None
         self._logins: dict[str, _Login] = {}
@@ -340,7 +342,7 @@ class RedfishClient:
 
         if self._http is None:
             # The gates allow one call per controller; the pool needs no limit of its own.
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
+            connector = self._egress.connector(limit=0, keepalive_timeout=IDLE_SECONDS)
             self._http = outgoing.session(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -403,8 +405,12 @@ def _json(data: bytes, needed: bool) -> Json:
     return body if is_map(body) else {"value": body}
 
 
-def _unreachable(service: Service, method: str, path: str, error: BaseException) -> Unreachable:
+def _unreachable(service: Service, method: str, path: str, error: BaseException) -> DriverFault:
     import aiohttp  # loaded by then (`outgoing`)
+
+    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if (refusal := not_asked("redfish_address", inner)) is not None:
+        return refusal
 
     secrets = (service.password,)
     where = f"{method} {service.base}{path}"

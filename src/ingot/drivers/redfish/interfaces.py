@@ -19,7 +19,7 @@ from ingot.drivers.vmedia.boot import HttpsBoot, MediaBoot
 
 PREFIXES = ("redfish_",)
 OPTIONS = (
-    Option("redfish_address", "URL of the controller; https is assumed", required=True),
+    Option("redfish_address", "URL of the controller; https is assumed", required=True, host=True),
     Option("redfish_system_id", "Path of the System; may be left out when there is only one"),
     Option("redfish_username", "User name"),
     Option("redfish_password", "Password", secret=True),
