@@ -335,7 +335,7 @@ async def _failed_well(site: Site, uuid: str, broken: Break, state: str) -> None
 async def _lead_on(site: Site, uuid: str, state: str) -> None:
     """What the failure state offers brings the node to a good state."""
     assert table.verbs_of(state), f"no verb leads on from {state}"
-    verbs, goal = LEADS[state]
+    (verbs, goal), reached = LEADS[state], ""
     # A step that failed in the middle puts its node into maintenance.
     await site.db.write(lambda conn: site.baremetal.set_maintenance(conn, uuid, False))
     for verb in verbs:
