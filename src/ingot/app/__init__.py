@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ingot.app import access, auditsinks, keys, retention, space, starts
+from ingot.app import access, auditsinks, keys, retention, space, starts, tls
 from ingot.app import bare as bare  # before parts of uvicorn
 from ingot.app.database import reach
 from ingot.app.metrics import Metrics, count_statement, observe
@@ -553,6 +553,7 @@ class App:
                 admin_password=made.admin_password,
                 demo_password=made.demo_password,
                 region=settings.identity.region,
+                cacert=tls.trusted(settings.tls.certificate),
             )
         self.provisioning.project_id = made.service_project_id
         return made.admin_project_id

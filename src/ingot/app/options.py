@@ -71,7 +71,8 @@ def near_url(settings: Settings) -> str:
     """Where clients on this host reach the API; of all addresses that it listens at, the loopback one."""
     host, port = parse_listen(settings.listen)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if settings.tls.certificate else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def peer_address(settings: Settings) -> str:

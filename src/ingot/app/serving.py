@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from uvicorn.server import Server
 from ingot.app import App, memory
 from ingot.app.crowd import Bounds, Crowd, share
 from ingot.app.options import near_url
+from ingot.app.tls import Certificate
 from ingot.app.wire import HttpProtocol, Stillness
 from ingot.kit import log
 from ingot.kit.faults import Fault
@@ -71,6 +73,8 @@ def run_serve(args: argparse.Namespace) -> int:
         )
         log.configure(json=settings.log.json, level=settings.log.level)
         claim = _claimed(settings)
+        own = settings.tls
+        tls = Certificate(Path(own.certificate), Path(own.key)) if own.certificate else None
         # A socket belongs to the namespace in which it was made: the API stays where clients are.
         api_socket = _bound(settings.listen) if "api" in settings.roles else None
         if settings.netns:
@@ -83,11 +87,14 @@ def run_serve(args: argparse.Namespace) -> int:
     sys.setswitchinterval(SWITCH_SECONDS)
     memory.share_arenas()
     with claim, asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(settings, api_socket, boot_socket))
+        return runner.run(_serve(settings, api_socket, boot_socket, tls))
 
 
 async def _serve(
-    settings: Settings, api_socket: socket.socket | None, boot_socket: socket.socket | None
+    settings: Settings,
+    api_socket: socket.socket | None,
+    boot_socket: socket.socket | None,
+    tls: Certificate | None = None,
 ) -> int:
     try:
         app = App(settings)
@@ -99,7 +106,7 @@ async def _serve(
         await app.open()
         servers: list[tuple[_QuietServer, socket.socket]] = []
         if api_socket is not None:
-            servers.append((_server(app.api().asgi, _crowd(settings, "api")), api_socket))
+            servers.append((_server(app.api().asgi, _crowd(settings, "api"), tls), api_socket))
         if boot_socket is not None:
             crowd = _crowd(settings, "provisioning")
             servers.append((_server(app.boot().asgi, crowd), boot_socket))
@@ -108,6 +115,7 @@ async def _serve(
         async with _signals(app.engine.hurry.set) as stop:
             tasks = [asyncio.ensure_future(s.serve(sockets=[sock])) for s, sock in servers]
             ends = [asyncio.ensure_future(stop.wait()), *tasks]
+            following = asyncio.ensure_future(tls.follow()) if tls else None
             answering = asyncio.gather(*(s.answering.wait() for s, _ in servers))
             await asyncio.wait([answering, *ends], return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
@@ -120,6 +128,8 @@ async def _serve(
             await app.drain()
             await app.hub.close()  # live streams end; they would hold the servers otherwise
             answering.cancel()
+            if following is not None:
+                following.cancel()
             for server, _ in servers:
                 server.should_exit = True
             ended = await asyncio.gather(*tasks, return_exceptions=True)
@@ -199,6 +209,7 @@ def _told_start(settings: Settings) -> None:
         roles=",".join(settings.roles),
         api=settings.listen if "api" in settings.roles else None,
         provisioning=settings.provisioning.listen or None,
+        tls=bool(settings.tls.certificate) or None,
         database="PostgreSQL" if settings.database.startswith("postgresql") else "SQLite",
         state=str(settings.state_dir),
     )
@@ -211,15 +222,40 @@ def _announce(settings: Settings) -> None:
 
 
 class _QuietServer(Server):
-    """Signals are ours: one process has several servers. `answering` is set once clients can connect."""
+    """Signals are ours: one process has several servers. `answering` is set once clients can connect.
 
-    def __init__(self, config: Config) -> None:
+    handshake_seconds: so long a client may take for that of TLS; uvicorn would wait a minute.
+    """
+
+    def __init__(self, config: Config, handshake_seconds: float) -> None:
         super().__init__(config)
         self.answering = asyncio.Event()
+        self._handshake = handshake_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        if self.config.is_ssl:
+            await self._startup_of_tls(sockets or [])
+        else:
+            await super().startup(sockets=sockets)
         self.answering.set()
+
+    async def _startup_of_tls(self, sockets: list[socket.socket]) -> None:
+        def connection() -> asyncio.Protocol:
+            make = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+            return make(config=self.config, server_state=self.server_state, app_state={})
+
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                connection,
+                sock=sock,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=self._handshake,
+                backlog=self.config.backlog,
+            )
+            for sock in sockets
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
@@ -245,7 +281,7 @@ def _crowd(settings: Settings, listener: str) -> Crowd:
     )
 
 
-def _server(asgi: Any, crowd: Crowd | None = None) -> _QuietServer:
+def _server(asgi: Any, crowd: Crowd | None = None, tls: Certificate | None = None) -> _QuietServer:
     crowd = Crowd(Bounds()) if crowd is None else crowd
     return _QuietServer(
         Config(
@@ -263,8 +299,14 @@ def _server(asgi: Any, crowd: Crowd | None = None) -> _QuietServer:
             ws=cast("Any", _websocket),
             ws_max_size=1 << 16,
             ws_per_message_deflate=False,
-        )
+            ssl_context_factory=_context(tls) if tls else None,
+        ),
+        crowd.bounds.head_seconds,
     )
+
+
+def _context(tls: Certificate) -> Callable[..., ssl.SSLContext]:
+    return lambda *_given: tls.context
 
 
 def _websocket(**given: Any) -> asyncio.Protocol:

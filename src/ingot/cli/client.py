@@ -6,6 +6,7 @@ import argparse
 import http.client
 import json
 import os
+import ssl
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,8 +29,9 @@ class CloudError(Exception):
 class Cloud:
     """One cloud of a clouds.yaml, logged in at the first call."""
 
-    def __init__(self, auth: dict[str, Any]) -> None:
+    def __init__(self, auth: dict[str, Any], trust: ssl.SSLContext | None = None) -> None:
         self._auth = auth
+        self._trust = trust
         self._token = ""
         self._root = root_of(auth)
 
@@ -68,15 +70,21 @@ class Cloud:
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], timeout: float
     ) -> http.client.HTTPResponse:
         parts = urlsplit(self._root)
-        kind = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = (
+            http.client.HTTPSConnection(parts.netloc, timeout=timeout, context=self._trust)
+            if parts.scheme == "https"
+            else http.client.HTTPConnection(parts.netloc, timeout=timeout)
         )
-        connection = kind(parts.netloc, timeout=timeout)
         try:
             connection.request(
                 method, parts.path + path, body, {"Content-Type": "application/json", **headers}
             )
             return connection.getresponse()
+        except ssl.SSLError as error:
+            raise CloudError(
+                f"{self._root} is not trusted ({error}). Its certificate, or that of who signed it, belongs into "
+                "`cacert` in clouds.yaml or OS_CACERT."
+            ) from None
         except OSError as error:
             raise CloudError(
                 f"{self._root} does not answer ({error}). Is `ingot serve` running?"
@@ -96,11 +104,30 @@ def _words(text: bytes) -> str:
 
 def cloud(name: str | None, file: str | None) -> Cloud:
     """The cloud that the options or the environment name (OS_CLOUD, OS_CLIENT_CONFIG_FILE)."""
-    return Cloud(auth_of(name, file))
+    entry = entry_of(name, file)
+    return Cloud(entry["auth"], trust_of(entry))
+
+
+def trust_of(entry: dict[str, Any]) -> ssl.SSLContext | None:
+    """Whom a cloud's `cacert` and `verify`, or OS_CACERT, trust; None for whom this host does. Raises CloudError."""
+    if entry.get("verify") is False:
+        return ssl._create_unverified_context()  # pyright: ignore[reportPrivateUsage]
+    file = os.environ.get("OS_CACERT") or entry.get("cacert")
+    if not file:
+        return None
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as error:
+        raise CloudError(f"cacert {file} cannot be used: {error}") from None
 
 
 def auth_of(name: str | None, file: str | None) -> dict[str, Any]:
     """The same cloud's `auth` in its clouds.yaml. Raises CloudError."""
+    return entry_of(name, file)["auth"]
+
+
+def entry_of(name: str | None, file: str | None) -> dict[str, Any]:
+    """The same cloud's entry in its clouds.yaml. Raises CloudError."""
     import yaml
 
     wanted = name or os.environ.get("OS_CLOUD") or "ingot-system"
@@ -112,7 +139,7 @@ def auth_of(name: str | None, file: str | None) -> dict[str, Any]:
         except (OSError, KeyError, TypeError):
             continue
         if wanted in clouds:
-            return clouds[wanted]["auth"]
+            return clouds[wanted]
     raise CloudError(
         f"no cloud {wanted!r} found in {', '.join(filter(None, files))}; "
         "give --os-cloud and --clouds (`lab run`: --cloud), or set OS_CLOUD and OS_CLIENT_CONFIG_FILE "

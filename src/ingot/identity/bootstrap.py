@@ -147,10 +147,12 @@ def write_clouds_yaml(
     admin_password: str,
     demo_password: str,
     region: str = "RegionOne",
+    cacert: str = "",
 ) -> None:
     """Write clouds `ingot`, `ingot-system` and `ingot-demo` (file mode 0600, replaced as a whole).
 
-    auth_url: the identity service's root, such as http://127.0.0.1:6385/identity.
+    auth_url: the identity service's root, such as http://127.0.0.1:6385/identity. cacert: file with the
+    certificates that clients trust; "" for those of their host.
     """
 
     def cloud(user: str, password: str, **scope: str) -> dict[str, Any]:
@@ -161,7 +163,8 @@ def write_clouds_yaml(
             "user_domain_name": "Default",
             **scope,
         }
-        return {"auth": auth, "region_name": region, "identity_api_version": 3}
+        trusted = {"cacert": cacert} if cacert else {}
+        return {"auth": auth, **trusted, "region_name": region, "identity_api_version": 3}
 
     def project(name: str) -> dict[str, str]:
         return {"project_name": name, "project_domain_name": "Default"}

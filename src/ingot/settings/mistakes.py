@@ -62,6 +62,7 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
             yield ("retention", option.name), "it must be 0 or more."
     if settings.audit.webhook and not settings.audit.webhook.startswith(("http://", "https://")):
         yield ("audit", "webhook"), f"{settings.audit.webhook!r} is no http:// or https:// address."
+    yield from _in_tls(settings)
     yield from _in_cluster(settings.cluster)
     yield from _in_monitoring(settings.monitoring, own)
     yield from _in_console(settings.console)
@@ -79,6 +80,18 @@ def _in_egress(own: Egress) -> Iterator[tuple[Keys, str]]:
             ipaddress.ip_network(text)
         except ValueError as wrong:
             yield ("egress", "allow"), f"{wrong}."
+
+
+def _in_tls(settings: Settings) -> Iterator[tuple[Keys, str]]:
+    own = settings.tls
+    if bool(own.certificate) != bool(own.key):
+        missing = "key" if own.certificate else "certificate"
+        yield ("tls", missing), "certificate and key go together."
+    elif own.certificate and settings.database:
+        yield (
+            ("tls", "certificate"),
+            "the controllers of a cluster reach each other by HTTP: let the load balancer speak TLS.",
+        )
 
 
 def _in_cluster(own: Cluster) -> Iterator[tuple[Keys, str]]:

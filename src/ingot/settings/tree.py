@@ -324,6 +324,15 @@ class Http(Section):
     idle_seconds: Annotated[int, msgspec.Meta(ge=1)] = 75
 
 
+class Tls(Section):
+    """TLS of the API's listener. certificate: PEM file with the chain; key: its key, without a passphrase. Both are
+    read again within a minute when they change. Without them the API speaks plain HTTP, for a proxy before it.
+    """
+
+    certificate: str = ""
+    key: str = ""
+
+
 class Log(Section):
     level: str = "info"
     json: bool = False
@@ -392,6 +401,7 @@ class Settings(Section):
     policy: PolicyFiles = msgspec.field(default_factory=PolicyFiles)
     egress: Egress = msgspec.field(default_factory=Egress)
     http: Http = msgspec.field(default_factory=Http)
+    tls: Tls = msgspec.field(default_factory=Tls)
     log: Log = msgspec.field(default_factory=Log)
     audit: AuditOptions = msgspec.field(default_factory=AuditOptions)
     retention: Retention = msgspec.field(default_factory=Retention)
