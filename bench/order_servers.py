@@ -31,6 +31,7 @@ from ingot.image import Images, ImageSettings
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Database
 from ingot.kit.policy import Caller
+from ingot.kit.standalone import as_before
 from ingot.kit.vault import Vault
 from ingot.network import Networks
 from ingot.network import Settings as NetworkSettings
@@ -63,6 +64,7 @@ class Bench:
             Networks(self.db, clock, NetworkSettings()),
             Images(self.db, clock, ImageSettings(state_dir=folder, deploy_base_url="http://b")),
             Settings(quotas={**Settings().quotas, "instances": -1}),
+            still=as_before,
         )
 
     async def furnish(self) -> None:

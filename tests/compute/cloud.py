@@ -320,11 +320,11 @@ async def cloud(
         "conductor-1",
         BaremetalSettings(console_websockets=True, undeploy_under_server=undeploy_under_server),
     )
-    compute = Compute(db, clock, vault, baremetal, networks, images, settings)
+    compute = Compute(db, clock, vault, baremetal, networks, images, settings, still=identity.still)
     lines = Consoles(baremetal.ctx)
     keeper = ConsoleKeeper(db, clock, baremetal, lines, base / "consoles")
     compute.consoles = keeper
-    webdoors = WebDoors(baremetal.ctx, lines, {"server": compute.console_grant(identity.still)})
+    webdoors = WebDoors(baremetal.ctx, lines, {"server": compute.console_grant()})
     channels = [Channel(CONSOLE_PATH, webdoors.enter)]
     await db.create_all()
     made = await identity.bootstrap()
@@ -341,7 +341,7 @@ async def cloud(
         clock=clock,
         vault=vault,
         registry=registry,
-        images=OwnImages(images),
+        images=OwnImages(images, identity.still),
         networks=own,
         agents=agents,
         urls=BootUrls(boot_url, f"{boot_url}/files/kernel", f"{boot_url}/files/ramdisk"),

@@ -36,6 +36,7 @@ from ingot.image.tables import images as image_rows
 from ingot.kit.clock import VirtualClock
 from ingot.kit.db import Database
 from ingot.kit.policy import Caller
+from ingot.kit.standalone import as_before
 from ingot.kit.vault import Vault
 from ingot.network import Networks
 from ingot.network import Settings as NetworkSettings
@@ -69,7 +70,14 @@ class Rooms:
         self.baremetal = Baremetal(db, clock, vault, registry, own, "host-a")
         settings = Settings(soft_seconds=10, release_seconds=900)
         self.compute = Compute(
-            db, clock, vault, self.baremetal, self.networks, self.images, settings
+            db,
+            clock,
+            vault,
+            self.baremetal,
+            self.networks,
+            self.images,
+            settings,
+            still=as_before,
         )
         self.room = Room(
             db=db,

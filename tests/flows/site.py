@@ -24,7 +24,7 @@ from ingot.baremetal import Baremetal, Extras, Node
 from ingot.baremetal.api.others import Roots
 from ingot.baremetal.bootplan import BootUrls
 from ingot.baremetal.doors import OwnImages, OwnNetworks
-from ingot.baremetal.imagerights import Right
+from ingot.baremetal.imagerights import CLOUD, Right
 from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.media_api import MediaApi
@@ -178,15 +178,15 @@ class Site:
         }
         await self.db.write(
             lambda conn: self.baremetal.prepare_instance(
-                conn, uuid, instance_info=info, configdrive=None
+                conn, uuid, instance_info=info, right=CLOUD
             )
         )
 
-    async def order_instance(self, uuid: str, info: dict[str, Any]) -> None:
+    async def order_instance(self, uuid: str, info: dict[str, Any], right: Right = CLOUD) -> None:
         """Write what the machine is to become."""
         await self.db.write(
             lambda conn: self.baremetal.prepare_instance(
-                conn, uuid, instance_info=info, configdrive=None
+                conn, uuid, instance_info=info, right=right
             )
         )
 

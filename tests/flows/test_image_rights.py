@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,8 +23,9 @@ from ingot.image import store as image_store
 from ingot.image.service import new_row
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
-from ingot.kit.faults import Missing
+from ingot.kit.faults import Missing, Unauthenticated
 from ingot.kit.policy import Caller
+from ingot.kit.standalone import as_before
 from ingot.workflow import Op
 from tests.flows.site import Site, site
 
@@ -48,8 +50,8 @@ ADMIN = Caller(
 class Place:
     """A site with our own images, and what two tenants do there."""
 
-    def __init__(self, here: Site, images: Images) -> None:
-        self.here, self.images = here, images
+    def __init__(self, here: Site, images: Images, people: dict[str, frozenset[str]]) -> None:
+        self.here, self.images, self.people = here, images, people
 
     async def image(self, owner: str, name: str, visibility: str = "private", **more: Any) -> str:
         values = {
@@ -103,16 +105,24 @@ class Place:
 @contextlib.asynccontextmanager
 async def place(count: int = 1) -> AsyncIterator[Place]:
     rooms: list[Images] = []
+    people: dict[str, frozenset[str]] = {}
+
+    async def still(caller: Caller) -> Caller:
+        """As identity says; those whom nothing happened to are who they were."""
+        roles = people.get(caller.user_id or "", caller.roles)
+        if not roles:
+            raise Unauthenticated("The user has no right here any more.")
+        return replace(caller, roles=roles)
 
     def own(db: Database, clock: Clock, base: Path, url: str) -> OwnImages:
         settings = ImageSettings(state_dir=base, deploy_base_url=url, reserve_bytes=0)
         rooms.append(Images(db, clock, settings))
-        return OwnImages(rooms[0])
+        return OwnImages(rooms[0], still)
 
     async with site(count, seed=SEED, protocols=("redfish",), images=own) as here:
         await rooms[0].start()
         try:
-            yield Place(here, rooms[0])
+            yield Place(here, rooms[0], people)
         finally:
             await rooms[0].close()
 
@@ -178,6 +188,77 @@ async def test_what_an_image_names_is_opened_by_its_owners_right(by_operator: bo
         assert await at.fetch(url) == 200
 
 
+@pytest.mark.parametrize("by_compute", [True, False])
+async def test_what_an_image_names_is_seen_by_who_orders_it(by_compute: bool) -> None:
+    """A's public image names A's private kernel: that is A's bait or A's slip, but nothing of B's."""
+    async with place() as at:
+        private = await at.image(A, "private")
+        lure = await at.image(A, "lure", "public", kernel_id=private, ramdisk_id=private)
+        (uuid,) = await at.here.enrol("available", deploy_interface="ramdisk", owner=B)
+        info = {"image_source": lure}
+        if by_compute:
+            await at.here.order_instance(uuid, info, imagerights.of(member(B)))
+        else:
+            await at.write(uuid, member(B), instance_info=info)
+        await at.here.verb(uuid, "active")
+        assert await at.here.rest(uuid) == "deploy failed"
+        told = await at.here.db.read(lambda c: at.here.baremetal.last_error(c, uuid)) or ""
+        assert "No image found" in told, told
+        assert "/images/" not in await at.script(uuid)
+
+
+async def test_whoever_has_lost_the_right_opens_nothing() -> None:
+    """At the deploy, at a rebuild, and at each boot of an instance without a disk."""
+    async with place() as at:
+        own, theirs = await at.image(B, "own"), await at.image(A, "img-a")
+        (uuid,) = await at.here.enrol("available", deploy_interface="ramdisk", owner=B)
+        await at.write(uuid, member(B), instance_info={"kernel": own, "ramdisk": own})
+        at.people[f"u-{B}"] = frozenset()
+        await at.here.verb(uuid, "active")
+        assert await at.here.rest(uuid) == "deploy failed"
+        told = await at.here.db.read(lambda c: at.here.baremetal.last_error(c, uuid)) or ""
+        assert "has no right in its project any more" in told, told
+        at.people.clear()
+        await at.here.verb(uuid, "active")
+        await at.here.until(uuid, "active")
+        assert "/images/" in await at.script(uuid)
+        at.people[f"u-{B}"] = frozenset()
+        assert "/images/" not in await at.script(uuid)
+        # What an administrator named is not opened by somebody who is none any more, nor by a stronger one of now.
+        await at.write(uuid, ADMIN, instance_info={"kernel": theirs, "ramdisk": theirs})
+        at.people["u-admin"] = frozenset({"member", "reader"})
+        await at.here.verb(uuid, "rebuild")
+        assert await at.here.rest(uuid) == "deploy failed"
+        at.people["u-admin"] = ADMIN.roles
+        await at.here.verb(uuid, "rebuild")
+        await at.here.until(uuid, "active")
+        await at.write(uuid, member(B), instance_info={"kernel": theirs, "ramdisk": theirs, "x": 1})
+        await at.write(uuid, replace(member(B), user_id="u"), instance_info={"kernel": own})
+        await at.write(
+            uuid, replace(member(B), user_id="u"), instance_info={"kernel": theirs, "ramdisk": own}
+        )
+        at.people["u"] = frozenset({"admin", "member", "reader"})
+        await at.here.verb(uuid, "rebuild")
+        assert await at.here.rest(uuid) == "deploy failed"
+
+
+async def test_the_operators_right_ends_with_a_role() -> None:
+    async with place() as at:
+        theirs = await at.image(A, "img-a")
+        operator = Caller(user_id="u-op", system=True, roles=frozenset({"admin", "member"}))
+        right = imagerights.of(operator)
+        people = {"u-op": operator.roles}
+
+        async def still(caller: Caller) -> Caller:
+            return replace(caller, roles=people[caller.user_id or ""])
+
+        opens = OwnImages(at.images, still)
+        assert (await opens.file(theirs, 60, right, "n")).id == theirs
+        people["u-op"] = frozenset({"member"})
+        with pytest.raises(Missing):
+            await opens.file(theirs, 60, right, "n")
+
+
 class Resumed:
     """An operation whose record tells what its steps found, and that commits the rest."""
 
@@ -237,7 +318,7 @@ async def test_own_public_shared_and_community_images_serve() -> None:
         own, public = await at.image(B, "own"), await at.image(A, "pub", "public")
         shared, community = await at.image(A, "s", "shared"), await at.image(A, "c", "community")
         await at.share(shared, B, True)
-        opens = OwnImages(at.images)
+        opens = OwnImages(at.images, as_before)
         right = imagerights.of(member(B))
         for ident in (own, public, shared, community, "own", "pub", "s"):
             assert (await opens.file(ident, 60, right, "n")).id

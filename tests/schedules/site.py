@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from ingot.baremetal import Change, Extras, Node, followups, machine, store
+from ingot.baremetal.imagerights import CLOUD
 from ingot.baremetal.tables import nodes
 from ingot.drivers.fake.world import FakeMachine, FakeWorld
 from ingot.drivers.types import BootDevice, PowerState
@@ -161,7 +162,7 @@ class Site:
         await self.write(
             host,
             lambda conn: host.baremetal.prepare_instance(
-                conn, uuid, instance_info=info, configdrive=None
+                conn, uuid, instance_info=info, right=CLOUD
             ),
         )
 

@@ -141,20 +141,15 @@ class App:
             self.provisioning,
             settings.hostname,
             machine_options(settings, self._has_websockets()),
-            OwnImages(self.images),
+            OwnImages(self.images, self.gate.still),
         )
         self.power_sync = PowerSync(self.baremetal.ctx)
         self.room = self._room()
         lines = Consoles(self.baremetal.ctx)
         node_grant = self.baremetal.console_grant(self.gate.still)
         self.doors = TcpDoors(self.baremetal.ctx, lines, node_grant)
-        self.consoles = ConsoleKeeper(
-            self.db,
-            self.clock,
-            self.baremetal,
-            lines,
-            _path(settings.console.folder) or state / "consoles",
-        )
+        folder = _path(settings.console.folder) or state / "consoles"
+        self.consoles = ConsoleKeeper(self.db, self.clock, self.baremetal, lines, folder)
         self.compute = Compute(
             self.db,
             self.clock,
@@ -164,9 +159,10 @@ class App:
             self.images,
             server_options(settings),
             self.consoles,
+            still=self.tokens.still,
         )
-        grants = {"node": node_grant, "server": self.compute.console_grant(self.tokens.still)}
         self.identity.holders = access.holders(self.compute, self.baremetal)
+        grants = {"node": node_grant, "server": self.compute.console_grant()}
         self.webdoors = WebDoors(self.baremetal.ctx, lines, grants)
         self.engine = Engine(
             self.db,
@@ -268,7 +264,7 @@ class App:
             clock=self.clock,
             vault=self.vault,
             registry=self.registry,
-            images=OwnImages(self.images),
+            images=OwnImages(self.images, self.gate.still),
             sources=ImageSources(
                 folders=[Path(folder) for folder in settings.baremetal.file_images],
                 base_url=base,

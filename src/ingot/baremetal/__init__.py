@@ -13,6 +13,9 @@ from ingot.baremetal.consoletickets import Ticket as ConsoleTicket
 from ingot.baremetal.consoletickets import url as console_url
 from ingot.baremetal.context import NOBODY, By, Networks, NoNetworks, Settings
 from ingot.baremetal.free import Candidate, Look, capabilities
+from ingot.baremetal.imagerights import Right as ImageRight
+from ingot.baremetal.imagerights import of as image_right_of
+from ingot.baremetal.imagerights import viewer as image_viewer
 from ingot.baremetal.patching import Change
 from ingot.baremetal.service import Baremetal, HeldNode
 from ingot.baremetal.tcpdoors import TcpDoors
@@ -34,6 +37,7 @@ __all__ = [
     "Consoles",
     "Extras",
     "HeldNode",
+    "ImageRight",
     "Look",
     "Networks",
     "NoNetworks",
@@ -45,4 +49,6 @@ __all__ = [
     "capabilities",
     "console_kind",
     "console_url",
+    "image_right_of",
+    "image_viewer",
 ]

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from ingot.baremetal import machine
-from ingot.baremetal.imagerights import Right, of_project
+from ingot.baremetal.imagerights import Right, of_project, viewer
 from ingot.baremetal.types import ImageFacts, ImageFile, Node, Port
 from ingot.image import Image
 from ingot.image import Images as ImageRoom
-from ingot.kit.faults import Failed, Fault, Invalid, Kind
+from ingot.kit.faults import Failed, Fault, Invalid, Kind, Missing
 from ingot.kit.policy import Caller
+from ingot.kit.web import Still
 from ingot.network import Networks as NetworkRoom
 from ingot.network import Port as NetworkPort
 
@@ -28,9 +30,13 @@ OURS = "baremetal:none"
 
 @dataclass(frozen=True)
 class OwnImages:
-    """Images from the image room, as raw disks: the agent streams them to the disk while they come."""
+    """Images from the image room, as raw disks: the agent streams them to the disk while they come.
+
+    still: who somebody is by now.
+    """
 
     room: ImageRoom
+    still: Still
 
     async def for_deploy(self, ident: str, ttl: float, right: Right, node: str) -> ImageFacts:
         image = await self._opened(ident, right)
@@ -59,7 +65,7 @@ class OwnImages:
 
     async def properties(self, ident: str, right: Right) -> tuple[dict[str, str], Right]:
         image = await self._opened(ident, right)
-        return dict(image.properties), of_project(image.owner)
+        return dict(image.properties), msgspec.structs.replace(right, through=image.owner or "")
 
     async def file(self, ident: str, ttl: float, right: Right, node: str) -> ImageFile:
         image = await self._opened(ident, right)
@@ -75,26 +81,21 @@ class OwnImages:
         self.room.let_go(conn, _holder(node))
 
     def problem(self, conn: sa.Connection, ident: str, right: Right) -> str | None:
-        """Why this right does not open an image, named by id or name; None when it does."""
+        """Why this right, as it was given, does not open an image, named by id or name; None when it does."""
         try:
-            self.room.find(conn, ident, _viewer(right))
+            self.room.find(conn, ident, None if right.cloud else right.caller())
         except Fault as fault:
             return fault.text
         return None
 
     async def _opened(self, ident: str, right: Right) -> Image:
         """An image as far as `right` sees it now; somebody else's is like none."""
-        return await self.room.get(ident, _viewer(right))
-
-
-def _viewer(right: Right) -> Caller | None:
-    if right.cloud:
-        return None
-    return Caller(
-        user_id=right.user or None,
-        project_id=right.project_id or None,
-        roles=frozenset(right.roles),
-    )
+        image = await self.room.get(ident, await viewer(right, self.still))
+        if right.through is not None:
+            seen = await self.room.get(ident, of_project(right.through).caller())
+            if seen.id != image.id:  # the name means another image there
+                raise Missing(f"No image found with ID or name {ident}")
+        return image
 
 
 def _holder(node: str) -> str:

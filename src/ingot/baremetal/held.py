@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import supply, verbs, vifs
 from ingot.baremetal.context import NOBODY, By, Context
+from ingot.baremetal.imagerights import Right
 from ingot.baremetal.types import Node, Port
 from ingot.baremetal.verbs import Extras
 from ingot.kit.faults import Fault
@@ -76,14 +77,16 @@ class HeldNode:
         self,
         *,
         instance_info: Mapping[str, Any],
+        right: Right,
         configdrive: dict[str, Any] | str | None = None,
     ) -> None:
-        """Write what the machine is to become, before `deploy` or `rebuild`."""
+        """Write what the machine is to become, before `deploy` or `rebuild`; right: opens its images."""
         supply.prepare_instance(
             self._ctx,
             self._conn,
             self.node.uuid,
             instance_info=instance_info,
+            right=right,
             configdrive=configdrive,
         )
 

@@ -1,18 +1,23 @@
 """By whose right the images are opened that a node names: by that of whoever wrote the name.
 
 Not of whoever starts the work: an operator who cleans or deploys a tenant's machine would open for the tenant what the
-tenant may not see. The right is kept beside the name and looked at again each time the image is opened, so that a
-share that was taken back counts, and a name is only looked for among what its writer sees.
+tenant may not see. Who wrote it is kept beside the name. Each time the image is opened identity is asked who that is by now, so that a
+role or a share that was taken back counts, and a name is only looked for among what its writer sees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ingot.kit.faults import Missing, Unauthenticated
 from ingot.kit.policy import Caller
+
+if TYPE_CHECKING:
+    from ingot.kit.web import Still
 
 #: Where nodes name images.
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -29,14 +34,31 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 
 
 class Right(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Somebody who named an image. cloud: the operator, or a service that has asked for its own users."""
+    """Somebody who named an image, as they were then; `viewer` tells what is left of that.
+
+    roles: they never have more than these. cloud: the operator, or a service that has asked for its own users, who
+    see everything for as long as they have all of the roles; without a user the cloud itself.
+    through: a project that must see the image too, since an image of its names it; "" for one of nobody's.
+    """
 
     cloud: bool = False
     user: str = ""
     project_id: str = ""
     roles: tuple[str, ...] = ()
+    system: bool = False
+    through: str | None = None
+
+    def caller(self) -> Caller:
+        """Who they were."""
+        return Caller(
+            user_id=self.user or None,
+            project_id=self.project_id or None,
+            system=self.system,
+            roles=frozenset(self.roles),
+        )
 
 
+#: What the cloud itself names, by its settings.
 CLOUD = Right(cloud=True)
 _Rights = dict[str, Right]
 
@@ -46,13 +68,34 @@ def of(caller: Caller, *, trusted: bool = False) -> Right:
 
     The system scope is the operators' own.
     """
-    if trusted or caller.system:
-        return CLOUD
     return Right(
+        cloud=trusted or caller.system,
         user=caller.user_id or "",
         project_id=caller.project_id or "",
         roles=tuple(sorted(caller.roles)),
+        system=caller.system,
     )
+
+
+async def viewer(right: Right, still: Still) -> Caller | None:
+    """Who looks for an image by a right, as they are by now; None for who sees everything.
+
+    Missing when identity knows of no right of theirs any more.
+    """
+    then = right.caller()
+    if not right.user:
+        return None if right.cloud else then
+    try:
+        now = await still(then)
+    except Unauthenticated:
+        raise Missing(
+            f"User {right.user}, who named the image, has no right in its project any more.",
+            next_action="Let somebody name the image again who sees it.",
+        ) from None
+    held = then.roles & now.roles
+    if right.cloud and held == then.roles:
+        return None
+    return replace(then, roles=held)
 
 
 def written(

@@ -31,6 +31,7 @@ from ingot.baremetal.consolerights import NodeGrant
 from ingot.baremetal.context import NOBODY, By, Context, Images, Networks, NoNetworks, Settings
 from ingot.baremetal.free import Candidate, Look
 from ingot.baremetal.held import HeldNode
+from ingot.baremetal.imagerights import Right
 from ingot.baremetal.patching import Change
 from ingot.baremetal.policies import RULES, SYSTEM_ONLY
 from ingot.baremetal.tables import nodes
@@ -372,11 +373,17 @@ class Baremetal:
         node_uuid: str,
         *,
         instance_info: Mapping[str, Any],
+        right: Right,
         configdrive: dict[str, Any] | str | None = None,
     ) -> None:
-        """Write what the machine is to become, before `deploy` or `rebuild`."""
+        """Write what the machine is to become, before `deploy` or `rebuild`; right: opens its images."""
         supply.prepare_instance(
-            self.ctx, conn, node_uuid, instance_info=instance_info, configdrive=configdrive
+            self.ctx,
+            conn,
+            node_uuid,
+            instance_info=instance_info,
+            right=right,
+            configdrive=configdrive,
         )
 
     def attach_vif(

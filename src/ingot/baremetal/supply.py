@@ -156,16 +156,19 @@ def prepare_instance(
     node_uuid: str,
     *,
     instance_info: Mapping[str, Any],
+    right: imagerights.Right,
     configdrive: dict[str, Any] | str | None = None,
 ) -> None:
-    """Write what the machine is to become; replaces what was there. The config drive is sealed."""
+    """Write what the machine is to become; replaces what was there. The config drive is sealed.
+
+    right: by which the images are opened that it names.
+    """
     old = store.read_secret(conn, ctx.vault, node_uuid, "instance_info")
     shown, sealed = masking.part(
         instance_info, masking.INSTANCE_SECRETS, old, masking.INSTANCE_URLS
     )
     known, _ = store.image_rights(conn, node_uuid)
-    # Whoever orders through another room has been checked there.
-    rights = imagerights.written(known, {}, {"instance_info": instance_info}, imagerights.CLOUD)
+    rights = imagerights.written(known, {}, {"instance_info": instance_info}, right)
     store.update_node(
         conn, node_uuid, instance_info=shown, image_rights=rights, updated_at=ctx.now()
     )

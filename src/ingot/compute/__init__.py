@@ -1,6 +1,6 @@
 """Servers: ordered by flavor and image, placed on machines, told through the Compute API v2.1.
 
-compute = Compute(db, clock, vault, baremetal, networks, images, settings, consoles)
+compute = Compute(db, clock, vault, baremetal, networks, images, settings, consoles, still=still)
 compute.service(authenticator)      # the API under /compute
 compute.workflows()                 # for the engine, beside the bare-metal room's
 compute.loops()                     # to be started and stopped by the app

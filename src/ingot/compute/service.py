@@ -15,7 +15,15 @@ import msgspec
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import Baremetal, ConsoleGrant, ConsoleTicket, HeldNode
+from ingot.baremetal import (
+    Baremetal,
+    ConsoleGrant,
+    ConsoleTicket,
+    HeldNode,
+    ImageRight,
+    image_right_of,
+    image_viewer,
+)
 from ingot.compute import names, states, store
 from ingot.compute.types import (
     ConsoleLog,
@@ -27,7 +35,7 @@ from ingot.compute.types import (
     ServerFault,
     Settings,
 )
-from ingot.image import Images
+from ingot.image import Image, Images
 from ingot.kit import ids
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, after_commit, timestamp, to_json
@@ -88,7 +96,10 @@ class Compute:
         images: Images,
         settings: Settings | None = None,
         consoles: ConsoleLog | None = None,
+        *,
+        still: Still,
     ) -> None:
+        """still: who somebody is by now."""
         from ingot.compute.policies import RULES
 
         self.db = db
@@ -99,6 +110,7 @@ class Compute:
         self.images = images
         self.settings = settings or Settings()
         self.consoles = consoles
+        self.still = still
         self.policy = Policy(RULES, self.settings.policy)
         self._listeners: list[Callable[[], None]] = []
 
@@ -141,9 +153,27 @@ class Compute:
         """How many servers a project has."""
         return store.count_servers(conn, project_id)
 
-    def console_grant(self, still: Still) -> ConsoleGrant:
-        """Who may be at consoles of servers. still: who somebody is by now."""
-        return _ServerGrant(self, still)
+    def console_grant(self) -> ConsoleGrant:
+        """Who may be at consoles of servers."""
+        return _ServerGrant(self, self.still)
+
+    async def opened(self, image_id: str, right: ImageRight) -> Image:
+        """An active image as whoever ordered it sees it by now; Missing, or Invalid when it is not active."""
+        try:
+            image = await self.images.get(image_id, await image_viewer(right, self.still))
+        except Fault as fault:
+            if fault.kind is not Kind.MISSING:
+                raise
+            raise Missing(
+                f"Image {image_id} was deleted, or the project does not see it any more: {fault.text}",
+                next_action="Choose an image that the project sees.",
+            ) from None
+        if image.status != "active":
+            raise Invalid(
+                f"Image {image_id} is {image.status}, so it cannot be used.",
+                next_action="Choose an active image.",
+            )
+        return image
 
     def machine(self, conn: sa.Connection, server: Server) -> HeldNode:
         """The server's machine, proved to be its own and locked; Conflict when it has none (any more)."""
@@ -277,7 +307,8 @@ class Compute:
                 "updated_at": now,
             },
         )
-        self._start(conn, "server create", f"server:{uuid}", {}, caller, request_id)
+        order = {"right": msgspec.to_builtins(image_right_of(caller))}
+        self._start(conn, "server create", f"server:{uuid}", order, caller, request_id)
         return uuid
 
     def delete(self, conn: sa.Connection, server: Server, caller: Caller, request_id: str) -> None:
@@ -317,7 +348,10 @@ class Compute:
         order: dict[str, Any] | None = None,
         **changes: Any,
     ) -> None:
-        """Start an operation that needs a server at rest in one of these states; Conflict otherwise."""
+        """Start an operation that needs a server at rest in one of these states; Conflict otherwise.
+
+        The operation opens images by the caller's right.
+        """
         self._unlocked(server, caller)
         if server.vm_state not in vm_states:
             raise Conflict(
@@ -329,7 +363,8 @@ class Compute:
         rests = (store.RESTING, store.in_states(vm_states))
         if not self._shift(conn, server.uuid, *rests, task_state=task, **changes):
             raise Conflict(f"Cannot '{action}' instance {server.uuid}: its state has just changed.")
-        self._start(conn, f"server {action}", server.subject, order or {}, caller, request_id)
+        order = {**(order or {}), "right": msgspec.to_builtins(image_right_of(caller))}
+        self._start(conn, f"server {action}", server.subject, order, caller, request_id)
 
     @staticmethod
     def _machineless(server: Server, action: str) -> Conflict:

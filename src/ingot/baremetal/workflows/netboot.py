@@ -80,13 +80,13 @@ async def _parts(case: Case, node: Node) -> _Parts:
     source = str(info.get("image_source") or "")
     if source and not source.startswith(("http://", "https://")):
         right = rights["image_source"]
-        # What the properties name was named by the image's owner, whoever ordered the image.
-        found, owner = await case.room.images.properties(source.removeprefix("glance://"), right)
+        # What the properties name must be seen by who ordered the image, and by its owner, who wrote them.
+        found, both = await case.room.images.properties(source.removeprefix("glance://"), right)
         if found.get("boot_iso_id"):
-            return _Parts({"iso": found["boot_iso_id"]}, {"iso": owner})
+            return _Parts({"iso": found["boot_iso_id"]}, {"iso": both})
         if all(found.get(f"{name}_id") for name in pair):
             files = {name: found[f"{name}_id"] for name in pair}
-            return _Parts(files, dict.fromkeys(pair, owner))
+            return _Parts(files, dict.fromkeys(pair, both))
     raise Invalid(
         "instance_info names neither boot_iso nor kernel and ramdisk.",
         next_action="Set them, or image_source to an image with kernel_id and ramdisk_id.",

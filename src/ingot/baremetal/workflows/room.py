@@ -49,7 +49,7 @@ class Images(Protocol):
         ...
 
     async def properties(self, ident: str, right: Right) -> tuple[dict[str, str], Right]:
-        """An image's own properties, such as kernel_id, and the right of its owner, who wrote them."""
+        """An image's own properties, such as kernel_id, and the right to what they name: its owner sees that too."""
         ...
 
     async def file(self, ident: str, ttl: float, right: Right, node: str) -> ImageFile:

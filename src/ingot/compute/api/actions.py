@@ -275,9 +275,11 @@ class Actions(Handlers):
 
     async def _rescue(self, call: Call, given: object) -> Reply:
         order = read(RescueIn, given or {}, "rescue")
+        named: dict[str, Any] = {}
         if order.rescue_image_ref:
             # The rescue system is the agent's own; an image cannot be booted beside the disk.
-            await Ordering(self.compute).image(call, order.rescue_image_ref)
+            image = await Ordering(self.compute).image(call, order.rescue_image_ref)
+            named = {"image": image.id}
         password = order.adminPass or new_password()
 
         def change(conn: sa.Connection, server: Server) -> None:
@@ -290,6 +292,7 @@ class Actions(Handlers):
                 call.request_id,
                 vm_states={*_REST, states.ERROR},
                 task=states.RESCUING,
+                order=named,
                 sealed=self.compute.seal(secrets),
             )
 

@@ -11,7 +11,6 @@ from ingot.compute.placement import Placing
 from ingot.compute.workflows import machines
 from ingot.compute.workflows.room import Case
 from ingot.kit.faults import Failed, Fault, Kind
-from ingot.workflow import StepContext
 
 #: So often is a machine looked for when those that fit were taken meanwhile.
 _TURNS = 20
@@ -19,7 +18,7 @@ _TURNS = 20
 
 async def create(case: Case, _order: Any) -> None:
     """scheduling -> networking -> spawning -> active."""
-    traits = await _check_image(case)
+    traits = await case.image((await case.server()).image_id or "")
     failed: list[str] = []
     last: Fault | None = None
     for attempt in range(1, case.compute.settings.attempts + 1):
@@ -40,17 +39,6 @@ async def create(case: Case, _order: Any) -> None:
             raise last
         failed.append(place["node"])
     raise _exhausted(len(failed), last)
-
-
-async def _check_image(case: Case) -> list[str]:
-    """What the image asks of its machine; it may have been deleted since the order."""
-
-    async def look(_ctx: StepContext) -> list[str]:
-        server = await case.server()
-        image = await case.compute.images.get(server.image_id or "")
-        return machines.image_traits(image.properties)
-
-    return await case.op.step("look at the image", look)
 
 
 async def _find(
@@ -95,7 +83,7 @@ async def _deploy(case: Case, key: str, place: dict[str, str]) -> None:
 
     def begin(conn: sa.Connection) -> dict[str, str]:
         machines.wire(compute, conn, case.here(conn), node_uuid)
-        machines.prepare(compute, conn, case.here(conn), node_uuid)
+        machines.prepare(compute, conn, case.here(conn), node_uuid, case.right)
         compute.step(conn, case.uuid, states.SPAWNING)
         held = compute.baremetal.hold(conn, node_uuid, case.uuid)
         return {"operation": held.deploy(notify=case.op.subject, by=case.by)}

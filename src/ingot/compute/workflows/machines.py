@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.baremetal import Candidate, HeldNode, Look, Node
+from ingot.baremetal import Candidate, HeldNode, ImageRight, Look, Node
 from ingot.compute import placement, states
 from ingot.compute.documents import documents
 from ingot.compute.types import Address, NetworkWish, Nic, Server
@@ -206,8 +206,10 @@ def free_ports(compute: Compute, conn: sa.Connection, server: Server) -> None:
 # -- what it is to become ------------------------------------------------------------------------
 
 
-def prepare(compute: Compute, conn: sa.Connection, server: Server, node_uuid: str) -> None:
-    """Write instance_info and the config drive."""
+def prepare(
+    compute: Compute, conn: sa.Connection, server: Server, node_uuid: str, right: ImageRight
+) -> None:
+    """Write instance_info and the config drive; right: opens the image."""
     flavor = server.flavor
     specs = placement.wish_of(flavor.extra_specs, 0, 0, 0)
     info: dict[str, Any] = {
@@ -230,7 +232,7 @@ def prepare(compute: Compute, conn: sa.Connection, server: Server, node_uuid: st
         compute.settings.domain,
     )
     held = compute.baremetal.hold(conn, node_uuid, server.uuid)
-    held.prepare(instance_info=info, configdrive=drive)
+    held.prepare(instance_info=info, right=right, configdrive=drive)
 
 
 def image_traits(properties: dict[str, str]) -> list[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import sqlalchemy as sa
 
-from ingot.baremetal import By
+from ingot.baremetal import By, ImageRight
 from ingot.compute import store
 from ingot.compute.types import Server
+from ingot.compute.workflows import machines
 from ingot.kit.faults import Failed, Fault, Kind
-from ingot.workflow import Op
+from ingot.workflow import Op, StepContext
 
 if TYPE_CHECKING:
     from ingot.compute.service import Compute
@@ -32,7 +34,32 @@ class Case:
     @property
     def by(self) -> By:
         """Who ordered it: what the machine does for it is done for the same person."""
-        return By(user=self.op.requested_by, request_id=self.op.request_id)
+        return By(user=self.op.requested_by, request_id=self.op.request_id, right=self.right)
+
+    @property
+    def right(self) -> ImageRight:
+        """By which the images are opened that were ordered; orders from before it was kept had a member's."""
+        given: dict[str, Any] = self.op.input or {}
+        kept = given.get("right")
+        if kept is not None:
+            return msgspec.convert(kept, ImageRight)
+        return ImageRight(
+            user=self.op.requested_by,
+            project_id=self.op.project_id or "",
+            roles=("member", "reader"),
+        )
+
+    async def image(self, image_id: str) -> list[str]:
+        """Look at an image that was ordered, before the machine is touched; what it asks of its machine.
+
+        It may have been deleted since, its share taken back, or the right of whoever ordered it.
+        """
+
+        async def look(_ctx: StepContext) -> list[str]:
+            image = await self.compute.opened(image_id, self.right)
+            return machines.image_traits(image.properties)
+
+        return await self.op.step("look at the image", look)
 
     async def server(self) -> Server:
         return await self.compute.db.read(self.here)

@@ -93,10 +93,12 @@ async def crash_dump(case: Case, _order: Any) -> None:
 async def rebuild(case: Case, order: dict[str, Any]) -> None:
     """The image (the same or another) again on the same machine."""
 
+    await case.image((await case.server()).image_id or "")
+
     def begin(conn: sa.Connection) -> dict[str, str]:
         machine = _machine(case, conn)
         off = case.here(conn).vm_state == states.STOPPED
-        machines.prepare(case.compute, conn, case.here(conn), machine.node.uuid)
+        machines.prepare(case.compute, conn, case.here(conn), machine.node.uuid, case.right)
         case.compute.step(conn, case.uuid, states.REBUILD_SPAWNING)
         started = machine.rebuild(
             notify=case.op.subject,
@@ -133,8 +135,10 @@ def broken(case: Case, conn: sa.Connection, fault: Fault) -> None:
 # -- rescue --------------------------------------------------------------------------------------
 
 
-async def rescue(case: Case, _order: Any) -> None:
-    """A system from the network with a log-in, the disk beside it."""
+async def rescue(case: Case, order: dict[str, Any]) -> None:
+    """A system from the network with a log-in, the disk beside it: the agent's own, whatever image was named."""
+    if order.get("image"):
+        await case.image(order["image"])
 
     def begin(conn: sa.Connection) -> dict[str, str]:
         password = case.compute.secrets_of(case.here(conn)).admin_pass
