@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from api_support import World, project, system, world
 
 from ingot.baremetal import Consoles, Settings, TcpDoors
+from ingot.baremetal.tables import node_consoles
 from ingot.drivers.types import PowerTarget
 from ingot.kit.clock import SystemClock
 from ingot.kit.policy import Caller
@@ -263,3 +265,18 @@ async def test_a_door_is_closed_when_its_opener_has_lost_the_right(
         api.become(system())
         shown = (await api.ask("GET", PATH)).json
         assert shown == {"console_enabled": False, "console_info": None}
+
+
+async def test_a_door_that_nobody_answers_for_is_closed(api: World) -> None:
+    """As the releases before left them, which did not note who opened it."""
+    await api.node(name="n1")
+    async with doors(api) as (made, _consoles):
+        await enabled(api, made)
+        await api.db.write(
+            lambda conn: conn.execute(sa.update(node_consoles).values(opened_by=None))
+        )
+        await made.reconcile()
+        assert (await api.ask("GET", PATH)).json["console_enabled"] is False
+        await enabled(api, made)
+        await made.reconcile()
+        assert (await api.ask("GET", PATH)).json["console_enabled"] is True

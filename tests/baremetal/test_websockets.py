@@ -68,12 +68,13 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def door(api: World, host: str = "") -> AsyncIterator[tuple[WebDoors, int]]:
+async def door(api: World, host: str = "", **more: int) -> AsyncIterator[tuple[WebDoors, int]]:
     """The door behind the server that `ingot serve` uses; its port. host: of another process than the API's."""
     ctx = api.baremetal.ctx
     ctx = replace(ctx, host=host, memory={}) if host else ctx
     consoles = Consoles(ctx)
-    made = WebDoors(ctx, consoles, {"node": api.baremetal.console_grant(api.still)})
+    grants = {"node": api.baremetal.console_grant(api.still)}
+    made = WebDoors(ctx, consoles, grants, **more)
     app = WebApp(api.app.services, channels=[Channel(CONSOLE_PATH, made.enter)])
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
@@ -402,3 +403,25 @@ async def test_a_guest_leaves_with_the_machine_that_was_his(api: World) -> None:
             assert (await api.ask("PATCH", "/v1/nodes/n1", body)).status == 200
             assert await closed(guest) == 1008
         assert await refused(url) == 403
+
+
+async def test_a_project_has_so_many_guests_and_hinders_no_other(api: World) -> None:
+    for name, owner in (("n1", "p1"), ("n2", "p2")):
+        await api.node(name=name, console_interface="fake-websocket", owner=owner)
+    async with door(api, most=2) as (_made, port):
+        for name in ("n1", "n2"):
+            path = f"/v1/nodes/{name}/states/console"
+            assert (await api.ask("PUT", path, {"enabled": True})).status == 202
+        api.become(project("member"))
+        own = await address(api, port)
+        api.become(project("member", "p2"))
+        other = await address(api, port, "n2")
+        async with connect(own), connect(own) as second:
+            async with connect(own) as third:
+                assert await closed(third) == 1013
+            async with connect(other) as client:
+                await heard(client, b"imaginary console")
+            await second.close()
+            async with connect(own) as client:
+                await client.send(b"here")
+                await heard(client, b"here")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -41,12 +41,18 @@ class Stage:
 
         await self.db.write(write)
 
-    async def watch(self, query: str = "") -> asyncio.StreamReader:
-        """A stream that has begun."""
+    async def ask(self, query: str = "", who: str = "operator") -> asyncio.StreamReader:
+        """A stream that was asked for."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 22)
-        writer.write(f"GET /timeline/v1/stream{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        await reader.readuntil(b"ingot timeline\n\n")
+        head = f"Host: x\r\nX-Auth-Token: {who}\r\n\r\n"
+        writer.write(f"GET /timeline/v1/stream{query} HTTP/1.1\r\n{head}".encode())
         self._writers.append(writer)
+        return reader
+
+    async def watch(self, query: str = "", who: str = "operator") -> asyncio.StreamReader:
+        """A stream that has begun."""
+        reader = await self.ask(query, who)
+        await reader.readuntil(b"ingot timeline\n\n")
         return reader
 
     async def leave(self) -> None:
@@ -61,18 +67,21 @@ class Stage:
                 await asyncio.sleep(0.02)
 
 
-async def operator(header: object) -> Caller:
+async def people(header: Callable[[str], str | None]) -> Caller:
+    who = header("X-Auth-Token")
+    if who != "operator":
+        return Caller(user_id="u", project_id=who, roles=frozenset({"member", "reader"}))
     return Caller(user_id="operator", system=True, roles=frozenset({"admin", "member", "reader"}))
 
 
 @asynccontextmanager
-async def stage(folder: Path) -> AsyncIterator[Stage]:
+async def stage(folder: Path, most: int = 200) -> AsyncIterator[Stage]:
     db = Database.at(folder / "ingot.db")
     await db.create_all()
     hub = EventHub(db, SystemClock())
     await hub.open()
     port = free_port()
-    app = WebApp([Timeline(db, hub).service(operator)])
+    app = WebApp([Timeline(db, hub, most).service(people)])
     async with listening(app.asgi, port):
         try:
             yield Stage(db, hub, port)
@@ -126,3 +135,22 @@ async def test_who_leaves_is_forgotten(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
         assert here.hub.watchers == 1
         assert (await take(stays, 1))[0][0]["title"] == "1"
+
+
+async def test_a_project_has_so_many_streams_and_hinders_no_other(tmp_path: Path) -> None:
+    async with stage(tmp_path, most=3) as here:
+        for _ in range(3):
+            await here.watch(who="p1")
+        refused = await here.ask(who="p1")
+        head = await refused.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 429") and b"retry-after:" in head.lower()
+        await here.leave()
+        for who in ("p2", "operator"):
+            await here.watch(who=who)
+            await here.leave()
+        await here.leave()  # one of p1's
+        async with asyncio.timeout(60):
+            while here.hub.watchers != 2:
+                await here.happen("node:1", 1)
+                await asyncio.sleep(0.05)
+        await here.watch(who="p1")

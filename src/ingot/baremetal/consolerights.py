@@ -97,8 +97,8 @@ class NodeGrant:
         return {row.node_uuid: row.created_at for row in rows if not await self._holds(row)}
 
     async def _holds(self, row: Any) -> bool:
-        if row.opened_by is None:  # opened before it was noted by whom
-            return True
+        if row.opened_by is None:  # opened before it was noted by whom: nobody answers for it
+            return False
         if (row.was_owner, row.was_lessee) != (row.owner, row.lessee):
             return False
         opener = msgspec.json.decode(row.opened_by, type=Opener).caller()

@@ -35,6 +35,8 @@ from ingot.workflow import ConductorRow, Loop
 EVERY = 2.0
 #: Guests at one machine.
 MOST = 32
+#: Guests of one project (or of one user without one) that a process serves.
+MOST_OF_PROJECT = 200
 TRY_AGAIN_LATER = 1013
 #: One of those that applications may choose: said to a controller that asks who holds a console no more.
 MOVED = 4000
@@ -82,9 +84,16 @@ _CLOSED = (POLICY, "The console was closed.")
 
 
 class WebDoors:
-    """grants: by a ticket's kind, who says whether it is (still) good."""
+    """grants: by a ticket's kind, who says whether it is (still) good. most: guests of one project."""
 
-    def __init__(self, ctx: Context, consoles: Consoles, grants: Mapping[str, Grant]) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        consoles: Consoles,
+        grants: Mapping[str, Grant],
+        most: int = MOST_OF_PROJECT,
+    ) -> None:
+        self._most = most
         self._ctx = ctx
         self._consoles = consoles
         self._grants = grants
@@ -136,6 +145,11 @@ class WebDoors:
         await socket.accept()
         if sum(guest.ticket.node == ticket.node for guest in self._guests) >= MOST:
             await socket.close(TRY_AGAIN_LATER, f"{MOST} others are at this console already.")
+            return
+        if sum(_whose(guest.caller) == _whose(caller) for guest in self._guests) >= self._most:
+            await socket.close(
+                TRY_AGAIN_LATER, f"{self._most} of this project are at consoles already."
+            )
             return
         guest = _Guest(socket, ticket, caller)
         self._guests.add(guest)
@@ -225,3 +239,8 @@ class WebDoors:
 
     def _good(self, conn: sa.Connection, ticket: Ticket, caller: Caller | None) -> bool:
         return caller is not None and self._grants[ticket.kind].good(conn, ticket, caller)
+
+
+def _whose(caller: Caller) -> str | None:
+    """Whose share of the guests somebody takes."""
+    return caller.project_id or caller.user_id

@@ -15,8 +15,8 @@ Administrators and system readers see everything, members of a project what belo
 from __future__ import annotations
 
 import dataclasses
-from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections import Counter, OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -26,7 +26,7 @@ from ingot.kit import audit, events
 from ingot.kit.asgi import plain_envelope
 from ingot.kit.db import Database, from_json, timestamp
 from ingot.kit.events import Event, EventHub
-from ingot.kit.faults import Invalid, Missing, Unauthenticated, Unavailable
+from ingot.kit.faults import Fault, Invalid, Kind, Missing, Unauthenticated, Unavailable
 from ingot.kit.policy import Policy
 from ingot.kit.web import Authenticator, Call, Operation, Reply, Service
 from ingot.workflow import store
@@ -41,7 +41,8 @@ RULES = {
 KEEP_ALIVE_SECONDS = 15.0
 #: So often the caller of a stream is asked whether they may still listen.
 STILL_SECONDS = 3.0
-
+#: Streams of one project (of one user, where somebody sees everything) that a process serves.
+MOST_STREAMS = 200
 
 #: How many are told at once.
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -94,12 +95,14 @@ class StreamQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Timeline:
-    """The service; `hub` pushes what happens in this process."""
+    """The service; `hub` pushes what happens in this process. most_streams: of one project."""
 
-    def __init__(self, db: Database, hub: EventHub) -> None:
+    def __init__(self, db: Database, hub: EventHub, most_streams: int = MOST_STREAMS) -> None:
+        self._most_streams = most_streams
         self._db = db
         self._hub = hub
         self._lines = Lines()
+        self._streams: Counter[str] = Counter()
 
     def service(self, authenticator: Authenticator) -> Service:
         rule = "timeline:own"
@@ -187,13 +190,21 @@ class Timeline:
 
     async def stream(self, call: Call) -> Reply:
         query: StreamQuery = call.query
+        who = _project(call) or call.caller.user_id or ""
+        if self._streams[who] >= self._most_streams:
+            raise Fault(
+                f"{self._most_streams} event streams are open already.",
+                kind=Kind.TOO_MANY,
+                next_action="Close some, or watch several subjects by one stream.",
+                retry_after=STILL_SECONDS,
+            )
         return Reply(
-            stream=self._live(query, call),
+            stream=_Seat(self._streams, who, self._live(query, call)),
             content_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
-    async def _live(self, query: StreamQuery, call: Call) -> AsyncIterator[bytes]:
+    async def _live(self, query: StreamQuery, call: Call) -> AsyncGenerator[bytes]:
         """Until the client leaves, or may not see these events any more."""
         subscription = self._hub.subscribe(
             subject=query.subject,
@@ -218,6 +229,31 @@ class Timeline:
                 if batch or now - said >= KEEP_ALIVE_SECONDS:
                     said = now
                 await self._hub.rest()
+
+
+class _Seat:
+    """A stream that counts from its request to its end, also where nobody ever reads it."""
+
+    def __init__(self, taken: Counter[str], who: str, source: AsyncGenerator[bytes]) -> None:
+        self._taken = taken
+        self._who = who
+        self._source = source
+        self._open = True
+        taken[who] += 1
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._source)
+
+    async def aclose(self) -> None:
+        if self._open:
+            self._open = False
+            self._taken[self._who] -= 1
+            if not self._taken[self._who]:
+                del self._taken[self._who]
+        await self._source.aclose()
 
 
 async def _still(call: Call) -> bool:
