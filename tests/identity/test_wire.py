@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -301,6 +302,27 @@ def test_application_credentials(cloud: Cloud) -> None:
     assert call(cloud, "DELETE", f"{path}/{made['id']}", held).status_code == 204
     assert not alive(cloud, robot)
     assert enter(made).status_code == 401
+
+
+def test_a_token_ends_with_its_application_credential(cloud: Cloud) -> None:
+    """As Keystone has it: who looks at the token is told when it will stop to work."""
+    admin = token(cloud)
+    user, _place, held = user_with(cloud, admin, "short-robot-owner")
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(minutes=5)
+    body = {"application_credential": {"name": "short", "expires_at": end.isoformat()}}
+    path = f"/users/{user['id']}/application_credentials"
+    made = call(cloud, "POST", path, held, json=body).json()["application_credential"]
+    shown = {"id": made["id"], "secret": made["secret"]}
+    methods = ["application_credential"]
+    entered = post(
+        cloud, {"auth": {"identity": {"methods": methods, "application_credential": shown}}}
+    )
+    assert entered.json()["token"]["expires_at"] == f"{end:%Y-%m-%dT%H:%M:%S}.000000Z"
+    again = {
+        "identity": {"methods": ["token"], "token": {"id": entered.headers["X-Subject-Token"]}}
+    }
+    told = post(cloud, {"auth": again}).json()["token"]["expires_at"]
+    assert told == entered.json()["token"]["expires_at"]
 
 
 def test_conflicts_and_guards(cloud: Cloud) -> None:

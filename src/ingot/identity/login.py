@@ -17,6 +17,7 @@ from ingot.identity.brake import Who
 from ingot.identity.tokens import METHODS, Payload, payload
 from ingot.identity.types import DEFAULT_DOMAIN, Grant, Scope
 from ingot.identity.validation import app_cred_expired, live_target, live_user, resolve
+from ingot.kit.db import when
 from ingot.kit.faults import Invalid, Unauthenticated
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ async def log_in(identity: Identity, request: schemas.Auth, remote: str = "") ->
     expires = now + timedelta(seconds=identity.settings.token_seconds)
     if proof.parent is not None:
         expires = min(expires, proof.parent.expires_at)
+    if proof.app_cred is not None:
+        expires = min(expires, when(proof.app_cred["expires_at"]) or expires)
 
     def decide(conn: sa.Connection) -> tuple[Payload, Grant]:
         # Before anything that it is to be compared with: what is newer than it came later.
