@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import hashlib
 import os
 import ssl
@@ -32,7 +33,7 @@ from ingot.drivers.faults import (
 )
 from ingot.drivers.fencing import fenced
 from ingot.drivers.pace import Refusals
-from ingot.drivers.redfish.links import MOST_REDIRECTS, confined, path_of, redirected
+from ingot.drivers.redfish.links import MOST_REDIRECTS, confined, path_of, redirected, upgraded
 from ingot.drivers.redfish.words import busy_message, ids, no_license, retry_after, words_of
 from ingot.drivers.shape import Json, is_map, text
 from ingot.drivers.types import Access
@@ -48,6 +49,7 @@ CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 15.0
 #: Bytes, packed or not: room for registries of several MB, and little enough to be held for many at once.
 LONGEST_REPLY = 8 << 20
+_MOVED = frozenset({301, 302, 303, 307, 308})
 TRANSIENT = frozenset({429, 502, 503, 504})
 
 
@@ -152,6 +154,8 @@ class RedfishClient:
         self._logins: dict[str, _Login] = {}
         self._services: dict[str, Service] = {}
         self._tls: dict[bool | str, ssl.SSLContext | bool] = {}
+        #: Bases without TLS -> those with it, to which their services have sent us.
+        self._secure: dict[str, str] = {}
         context.on_close(self.aclose)
 
     async def get(self, access: Access, path: str) -> Reply:
@@ -290,19 +294,35 @@ class RedfishClient:
         body: Json | None,
         headers: Mapping[str, str],
     ) -> Reply:
-        """The request at the service itself, following a few redirects there."""
-        place = confined(service.base, path)
+        """The request at the service itself, following a few redirects there; one to https is remembered."""
+        base = self._secure.get(service.base, service.base)
+        place = self._place(service, base, path)
         for _ in range(MOST_REDIRECTS + 1):
-            reply = await self._exchange(service, method, place, body, headers)
-            if reply.status == 406 and method == "GET":
-                # HPE's newer ones do not give registries unpacked.
-                packed = {**headers, "Accept-Encoding": "gzip"}
-                reply = await self._exchange(service, method, place, body, packed)
-            location = reply.headers.get("location", "")
-            if not location or reply.status not in _redirects(method):
+            at = dataclasses.replace(service, base=base)
+            try:
+                reply = await self._exchange(at, method, place, body, headers)
+                if reply.status == 406 and method == "GET":
+                    # HPE's newer ones do not give registries unpacked.
+                    packed = {**headers, "Accept-Encoding": "gzip"}
+                    reply = await self._exchange(at, method, place, body, packed)
+            except Unreachable:
+                self._secure.pop(service.base, None)
+                raise
+            moved = _moved(base, method, place, reply)
+            if moved is None:
                 return reply
-            place = redirected(service.base, place, location)
+            base, place = moved
+            if base != at.base:
+                self._secure[service.base] = base
         raise Refused(f"{method} {path}: redirected more than {MOST_REDIRECTS} times")
+
+    @staticmethod
+    def _place(service: Service, base: str, link: str) -> str:
+        """Path and query of a link, asked for at `base`; a service moved to https may still name its old place."""
+        try:
+            return confined(base, link)
+        except Refused:
+            return confined(service.base, link)
 
     async def _exchange(
         self,
@@ -364,9 +384,28 @@ _HEADERS = {
 }
 
 
+def _moved(base: str, method: str, place: str, reply: Reply) -> tuple[str, str] | None:
+    """Base and path at which the same request is made next; None when this reply is the answer.
+
+    Refused for a redirect that leads elsewhere, and so for one from https to http.
+    """
+    location = reply.headers.get("location", "")
+    if not location or reply.status not in _MOVED:
+        return None
+    secure = upgraded(base, place, location)
+    if secure:
+        there = confined(secure, location)
+        # What only wants TLS has done nothing yet: any request is made again.
+        if method == "GET" or there == place:
+            return secure, there
+    if reply.status not in _redirects(method):
+        return None
+    return base, redirected(base, place, location)
+
+
 def _redirects(method: str) -> frozenset[int]:
     """Statuses after which the same request is made elsewhere: never one that would turn into a GET."""
-    return frozenset({301, 302, 303, 307, 308} if method == "GET" else {307, 308})
+    return _MOVED if method == "GET" else frozenset({307, 308})
 
 
 def _tls_context(verify: bool | str) -> ssl.SSLContext | bool:

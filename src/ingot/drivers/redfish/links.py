@@ -1,7 +1,8 @@
 """Links of a Redfish service: followed at the service itself, never elsewhere.
 
 A controller is one machine's, and may be in a stranger's hands; its links are its own words. Whatever it names,
-requests with the cloud's credentials go to the scheme, host and port that driver_info names.
+requests with the cloud's credentials go to the scheme, host and port that driver_info names; one that is moved from
+http to https goes on at the same host.
 """
 
 from __future__ import annotations
@@ -44,6 +45,26 @@ def redirected(base: str, path: str, location: str) -> str:
         return confined(base, urljoin(base + path, location))
     except ValueError:
         raise _elsewhere(base, location) from None
+
+
+def upgraded(base: str, path: str, location: str) -> str:
+    """The place, with https, to which a redirect moves what is at `path` of a place without; "" for other redirects.
+
+    The same host, and https's own port or the one that was named. The other way is no redirect that is followed.
+    """
+    if len(location) > LONGEST_LINK or _ODD.search(location):
+        return ""
+    try:
+        here, there = urlsplit(base), urlsplit(urljoin(base + path, location))
+        origin, named = _origin(there), _origin(here)
+    except ValueError:
+        return ""
+    if origin is None or named is None or (named[0], origin[0]) != ("http", "https"):
+        return ""
+    if origin[1] != named[1] or origin[2] not in (PORTS["https"], named[2]):
+        return ""
+    host = f"[{origin[1]}]" if ":" in origin[1] else origin[1]
+    return f"https://{host}" + ("" if origin[2] == PORTS["https"] else f":{origin[2]}")
 
 
 def path_of(location: str) -> str:
