@@ -66,6 +66,29 @@ def test_an_upload_without_receiver_is_taken_back(cloud: Cloud, admin: Client) -
     admin.call("DELETE", f"/v2/images/{alive}")
 
 
+def test_an_upload_at_a_controller_of_the_release_before_goes_on(
+    cloud: Cloud, admin: Client
+) -> None:
+    """It never says that it lives. One that began long ago is taken back all the same."""
+    lately, long_ago = admin.new(), admin.new()
+    for image_id in (lately, long_ago):
+        held = {"receiver": "old", "reception": None, "received_at": None}
+        if image_id == long_ago:
+            held["updated_at"] = "2020-01-01T00:00:00.000000+00:00"
+        cloud.run(
+            cloud.images.db.write(
+                lambda conn, image_id=image_id, held=held: store.move(
+                    conn, image_id, ["queued"], "saving", held
+                )
+            )
+        )
+    cloud.run(cloud.images.look_after())
+    assert admin.show(lately)["status"] == "saving"
+    assert admin.show(long_ago)["status"] == "queued"
+    for image_id in (lately, long_ago):
+        admin.call("DELETE", f"/v2/images/{image_id}")
+
+
 def test_content_of_a_deleted_image_goes_at_the_next_start(cloud: Cloud, admin: Client) -> None:
     """As after an end between the deletion and the removal of the file."""
     gone, kept = admin.new(), admin.new()

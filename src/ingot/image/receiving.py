@@ -29,6 +29,8 @@ _log = log.get("image")
 
 #: Receivers say so often that they are alive (seconds); after so much silence anybody takes the image back.
 BEAT, SILENCE = 20.0, 120.0
+#: Receivers of releases before 0012 say nothing; while a cluster is upgraded they are given so many seconds.
+OLD_SILENCE = 3600.0
 _ENDED: Row = {"receiver": None, "reception": None, "received_at": None}
 
 
@@ -102,7 +104,8 @@ class Receiving:
         if mine:
             await self.db.write(lambda conn: store.live(conn, mine, stamp), serializable=False)
         silent = timestamp(now - timedelta(seconds=SILENCE))
-        for image_id, reception in await self.db.read(lambda conn: store.silent(conn, silent)):
+        old = timestamp(now - timedelta(seconds=OLD_SILENCE))
+        for image_id, reception in await self.db.read(lambda conn: store.silent(conn, silent, old)):
             await self._settle(image_id, reception)
             _log.warning("upload has no receiver; the image waits again", image=image_id)
 

@@ -128,10 +128,14 @@ def half_received(conn: sa.Connection, host: str) -> list[tuple[str, str | None]
     return [(str(row[0]), row[1]) for row in conn.execute(query)]
 
 
-def silent(conn: sa.Connection, since: str) -> list[tuple[str, str | None]]:
-    """Images whose receivers have said nothing since a time, with the receptions; some at a time."""
+def silent(conn: sa.Connection, since: str, old: str) -> list[tuple[str, str | None]]:
+    """Images whose receivers have said nothing since a time, with the receptions; some at a time.
+
+    old: the same for receivers of releases that never say anything.
+    """
+    mute = _I.c.received_at.is_(None) & (_I.c.updated_at < old)
     query = sa.select(_I.c.id, _I.c.reception).where(
-        _I.c.status.in_(RECEIVING), sa.func.coalesce(_I.c.received_at, "") < since
+        _I.c.status.in_(RECEIVING), (_I.c.received_at < since) | mute
     )
     return [(str(row[0]), row[1]) for row in conn.execute(query.limit(100))]
 
