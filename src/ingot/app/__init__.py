@@ -398,7 +398,10 @@ class App:
 
     @functools.cached_property
     def metrics(self) -> Metrics:
-        return Metrics(lambda: self.power_sync.text() + self.audit.text())
+        return Metrics(
+            lambda: self.power_sync.text() + self.audit.text(),
+            self.settings.monitoring.metrics_from,
+        )
 
     # -- life --------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ Header = tuple[bytes, bytes]
 
 _FOR, _PROTO, _HOST = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
 _TOLD = b"x-forwarded-"
+#: Added where a peer that nobody vouches for says that it passes a request on: then the peer is not who asks.
+PASSED_ON = "x-ingot-passed-on"
 _OTHERS = (b"forwarded", b"x-real-ip")
 _SCHEMES = {b"http": "http", b"https": "https"}
 _HOST_FORM = re.compile(
@@ -47,6 +49,7 @@ class Proxies:
         peer, port = scope.get("client") or ("", 0)
         scope["client"] = (peer, port)
         if not self.trusts(peer):
+            kept.append((PASSED_ON.encode(), b"1"))
             return scope
         scope["client"] = (self._origin(told.get(_FOR, b""), peer), port)
         scheme = _last(told.get(_PROTO, b"")).lower()
@@ -86,4 +89,4 @@ def _last(value: bytes) -> bytes:
     return value.rsplit(b",", 1)[-1].strip()
 
 
-__all__ = ["Proxies"]
+__all__ = ["PASSED_ON", "Proxies"]

@@ -115,6 +115,11 @@ def _in_monitoring(own: Monitoring, boot: Provisioning) -> Iterator[tuple[Keys, 
         yield ("monitoring", "event_url"), f"{own.event_url!r} is no http or https address."
     elif own.event_url and not boot.listen:
         yield ("monitoring", "event_url"), "events need provisioning.listen."
+    for text in own.metrics_from:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            yield ("monitoring", "metrics_from"), f"{text!r} is no address and no network."
 
 
 def _in_ramdisk(own: Ramdisk) -> Iterator[tuple[Keys, str]]:

@@ -107,6 +107,7 @@ class Monitoring(Section):
     so many seconds and shown at /metrics, 0 for never (600 is usual); sensors_of_undeployed: also of machines that
     are not active. event_url: the provisioning listener as controllers reach it: those that speak Redfish are asked
     to send events there, "" for none. event_poll_seconds: how often controllers are asked whose events arrive.
+    metrics_from: networks in CIDR, of scrapers, to which /metrics is told; it names machines and needs no token.
     """
 
     health: bool = True
@@ -114,6 +115,7 @@ class Monitoring(Section):
     sensors_of_undeployed: bool = False
     event_url: str = ""
     event_poll_seconds: float = 300
+    metrics_from: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.0/8", "::1/128"])
 
 
 class StepOptions(Section):
