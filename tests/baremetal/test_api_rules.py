@@ -130,6 +130,20 @@ async def test_patches_that_are_refused(api: World, change: Any, why: str) -> No
     assert reply.status == 400 and why in reply.error
 
 
+@pytest.mark.parametrize("op", ["matches", "!contains"])
+@pytest.mark.parametrize("regex", ["(", "a{2,1}", "(?=a)", r"(a)\1", "a" * 600])
+async def test_patterns_that_are_none_are_refused_when_a_rule_is_made(
+    api: World, op: str, regex: str
+) -> None:
+    conditions = [{"op": op, "args": {"value": "{node.name}", "regex": regex}}]
+    body = {"uuid": UUID, "actions": ACTIONS, "conditions": conditions}
+    reply = await api.ask("POST", RULES, body)
+    assert reply.status == 400 and "invalid regular expression" in reply.error
+    await api.ask("POST", RULES, {"uuid": UUID, "actions": ACTIONS})
+    change = {"op": "add", "path": "/conditions", "value": conditions}
+    assert (await api.ask("PATCH", f"{RULES}/{UUID}", [change])).status == 400
+
+
 async def test_who_may(api: World) -> None:
     await api.ask("POST", RULES, {"uuid": UUID, "actions": ACTIONS})
     everyone = (

@@ -160,7 +160,14 @@ async def test_a_machines_history_names_who_ordered_the_server(here: Site) -> No
     flavor = await here.make_flavor("kept", resources__CUSTOM_KEPT="1")
     order = here.order(flavor, name="whose")
     ordered = await here.ask("compute", "POST", "/servers", order, who="demo", status=202)
-    await here.server_is(ordered.body["server"]["id"], "ACTIVE", deadline=60)
+    ident = ordered.body["server"]["id"]
+    # Who waits for a server by `watch` sees its last lines too, and the machine's before them.
+    code, out, err = await ingot(here, "watch", ident, "--until-idle", "--since", "1", "-f", "json")
+    seen = [json.loads(line) for line in out.splitlines()]
+    ends = [one["subject"] for one in seen if one["kind"] == "operation.done"]
+    assert (code, err) == (0, "") and ends[-1] == f"server:{ident}", (code, err, out)
+    assert f"node:{uuid}" in ends, ends
+    await here.server_is(ident, "ACTIVE", deadline=60)
     told = await here.ask("baremetal", "GET", f"/v1/nodes/{uuid}/history?detail=true", status=200)
     users = await here.ask("identity", "GET", "/v3/users?name=demo", status=200)
     demo = users.body["users"][0]["id"]
