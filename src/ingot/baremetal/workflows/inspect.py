@@ -19,7 +19,7 @@ from ingot.baremetal.workflows.caching import FIRMWARE, read_settings
 from ingot.baremetal.workflows.findings import write_findings
 from ingot.baremetal.workflows.orders import InspectOrder
 from ingot.baremetal.workflows.room import Case
-from ingot.drivers.shape import child, items, text
+from ingot.drivers.shape import child, items, strings, text
 from ingot.drivers.types import Identity
 from ingot.kit.db import from_json, to_json
 from ingot.kit.faults import Failed, Fault
@@ -60,6 +60,8 @@ async def _out_of_band(case: Case, before: list[str]) -> str | None:
         fresh, access = await case.reach("management")
         hand = case.room.registry.inspect(fresh.driver, fresh.interfaces.get("inspect"))
         data = dict(await hand.inspect(access))
+        for line in strings(data, "untold"):
+            ctx.log(f"not told: {line}")
         if not _has_cards(data):
             ctx.log("the controller tells no network cards: no ports are made")
         return data

@@ -64,6 +64,10 @@ class NotThere(Unsupported):
     """404: the resource does not exist at this service."""
 
 
+class NotAllowed(BadCredentials):
+    """403: this user may not see or do this; what else there is may be his."""
+
+
 @dataclass(frozen=True)
 class Service:
     """One Redfish service as the node's driver_info describes it."""
@@ -481,8 +485,14 @@ def fault_of(
         return kind(cause, secrets=secrets)
     if status == 403 and no_license(reply.body):
         return Unsupported(cause, next_action="Put the license on the controller.", secrets=secrets)
-    if status in (401, 403):
+    if status == 401:
         return BadCredentials(cause, secrets=secrets)
+    if status == 403:
+        return NotAllowed(
+            cause,
+            next_action="Give the user of driver_info this right at the controller, or another user.",
+            secrets=secrets,
+        )
     if status == 404:
         return NotThere(cause, secrets=secrets)
     if status in (405, 501):

@@ -21,6 +21,7 @@ from ingot.drivers.faults import (
     Unsupported,
 )
 from ingot.drivers.redfish.client import Reply
+from ingot.drivers.redfish.parts import Parts
 from ingot.drivers.redfish.system import Systems, links
 from ingot.drivers.redfish.tasks import task_path, unfinished
 from ingot.drivers.shape import Json, as_list, child, is_map, items, link, strings, text
@@ -54,15 +55,17 @@ class RedfishFirmware:
         """BIOS, controller and network cards. Unsupported when the service tells none."""
         _, system, _ = await self._systems.read(access)
         found: list[FirmwareComponent] = []
+        parts = Parts(self._systems)
         if version := text(system, "BiosVersion"):
             found.append(FirmwareComponent("bios", version))
-        for manager in await self._systems.linked(access, system, "ManagedBy"):
+        for manager in await parts.linked(access, system, "ManagedBy"):
             if version := text(manager, "FirmwareVersion"):
                 model = text(manager, "Model") or None
                 found.append(FirmwareComponent("bmc", version, model=model))
                 break
-        found += [card.component for card in await self._cards(access, system)]
+        found += [card.component for card in await _cards(parts, access, system)]
         if not found:
+            parts.some()
             raise Unsupported("the service tells no firmware versions")
         return tuple(found)
 
@@ -163,7 +166,7 @@ class RedfishFirmware:
         if not component.startswith(NIC):
             return []
         _, system, _ = await self._systems.read(access)
-        cards = await self._cards(access, system)
+        cards = await _cards(Parts(self._systems), access, system)
         wanted = component.removeprefix(NIC)
         card = next((one for one in cards if one.is_called(wanted)), None)
         collection = link(service, "FirmwareInventory")
@@ -218,19 +221,18 @@ class RedfishFirmware:
                 return found.current_version or ""
         return ""
 
-    async def _cards(self, access: Access, system: Json) -> list[_Card]:
-        """Network cards with a version; [] where the service does not tell them (now)."""
-        found: list[_Card] = []
-        try:
-            for chassis in await self._systems.linked(access, system, "Chassis"):
-                if collection := link(chassis, "NetworkAdapters"):
-                    for path in await self._systems.members(access, collection):
-                        body = await self._systems.maybe(access, path)
-                        found += _cards_of(path, body or {})
-        except (Refused, Unsupported, Busy):
-            # HPE answers 400 until the operating system has started.
-            return []
-        return found
+
+async def _cards(parts: Parts, access: Access, system: Json) -> list[_Card]:
+    """Network cards with a version, those that the service tells (now).
+
+    HPE answers 400 until the operating system has started.
+    """
+    found: list[_Card] = []
+    for chassis in await parts.linked(access, system, "Chassis"):
+        if collection := link(chassis, "NetworkAdapters"):
+            for path in await parts.members(access, collection):
+                found += _cards_of(path, await parts.maybe(access, path) or {})
+    return found
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ingot.drivers.context import DriverContext
-from ingot.drivers.faults import Refused, Unsupported
 from ingot.drivers.redfish.nics import has_carrier, is_enabled, own_cards
+from ingot.drivers.redfish.parts import INSPECTION_PATIENCE, Parts
 from ingot.drivers.redfish.system import Systems, links
 from ingot.drivers.shape import Json, child, items, link, strings, text, whole
 from ingot.drivers.types import Access
@@ -47,21 +47,37 @@ class RedfishInspect:
 
     async def inspect(self, access: Access) -> Mapping[str, object]:
         """{"inventory": {interfaces, cpu, memory, disks, system_vendor, boot, pci_devices,
-        storage_controllers}, "parsed_lldp": {port: names and values}}; unknowns left out.
+        storage_controllers}, "parsed_lldp": {port: names and values}, "untold": [lines]}; unknowns left out, and in
+        untold what the service did not tell, and why.
 
         Disk and NIC names of the operating system are not known from outside: the service's own
         names stand in their place. Parts that a service does not have are no fault.
         """
         _, system, _ = await self._systems.read(access)
-        storages = await self._each(access, link(system, "Storage"))
-        drives = [
-            await self._systems.present(access, links(storage, "Drives")) for storage in storages
-        ]
+        parts = Parts(self._systems, INSPECTION_PATIENCE)
+        data = await _Reading(parts, access, system).data()
+        parts.some()
+        return {**data, "untold": parts.words()} if parts.untold else data
+
+
+class _Reading:
+    """One inspection of one machine."""
+
+    def __init__(self, parts: Parts, access: Access, system: Json) -> None:
+        self._parts = parts
+        self._access = access
+        self._system = system
+
+    async def data(self) -> Json:
+        """As `RedfishInspect.inspect`."""
+        parts, access, system = self._parts, self._access, self._system
+        storages = await self._each(link(system, "Storage"))
+        drives = [await parts.present(access, links(one, "Drives")) for one in storages]
         inventory: Json = {
-            "interfaces": await self._interfaces(access, system),
-            "cpu": await self._cpu(access, system),
+            "interfaces": await self._interfaces(),
+            "cpu": await self._cpu(),
             "disks": [_disk(drive) for found in drives for drive in found]
-            or await self._simple_disks(access, system),
+            or await self._simple_disks(),
             "system_vendor": {
                 "manufacturer": _said(system, "Manufacturer"),
                 "product_name": _said(system, "Model"),
@@ -73,21 +89,21 @@ class RedfishInspect:
         }
         if size := _memory(system):
             inventory["memory"] = {"total": size, "physical_mb": size >> 20}
-        if devices := await self._pci(access, system):
+        if devices := await self._pci():
             inventory["pci_devices"] = devices
         if storages:
             inventory["storage_controllers"] = [
                 _controller(storage, found) for storage, found in zip(storages, drives, strict=True)
             ]
         data: Json = {"inventory": inventory}
-        if neighbours := await self._neighbours(access, system):
+        if neighbours := await self._neighbours():
             data["parsed_lldp"] = neighbours
         return data
 
-    async def _cpu(self, access: Access, system: Json) -> Json:
-        summary = child(system, "ProcessorSummary")
-        paths = await self._members(access, link(system, "Processors"))
-        chips = await self._systems.present(access, paths)
+    async def _cpu(self) -> Json:
+        summary = child(self._system, "ProcessorSummary")
+        paths = await self._members(link(self._system, "Processors"))
+        chips = await self._parts.present(self._access, paths)
         own = [one for one in chips if _is_processor(one)]
         first = own[0] if own else Json()
         cpu: Json = {
@@ -100,9 +116,9 @@ class RedfishInspect:
             cpu["frequency"] = speed
         return cpu
 
-    async def _interfaces(self, access: Access, system: Json) -> list[Json]:
+    async def _interfaces(self) -> list[Json]:
         """The machine's own cards; enabled: false for one that the firmware hides from the machine."""
-        nics = await self._each(access, link(system, "EthernetInterfaces"))
+        nics = await self._each(link(self._system, "EthernetInterfaces"))
         return [
             {
                 "name": _said(nic, "Id") or mac,
@@ -114,48 +130,43 @@ class RedfishInspect:
             for mac, nic in own_cards(nics)
         ]
 
-    async def _simple_disks(self, access: Access, system: Json) -> list[Json]:
+    async def _simple_disks(self) -> list[Json]:
         return [
             {
                 "name": _said(d, "Name"),
                 "model": _said(d, "Model"),
                 "size": whole(d.get("CapacityBytes"), MOST_BYTES),
             }
-            for simple in await self._each(access, link(system, "SimpleStorage"))
+            for simple in await self._each(link(self._system, "SimpleStorage"))
             for d in items(simple, "Devices")[:MOST_ITEMS]
         ]
 
-    async def _pci(self, access: Access, system: Json) -> list[Json]:
+    async def _pci(self) -> list[Json]:
         """PCI functions with the agent's names; where they are plugged in is not told."""
         found: list[Json] = []
-        paths = links(system, "PCIeDevices")[:MOST_DEVICES]
-        for device in await self._systems.present(access, paths):
+        paths = links(self._system, "PCIeDevices")[:MOST_DEVICES]
+        for device in await self._parts.present(self._access, paths):
             functions = link(device, "PCIeFunctions")
-            found += [_function(one) for one in await self._each(access, functions)]
+            found += [_function(one) for one in await self._each(functions)]
         return [one for one in found if one]
 
-    async def _neighbours(self, access: Access, system: Json) -> Json:
+    async def _neighbours(self) -> Json:
         """What switches said to the network ports (LLDP), with the names of the parse-lldp hook."""
         found: Json = {}
-        for body in await self._systems.linked(access, system, "Chassis"):
-            for adapter in await self._each(access, link(body, "NetworkAdapters")):
-                for port in await self._each(access, link(adapter, "Ports")):
+        for body in await self._parts.linked(self._access, self._system, "Chassis"):
+            for adapter in await self._each(link(body, "NetworkAdapters")):
+                for port in await self._each(link(adapter, "Ports")):
                     heard = child(port, "Ethernet", "LLDPReceive")
                     told = {n: value for key, n in _LLDP.items() if (value := _heard(heard, key))}
                     if told and _said(port, "Id"):
                         found[_said(port, "Id")] = told
         return found
 
-    async def _members(self, access: Access, collection: str) -> list[str]:
-        if not collection:
-            return []
-        try:
-            return await self._systems.members(access, collection)
-        except (Unsupported, Refused):
-            return []
+    async def _members(self, collection: str) -> list[str]:
+        return await self._parts.members(self._access, collection) if collection else []
 
-    async def _each(self, access: Access, collection: str) -> list[Json]:
-        return await self._systems.present(access, await self._members(access, collection))
+    async def _each(self, collection: str) -> list[Json]:
+        return await self._parts.present(self._access, await self._members(collection))
 
 
 def _said(body: Json, name: str) -> str:

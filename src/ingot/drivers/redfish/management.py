@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Busy, Refused, Unsupported
 from ingot.drivers.identity import canonical_uuid
-from ingot.drivers.redfish.client import HttpRefused
+from ingot.drivers.redfish.client import HttpRefused, NotAllowed
 from ingot.drivers.redfish.events import RedfishEvents
 from ingot.drivers.redfish.extras import RedfishExtras
 from ingot.drivers.redfish.nics import is_enabled, own_cards
@@ -137,7 +137,7 @@ class RedfishManagement(RedfishExtras, RedfishEvents):
             return ()
         try:
             nics = await self._systems.each(access, collection)
-        except (Unsupported, Refused, Busy):
+        except (Unsupported, Refused, NotAllowed, Busy):
             # UUID and serial prove enough; a busy controller must not be asked for all again.
             return ()
         return tuple(mac for mac, nic in own_cards(nics) if is_enabled(nic))

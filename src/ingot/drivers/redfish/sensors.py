@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingot.drivers.faults import Refused, Unsupported
+from ingot.drivers.redfish.parts import Parts
 from ingot.drivers.redfish.system import Systems, links
 from ingot.drivers.shape import Json, child, items, link, text
 from ingot.drivers.types import Access, Sensor
@@ -36,30 +36,33 @@ UNITS = {"Cel": "C", "Percent": "%", "RPM": "RPM", "{rev}/min": "RPM"}
 async def read_sensors(systems: Systems, access: Access) -> tuple[Sensor, ...]:
     """Sensors of the machine's chassis; () when the service tells none."""
     path, system, _ = await systems.read(access)
+    parts = Parts(systems)
+    found = await _all(parts, access, path, system)
+    parts.some()
+    return tuple(found)
+
+
+async def _all(parts: Parts, access: Access, path: str, system: Json) -> list[Sensor]:
     found: list[Sensor] = []
-    for chassis in await _chassis(systems, access, path, system):
-        old = await _old(systems, access, chassis)
-        told = old or await _new(systems, access, chassis)
+    for chassis in await _chassis(parts, access, path, system):
+        old = await _old(parts, access, chassis)
+        told = old or await _new(parts, access, chassis)
         kinds = {one.kind for one in told}
         found += told
         if "supply" not in kinds:
-            found += await _supplies(systems, access, chassis)
+            found += await _supplies(parts, access, chassis)
         if not kinds & {"fan", "temperature"}:
-            found += await _thermal(systems, access, chassis)
-    return (*found, *await _drives(systems, access, system))
+            found += await _thermal(parts, access, chassis)
+    return [*found, *await _drives(parts, access, system)]
 
 
-async def _chassis(systems: Systems, access: Access, path: str, system: Json) -> list[Json]:
+async def _chassis(parts: Parts, access: Access, path: str, system: Json) -> list[Json]:
     """The System's chassis; where its link names one that tells nearly nothing (NVIDIA), all that name it."""
-    linked = await systems.linked(access, system, "Chassis")
+    linked = await parts.linked(access, system, "Chassis")
     if any(link(one, "Thermal") or link(one, "Power") for one in linked):
         return linked
-    root = (await systems.client.get(access, systems.root(access))).body
-    collection = link(root, "Chassis")
-    try:
-        every = await systems.expanded(access, collection) if collection else []
-    except (Unsupported, Refused):
-        every = []
+    collection = link(await parts.page(access, parts.root(access)), "Chassis")
+    every = await _members(parts, access, collection)
     known = {"", *links(child(system, "Links"), "Chassis")}
     more = [
         one
@@ -74,23 +77,18 @@ def _plain(paths: list[str]) -> list[str]:
     return [path.rstrip("/") for path in paths]
 
 
-async def _drives(systems: Systems, access: Access, system: Json) -> list[Sensor]:
+async def _drives(parts: Parts, access: Access, system: Json) -> list[Sensor]:
     """Health of disks, where the service tells them in few answers (SimpleStorage, not Storage)."""
     collection = link(system, "SimpleStorage")
-    if not collection:
-        return []
-    try:
-        bodies = await systems.each(access, collection)
-    except Unsupported:
-        return []
+    bodies = await parts.each(access, collection) if collection else []
     return [
         _sensor(device, "drive", None, "") for body in bodies for device in items(body, "Devices")
     ]
 
 
-async def _old(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
+async def _old(parts: Parts, access: Access, chassis: Json) -> list[Sensor]:
     bodies = {
-        resource: await systems.maybe(access, link(chassis, resource)) or {}
+        resource: await parts.maybe(access, link(chassis, resource)) or {}
         for resource in ("Thermal", "Power")
     }
     return [
@@ -101,7 +99,7 @@ async def _old(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
     ]
 
 
-async def _new(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
+async def _new(parts: Parts, access: Access, chassis: Json) -> list[Sensor]:
     return [
         _sensor(
             body,
@@ -109,34 +107,34 @@ async def _new(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
             _number(body.get("Reading")),
             _unit(body, ""),
         )
-        for body in await _members(systems, access, link(chassis, "Sensors"))
+        for body in await _members(parts, access, link(chassis, "Sensors"))
         if not _is_absent(body)
     ]
 
 
-async def _supplies(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
+async def _supplies(parts: Parts, access: Access, chassis: Json) -> list[Sensor]:
     """Power supplies of the newer PowerSubsystem; their output is in a resource of its own."""
-    subsystem = await systems.maybe(access, link(chassis, "PowerSubsystem")) or {}
+    subsystem = await parts.maybe(access, link(chassis, "PowerSubsystem")) or {}
     found: list[Sensor] = []
-    for supply in await _members(systems, access, link(subsystem, "PowerSupplies")):
+    for supply in await _members(parts, access, link(subsystem, "PowerSupplies")):
         if not _is_absent(supply):
-            metrics = await systems.maybe(access, link(supply, "Metrics")) or {}
+            metrics = await parts.maybe(access, link(supply, "Metrics")) or {}
             watts = _number(child(metrics, "OutputPowerWatts").get("Reading"))
             found.append(_sensor(supply, "supply", watts, "W"))
     return found
 
 
-async def _thermal(systems: Systems, access: Access, chassis: Json) -> list[Sensor]:
+async def _thermal(parts: Parts, access: Access, chassis: Json) -> list[Sensor]:
     """Fans and temperatures of the newer ThermalSubsystem."""
-    subsystem = await systems.maybe(access, link(chassis, "ThermalSubsystem")) or {}
+    subsystem = await parts.maybe(access, link(chassis, "ThermalSubsystem")) or {}
     found: list[Sensor] = []
-    for fan in await _members(systems, access, link(subsystem, "Fans")):
+    for fan in await _members(parts, access, link(subsystem, "Fans")):
         speed = child(fan, "SpeedPercent")
         turns, share = _number(speed.get("SpeedRPM")), _number(speed.get("Reading"))
         if not _is_absent(fan):
             value, unit = (share, "%") if turns is None else (turns, "RPM")
             found.append(_sensor(fan, "fan", value, unit))
-    metrics = await systems.maybe(access, link(subsystem, "ThermalMetrics")) or {}
+    metrics = await parts.maybe(access, link(subsystem, "ThermalMetrics")) or {}
     found += [
         _sensor(one, "temperature", _number(one.get("Reading")), "C")
         for one in items(metrics, "TemperatureReadingsCelsius")
@@ -144,11 +142,8 @@ async def _thermal(systems: Systems, access: Access, chassis: Json) -> list[Sens
     return found
 
 
-async def _members(systems: Systems, access: Access, collection: str) -> list[Json]:
-    try:
-        return await systems.expanded(access, collection) if collection else []
-    except (Unsupported, Refused):
-        return []
+async def _members(parts: Parts, access: Access, collection: str) -> list[Json]:
+    return await parts.expanded(access, collection) if collection else []
 
 
 def _is_absent(item: Json) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Busy, Refused, Unsupported
-from ingot.drivers.redfish.client import RedfishClient, service_of
+from ingot.drivers.redfish.client import NotAllowed, RedfishClient, service_of
 from ingot.drivers.shape import Json, child, items, link, text
 from ingot.drivers.types import Access
 
@@ -19,6 +19,7 @@ class Systems:
     """Looks machines up. Paths are remembered per service: they do not change while it runs."""
 
     def __init__(self, context: DriverContext) -> None:
+        self.context = context
         self.client = context.shared(RedfishClient, lambda: RedfishClient(context))
         self._paths: dict[str, str] = {}
         self._ways: dict[str, str] = {}
@@ -75,10 +76,14 @@ class Systems:
             if len(pages) >= MOST_PAGES:
                 raise Refused(f"{collection} has more than {MOST_PAGES} pages")
             pages.add(page)
-            body = (await self.client.get(access, page)).body
+            body = await self.page(access, page)
             found |= {text(item, "@odata.id"): None for item in items(body, "Members")}
             page = text(body, "Members@odata.nextLink")
         return [path for path in found if path][:most]
+
+    async def page(self, access: Access, path: str) -> Json:
+        """A page of a collection."""
+        return (await self.client.get(access, path)).body
 
     async def maybe(self, access: Access, path: str) -> Json | None:
         """Body of a resource; None where the service has none there, or does not show it."""
@@ -86,7 +91,7 @@ class Systems:
             return None
         try:
             return (await self.client.get(access, path)).body
-        except (Unsupported, Refused):
+        except (Unsupported, Refused, NotAllowed):
             return None
 
     async def present(self, access: Access, paths: Iterable[str]) -> list[Json]:
@@ -113,7 +118,7 @@ class Systems:
         """How the service puts members into a collection; "" where it does not say that it can."""
         base = service_of(access).base
         if base not in self._ways:
-            root = (await self.client.get(access, self.root(access))).body
+            root = await self.page(access, self.root(access))
             offered = child(root, "ProtocolFeaturesSupported", "ExpandQuery")
             without_links, everything = offered.get("NoLinks"), offered.get("ExpandAll")
             self._ways[base] = "." if without_links is True else "*" if everything is True else ""
