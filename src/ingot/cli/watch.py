@@ -103,7 +103,7 @@ class _Watch:
         self._failed = False
 
     def run(self, until_idle: bool) -> int:
-        only = self._subjects[0] if len(self._subjects) == 1 else None
+        only = self._subjects[0] if len(self._subjects) == 1 and not self._machineless else None
         path = query("/timeline/v1/stream", subject=only)
         patience = RETRY_SECONDS
         while True:
@@ -127,8 +127,29 @@ class _Watch:
         self.last = event["id"] or self.last
         if self._subjects and event["subject"] not in self._subjects:
             return
+        self._look_for_machine()
         self._failed |= event["kind"] == "operation.failed"
         self._printer.show(event)
+
+    @property
+    def _machineless(self) -> bool:
+        """Whether it is a server that has no machine yet: what happens to that comes as soon as it has one."""
+        return len(self._subjects) == 1 and self._subjects[0].startswith("server:")
+
+    def _look_for_machine(self) -> None:
+        if self._machineless:
+            self._subjects += _machines_of(self._here, self._subjects[0])
+
+    def _since(self, subject: str | None) -> list[dict[str, Any]]:
+        """What was not shown yet, oldest first."""
+        found: list[dict[str, Any]] = []
+        while True:
+            after = found[-1]["id"] if found else self.last or 0
+            path = query("/timeline/v1/events", subject=subject, after=after, limit=1000)
+            page = self._here.get(path)["events"]
+            found += page
+            if len(page) < 1000:
+                return found
 
     def idle(self) -> bool:
         """Whether nothing is under way there."""
@@ -147,10 +168,12 @@ class _Watch:
 
     def end(self) -> int:
         """Show what came until now, and leave."""
+        self._look_for_machine()
+        found: list[dict[str, Any]] = []
         for subject in self._subjects or [None]:
-            path = query("/timeline/v1/events", subject=subject, after=self.last or 0)
-            for event in self._here.get(path)["events"]:
-                self._show({**event})
+            found += self._since(subject)
+        for event in sorted(found, key=lambda one: one["id"]):
+            self._show(event)
         self._printer.end()
         return 1 if self._failed else 0
 
@@ -217,15 +240,20 @@ def subjects_of(here: Cloud, ident: str | None) -> list[str]:
         raise CloudError(
             f"{len(servers)} servers have the name {ident!r}: give the id: {ids}{more}"
         )
-    subjects = [f"server:{servers[0]['id']}"]
+    subject = f"server:{servers[0]['id']}"
+    return [subject, *_machines_of(here, subject)]
+
+
+def _machines_of(here: Cloud, server: str) -> list[str]:
+    """The subject of a server's machine; none where there is none, or none to be seen."""
+    path = query("/baremetal/v1/nodes", instance_uuid=server.partition(":")[2])
     try:
-        path = query("/baremetal/v1/nodes", instance_uuid=servers[0]["id"])
         nodes: list[dict[str, Any]] = here.get(path, **_IRONIC)["nodes"]
     except CloudError as error:
         if error.status not in (401, 403, 404):
             raise
-        nodes = []  # whose server it is need not see the machine
-    return subjects + [f"node:{node['uuid']}" for node in nodes]
+        return []  # whose server it is need not see the machine
+    return [f"node:{node['uuid']}" for node in nodes]
 
 
 def _servers(here: Cloud, ident: str) -> list[dict[str, Any]]:
