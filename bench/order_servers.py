@@ -109,7 +109,7 @@ class Bench:
         compute, made = self.compute, list[str]()
 
         def order(conn: sa.Connection) -> None:
-            made.extend(compute.create(conn, draft("new"), USER, "req-1"))
+            made.extend(compute.create(conn, draft("new"), USER, "req-1").uuids)
 
         def claim(conn: sa.Connection, uuid: str) -> None:
             server = compute.get(conn, uuid)

@@ -163,7 +163,7 @@ async def test_bad_orders(tmp_path: Path) -> None:
             await here.call("POST", "/servers", raw=raw, status=400)
         await here.call("POST", "/servers", raw=b"x" * (2 << 20), status=413)
         _, body, _ = await here.call(
-            "POST", "/servers", {"server": {**good, "max_count": 2}}, status=403
+            "POST", "/servers", {"server": {**good, "min_count": 2}}, status=403
         )
         assert "Quota exceeded for instances" in body["forbidden"]["message"]
         assert (await here.get("/servers"))["servers"] == []

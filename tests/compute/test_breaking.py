@@ -127,7 +127,7 @@ class Rooms:
             networks=(NetworkWish(network=net.id),),
             secrets=Secrets(admin_pass="let-me-in"),
         )
-        (self.server,) = self.compute.create(conn, draft, USER, "req-1")
+        (self.server,) = self.compute.create(conn, draft, USER, "req-1").uuids
         conn.execute(sa.delete(operations))  # the harness starts the operation itself
 
     def occupy(self, conn: sa.Connection, state: str = "active", vm: str = "active") -> None:

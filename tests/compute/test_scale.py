@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import Look, free, machine
 from ingot.baremetal.tables import node_traits, nodes
-from ingot.compute import store
+from ingot.compute import quota_store, store
 from ingot.compute.tables import servers
 from ingot.kit.db import Database
 from tests.life.world import empty_database
@@ -96,8 +96,13 @@ async def test_a_project_is_listed_and_counted_by_an_index(database: Database) -
 
     def work(conn: sa.Connection) -> None:
         store.select_servers(conn, listed, orders, limit=10)
-        store.use(conn, "p", {"instances": 1}, {"instances": 5})
-        store.usage(conn, "p")
+        quota_store.use(
+            conn,
+            "p",
+            {"instances": 1, "cores": 1, "ram": 1},
+            {"instances": 5, "cores": -1, "ram": -1},
+        )
+        quota_store.usage(conn, "p")
         store.count_members(conn, "g")
 
     for text in await db.write(lambda conn: told(db, conn, work)):

@@ -30,7 +30,7 @@ async def order(here: Cloud, name: str, addr: str = "", tags: tuple[str, ...] = 
     )
 
     def make(conn: Any) -> str:
-        (uuid,) = here.compute.create(conn, draft, caller, "req-1")
+        (uuid,) = here.compute.create(conn, draft, caller, "req-1").uuids
         if addr:
             one = Address(label="n", addr=addr, version=4, mac="02:00:00:00:00:01", port="p")
             store.update_server(conn, uuid, addresses=(one,))

@@ -9,6 +9,7 @@ import base64
 import hashlib
 from typing import Any
 
+from ingot.compute import userdata
 from ingot.compute.types import Secrets, Server
 
 
@@ -23,7 +24,7 @@ def documents(
         "vendor_data2": {},
     }
     if secrets.user_data:
-        found["user_data"] = base64.b64decode(secrets.user_data).decode("utf-8", "surrogateescape")
+        found["user_data"] = userdata.plain(secrets.user_data)
     if secrets.files:
         found["files"] = secrets.files
         places = [

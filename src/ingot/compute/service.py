@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets as randomness
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -24,7 +24,7 @@ from ingot.baremetal import (
     image_right_of,
     image_viewer,
 )
-from ingot.compute import names, states, store
+from ingot.compute import names, quota_store, states, store
 from ingot.compute.types import (
     ConsoleLog,
     Flavor,
@@ -59,8 +59,23 @@ def _counted(flavor: Flavor, count: int) -> dict[str, int]:
     return {"instances": count, "cores": flavor.vcpus * count, "ram": flavor.ram * count}
 
 
+def _over(wanted: Mapping[str, int], used: Mapping[str, int], limits: Mapping[str, int]) -> Fault:
+    """That a project has too little left."""
+    over = [
+        name for name, n in wanted.items() if limits[name] >= 0 and used[name] + n > limits[name]
+    ]
+    told = ", ".join(str(wanted[name]) for name in over)
+    have = ", ".join(str(used[name]) for name in over)
+    most = ", ".join(str(limits[name]) for name in over)
+    return Fault(
+        f"Quota exceeded for {', '.join(over)}: Requested {told}, but already used {have} "
+        f"of {most} {', '.join(over)}",
+        kind=Kind.LIMIT,
+    )
+
+
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A server as it was ordered, checked."""
+    """A server as it was ordered, checked. count: so many of them, or at least `least` where a quota leaves no more."""
 
     name: str
     flavor: Flavor
@@ -81,6 +96,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     access_ip_v4: str | None = None
     access_ip_v6: str | None = None
     count: int = 1
+    least: int | None = None
+
+
+class Ordered(NamedTuple):
+    """Servers that were ordered together."""
+
+    uuids: list[str]
+    reservation: str
 
 
 class Compute:
@@ -191,6 +214,9 @@ class Compute:
         )
 
     def secrets_of(self, server: Server) -> Secrets:
+        """Empty where they are not kept any more, or were not read (lists)."""
+        if not server.sealed:
+            return Secrets()
         return msgspec.json.decode(self.vault.open(server.sealed), type=Secrets)
 
     def seal(self, secrets: Secrets) -> str:
@@ -212,104 +238,88 @@ class Compute:
     # -- limits ------------------------------------------------------------------------------
 
     def limits(self, conn: sa.Connection, project_id: str) -> dict[str, int]:
-        return {**self.settings.quotas, **store.quotas(conn, project_id)}
+        return {**self.settings.quotas, **quota_store.quotas(conn, project_id)}
 
-    def take_quota(self, conn: sa.Connection, project_id: str, flavor: Flavor, count: int) -> None:
-        """Count servers for a project; a fault of kind LIMIT when they are too many."""
-        limits, wanted = self.limits(conn, project_id), _counted(flavor, count)
-        if store.use(conn, project_id, wanted, limits):
-            return
-        used = store.usage(conn, project_id)
-        over = [
-            name
-            for name, n in wanted.items()
-            if limits[name] >= 0 and used[name] + n > limits[name]
+    def take_quota(
+        self, conn: sa.Connection, project_id: str, flavor: Flavor, least: int, most: int
+    ) -> int:
+        """Count as many of `most` servers for a project as its quotas leave; a fault of kind LIMIT below `least`."""
+        limits = self.limits(conn, project_id)
+        if quota_store.use(conn, project_id, _counted(flavor, most), limits):
+            return most
+        used = quota_store.usage(conn, project_id)
+        left = [
+            (limits[name] - used[name]) // n
+            for name, n in _counted(flavor, 1).items()
+            if limits[name] >= 0 and n
         ]
-        told = ", ".join(str(wanted[name]) for name in over)
-        have = ", ".join(str(used[name]) for name in over)
-        most = ", ".join(str(limits[name]) for name in over)
-        raise Fault(
-            f"Quota exceeded for {', '.join(over)}: Requested {told}, but already used {have} "
-            f"of {most} {', '.join(over)}",
-            kind=Kind.LIMIT,
-        )
+        room = min([most - 1, *left])
+        if least <= room and quota_store.use(conn, project_id, _counted(flavor, room), limits):
+            return room
+        raise _over(_counted(flavor, least), used, limits)
 
     # -- servers -----------------------------------------------------------------------------
 
-    def create(
-        self, conn: sa.Connection, draft: Draft, caller: Caller, request_id: str
-    ) -> list[str]:
-        """Order servers; their uuids. Each starts an operation that finds it a machine."""
+    def create(self, conn: sa.Connection, draft: Draft, caller: Caller, request_id: str) -> Ordered:
+        """Order servers. Each starts an operation that finds it a machine."""
         project_id = caller.project_id
         if not project_id:
             raise Invalid("A server belongs to a project: use a token with project scope.")
-        self.take_quota(conn, project_id, draft.flavor, draft.count)
+        least = draft.count if draft.least is None else draft.least
+        count = self.take_quota(conn, project_id, draft.flavor, least, draft.count)
         if draft.group_id is not None:
             most = self.limits(conn, project_id)["server_group_members"]
-            if 0 <= most < store.count_members(conn, draft.group_id) + draft.count:
+            if 0 <= most < store.count_members(conn, draft.group_id) + count:
                 raise Fault("Quota exceeded, too many servers in group", kind=Kind.LIMIT)
         reservation = f"r-{randomness.token_hex(4)}"
-        return [
-            self._create_one(conn, draft, caller, request_id, reservation, index)
-            for index in range(draft.count)
-        ]
-
-    def _create_one(
-        self,
-        conn: sa.Connection,
-        draft: Draft,
-        caller: Caller,
-        request_id: str,
-        reservation: str,
-        index: int,
-    ) -> str:
-        uuid, now = ids.new_uuid(), self.now()
-        name = draft.name if draft.count == 1 else f"{draft.name}-{index + 1}"
-        store.insert_server(
-            conn,
-            {
-                "uuid": uuid,
-                "project_id": caller.project_id,
-                "user_id": caller.user_id,
-                "name": name,
-                "hostname": draft.hostname or names.hostname(name, uuid),
-                "description": draft.description,
-                "vm_state": states.BUILDING,
-                "task_state": states.SCHEDULING,
-                "power_state": states.NOSTATE,
-                "flavor": draft.flavor,
-                "image_id": draft.image_id,
-                "key_name": draft.key.name if draft.key else None,
-                "key": draft.key,
-                "config_drive": "True" if draft.config_drive else "",
-                "disk_config": draft.disk_config,
-                "access_ip_v4": draft.access_ip_v4,
-                "access_ip_v6": draft.access_ip_v6,
-                "availability_zone": None,
-                "pinned_zone": draft.zone,
-                "wanted_node": draft.node,
-                "reservation_id": reservation,
-                "launch_index": index,
-                "locked": False,
-                "locked_reason": None,
-                "networks": draft.networks,
-                "ports": (),
-                "addresses": (),
-                "security_groups": draft.security_groups,
-                "metadata": draft.metadata,
-                "tags": draft.tags,
-                "group_id": draft.group_id,
-                "fault": None,
-                "node_uuid": None,
-                "node_name": None,
-                "sealed": self.seal(draft.secrets),
-                "created_at": now,
-                "updated_at": now,
-            },
-        )
         order = {"right": msgspec.to_builtins(image_right_of(caller))}
-        self._start(conn, "server create", f"server:{uuid}", order, caller, request_id)
-        return uuid
+        common = self._common(draft, caller, reservation)
+        uuids = [ids.new_uuid() for _ in range(count)]
+        for index, uuid in enumerate(uuids):
+            name = draft.name if count == 1 else f"{draft.name}-{index + 1}"
+            named = {"name": name, "hostname": draft.hostname or names.hostname(name, uuid)}
+            store.insert_server(conn, {**common, **named, "uuid": uuid, "launch_index": index})
+            self._start(conn, "server create", f"server:{uuid}", order, caller, request_id)
+        return Ordered(uuids, reservation)
+
+    def _common(self, draft: Draft, caller: Caller, reservation: str) -> dict[str, Any]:
+        """What servers that are ordered together have in common."""
+        now = self.now()
+        return {
+            "project_id": caller.project_id,
+            "user_id": caller.user_id,
+            "description": draft.description,
+            "vm_state": states.BUILDING,
+            "task_state": states.SCHEDULING,
+            "power_state": states.NOSTATE,
+            "flavor": draft.flavor,
+            "image_id": draft.image_id,
+            "key_name": draft.key.name if draft.key else None,
+            "key": draft.key,
+            "config_drive": "True" if draft.config_drive else "",
+            "disk_config": draft.disk_config,
+            "access_ip_v4": draft.access_ip_v4,
+            "access_ip_v6": draft.access_ip_v6,
+            "availability_zone": None,
+            "pinned_zone": draft.zone,
+            "wanted_node": draft.node,
+            "reservation_id": reservation,
+            "locked": False,
+            "locked_reason": None,
+            "networks": draft.networks,
+            "ports": (),
+            "addresses": (),
+            "security_groups": draft.security_groups,
+            "metadata": draft.metadata,
+            "tags": draft.tags,
+            "group_id": draft.group_id,
+            "fault": None,
+            "node_uuid": None,
+            "node_name": None,
+            "sealed": self.seal(draft.secrets),
+            "created_at": now,
+            "updated_at": now,
+        }
 
     def delete(self, conn: sa.Connection, server: Server, caller: Caller, request_id: str) -> None:
         """Give the machine back and forget the server, whatever is being done to it."""
@@ -434,9 +444,10 @@ class Compute:
             terminated_at=now,
             deleted_at=now,
             node_uuid=None,
+            sealed="",
         )
         if over and server is not None:
-            store.unuse(conn, server.project_id, _counted(server.flavor, 1))
+            quota_store.unuse(conn, server.project_id, _counted(server.flavor, 1))
 
     def _shift(self, conn: sa.Connection, uuid: str, *where: Any, **values: Any) -> bool:
         return store.shift(conn, uuid, *where, updated_at=self.now(), **values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,8 +12,6 @@ import sqlalchemy as sa
 
 from ingot.compute import states
 from ingot.compute.tables import (
-    compute_quotas,
-    compute_usage,
     flavor_access,
     flavors,
     keypairs,
@@ -67,8 +66,13 @@ def _written(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+_LATER = frozenset({"number", "launched_at", "terminated_at", "deleted_at", "locked_by"})
+_INSERT = Kept.insert(servers, *(c.name for c in servers.c if c.name not in _LATER))
+
+
 def insert_server(conn: sa.Connection, values: Mapping[str, Any]) -> None:
-    conn.execute(sa.insert(servers).values(**_written(values)))
+    """values: all columns but those that come later in a server's life."""
+    _INSERT.change(conn, _written(values))
 
 
 def update_server(conn: sa.Connection, uuid: str, **values: Any) -> None:
@@ -91,8 +95,20 @@ RESTING = servers.c.task_state.is_(None)
 
 def shift(conn: sa.Connection, uuid: str, *where: Where, **values: Any) -> bool:
     """Change a server that is there and meets the conditions, by one statement; False when it does not."""
+    if len(where) == 1 and where[0] is WANTED:
+        kept = _shift_wanted(tuple(values))
+        return kept.change(conn, {**_written(values), "ident": uuid}) == 1
     change = sa.update(servers).where(servers.c.uuid == uuid, servers.c.deleted_at.is_(None))
     return conn.execute(change.where(*where).values(**_written(values))).rowcount == 1
+
+
+@functools.lru_cache(maxsize=64)
+def _shift_wanted(names: tuple[str, ...]) -> Kept:
+    """The change of these columns of a server that nobody wants deleted."""
+    there = (servers.c.uuid == sa.bindparam("ident"), servers.c.deleted_at.is_(None), WANTED)
+    return Kept(
+        sa.update(servers).where(*there).values({name: sa.bindparam(name) for name in names})
+    )
 
 
 def settle(conn: sa.Connection, uuid: str, **values: Any) -> bool:
@@ -173,12 +189,17 @@ def select_servers(
     *,
     limit: int | None = None,
     after: Server | None = None,
+    sealed: bool = False,
 ) -> list[Server]:
-    """Servers in order; `after`: those that come behind this one."""
-    query = _sorted(conn, sa.select(servers).where(*where), orders, after)
+    """Servers in order; `after`: those that come behind this one. sealed: with what is long and seldom shown."""
+    query = _sorted(conn, sa.select(*(_ALL if sealed else _BRIEF)).where(*where), orders, after)
     if limit is not None:
         query = query.limit(limit)
-    return [_server(row) for row in conn.execute(query).mappings()]
+    return [_server({"sealed": "", **row}) for row in conn.execute(query).mappings()]
+
+
+_ALL = tuple(servers.c)
+_BRIEF = tuple(column for column in _ALL if column is not servers.c.sealed)
 
 
 def _sorted(conn: sa.Connection, query: Any, orders: Sequence[Order], after: Server | None) -> Any:
@@ -228,6 +249,7 @@ def tested_servers(
     tests: Sequence[Callable[[Glimpse], bool]],
     most: int,
     after: Server | None,
+    sealed: bool = False,
 ) -> list[Server]:
     """The first servers in order that pass the tests; only those are read whole."""
     seen = sa.select(servers.c.number, servers.c.name, servers.c.addresses, servers.c.tags)
@@ -238,7 +260,9 @@ def tested_servers(
             numbers.append(glimpse.number)
             if len(numbers) == most:
                 break
-    return select_servers(conn, [servers.c.number.in_(numbers)], orders) if numbers else []
+    if not numbers:
+        return []
+    return select_servers(conn, [servers.c.number.in_(numbers)], orders, sealed=sealed)
 
 
 def listed(project_id: str) -> list[Where]:
@@ -350,52 +374,6 @@ def machineless(conn: sa.Connection, held: sa.Subquery) -> list[str]:
         servers.c.deleted_at.is_(None), servers.c.task_state.is_(None), without_machine(held)
     )
     return list(conn.execute(query).scalars())
-
-
-#: What of a server counts.
-COUNTED = ("instances", "cores", "ram")
-
-
-def usage(conn: sa.Connection, project_id: str) -> dict[str, int]:
-    """What a project has: instances, cores, ram (MiB), server_groups."""
-    query = sa.select(compute_usage).where(compute_usage.c.project_id == project_id)
-    row = conn.execute(query).mappings().first()
-    groups = conn.execute(
-        sa.select(sa.func.count()).where(server_groups.c.project_id == project_id)
-    ).scalar_one()
-    counted = {name: 0 if row is None else row[name] for name in COUNTED}
-    return {**counted, "server_groups": groups}
-
-
-def use(
-    conn: sa.Connection, project_id: str, wanted: Mapping[str, int], limits: Mapping[str, int]
-) -> bool:
-    """Count more for a project if it stays below its limits (-1: none), by one statement; False if not."""
-    room = [
-        compute_usage.c[name] + n <= limits[name] for name, n in wanted.items() if limits[name] >= 0
-    ]
-    more = {name: compute_usage.c[name] + n for name, n in wanted.items()}
-    mine = compute_usage.c.project_id == project_id
-    change = sa.update(compute_usage).where(mine, *room).values(**more)
-    if conn.execute(change).rowcount:
-        return True
-    _START_USAGE.change(conn, {"project_id": project_id})
-    return conn.execute(change).rowcount == 1
-
-
-_START_USAGE = Kept(
-    sa.text(
-        "INSERT INTO compute_usage (project_id, instances, cores, ram) VALUES (:project_id, 0, 0, 0) "
-        "ON CONFLICT (project_id) DO NOTHING"
-    )
-)
-
-
-def unuse(conn: sa.Connection, project_id: str, freed: Mapping[str, int]) -> None:
-    """Count less for a project."""
-    less = {name: compute_usage.c[name] - n for name, n in freed.items()}
-    mine = compute_usage.c.project_id == project_id
-    conn.execute(sa.update(compute_usage).where(mine).values(**less))
 
 
 def count_members(conn: sa.Connection, group_id: str) -> int:
@@ -571,29 +549,3 @@ def members(conn: sa.Connection, group_ids: Sequence[str]) -> dict[str, list[str
     for row in conn.execute(query.order_by(servers.c.number)):
         found.setdefault(row.group_id, []).append(row.uuid)
     return found
-
-
-# -- limits --------------------------------------------------------------------------------------
-
-
-def quotas(conn: sa.Connection, project_id: str) -> dict[str, int]:
-    """What was set for this project; nothing where the settings hold."""
-    query = sa.select(compute_quotas.c.resource, compute_quotas.c.value).where(
-        compute_quotas.c.project_id == project_id
-    )
-    return {row.resource: row.value for row in conn.execute(query)}
-
-
-def set_quotas(conn: sa.Connection, project_id: str, values: Mapping[str, int]) -> None:
-    for name, value in values.items():
-        clear_quotas(conn, project_id, name)
-        conn.execute(
-            sa.insert(compute_quotas).values(project_id=project_id, resource=name, value=value)
-        )
-
-
-def clear_quotas(conn: sa.Connection, project_id: str, name: str | None = None) -> None:
-    query = sa.delete(compute_quotas).where(compute_quotas.c.project_id == project_id)
-    if name is not None:
-        query = query.where(compute_quotas.c.resource == name)
-    conn.execute(query)

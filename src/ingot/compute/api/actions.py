@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import sqlalchemy as sa
 
-from ingot.compute import states
+from ingot.compute import states, userdata
 from ingot.compute.api import views
 from ingot.compute.api.common import (
     Body,
@@ -35,7 +35,6 @@ from ingot.compute.api.ordering import (
     metadata,
     new_password,
     personality,
-    user_data,
 )
 from ingot.compute.types import Server
 from ingot.kit.faults import Conflict, Invalid, Missing
@@ -203,10 +202,10 @@ class Actions(Handlers):
             raise Invalid("Trusted image certificates are not supported.")
         if call.version.minor >= PERSONALITY_UNTIL and "personality" in body:
             raise unexpected({"personality"})
-        image = await Ordering(self.compute).image(call, order.imageRef)
         password = order.adminPass or new_password()
 
         def change(conn: sa.Connection, server: Server) -> Server:
+            image = Ordering(self.compute).image(conn, call, order.imageRef)
             fits(server.flavor, image)
             values = self._rebuilt(conn, call, server, order, body, password)
             self.compute.act(
@@ -270,19 +269,19 @@ class Actions(Handlers):
         if "personality" in body:
             secrets = msgspec.structs.replace(secrets, files=personality(order.personality))
         if "user_data" in body:
-            secrets = msgspec.structs.replace(secrets, user_data=user_data(order.user_data))
+            secrets = msgspec.structs.replace(secrets, user_data=userdata.checked(order.user_data))
         return {**values, "sealed": self.compute.seal(secrets)}
 
     async def _rescue(self, call: Call, given: object) -> Reply:
         order = read(RescueIn, given or {}, "rescue")
-        named: dict[str, Any] = {}
-        if order.rescue_image_ref:
-            # The rescue system is the agent's own; an image cannot be booted beside the disk.
-            image = await Ordering(self.compute).image(call, order.rescue_image_ref)
-            named = {"image": image.id}
         password = order.adminPass or new_password()
 
         def change(conn: sa.Connection, server: Server) -> None:
+            named: dict[str, Any] = {}
+            if order.rescue_image_ref:
+                # The rescue system is the agent's own; an image cannot be booted beside the disk.
+                image = Ordering(self.compute).image(conn, call, order.rescue_image_ref)
+                named = {"image": image.id}
             secrets = msgspec.structs.replace(self.compute.secrets_of(server), admin_pass=password)
             self.compute.act(
                 conn,

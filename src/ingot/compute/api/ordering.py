@@ -8,13 +8,13 @@ import ipaddress
 import re
 import secrets as randomness
 import string
-import zlib
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
-from ingot.compute import store
+from ingot.compute import store, userdata
 from ingot.compute.api.common import Body, Handlers, boolean, mapping, own, read, since, unexpected
 from ingot.compute.service import Draft
 from ingot.compute.types import Flavor, Key, NetworkWish, Secrets
@@ -34,10 +34,6 @@ PERSONALITY_UNTIL = 57
 MOST_FILES, MOST_FILE_BYTES, MOST_PATH_BYTES = 5, 10240, 255
 MOST_TAGS = 50
 MOST_AT_ONCE = 1000
-MOST_USER_DATA = 65535
-#: Bytes that packed user data may become: some kilobytes of zeros would fill the memory otherwise.
-MOST_UNPACKED = 1 << 20
-_GZIP = b"\x1f\x8b"
 _HINTS = ("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints")
 
 
@@ -98,10 +94,19 @@ _SINCE = {
 }
 
 
+class Wanted(NamedTuple):
+    """look_up: the order, checked in a transaction. grouped: it is for a server group."""
+
+    look_up: Callable[[sa.Connection], Draft]
+    order: ServerIn
+    grouped: bool
+
+
 class Ordering(Handlers):
     """Reads orders; looks things up in the other rooms as the caller sees them."""
 
-    async def draft(self, call: Call, body: Body) -> tuple[Draft, ServerIn]:
+    def draft(self, call: Call, body: Body) -> Wanted:
+        """What was ordered, to be looked up in the transaction that stores it: nothing may go in between."""
         given = mapping(_only(body).get("server"), "server")
         since(call, given, _SINCE)
         if call.version.minor >= PERSONALITY_UNTIL and "personality" in given:
@@ -110,10 +115,9 @@ class Ordering(Handlers):
             raise Invalid("Invalid input for field/attribute server: 'networks' is required.")
         order = read(ServerIn, given, "server")
         self._unsupported(order)
-        image = await self.image(call, order.imageRef or _boot_image(order), order)
         networks = _networks(order, call.version.minor)
         secrets = Secrets(
-            user_data=user_data(order.user_data),
+            user_data=userdata.checked(order.user_data),
             admin_pass=order.adminPass or new_password(),
             files=personality(order.personality),
         )
@@ -128,6 +132,7 @@ class Ordering(Handlers):
         hints = mapping(body.get(_HINTS[0]) or body.get(_HINTS[1]) or {}, "scheduler_hints")
 
         def look_up(conn: sa.Connection) -> Draft:
+            image = self.image(conn, call, order.imageRef or _boot_image(order))
             flavor = self._flavor(conn, call, str(order.flavorRef))
             fits(flavor, image)
             return Draft(
@@ -151,13 +156,14 @@ class Ordering(Handlers):
                 access_ip_v4=address(order.accessIPv4, 4),
                 access_ip_v6=address(order.accessIPv6, 6),
                 count=count,
+                least=order.min_count,
             )
 
-        return await self.compute.db.read(look_up), order
+        return Wanted(look_up, order, grouped=hints.get("group") is not None)
 
     # -- look-ups ----------------------------------------------------------------------------
 
-    async def image(self, call: Call, ref: str, order: object = None) -> Image:
+    def image(self, conn: sa.Connection, call: Call, ref: str) -> Image:
         """An active image that this caller sees."""
         if not ids.is_uuid(ref):
             raise Invalid(
@@ -166,7 +172,7 @@ class Ordering(Handlers):
                 else "Invalid imageRef provided."
             )
         try:
-            image = await self.compute.images.get(ref, call.caller)
+            image = self.compute.images.find(conn, ref, call.caller)
         except Fault as fault:
             if fault.kind is not Kind.MISSING:
                 raise
@@ -354,38 +360,6 @@ def _place(order: ServerIn) -> tuple[str | None, str | None]:
     host, _, node = rest.partition(":")
     wanted = order.hypervisor_hostname or node or host or order.host
     return zone or None, wanted or None
-
-
-def user_data(text: str | None) -> str | None:
-    """Checked base64 of text; gzip is taken off, since a config drive holds it as it is."""
-    if text is None:
-        return None
-    if len(text) > MOST_USER_DATA:
-        raise Invalid(f"User data too large. User data must be no larger than {MOST_USER_DATA}.")
-    try:
-        raw = base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise Invalid("User data needs to be valid base 64.") from None
-    try:
-        plain = _unpacked(raw) if raw[:2] == _GZIP else raw
-        plain.decode()
-    except (zlib.error, UnicodeDecodeError):
-        raise Invalid("User data must be text, or gzip of text, in UTF-8.") from None
-    return base64.b64encode(plain).decode()
-
-
-def _unpacked(raw: bytes) -> bytes:
-    """All members of a gzip file, one behind the other, of MOST_UNPACKED bytes at most; Invalid or zlib.error."""
-    found = bytearray()
-    while raw:
-        member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        found += member.decompress(raw, MOST_UNPACKED + 1 - len(found))
-        if len(found) > MOST_UNPACKED:
-            raise Invalid(f"User data too large. Unpacked it may have {MOST_UNPACKED} bytes.")
-        if not member.eof:
-            raise Invalid("User data is a gzip file that ends too early.")
-        raw = member.unused_data.lstrip(b"\0")
-    return bytes(found)
 
 
 def personality(files: list[FileIn]) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ingot import workflow
-from ingot.compute import store
+from ingot.compute import quota_store, store
 from ingot.compute.api.common import (
     VERSIONS,
     Handlers,
@@ -84,7 +84,7 @@ class Limits(Handlers):
         if project != call.caller.project_id:
             call.require("os_compute_api:limits:other_project", own(call))
         limits, used = await self.compute.db.read(
-            lambda conn: (self.compute.limits(conn, project), store.usage(conn, project))
+            lambda conn: (self.compute.limits(conn, project), quota_store.usage(conn, project))
         )
         absolute = {
             "maxServerMeta": limits["metadata_items"],
@@ -124,7 +124,7 @@ class Limits(Handlers):
         """GET /os-quota-sets/{id}/detail."""
         project = self._project(call, "detail")
         limits, used = await self.compute.db.read(
-            lambda conn: (self.compute.limits(conn, project), store.usage(conn, project))
+            lambda conn: (self.compute.limits(conn, project), quota_store.usage(conn, project))
         )
         shown = {
             name: {"limit": value, "in_use": used.get(name, 0), "reserved": 0}
@@ -150,7 +150,7 @@ class Limits(Handlers):
         kept = {name: value for name, value in values.items() if name not in _OLD}
 
         def change(conn: sa.Connection) -> dict[str, int]:
-            store.set_quotas(conn, project, kept)
+            quota_store.set_quotas(conn, project, kept)
             return self.compute.limits(conn, project)
 
         limits = await self.compute.db.write(change)
@@ -159,7 +159,7 @@ class Limits(Handlers):
     async def reset(self, call: Call) -> None:
         """DELETE /os-quota-sets/{id}."""
         project = call.params["id"]
-        await self.compute.db.write(lambda conn: store.clear_quotas(conn, project))
+        await self.compute.db.write(lambda conn: quota_store.clear_quotas(conn, project))
 
     @staticmethod
     def _project(call: Call, rule: str) -> str:
@@ -314,7 +314,7 @@ class Groups(Handlers):
 
         def change(conn: sa.Connection) -> None:
             limits = self.compute.limits(conn, group.project_id)
-            used = store.usage(conn, group.project_id)
+            used = quota_store.usage(conn, group.project_id)
             if 0 <= limits["server_groups"] <= used["server_groups"]:
                 raise Fault("Quota exceeded, too many server groups.", kind=Kind.LIMIT)
             store.insert_group(conn, group, self.compute.now())

@@ -26,6 +26,7 @@ from ingot.compute.api.common import (
     unexpected,
 )
 from ingot.compute.api.ordering import Name, Ordering, address, disk_config, hostname
+from ingot.compute.service import Draft, Ordered
 from ingot.compute.tables import servers as table
 from ingot.compute.types import Server
 from ingot.kit.faults import Invalid
@@ -53,23 +54,28 @@ class Servers(Handlers):
     async def create(self, call: Call) -> Reply:
         """POST /servers."""
         call.require("os_compute_api:servers:create", own(call))
-        draft, order = await Ordering(self.compute).draft(call, call.body)
-        uuids = await self.compute.db.write(
-            lambda conn: self.compute.create(conn, draft, call.caller, call.request_id),
+        wanted = Ordering(self.compute).draft(call, call.body)
+
+        def create(conn: sa.Connection) -> tuple[Draft, Ordered]:
+            draft = wanted.look_up(conn)
+            return draft, self.compute.create(conn, draft, call.caller, call.request_id)
+
+        draft, made = await self.compute.db.write(
             # A project's count is one row, changed by a condition; only groups' members are counted.
-            serializable=draft.group_id is not None,
+            create,
+            serializable=wanted.grouped,
         )
-        first = await self.compute.db.read(lambda conn: self.compute.get(conn, uuids[0]))
-        if boolean(order.return_reservation_id, "return_reservation_id"):
-            return Reply({"reservation_id": first.reservation_id})
+        if boolean(wanted.order.return_reservation_id, "return_reservation_id"):
+            return Reply({"reservation_id": made.reservation})
+        first = made.uuids[0]
         shown = {
-            "id": first.uuid,
-            "links": links(call, f"servers/{first.uuid}"),
-            "OS-DCF:diskConfig": first.disk_config,
-            "security_groups": [{"name": name} for name in first.security_groups],
+            "id": first,
+            "links": links(call, f"servers/{first}"),
+            "OS-DCF:diskConfig": draft.disk_config,
+            "security_groups": [{"name": name} for name in draft.security_groups],
             "adminPass": draft.secrets.admin_pass,
         }
-        where = f"{call.base_url}/v2.1/servers/{first.uuid}"
+        where = f"{call.base_url}/v2.1/servers/{first}"
         return Reply({"server": shown}, headers={"Location": where})
 
     # -- lists -------------------------------------------------------------------------------
@@ -259,6 +265,7 @@ class Search:
         self.where: list[Where] = []
         self.tests: list[Callable[[store.Glimpse], bool]] = []
         self.nothing = False
+        self.sealed = rule == "servers:detail" and views.shows_user_data(call, own(call))
         self._read(rule)
 
     def run(self, conn: sa.Connection, most: int) -> list[Server]:
@@ -271,9 +278,10 @@ class Search:
             after = store.find_server(conn, marker, deleted=True)
             if after is None or not self.compute.sees(self.call.caller, after):
                 raise Invalid(f"marker [{marker}] not found")
-        if not self.tests:
-            return store.select_servers(conn, self.where, self.orders(), limit=most, after=after)
-        return store.tested_servers(conn, self.where, self.orders(), self.tests, most, after)
+        where, orders, sealed = self.where, self.orders(), self.sealed
+        if self.tests:
+            return store.tested_servers(conn, where, orders, self.tests, most, after, sealed)
+        return store.select_servers(conn, where, orders, limit=most, after=after, sealed=sealed)
 
     def orders(self) -> list[store.Order]:
         keys = [value for name, value in self.call.args if name == "sort_key"]

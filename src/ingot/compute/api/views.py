@@ -95,14 +95,25 @@ _CHANGED = frozenset(
 )
 
 
+#: Who sees the attributes of a server that administrators see.
+_ATTRIBUTES = "os_compute_api:os-extended-server-attributes"
+_USER_DATA_SINCE = 3
+
+
+def shows_user_data(call: Call, of: dict[str, object]) -> bool:
+    """Whether this caller is shown the user data of servers such as `of`, as rules see it."""
+    return call.version.minor >= _USER_DATA_SINCE and call.allows(_ATTRIBUTES, of)
+
+
 def server(
     compute: Compute, call: Call, found: Server, *, listed: bool = False, changed: bool = False
 ) -> Wire:
     """One server in full. listed: in a list of details. changed: reply to PUT or rebuild."""
     whole = _whole(call, found)
-    admin = call.allows("os_compute_api:os-extended-server-attributes", target(found))
-    if admin:
+    if call.allows(_ATTRIBUTES, target(found)):
         whole |= _for_admins(compute, found)
+        if shows_user_data(call, target(found)):
+            whole["OS-EXT-SRV-ATTR:user_data"] = compute.secrets_of(found).user_data
     elif call.version.minor >= 90:
         whole["OS-EXT-SRV-ATTR:hostname"] = found.hostname
     if call.allows("os_compute_api:servers:show:host_status", target(found)):
@@ -178,7 +189,6 @@ def _for_admins(compute: Compute, found: Server) -> Wire:
         prefix + "launch_index": found.launch_index,
         prefix + "reservation_id": found.reservation_id,
         prefix + "root_device_name": "/dev/sda" if found.node_uuid else None,
-        prefix + "user_data": compute.secrets_of(found).user_data,
     }
 
 
