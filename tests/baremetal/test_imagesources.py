@@ -213,6 +213,37 @@ async def test_a_checksum_file_without_an_end(site: str, sources: ImageSources) 
     server.close()
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.2 beadfeed\r\n",
+        b"HTTP/1.1 200 OK\r\nbeadfeed\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nLocation: gopher://beadfeed/\r\n\r\n",
+        b'HTTP/1.1 403 F\r\nContent-Length: 35\r\n\r\n{"error": {"message": "beadfeed..."}}',
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbeadfeed\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n" + b"beadfeed" * 8 + b"\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 27\r\n\r\nbeadfeed beadfeed\nbeadfeed\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\nMD5 (disk.raw) = beadf\n",
+    ],
+)
+async def test_nothing_of_what_answers_at_a_url_is_told(
+    site: str, sources: ImageSources, answer: bytes
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    order = {"image_os_hash_value": f"http://127.0.0.1:{port}/s", "image_os_hash_algo": "sha512"}
+    with pytest.raises(Fault) as caught:
+        await sources.facts(f"{site}/disk.raw", order, 60)
+    assert "beadf" not in caught.value.sentence()
+    server.close()
+
+
 async def test_images_and_checksums_inside_of_the_cloud(site: str, sources: ImageSources) -> None:
     """Whoever may order a deploy must not ask this host's own services by it, whatever they answer."""
     strict = replace(sources, egress=Egress())

@@ -242,3 +242,37 @@ def test_faults_hold_harmless_words_only() -> None:
     assert fault.sentence() == "The agent says:\n\\x1b]0;owned\\x07 \\u202eoops. Look."
     assert len(Fault("\x1b" * 500_000).text) <= 8000
     assert Fault("Größe 電源").text == "Größe 電源"
+
+
+#: What may answer at a URL that somebody chose; "secret" is what they must not read.
+FOREIGN = {
+    "a banner": b"SSH-2.0-OpenSSH_9.2 secret\r\n",
+    "an error of another protocol": b"-ERR secret\r\n",
+    "a head that is none": b"HTTP/1.1 200 OK\r\nsecret secret\r\n\r\n",
+    "a long head": b"HTTP/1.1 200 OK\r\nX: " + b"secret" * 9000 + b"\r\n\r\n",
+    "chunks that are none": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nsecret\r\n",
+    "a redirect to another scheme": b"HTTP/1.1 302 F\r\nLocation: gopher://secret/\r\n\r\n",
+    "a redirect to no URL": b"HTTP/1.1 302 F\r\nLocation: http://[secret/\r\n\r\n",
+    "a redirect to a name": b"HTTP/1.1 302 F\r\nLocation: http://secret.invalid/\r\n\r\n",
+    "redirects": b"HTTP/1.1 302 F\r\nLocation: /secret\r\nContent-Length: 0\r\n\r\n",
+    "half a body": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsecret",
+    "a body that is not packed": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 6\r\n\r\nsecret",
+    "a status alone": b"HTTP/1.1 secret secret\r\n\r\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+async def test_what_went_wrong_quotes_nobody(kind: str) -> None:
+    import aiohttp
+
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(FOREIGN[kind])
+
+    await outgoing.ready()
+    async with server(write) as url, outgoing.session() as http:
+        with pytest.raises((aiohttp.ClientError, OSError, ValueError)) as caught:
+            async with http.get(url, max_redirects=3) as reply:
+                await outgoing.whole(reply, MOST)
+    told = outgoing.why(caught.value)
+    assert len(told) > 10 and "secret" not in told

@@ -118,7 +118,14 @@ class ImageSources:
             return None
         if value.startswith(("http://", "https://")):
             self.egress.url(value, "The checksum file's URL")
-            value = _from_file(await self._fetch(value), source, value)
+            found = _from_file(await self._fetch(value), source, value)
+            if (algo or DIGESTS.get(len(found))) != DIGESTS.get(len(found), ""):
+                # Not what it has: the URL may be of something that whoever named it may not read.
+                raise Invalid(
+                    f"The checksum file {foreign.words(value)} has no digest of {algo or 'SHA-256, SHA-384 or SHA-512'}.",
+                    next_action="Give the digest itself, or a file that has one.",
+                )
+            value = found
         return _digest_of(algo, value), value.lower()
 
     # -- URLs --------------------------------------------------------------------------------
@@ -161,10 +168,8 @@ class ImageSources:
                 cookie_jar=aiohttp.DummyCookieJar(),
             ) as http:
                 yield http
-        except aiohttp.ClientConnectorError as error:
-            raise _not_there(what, url, str(error.os_error)) from None
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError) as error:
-            raise _not_there(what, url, str(error) or "no answer in time") from None
+            raise _not_there(what, url, outgoing.why(error)) from None
 
     def _check_size(self, source: str, size: int | None) -> None:
         if size is not None and size > self.most_bytes:

@@ -68,6 +68,40 @@ async def whole(reply: aiohttp.ClientResponse, most: int) -> bytes:
         raise
 
 
+def why(error: BaseException) -> str:
+    """What went wrong with a request, in our words and the kernel's.
+
+    aiohttp's texts quote who answered: a line of what speaks no HTTP, the place that a redirect names. Whoever chose
+    the URL need not be somebody who may read that.
+    """
+    import aiohttp  # it raised the error
+
+    match error:
+        case Unreadable():
+            return str(error)
+        case TimeoutError():
+            return "no answer in time"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate is not trusted: {error.certificate_error}"
+        case aiohttp.ClientConnectorError():
+            # Its own words hold our TLS settings.
+            return str(error.os_error) or type(error.os_error).__name__
+        case aiohttp.TooManyRedirects():
+            return "it redirects too often"
+        case aiohttp.RedirectClientError() | aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return "it leads to what is no http or https URL"
+        case aiohttp.ClientResponseError():
+            return "what answers there does not speak HTTP as it should"
+        case aiohttp.ClientPayloadError():
+            return "the answer breaks off or cannot be read"
+        case aiohttp.ClientConnectionError():
+            return "the connection was closed without an answer"
+        case OSError():
+            return error.strerror or str(error) or type(error).__name__
+        case _:
+            return type(error).__name__
+
+
 def _too_much(most: int) -> TooMuch:
     return TooMuch(f"a reply of more than {most} bytes")
 

@@ -97,3 +97,13 @@ async def test_an_agents_own_words_are_kept_and_harmless() -> None:
 
     text = (await fault_of(answer)).text
     assert "no such disk" in text and len(text) <= 600 and text.isprintable()
+
+
+async def test_words_that_only_look_like_an_agents_are_not_kept() -> None:
+    """Other services' documents of errors have such a member, too."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        inner = {"faultstring": "instance-secret", "status": 500, "title": "Internal"}
+        return web.json_response(inner, status=500)
+
+    assert "instance-secret" not in (await fault_of(answer)).text

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from ingot.drivers import DriverContext, Registry, build_registry
-from ingot.drivers.faults import Busy, Refused, Unsupported
+from ingot.drivers.faults import Busy, DriverFault, Refused, Unsupported
 from ingot.drivers.redfish.client import LONGEST_REPLY, RedfishClient
 from ingot.drivers.types import Access, PowerState, PowerTarget
 from ingot.kit.clock import SystemClock
@@ -333,3 +333,53 @@ async def test_words_of_a_controller_are_harmless(
             await client.get(access, SYSTEM)
     assert len(told.value.cause) <= 600
     assert "\x1b" not in told.value.sentence() and "\\x1b[2J" in told.value.sentence()
+
+
+#: Errors of services that are no controllers, as JSON has them: Keystone's, Kubernetes', Google's, Ironic's, a plain one.
+FOREIGN_ERRORS = [
+    {"error": {"code": 401, "message": "inner-secret", "title": "inner-secret"}},
+    {"error": {"code": "inner-secret", "message": "inner-secret"}},
+    {"error": {"code": "NotFound.inner-secret", "message": "inner-secret"}},
+    {"kind": "Status", "message": "inner-secret", "reason": "inner-secret"},
+    {"error": "inner-secret", "error_description": "inner-secret"},
+    {"error_message": {"faultstring": "inner-secret"}},
+    ["inner-secret"],
+]
+
+
+@pytest.mark.parametrize("body", FOREIGN_ERRORS)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 500, 503])
+async def test_who_is_no_controller_is_not_quoted(
+    client: RedfishClient, service: Service, access: Access, body: Any, status: int
+) -> None:
+    """Whoever may edit driver_info chose the address, and need not be one who may read what answers there."""
+    plain = dict(access.options, redfish_auth_type="none")
+    service.quirks.append(lambda *_: web.json_response(body, status=status))
+    with pytest.raises(DriverFault) as told:
+        await client.get(Access("redfish", plain), SYSTEM)
+    assert "inner-secret" not in told.value.sentence() and str(status) in told.value.cause
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ({"code": "Base.1.0.GeneralError", "message": "No such drive."}, "No such drive."),
+        ({"code": "Base.1.8.1.GeneralError"}, "Base.1.8.1.GeneralError"),
+        (
+            {"message": "It is off.", "@Message.ExtendedInfo": [{"MessageId": "SYS518"}]},
+            "It is off.",
+        ),
+        (
+            {"@Message.ExtendedInfo": {"MessageID": "iLO.0.10.X", "Message": "It is on."}},
+            "It is on.",
+        ),
+    ],
+)
+async def test_words_of_controllers_are_told(
+    client: RedfishClient, service: Service, access: Access, error: Any, told: str
+) -> None:
+    plain = dict(access.options, redfish_auth_type="none")
+    service.quirks.append(lambda *_: web.json_response({"error": error}, status=400))
+    with pytest.raises(DriverFault) as caught:
+        await client.get(Access("redfish", plain), SYSTEM)
+    assert caught.value.cause.endswith(f"HTTP 400: {told}")

@@ -23,7 +23,7 @@ async def make(call: ApiCall, clock: Clock) -> int:
         try:
             status = await _once(call)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            wrong = str(error) or type(error).__name__
+            wrong = outgoing.why(error)
             continue
         if status < 400:
             return status

@@ -275,14 +275,19 @@ def _tls_context(pem: str) -> ssl.SSLContext:
     return context
 
 
+#: What an agent's error has: ironic-python-agent's api/app.py, `handle_exception`.
+_FAULT = frozenset({"faultcode", "faultstring", "debuginfo"})
+
+
 def _http_fault(
     agent: AgentAddress, method: str, path: str, status: int, data: bytes
 ) -> DriverFault:
-    """Only an agent's own words: the machine may have named any host as its agent."""
+    """Only an agent's own words, in the form that agents give them: the machine may have named any host as its agent."""
     try:
-        said = _decode(data).get("faultstring")
+        body = _decode(data)
     except foreign.Unreadable:
-        said = None
+        body = {}
+    said = body.get("faultstring") if body.keys() <= _FAULT else None
     words = foreign.words(said) if isinstance(said, str) and said else "no reason given"
     cause = f"{method} {path}: HTTP {status}: {words}"
     kinds: dict[int, type[DriverFault]] = {401: BadCredentials, 404: Unsupported, 409: Busy}
@@ -298,12 +303,8 @@ def _unreachable(agent: AgentAddress, method: str, path: str, error: BaseExcepti
     next_action = "Check that the machine still runs the agent and reaches this network."
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):
         words = f"{where}: not the certificate that its heartbeat sent: {error}"
-    elif isinstance(error, TimeoutError):
-        words = f"{where}: no answer in time"
     else:
-        if isinstance(error, aiohttp.ClientConnectorError):
-            error = error.os_error  # its own words hold our TLS settings
-        words = f"{where}: {error or type(error).__name__}"
+        words = f"{where}: {outgoing.why(error)}"
     return Unreachable(words, next_action=next_action, secrets=(agent.token,))
 
 

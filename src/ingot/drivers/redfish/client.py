@@ -463,11 +463,7 @@ def _unreachable(service: Service, method: str, path: str, error: BaseException)
             next_action="Set redfish_verify_ca to the file of its authority, or to false.",
             secrets=secrets,
         )
-    if isinstance(error, TimeoutError):
-        return Unreachable(f"{where}: no answer in time", secrets=secrets)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        error = error.os_error  # its own words hold our TLS settings
-    return Unreachable(f"{where}: {error or type(error).__name__}", secrets=secrets)
+    return Unreachable(f"{where}: {outgoing.why(error)}", secrets=secrets)
 
 
 def fault_of(

@@ -40,12 +40,18 @@ UNKNOWN_VALUE = frozenset(
         "ActionParameterValueTypeError",
     }
 )
+#: An id of a message: registry, version and key (DSP0266, MessageId). Whoever names an address as a controller's need
+#: not be somebody who may read what else answers there, and an error with a message has many a service.
+_ID = re.compile(r"[A-Za-z]\w*(\.\d+){1,3}\.\w+\Z")
 #: More messages of one reply than these say nothing new.
 MOST_MESSAGES = 50
 
 
 def words_of(body: Mapping[str, object]) -> str:
-    """The messages of an error reply, each once, with what the service proposes."""
+    """The messages of an error reply, each once, with what the service proposes.
+
+    Of a reply that is not Redfish's nothing is told.
+    """
     texts: dict[str, None] = {}
     for message in messages(body):
         said = text(message, "Message")
@@ -59,9 +65,12 @@ def words_of(body: Mapping[str, object]) -> str:
         return " ".join(texts)
     error = as_map(body.get("error"))
     # Some services give only ids there, and say what is wrong in the error's own message.
-    ids = " ".join(filter(None, (text(message, "MessageId") for message in messages(body))))
-    told = text(error, "message") or ids or text(error, "code")
-    return told or "no reason given"
+    known = [ident for message in messages(body) if (ident := text(message, "MessageId"))]
+    if not known and _ID.match(text(error, "code")):
+        known = [text(error, "code")]
+    if not known:
+        return "no reason given"
+    return text(error, "message") or " ".join(known)
 
 
 def messages(body: Mapping[str, object]) -> list[Json]:

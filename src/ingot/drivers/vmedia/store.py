@@ -140,9 +140,8 @@ class MediaStore:
                 await _write(reply, path)
                 await asyncio.to_thread(tag.write_text, reply.headers.get("ETag", "")[:500])
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            why = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
             raise Fault(
-                f"{foreign.words(url)} cannot be had: {foreign.words(str(why)) or type(error).__name__}",
+                f"{foreign.words(url)} cannot be had: {foreign.words(outgoing.why(error))}",
                 kind=Kind.UNREACHABLE,
                 next_action="Check the URL and that this host reaches it.",
             ) from None
