@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ingot.kit import log
 from ingot.kit.dbfaults import Away, Contended, NoRoom, ReadOnly, is_away, told, was_ended
+from ingot.kit.gate import Gate
 from ingot.kit.kept import Kept, Many, among
 from ingot.kit.keyfiles import keep_private
 
@@ -91,7 +92,10 @@ STILL = 10.0
 #: So often is a transaction begun that PostgreSQL ends because another one was in its way, and so many seconds long.
 _TRIES = 50
 _TRY_SECONDS = 25.0
-#: The advisory lock of those that were ended twice: they run one after the other, over all processes.
+#: What a serializable transaction reads by an index is noted by its pages; what it reads row after row, which is what
+#: PostgreSQL does with small and with new tables, is the whole table, and then any other insert is in its way.
+_WRITING = ("enable_seqscan = off", "jit = off")
+#: The advisory lock of those that were ended: they run one after the other, over all processes.
 _LANE = 0x1A607
 
 _encoder = msgspec.json.Encoder()
@@ -199,8 +203,10 @@ class _Lines:
     at the same time; who comes when all are in use waits for one.
     """
 
-    def __init__(self, engine: AsyncEngine, most: int) -> None:
+    def __init__(self, engine: AsyncEngine, most: int, settings: Sequence[str] = ()) -> None:
+        """settings: of PostgreSQL, each of which every connection begins with."""
         self._engine = engine
+        self._settings = settings
         self._free: list[tuple[AsyncConnection, float]] = []
         self._turns = asyncio.Semaphore(most)
 
@@ -242,7 +248,14 @@ class _Lines:
             if time.monotonic() - since < _LOOK_AFTER or await _lives(conn):
                 return conn
             await self.close()
-        return await self._engine.connect()
+        made = await self._engine.connect()
+        try:
+            for setting in self._settings:
+                await made.exec_driver_sql(f"SET {setting}")
+        except BaseException:
+            await made.close()
+            raise
+        return made
 
     async def close(self) -> None:
         """Close those that are not in use."""
@@ -280,6 +293,7 @@ class Database:
         self._guard = threading.Lock()
         self._writing: set[asyncio.Task[Any]] = set()
         self._lane = asyncio.Lock()
+        self._gate = Gate(_MOST)
         self._full: tuple[float, str] | None = None
         if self.is_sqlite:
             keep_private(Path(url.partition("?")[0].removeprefix("sqlite:///")))
@@ -310,7 +324,7 @@ class Database:
             # SQLAlchemy's own take three times as long.
             plain = self._postgres.execution_options(isolation_level="AUTOCOMMIT")
             self._reads = _Lines(plain, _MOST)
-            self._writes = _Lines(plain, _MOST)
+            self._writes = _Lines(plain, _MOST, _WRITING)
 
     # -- use ---------------------------------------------------------------------------------
 
@@ -389,11 +403,22 @@ class Database:
     async def _write_postgres(
         self, change: Transaction[T], serializable: bool
     ) -> tuple[T, list[Callable[[], None]]]:
+        if not serializable:
+            return await self._tried(change, False)
+        try:
+            async with self._gate.entered(_TURN_SECONDS):
+                return await self._tried(change, True)
+        except TimeoutError as error:
+            raise Away(error) from error
+
+    async def _tried(
+        self, change: Transaction[T], serializable: bool
+    ) -> tuple[T, list[Callable[[], None]]]:
         until = time.monotonic() + _TRY_SECONDS
         violated = False
         for tried in range(_TRIES):
             try:
-                if tried < 2:
+                if not tried and not (serializable and self._gate.alone):
                     return await self._writes.run(
                         lambda conn: conn.run_sync(_transact, change, serializable)
                     )
@@ -411,6 +436,8 @@ class Database:
                     raise fault from error
                 if not was_ended(error):
                     raise
+                if serializable:
+                    self._gate.clashed()
                 if tried == _TRIES - 1 or time.monotonic() > until:
                     raise Contended(error) from error
         raise AssertionError
