@@ -236,6 +236,8 @@ async def test_lists_metadata_and_tags(tmp_path: Path) -> None:
             await here.get(f"/servers?{query}", status=400)
         await here.get("/servers?surprise=1", version="2.75", status=400)
         one = f"/servers/{uuids[0]}"
+        for wrong in ({"hostname": None}, {"name": None}, {"OS-DCF:diskConfig": None}):
+            await here.call("PUT", one, {"server": wrong}, version="2.96", status=400)
         await here.post(f"{one}/metadata", {"metadata": {"a": "1"}}, status=200)
         await here.call("PUT", f"{one}/metadata/b", {"meta": {"b": "2"}}, status=200)
         assert (await here.get(f"{one}/metadata"))["metadata"] == {"a": "1", "b": "2"}

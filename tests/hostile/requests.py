@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +15,9 @@ from urllib.parse import quote
 import msgspec
 
 from ingot.app import App
+from ingot.baremetal import CONSOLE_PATH
 from ingot.settings import load
+from tests.hostile.templates import BOOT, TEMPLATES
 
 #: Texts in the place of names, ids, words and numbers.
 EVIL = (
@@ -44,6 +48,38 @@ EVIL = (
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2**31, 2**63 - 1, 2**63, -(2**64), 10**40, 0.1, 1e308),
     *([], {}, [[]], [None], {"": ""}, {"a": None}, [1, "a", {}], {"uuid": []}),
+)
+#: Numbers as JSON texts that readers disagree about, or cannot hold.
+NUMBERS = (
+    *("1" + "0" * 400, str(2**63), str(2**63 - 1), str(-(2**63) - 1), str(2**64), "-0", "-0.0"),
+    *("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1e-999", "1E400", "0.1e1", "1.0", "01"),
+    *("9" * 5000, "1." + "3" * 5000, "+1", ".5", "1_000", "0x1f", "2147483648", "1e2", "-"),
+)
+CONTENT_TYPES = (
+    *("application/json", "text/plain", "application/xml", "multipart/form-data; boundary=x"),
+    *(
+        "application/x-www-form-urlencoded",
+        "application/octet-stream",
+        "application/json; charset=x",
+    ),
+    *("application/json; charset=utf-16", "application/openstack-images-v2.1-json-patch", "", "a"),
+    *("application/merge-patch+json", "application/json-patch+json", "APPLICATION/JSON;;;", "é"),
+)
+#: What comes after a websocket's greeting: a text, an endless one, a masked nothing, a close, a reserved code.
+FRAMES = (
+    *(b"\x81\x85\x00\x00\x00\x00hello", b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff", b"\x00"),
+    *(
+        b"\x88\x80\x00\x00\x00\x00",
+        b"\xff\xff",
+        b"\x89\xfe\x00\x7e",
+        b"\x81\x05hello",
+        b"\x01\x80" * 99,
+    ),
+    *(
+        b"\x82\xfe\x10\x00\x00\x00\x00\x00" + b"\x00" * 4096,
+        b"\x81\x82\x00\x00\x00\x00\xff\xfe",
+        b"",
+    ),
 )
 #: Fields that bodies without a stated form have.
 WORDS = (
@@ -131,26 +167,116 @@ def _names(shape: Any) -> tuple[str, ...]:
 
 @dataclass
 class Generator:
-    """One stream of requests. tokens: of personas. known: ids and names of what is there."""
+    """One stream of requests. tokens: of personas. known: ids and names of what is there; things: ids by kind."""
 
     rng: random.Random
     rows: Sequence[Row]
     tokens: Mapping[str, str]
     known: Sequence[str]
-    _by_listener: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
+    things: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def next(self) -> Sent:
+        if self.things and self.rng.random() < 0.4:
+            return self.spoilt()
         row = self.rng.choice(self.rows)
         if self.rng.random() < 0.01:
             return Sent(row.listener, self.rng.choice(BROKEN), False)
         who = self.rng.choice([*self.tokens, *self.tokens, *self.tokens, "", "bad"])
         method = row.method if self.rng.random() < 0.9 else self.rng.choice(METHODS)
         # Who ends tokens or users leaves nobody to go on.
-        if who == "admin" and row.path.startswith("/identity"):
+        if who in ("admin", "system") and row.path.startswith("/identity"):
             method = "GET"
-        return Sent(row.listener, self._request(row, method, who), True)
+        kind = self.rng.random()
+        if kind < 0.01:
+            return Sent(row.listener, self._socket(row, who), False)
+        if kind < 0.03:
+            return Sent(row.listener, self._garbled(self._request(row, method, who)), False)
+        return Sent(row.listener, self._request(row, method, who, chunked=kind < 0.08), True)
 
-    def _request(self, row: Row, method: str, who: str) -> bytes:
+    def spoilt(self) -> Sent:
+        """A good request with one thing in it made wrong."""
+        rng = self.rng
+        boot = rng.random() < 0.15
+        method, path, body = rng.choice(BOOT if boot else TEMPLATES)
+        words = {**self.things, "text": f"t{rng.randrange(10**9)}"}
+        target, body = fill(path, words), fill(body, words)
+        spoil_body = body is not None and rng.random() < 0.85
+        if spoil_body:
+            body = self._spoil(body)
+        elif "=" in target and rng.random() < 0.8:
+            head, _, query = target.partition("?")
+            pairs = query.split("&")
+            at = rng.randrange(len(pairs))
+            pairs[at] = f"{pairs[at].partition('=')[0]}={self._quoted(self._evil())}"
+            target = head + "?" + "&".join(pairs)
+        else:
+            parts = target.split("/")
+            parts[rng.randrange(1, len(parts))] = self._quoted(self._evil()) or "x"
+            target = "/".join(parts)
+        text = b"" if body is None else _raw(body)
+        kind = (
+            "openstack-images-v2.1-json-patch" if method == "PATCH" and "/image" in path else "json"
+        )
+        head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n"
+        head += f"Content-Type: application/{kind}\r\n"
+        if not boot:
+            who = rng.choice(("admin", "system") if path.startswith("/baremetal") else ("admin",))
+            head += f"X-Auth-Token: {self.tokens.get(who, '')}\r\n"
+        version = rng.choice(("1.95", "1.115", "1.61"))
+        head += f"X-OpenStack-Ironic-API-Version: {version}\r\nX-OpenStack-Nova-API-Version: 2.96\r\n\r\n"
+        return Sent("boot" if boot else "api", head.encode("utf-8", "replace") + text, True)
+
+    def _spoil(self, body: Any) -> Any:
+        """One leaf or key of a document replaced, or one added."""
+        rng = self.rng
+        if isinstance(body, dict) and body and rng.random() < 0.93:
+            name = rng.choice(list(body))
+            if rng.random() < 0.08:
+                return {**body, self._evil() or "k": body[name]}
+            return {**body, name: self._spoil(body[name])}
+        if isinstance(body, list) and body and rng.random() < 0.93:
+            at = rng.randrange(len(body))
+            return [*body[:at], self._spoil(body[at]), *body[at + 1 :]]
+        kind = rng.random()
+        if kind < 0.55:
+            return self._evil()
+        if kind < 0.75:
+            return msgspec.Raw(rng.choice([text for text in NUMBERS if _is_json(text)]).encode())
+        return self._value(0)
+
+    def _evil(self) -> str:
+        rng = self.rng
+        return rng.choice(("\x00", "a\x00b", "\x00" * 9)) if rng.random() < 0.25 else self._text()
+
+    def _socket(self, row: Row, who: str) -> bytes:
+        """A websocket's greeting, to the consoles' path or any other, and what nobody should say then."""
+        rng = self.rng
+        path = rng.choice((CONSOLE_PATH, CONSOLE_PATH, row.path.replace("{", "").replace("}", "")))
+        token = self.tokens.get(who, "x") if rng.random() < 0.5 else self._text()
+        head = [
+            f"GET {path or '/'}?token={self._quoted(token)} HTTP/1.1",
+            "Host: x",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Version: {rng.choice((13, 13, 13, 8, 99))}",
+            f"Sec-WebSocket-Key: {rng.choice(('dGhlIHNhbXBsZSBub25jZQ==', 'x', ''))}",
+            f"Sec-WebSocket-Protocol: {rng.choice(('binary', 'x, binary', ','))}",
+            f"Origin: {rng.choice(('http://x', 'null', 'file://'))}",
+        ]
+        text = "\r\n".join(head).encode("ascii", "replace") + b"\r\n\r\n"
+        return text + b"".join(rng.choices(FRAMES, k=rng.randint(0, 4)))
+
+    def _garbled(self, request: bytes) -> bytes:
+        """Octets that are not ASCII, or NUL, somewhere in the request; or an end before its time."""
+        rng = self.rng
+        data = bytearray(request)
+        for _ in range(rng.randint(1, 4)):
+            data.insert(
+                rng.randrange(len(data)), rng.choice((0, 0, 0xFF, 0xC0, 0x0D, 0x0A, 0x7F, 0x09))
+            )
+        return bytes(data[: rng.randrange(1, len(data))] if rng.random() < 0.3 else data)
+
+    def _request(self, row: Row, method: str, who: str, *, chunked: bool = False) -> bytes:
         rng = self.rng
         parts = [self._segment() if part.startswith("{") else part for part in row.path.split("/")]
         target = "/".join(parts) or "/"
@@ -159,11 +285,15 @@ class Generator:
                      for _ in range(rng.randint(1, 3))]  # fmt: skip
             target += "?" + "&".join(pairs)
         body = b"" if method in ("GET", "HEAD", "OPTIONS") else self._body(row)
-        headers = [("Host", "x"), ("Content-Length", str(len(body)))]
+        length = ("Content-Length", str(len(body)))
+        headers = [("Host", "x"), ("Transfer-Encoding", "chunked") if chunked else length]
         if who:
             headers.append(("X-Auth-Token", self.tokens.get(who, "gAAAA-bad")))
         if body:
-            headers.append(("Content-Type", "application/json"))
+            usual = rng.random() < 0.93
+            headers.append(
+                ("Content-Type", "application/json" if usual else rng.choice(CONTENT_TYPES))
+            )
         if rng.random() < 0.7:
             version = rng.choice(VERSIONS)
             headers.append(("X-OpenStack-Ironic-API-Version", version))
@@ -172,7 +302,17 @@ class Generator:
             value = "".join(c for c in self._text()[:200] if c.isprintable() and c.isascii())
             headers.append((rng.choice(HEADERS[2:]), value))
         head = f"{method} {target} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers)
-        return head.encode("ascii", "replace") + b"\r\n" + body
+        return head.encode("utf-8", "replace") + b"\r\n" + (self._chunks(body) if chunked else body)
+
+    def _chunks(self, body: bytes) -> bytes:
+        """The body in chunks of any size; now and then with extensions and trailers."""
+        rng, parts = self.rng, list[bytes]()
+        while body:
+            size = rng.randint(1, 4000)
+            note = rng.choice((b"", b"", b";a=b", b';x="y"'))
+            parts.append(f"{len(body[:size]):x}".encode() + note + b"\r\n" + body[:size] + b"\r\n")
+            body = body[size:]
+        return b"".join(parts) + b"0\r\n" + rng.choice((b"", b"", b"X-Trailer: y\r\n")) + b"\r\n"
 
     def _segment(self) -> str:
         return self._quoted(self._text()) or "x"
@@ -215,11 +355,39 @@ class Generator:
                          "path": "/" + "/".join(rng.choices(WORDS, k=rng.randint(1, 3))),
                          "value": self._value(0)} for _ in range(rng.randint(0, 4))]  # fmt: skip
         text = msgspec.json.encode(_encodable(document))
+        if 0.85 < kind < 0.95:
+            return self._bent(text)
         if kind > 0.97:
             data = bytearray(text or b"{}")
             data[rng.randrange(len(data))] = rng.randrange(256)
             return bytes(data)
         return text
+
+    def _bent(self, text: bytes) -> bytes:
+        """JSON that is still one, more or less: other numbers, a key twice, depth, octets that are no UTF-8."""
+        rng = self.rng
+        name = msgspec.json.encode(rng.choice(WORDS))
+        kind = rng.randrange(5)
+        if kind == 0:
+            value = rng.choice(NUMBERS).encode()
+        elif kind == 1:
+            depth = rng.choice((20, 24, 25, 26, 60, 300, 1000))
+            value = b"[" * depth + b"1" + b"]" * depth
+        elif kind == 2:
+            depth = rng.choice((20, 24, 25, 26, 60, 300, 1000))
+            value = b'{"a":' * depth + b"{}" + b"}" * depth
+        elif kind == 3:
+            value = rng.choice(
+                (b'"\xff\xfe"', b'"a\xc3"', b'"\xed\xa0\x80"', b'"\\ud800"', b'"\\u0000a"')
+            )
+        else:
+            value = msgspec.json.encode(_encodable(self._value(0)))
+            return b"{" + name + b":1," + name + b":" + value + b"}"
+        pieces = text.split(b":", 1)
+        if len(pieces) == 2 and text.startswith(b"{") and rng.random() < 0.5:
+            # In the place of some value that was asked for.
+            return pieces[0] + b":" + value + b"}"
+        return b"{" + name + b":" + value + b"}"
 
     def _value(self, depth: int) -> Any:
         rng = self.rng
@@ -231,6 +399,30 @@ class Generator:
         if kind < 0.9:
             return {rng.choice(WORDS): self._value(depth + 1) for _ in range(rng.randint(0, 3))}
         return [self._value(depth + 1) for _ in range(rng.randint(0, 3))]
+
+
+def fill(body: Any, words: Mapping[str, str]) -> Any:
+    """A template with what its braces name."""
+    if isinstance(body, dict):
+        return {name: fill(value, words) for name, value in body.items()}
+    if isinstance(body, list):
+        return [fill(value, words) for value in body]
+    if isinstance(body, str):
+        return re.sub(r"\{(\w+)\}", lambda found: words.get(found[1], "x"), body)
+    return body
+
+
+def _is_json(text: str) -> bool:
+    """Whether strict readers take it: what they do not is refused at the door (see `_bent`)."""
+    try:
+        return not isinstance(json.loads(text, parse_constant=lambda _: None), type(None))
+    except ValueError:
+        return False
+
+
+def _raw(body: Any) -> bytes:
+    """As JSON; numbers of any length stand as they are."""
+    return msgspec.json.encode(_encodable(body))
 
 
 def _encodable(value: Any) -> Any:

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import postgres
 from tests.hostile.requests import Generator, Sent, rows, seeded
-from tests.site.server import Site, site
+from tests.site.server import IMAGE, Site, site
 
 WORKERS = 8
 #: Longer than any bound of the listeners: whoever gets no answer by then got none.
@@ -132,15 +133,16 @@ class Line:
 async def hostile(here: Site, requests: int, seed: int, *, tell: bool = False) -> Outcome:
     """Send so many requests to a running cloud. tell: progress, on standard error."""
     table = await asyncio.to_thread(rows, here.folder / "table")
-    known = await _furniture(here)
-    tokens = {"admin": await here.token("admin"), "demo": await here.token("demo")}
+    await _enter_system(here)
+    known, things = await _furniture(here)
+    tokens = {name: await here.token(name) for name in ("admin", "demo", "system")}
     outcome = Outcome(tell=tell)
     began = time.monotonic()
     async with _probing(here, outcome):
         first, second = int(requests * WARM), requests - int(requests * WARM)
-        await _storm(here, outcome, table, tokens, known, first, seed)
+        await _storm(here, outcome, table, tokens, known, first, seed, things)
         warm = _resident(here)
-        await _storm(here, outcome, table, tokens, known, second, seed + 1)
+        await _storm(here, outcome, table, tokens, known, second, seed + 1, things)
         outcome.memory = (warm, _resident(here))
     outcome.seconds = time.monotonic() - began
     return outcome
@@ -154,9 +156,10 @@ async def _storm(
     known: list[str],
     requests: int,
     seed: int,
+    things: dict[str, str],
 ) -> None:
     async def work(number: int) -> None:
-        generator = Generator(seeded(seed, number), table, tokens, known)
+        generator = Generator(seeded(seed, number), table, tokens, known, things)
         lines = {"api": Line(here.api), "boot": Line(here.boot)}
         for _ in range(requests // WORKERS):
             sent = generator.next()
@@ -176,8 +179,18 @@ async def _storm(
     await asyncio.gather(*(work(number) for number in range(WORKERS)))
 
 
-async def _furniture(here: Site) -> list[str]:
-    """Something of each kind that the requests may hit; their ids and names."""
+async def _enter_system(here: Site) -> None:
+    """The administrator with the whole system as scope, as some of the Bare Metal API wants it."""
+    user = {"name": "admin", "domain": {"id": "default"}, "password": "site-secret"}
+    identity = {"methods": ["password"], "password": {"user": user}}
+    body = {"auth": {"identity": identity, "scope": {"system": {"all": True}}}}
+    made = await here.ask("identity", "POST", "/v3/auth/tokens", body, who="", status=201)
+    here.tokens["system"] = made.headers["X-Subject-Token"]
+
+
+async def _furniture(here: Site) -> tuple[list[str], dict[str, str]]:
+    """Something of each kind that the requests may hit: their ids and names, and ids by kind."""
+    things: dict[str, str] = {}
     known = ["n1", "n2", "m1", "admin", "demo", "default", "fake-hardware"]
     for name in ("n1", "n2"):
         body = {"driver": "fake-hardware", "name": name}
@@ -186,16 +199,29 @@ async def _furniture(here: Site) -> list[str]:
         port = {"node_uuid": made.body["uuid"], "address": f"52:54:00:00:00:0{name[-1]}"}
         made = await here.ask("baremetal", "POST", "/v1/ports", port, status=201)
         known += [made.body["uuid"], made.body["address"]]
-    known.append(await here.make_image("i1"))
-    known.append(await here.make_flavor("m1"))
-    known.append(await here.make_network("net", "10.8.0.0/24", "10.8.0.10", "10.8.0.250"))
+        things |= {"node": made.body["node_uuid"], "bmport": made.body["uuid"]}
+    things["image"] = await here.make_image("i1")
+    await here.upload(things["image"], IMAGE)
+    things["flavor"] = await here.make_flavor("m1")
+    things["network"] = await here.make_network("net", "10.8.0.0/24", "10.8.0.10", "10.8.0.250")
+    made = await here.ask("baremetal", "POST", "/v1/chassis", {}, who="system", status=201)
+    things["chassis"] = made.body["uuid"]
+    port = {"port": {"network_id": things["network"]}}
+    made = await here.ask("network", "POST", "/v2.0/ports", port, status=201)
+    things["netport"] = made.body["port"]["id"]
+    # It finds no machine, and stays as one in ERROR.
+    server = {"name": "s", "flavorRef": things["flavor"], "imageRef": things["image"]}
+    server |= {"networks": [{"uuid": things["network"]}]}
+    made = await here.ask("compute", "POST", "/servers", {"server": server}, status=202)
+    things["server"] = made.body["server"]["id"]
     group = {"security_group": {"name": "g"}}
     made = await here.ask("network", "POST", "/v2.0/security-groups", group, who="demo", status=201)
-    known.append(made.body["security_group"]["id"])
+    things["group"] = made.body["security_group"]["id"]
     for path, key in (("/v3/projects", "projects"), ("/v3/users", "users"), ("/v3/roles", "roles")):
         listed = await here.ask("identity", "GET", path, status=200)
         known += [one["id"] for one in listed.body[key][:3]]
-    return known
+        things[key.removesuffix("s")] = listed.body[key][0]["id"]
+    return [*known, *things.values()], things
 
 
 @contextlib.asynccontextmanager
@@ -220,8 +246,11 @@ def _resident(here: Site) -> int:
 
 
 async def _main(args: argparse.Namespace) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        async with site(Path(folder), log={"level": "error"}) as here:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        head: dict[str, Any] = {}
+        if args.postgres:
+            head["database"] = stack.enter_context(postgres.server()).create()
+        async with site(Path(folder), **{"": head, "log": {"level": "error"}}) as here:
             outcome = await hostile(here, args.requests, args.seed, tell=True)
             log = here.log()
     print(json.dumps({str(status): count for status, count in sorted(outcome.statuses.items())}))
@@ -248,6 +277,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--postgres", action="store_true", help="on PostgreSQL instead of SQLite")
     parser.add_argument("--silence", type=float, default=0.1, help="of /healthz, seconds")
     return asyncio.run(_main(parser.parse_args()))
 

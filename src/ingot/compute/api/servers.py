@@ -144,6 +144,8 @@ class Servers(Handlers):
             elif name == "description":
                 values["description"] = order.description
             else:
+                if order.hostname is None:
+                    raise Invalid("Invalid input for field/attribute hostname. Value: None.")
                 values["hostname"] = hostname(order.hostname, call.version.minor)
 
         def change(conn: sa.Connection, server: Server) -> Server:
