@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ingot.kit.db import STILL, Database, IntegrityError, NoRoom, after_commit
+from ingot.kit.db import _LANE, STILL, Database, IntegrityError, NoRoom, after_commit
 from ingot.kit.faults import Kind, beyond
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
@@ -230,3 +230,26 @@ async def test_a_text_that_is_too_long_is_the_clients_mistake(db: Database) -> N
         await db.write(lambda conn: conn.execute(insert))
     fault = beyond(caught.value)
     assert fault is not None and fault.kind is Kind.INVALID
+
+
+async def test_nobody_waits_for_ever_for_one_who_was_stopped_in_the_lane(db: Database) -> None:
+    """A process that is stopped, or whose host is gone, keeps its advisory lock for as long as TCP lets it."""
+    await _counter(db)
+    other = Database(db.url)
+    tried = 0
+
+    def change(conn: sa.Connection) -> None:
+        nonlocal tried
+        tried += 1
+        if tried < 4:
+            conn.execute(sa.text("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$"))
+        _add("x", conn)
+
+    try:
+        await other.single(lambda conn: conn.exec_driver_sql(f"SELECT pg_advisory_lock({_LANE})"))
+        async with asyncio.timeout(40):
+            await db.write(change)
+        waits = await db.write(lambda conn: conn.execute(sa.text("SHOW lock_timeout")).scalar_one())
+        assert waits == "0" and tried == 4
+    finally:
+        await other.close()

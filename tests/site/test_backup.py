@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import subprocess
 import tarfile
 import threading
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from ingot.app.backup import _pack
+from ingot.kit.db import Database
 from ingot.settings import Settings
 from tests import postgres
 from tests.site.server import Site, free_port, run, site
@@ -163,6 +166,82 @@ async def test_a_database_with_a_place_of_its_own(tmp_path: Path) -> None:
     code, _, err = await run(*words, cwd=tmp_path)
     assert code == 0, err
     assert file.is_file() and not (tmp_path / "s" / "ingot.db").exists()
+
+
+def test_images_that_are_links(tmp_path: Path) -> None:
+    """An operator moved one to another disk, and hard links save room for others."""
+    settings = Settings(state=str(tmp_path / "state"))
+    images = settings.state_dir / "images"
+    images.mkdir(parents=True)
+    (tmp_path / "elsewhere").write_text("moved")
+    (images / "i1").symlink_to(tmp_path / "elsewhere")
+    (images / "i2").write_text("same")
+    (images / "i3").hardlink_to(images / "i2")
+    (images / "i4").symlink_to(tmp_path / "nowhere")
+    work = tmp_path / "work"
+    work.mkdir()
+    _pack(settings, work, tmp_path / "b.tar", images=True)
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        assert all(member.isreg() for member in tar)
+        found = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    assert found == {"images/i1": b"moved", "images/i2": b"same", "images/i3": b"same"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_what_root_restores_belongs_to_the_folders_owner(tmp_path: Path) -> None:
+    about = {"format": 1, "revision": "0001", "database": "sqlite", "at": "x", "ingot": "0"}
+    pack(tmp_path / "b.tar", about, "ingot.db", "clouds.yaml", "images/i1", "vault.key")
+    state = tmp_path / "s"
+    (state / "mine").mkdir(parents=True)
+    os.chown(state, 4711, 4712)
+    code, _, err = await run("restore", "b.tar", "--state", "s", cwd=tmp_path)
+    assert code == 0, err
+    put = {"ingot.db", "clouds.yaml", "images", "images/i1", "vault.key"}
+    assert {str(path.relative_to(state)) for path in state.rglob("*")} == {"mine", *put}
+    for name in put:
+        known = (state / name).stat()
+        assert (known.st_uid, known.st_gid) == (4711, 4712), name
+    assert (state / "mine").stat().st_uid == 0, "what was there is left alone"
+
+
+async def _with_tls_only(server: postgres.Server) -> Path:
+    """The server takes no connection without TLS; its certificate."""
+    data = server.folder / "data"
+    owner = data.stat()
+    key, certificate = data / "server.key", data / "server.crt"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    words += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    words += ["-keyout", str(key), "-out", str(certificate)]
+    await asyncio.to_thread(subprocess.run, words, check=True, capture_output=True)
+    for path in (key, certificate):
+        os.chown(path, owner.st_uid, owner.st_gid)
+        path.chmod(0o600)
+    (data / "pg_hba.conf").write_text("hostssl all all 127.0.0.1/32 trust\n")
+    db = Database(server.create())
+    await db.single(lambda conn: conn.exec_driver_sql("ALTER SYSTEM SET ssl = on"))
+    await db.single(lambda conn: conn.exec_driver_sql("SELECT pg_reload_conf()"))
+    await db.close()
+    return certificate
+
+
+@pytest.mark.postgres
+async def test_postgresql_that_wants_tls(tmp_path: Path) -> None:
+    """The parameters of the URL count for the cloud as for PostgreSQL's own programs."""
+    if reason := postgres.missing():
+        pytest.skip(reason)
+    with postgres.server() as server:
+        (tmp_path / "old").mkdir()
+        made = server.create(), server.create()
+        authority = f"sslmode=verify-full&sslrootcert={await _with_tls_only(server)}"
+        source, target = (f"{url}?{authority}&connect_timeout=20" for url in made)
+        head: Any = {"": {"database": source}}
+        async with site(tmp_path / "old", **head) as here:
+            await with_image(here)
+            await there_and_back(here, tmp_path, source, target)
+            words = ("backup", "c.tar", "--state", str(here.state))
+            plain = f"--database={made[0]}?sslmode=disable"
+            code, _, err = await run(*words, plain, cwd=tmp_path)
+            assert code == 1 and not (tmp_path / "c.tar").exists(), err
 
 
 def test_images_that_are_deleted_meanwhile(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import sqlalchemy as sa
 
 from ingot.kit.db import Database
+from ingot.kit.dburls import without_password
 from ingot.kit.faults import Conflict, Fault, Invalid, Missing, disk_full
 from ingot.migrations import known_revisions, revisions
 from ingot.settings import Settings, load
@@ -67,7 +67,7 @@ async def restore(args: argparse.Namespace) -> str:
             about = _about(tar, source)
             await _refuse_what_does_not_fit(settings, about, tar.getnames())
             state = settings.state_dir
-            state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folder(state)
             with tempfile.TemporaryDirectory(prefix=".ingot-restore-", dir=state) as work:
                 await _unpack(settings, tar, Path(work))
     except tarfile.TarError as error:
@@ -128,7 +128,8 @@ def _pack(settings: Settings, work: Path, target: Path, *, images: bool) -> int:
     """The tar, whole on the disk or not there; its octets."""
     draft = work / "tar"
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        with tarfile.open(fileobj=file, mode="w") as tar:
+        # What is a link here is what it leads to there.
+        with tarfile.open(fileobj=file, mode="w", dereference=True) as tar:
             for name in (_ABOUT, *_KEYS, _CLOUDS, _SQLITE, _DUMP):
                 if _is_there(work / name):
                     tar.add(work / name, name, filter=_private)
@@ -232,23 +233,43 @@ async def _unpack(settings: Settings, tar: tarfile.TarFile, work: Path) -> None:
         (work / name).chmod(0o600)
     if _is_there(work / _DUMP):
         options = ("--no-owner", "--exit-on-error", "--single-transaction")
-        _run(
-            "pg_restore", settings, *options, "--dbname", _postgres(settings)[1], str(work / _DUMP)
-        )
-    settings.keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _run("pg_restore", settings, *options, str(work / _DUMP))
+    _make_folder(settings.keys_dir)
     if _is_there(work / "images"):
         folder = _images(settings)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(folder)
         for path in (work / "images").iterdir():
-            shutil.move(path, folder / path.name)
+            _put(path, folder / path.name)
     for name in _KEYS:
         if _is_there(work / name):
-            shutil.move(work / name, settings.keys_dir / name)
+            _put(work / name, settings.keys_dir / name)
     if _is_there(work / _CLOUDS):
-        (work / _CLOUDS).replace(settings.state_dir / _CLOUDS)
+        _put(work / _CLOUDS, settings.state_dir / _CLOUDS)
     file = _sqlite_file(settings)
     if file is not None and _is_there(work / _SQLITE):
-        shutil.move(work / _SQLITE, file)  # last: with it the cloud is there
+        _make_folder(file.parent)
+        _put(work / _SQLITE, file)  # last: with it the cloud is there
+
+
+def _make_folder(path: Path) -> None:
+    """With those above it; each belongs to whoever has the one that it is in."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+        _give(path)
+
+
+def _put(source: Path, target: Path) -> None:
+    """A file at its place."""
+    shutil.move(source, target)
+    _give(target)
+
+
+def _give(path: Path) -> None:
+    """To the owner of its folder: root restores for the user who runs the cloud."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 # -- parts ---------------------------------------------------------------------------------------
@@ -273,31 +294,18 @@ def _is_there(path: Path) -> bool:
     return path.exists()
 
 
-def _postgres(settings: Settings) -> tuple[dict[str, str], str]:
-    """The environment by which PostgreSQL's programs reach the database (its password is in no one's list of
-    processes), and its name."""
-    parts = urlsplit(settings.database)
-    more = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    name = unquote(parts.path.lstrip("/"))
-    found = {
-        "PGHOST": more.get("host") or parts.hostname,
-        "PGPORT": more.get("port") or (str(parts.port) if parts.port else None),
-        "PGUSER": unquote(parts.username) if parts.username else None,
-        "PGPASSWORD": unquote(parts.password) if parts.password else None,
-        "PGDATABASE": name,
-    }
-    return {**os.environ, **{key: value for key, value in found.items() if value}}, name
-
-
 def _run(program: str, settings: Settings, *words: str) -> None:
+    """With the cloud's own way to its database; the password is in nobody's list of processes."""
     path = shutil.which(program) or _newest(program)
     if path is None:
         raise Fault(
             f"The program {program} is not there.",
             next_action="Install it: apt-get install postgresql-client.",
         )
-    env, _ = _postgres(settings)
-    done = subprocess.run([path, *words], env=env, capture_output=True, text=True, check=False)
+    url, password = without_password(settings.database)
+    env = {**os.environ, **({"PGPASSWORD": password} if password else {})}
+    words = (path, f"--dbname={url}", *words)
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Fault(f"{program} failed: {done.stderr.strip()[-500:]}")
 

@@ -29,6 +29,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ingot.kit import log
 from ingot.kit.dbfaults import Away, Contended, NoRoom, ReadOnly, is_away, told, was_ended
+from ingot.kit.dburls import connector
 from ingot.kit.gate import Gate
 from ingot.kit.kept import Kept, Many, among
 from ingot.kit.keyfiles import keep_private
@@ -97,6 +98,8 @@ _TRY_SECONDS = 25.0
 _WRITING = ("enable_seqscan = off", "jit = off")
 #: The advisory lock of those that were ended: they run one after the other, over all processes.
 _LANE = 0x1A607
+#: So long does one wait for it: who holds it may have been stopped, and the lane only makes it likelier to get through.
+_LANE_SECONDS = 5.0
 
 _encoder = msgspec.json.Encoder()
 
@@ -171,12 +174,14 @@ _BEGIN = {
         ("postgresql", False, "BEGIN"),
     )
 }
-_COMMIT, _ROLLBACK, _ENTER_LANE, _LEAVE_LANE = (
+_COMMIT, _ROLLBACK, _LIMIT_WAIT, _ENTER_LANE, _END_LIMIT, _LEAVE_LANE = (
     Kept(sa.text(text))
     for text in (
         "COMMIT",
         "ROLLBACK",
+        f"SET lock_timeout = '{_LANE_SECONDS:.0f}s'",
         f"SELECT pg_advisory_lock({_LANE})",
+        "RESET lock_timeout",
         f"SELECT pg_advisory_unlock({_LANE})",
     )
 )
@@ -310,10 +315,11 @@ class Database:
             from sqlalchemy.ext.asyncio import create_async_engine
 
             self._postgres = create_async_engine(
-                "postgresql+asyncpg://" + url.split("://", 1)[1],
+                "postgresql+asyncpg://",
                 poolclass=sa.NullPool,
                 hide_parameters=True,
                 connect_args={
+                    "async_creator_fn": connector(url),
                     "prepared_statement_cache_size": 500,  # all of ours
                     "server_settings": {
                         "idle_in_transaction_session_timeout": f"{STILL * 1000:.0f}"
@@ -560,9 +566,23 @@ def _transact_in_lane(
 
     The lock is taken before BEGIN: the snapshot of a transaction that waits for it would be old.
     """
-    _ENTER_LANE.first(conn, {})
+    inside = _enter_lane(conn)
     try:
         return _transact(conn, change, serializable)
     finally:
-        if not conn.invalidated:
+        if inside and not conn.invalidated:
             _LEAVE_LANE.first(conn, {})
+
+
+def _enter_lane(conn: sa.Connection) -> bool:
+    _LIMIT_WAIT.change(conn, {})
+    try:
+        _ENTER_LANE.first(conn, {})
+    except DBAPIError as error:
+        if not isinstance(told(error), Contended):
+            raise
+        return False
+    finally:
+        if not conn.invalidated:
+            _END_LIMIT.change(conn, {})
+    return True
