@@ -45,10 +45,14 @@ class Said:
 
 @dataclass
 class Cloud:
-    """The processes, and a client that asks each in turn. `wrong` holds every answer of 500."""
+    """The processes, and a client that asks each in turn. `wrong` holds every answer of 500.
+
+    project: of the token; empty for one of the system.
+    """
 
     controllers: list[Controller]
     http: aiohttp.ClientSession
+    project: str = ""
     statuses: Counter[int] = field(default_factory=Counter[int])
     wrong: list[str] = field(default_factory=list[str])
     _token: str = ""
@@ -77,14 +81,31 @@ class Cloud:
                 await asyncio.sleep(0.2)
         return said
 
-    async def log_in(self) -> None:
-        user = {"name": "admin", "domain": {"id": "default"}, "password": "site-secret"}
+    async def log_in(self, project: str = "") -> None:
+        """As the administrator: of the system, or of a project by its name."""
+        domain = {"id": "default"}
+        user = {"name": "admin", "domain": domain, "password": "site-secret"}
         identity = {"methods": ["password"], "password": {"user": user}}
-        body = {"auth": {"identity": identity, "scope": {"system": {"all": True}}}}
+        place = {"project": {"name": project, "domain": domain}}
+        scope = place if project else {"system": {"all": True}}
+        body = {"auth": {"identity": identity, "scope": scope}}
         url = f"http://127.0.0.1:{self.controllers[0].api}/identity/v3/auth/tokens"
         async with self.http.post(url, json=body) as reply:
             assert reply.status == 201, await reply.text()
             self._token = reply.headers["X-Subject-Token"]
+            self.project = (await reply.json())["token"].get("project", {}).get("id", "")
+
+    async def enter(self, project: str) -> Cloud:
+        """The same processes, asked with a token of a project."""
+        other = Cloud(self.controllers, self.http)
+        await other.log_in(project)
+        return other
+
+    async def upload(self, image: str, data: bytes) -> None:
+        headers = {"X-Auth-Token": self._token, "Content-Type": "application/octet-stream"}
+        url = f"http://127.0.0.1:{self.controllers[0].api}/image/v2/images/{image}/file"
+        async with self.http.put(url, data=data, headers=headers) as reply:
+            assert reply.status == 204, await reply.text()
 
     async def kill(self, number: int) -> None:
         """As `kill -9`; started again at once."""
