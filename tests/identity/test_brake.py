@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from ingot.identity import brake
-from ingot.identity.brake import FREE_TRIES, Brake, Turns, Who
+from ingot.kit import brake
+from ingot.kit.brake import FREE_TRIES, Brake, Turns, Who
 from ingot.kit.clock import VirtualClock
 from ingot.kit.faults import Fault, Kind
 from tests.identity.cloud import Cloud, running

@@ -11,7 +11,8 @@ from typing import Any
 import bcrypt
 import pytest
 
-from tests.site.server import IMAGE, run, site
+from ingot.kit.brake import FREE_TRIES, KNOWN_EVERY
+from tests.site.server import IMAGE, Answer, run, site
 
 pytestmark = pytest.mark.anyio
 
@@ -30,6 +31,42 @@ def htpasswd(file: Path, **users: str) -> str:
     ]
     file.write_text("\n".join(lines) + "\n")
     return str(file)
+
+
+async def test_who_guesses_waits_and_nobody_else(tmp_path: Path) -> None:
+    users = htpasswd(tmp_path / "htpasswd", metal="one", other="two")
+    mode = {"auth_strategy": "http_basic", "http_basic_auth_user_file": users}
+
+    async with site(tmp_path, **ALONE, baremetal=mode) as here:
+
+        async def ask(status: int, name: str, password: str) -> Answer:
+            shown = basic(name, password)["Authorization"]
+            return await here.ask(
+                "", "GET", "/v1/nodes", who="", status=status, Authorization=shown
+            )
+
+        await ask(200, "metal", "one")
+        for number in range(FREE_TRIES):
+            await ask(401, "metal", f"guess {number}")
+        stopped = await ask(429, "metal", "guess")
+        assert int(stopped.headers["Retry-After"]) >= 1
+        assert stopped.envelope == "ironic, encoded twice" and "Too many log-ins" in stopped.text
+        # It was right before, so it is known again beside who guesses; by that way, too, nobody tries often.
+        await asyncio.sleep(KNOWN_EVERY)
+        await ask(200, "metal", "one")
+        await ask(200, "other", "two")
+        # Names that are not there wait like the others: nobody learns so who there is.
+        for number in range(FREE_TRIES):
+            await ask(401, "nobody", f"guess {number}")
+        await ask(429, "nobody", "guess")
+        # A hundred at once cost the processor no hundred hashes.
+        guesses = [basic("third", f"guess {number}")["Authorization"] for number in range(100)]
+        told = await asyncio.gather(
+            *(here.ask("", "GET", "/v1/nodes", who="", Authorization=one) for one in guesses)
+        )
+        statuses = [answer.status for answer in told]
+        assert statuses.count(401) <= FREE_TRIES + 2 and set(statuses) <= {401, 429}
+        await ask(200, "other", "two")
 
 
 async def test_http_basic(tmp_path: Path) -> None:

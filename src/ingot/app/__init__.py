@@ -113,7 +113,7 @@ class App:
             if self.outside
             else access.Gate(self.identity.authenticate, self.identity.still)
         )
-        self.gate = access.baremetal_gate(settings, self.tokens)
+        self.gate = access.baremetal_gate(settings, self.clock, self.tokens)
         self.images = Images(
             self.db,
             self.clock,

@@ -76,13 +76,13 @@ def outside_identity(settings: Settings, clock: Clock) -> OutsideIdentity | None
     )
 
 
-def baremetal_gate(settings: Settings, tokens: Gate) -> Gate:
+def baremetal_gate(settings: Settings, clock: Clock, tokens: Gate) -> Gate:
     """The Bare Metal API's own gate: tokens, or one of the modes without an identity service."""
     if settings.baremetal.auth_strategy == "noauth":
         _log.warning("everybody who reaches the Bare Metal API has every right", mode="noauth")
         return Gate(everybody, still_everybody)
     if settings.baremetal.auth_strategy == "http_basic":
-        users = BasicAuth(Path(settings.baremetal.http_basic_auth_user_file))
+        users = BasicAuth(Path(settings.baremetal.http_basic_auth_user_file), clock)
         return Gate(users, users.still, CHALLENGE)
     return tokens
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ingot.identity import schemas, store, tables
-from ingot.identity.brake import Who
 from ingot.identity.tokens import METHODS, Payload, payload
 from ingot.identity.types import DEFAULT_DOMAIN, Grant, Scope
 from ingot.identity.validation import app_cred_expired, live_target, live_user, resolve
+from ingot.kit.brake import Who
 from ingot.kit.db import when
 from ingot.kit.faults import Invalid, Unauthenticated
 

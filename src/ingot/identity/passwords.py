@@ -14,7 +14,7 @@ import hmac
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 
-from ingot.identity.brake import Brake, Turns, Who
+from ingot.kit.brake import Brake, Turns, Who
 from ingot.kit.clock import Clock
 
 _R, _P, _SIZE = 8, 1, 32

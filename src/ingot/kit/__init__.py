@@ -13,6 +13,7 @@ processes   whether another process of this machine still lives
 vault       secrets at rest
 policy      who may do what: oslo.policy's rule language, compiled
 policyfile  an operator's own rules
+brake       who guesses passwords waits, and nobody else
 standalone  callers where there is no identity service
 versions    microversions and fields that appear with them
 web         the table of operations, from which routing, checks and documents come
@@ -23,6 +24,9 @@ openapi     documents from the table
 paging      limit, marker and next links
 files       sending files with ranges
 places      where the value of a setting came from
+egress      whom this process asks because others said so
+ownhost     which addresses are this host's own
+outgoing    asking others over HTTP, within bounds
 namespace   living in a network namespace
 installers  where Python packages come from
 log         one calm log, secrets filtered

@@ -271,7 +271,7 @@ class _Endpoint:
     ) -> Reply:
         service = self._service
         operation = deed.operation = self._choose(req.method, version)
-        caller = deed.caller = await service.authenticator(req.get_header)
+        caller = deed.caller = await service.authenticator(_Shown(req))
         if operation.rule is not None:
             if caller.anonymous:
                 raise Unauthenticated(
@@ -317,7 +317,7 @@ class _Endpoint:
 
     def _still(self, req: Any, caller: Caller) -> Awaitable[Caller]:
         still = self._service.still
-        return still(caller) if still is not None else self._service.authenticator(req.get_header)
+        return still(caller) if still is not None else self._service.authenticator(_Shown(req))
 
     def _how_to_log_in(self, req: Any) -> str:
         if self._service.challenge.startswith("Basic"):
@@ -375,6 +375,22 @@ class _Closing:
         close = getattr(self._source, "aclose", None)
         if close is not None:
             await close()
+
+
+class _Shown:
+    """What a request shows of who sends it (`web.Shown`)."""
+
+    __slots__ = ("_req",)
+
+    def __init__(self, req: Any) -> None:
+        self._req = req
+
+    @property
+    def remote(self) -> str:
+        return self._req.remote_addr or ""
+
+    def __call__(self, name: str, /) -> str | None:
+        return self._req.get_header(name)
 
 
 def _origin(req: Any) -> str:

@@ -4,8 +4,8 @@ Both have every right of the system, as upstream's Bare Metal service gives them
 `http_basic`; what its policy shows to nobody (passwords) stays hidden.
 
 The file is Apache's: a line `name:hash` for each user, hashes by bcrypt only (`htpasswd -B`). It is read
-again when it changes. A checked password is remembered (by a digest under a key of this process), since
-bcrypt takes 50 ms by design.
+again when it changes. bcrypt takes 50 ms by design, so a right password is known again without it, and who guesses
+waits (`brake`).
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ import asyncio
 import base64
 import binascii
 import functools
-import hashlib
-import hmac
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from ingot.kit import log
+from ingot.kit.brake import Brake, Turns, Who
+from ingot.kit.clock import Clock
 from ingot.kit.faults import Invalid, Unauthenticated, Unavailable
 from ingot.kit.policy import ANONYMOUS, Caller
+from ingot.kit.web import Shown
 
 _log = log.get("standalone")
 
 ROLES = frozenset({"admin", "manager", "member", "reader"})
 CHALLENGE = 'Basic realm="Baremetal API"'
 _BCRYPT = ("$2y$", "$2a$", "$2b$")
-_REMEMBERED = 256
+#: Passwords that are hashed at a time.
+_THREADS = 2
 
 
 async def everybody(header: Callable[[str], str | None]) -> Caller:
@@ -50,21 +51,21 @@ async def as_before(caller: Caller) -> Caller:
 class BasicAuth:
     """The authenticator of the mode http_basic. Invalid when the file cannot be used."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, clock: Clock) -> None:
         self._file = file
-        self._key = secrets.token_bytes(32)
-        self._known: dict[bytes, bool] = {}
+        self._brake = Brake(clock)
+        self._turns = Turns(_THREADS)
         self._seen: tuple[int, int] = (0, 0)
-        self._users: dict[str, bytes] = {}
+        self._users: dict[str, str] = {}
         self._reread()
 
-    async def __call__(self, header: Callable[[str], str | None]) -> Caller:
+    async def __call__(self, header: Shown) -> Caller:
         given = header("Authorization")
         if not given:
             return ANONYMOUS
         name, password = _credentials(given)
         self._refresh()
-        if not await self._fits(self._users.get(name), password):
+        if not await self._fits(Who.of(header.remote, name), self._users.get(name), password):
             raise Unauthenticated("Incorrect username or password", details={"login": name})
         return _caller(name)
 
@@ -85,16 +86,20 @@ class BasicAuth:
                 "The file of users cannot be read.", next_action="Operators: see the log."
             ) from None
 
-    async def _fits(self, hashed: bytes | None, password: bytes) -> bool:
-        digest = hmac.new(self._key, (hashed or b"") + b"\0" + password, hashlib.sha256).digest()
-        known = self._known.get(digest)
-        if known is None:
+    async def _fits(self, who: Who, hashed: str | None, password: bytes) -> bool:
+        """Whether it is the password of the hash; None (no such user) has none. Fault (too many) while `who` waits."""
+        brake, text = self._brake, password.decode("latin-1")
+        if brake.knows(who, text, hashed):
+            return True
+        brake.check(who)
+        async with self._turns.turn(who):
+            brake.check(who)  # others of theirs may have failed meanwhile
             right = await asyncio.to_thread(_matches, password[:72], hashed)
-            known = right and hashed is not None
-            while len(self._known) >= _REMEMBERED:
-                self._known.pop(next(iter(self._known)))
-            self._known[digest] = known
-        return known
+            if right and hashed is not None:
+                brake.right(who, text, hashed)
+                return True
+            brake.wrong(who)
+            return False
 
     def _reread(self) -> None:
         try:
@@ -112,11 +117,11 @@ def _caller(name: str) -> Caller:
     return Caller(user_id=name, user_name=name, system=True, roles=ROLES)
 
 
-def _matches(password: bytes, hashed: bytes | None) -> bool:
+def _matches(password: bytes, hashed: str | None) -> bool:
     """In a thread. hashed: None where there is no such user."""
     import bcrypt  # only this mode needs it
 
-    return bcrypt.checkpw(password, hashed or _nobody())
+    return bcrypt.checkpw(password, hashed.encode() if hashed else _nobody())
 
 
 @functools.cache
@@ -127,8 +132,8 @@ def _nobody() -> bytes:
     return bcrypt.hashpw(b"nobody", bcrypt.gensalt(10))
 
 
-def _entries(file: Path, text: str) -> list[tuple[str, bytes]]:
-    found: list[tuple[str, bytes]] = []
+def _entries(file: Path, text: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
     for number, line in enumerate(text.splitlines(), 1):
         name, colon, hashed = line.strip().partition(":")
         if not colon:
@@ -138,7 +143,7 @@ def _entries(file: Path, text: str) -> list[tuple[str, bytes]]:
                 f"{file}, line {number}: only bcrypt digested passwords are supported for {name}.",
                 next_action="Make the line with `htpasswd -nB NAME`.",
             )
-        found.append((name, hashed.encode()))
+        found.append((name, hashed))
     # The first line of a name counts, as upstream reads the file.
     return found[::-1]
 

@@ -159,13 +159,22 @@ class Envelope(Protocol):
     def __call__(self, fault: Fault, status: int) -> tuple[bytes, str]: ...
 
 
+class Shown(Protocol):
+    """What a request shows of who sends it: its headers by name, and the network address that it comes from."""
+
+    @property
+    def remote(self) -> str: ...
+
+    def __call__(self, name: str, /) -> str | None: ...
+
+
 class Authenticator(Protocol):
     """Turns a request's credentials into a caller.
 
     Raises Unauthenticated when credentials are there but not good; answers ANONYMOUS when there are none.
     """
 
-    async def __call__(self, header: Callable[[str], str | None]) -> Caller: ...
+    async def __call__(self, header: Shown, /) -> Caller: ...
 
 
 async def nobody(header: Callable[[str], str | None]) -> Caller:

@@ -16,9 +16,9 @@ from ingot.identity.api.common import (
     need_domain,
 )
 from ingot.identity.api.places import PROJECT_FLAGS, PROJECTS_BY, project_body
-from ingot.identity.brake import Who
 from ingot.identity.types import DEFAULT_DOMAIN
 from ingot.kit import ids
+from ingot.kit.brake import Who
 from ingot.kit.faults import Invalid, Missing, Unauthenticated
 from ingot.kit.web import Call, Operation, Reply
 

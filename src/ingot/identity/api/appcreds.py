@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from ingot.identity import schemas, store, tables
 from ingot.identity.api.common import MAX_BODY, linked, listing, moment
-from ingot.identity.brake import Who
 from ingot.kit import ids
+from ingot.kit.brake import Who
 from ingot.kit.db import timestamp
 from ingot.kit.faults import Forbidden, Invalid, Missing
 from ingot.kit.web import Call, Operation, Reply
