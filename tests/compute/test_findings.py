@@ -14,6 +14,7 @@ from ingot.baremetal import configdrive, store
 from ingot.compute.documents import documents
 from ingot.drivers.types import PowerState
 from ingot.network.groups import make_group
+from ingot.workflow import operations as history
 from ingot.workflow import store as operations
 from tests.compute.cloud import Cloud, cloud
 
@@ -124,6 +125,49 @@ async def test_actions_between_times(tmp_path: Path) -> None:
             ("limit=x", "2.58"),
         ):
             await here.call("GET", f"{path}?{query}", version=version, status=400)
+
+
+async def test_a_deletion_that_waited_is_for_who_asked(tmp_path: Path) -> None:
+    """The operation that the loop begins later names the person; so does what the machine does for it."""
+    async with cloud(tmp_path, 1) as here:
+        (node,) = await here.enrol_imaginary(1)
+        uuid = await active(here)
+        await here.dispatcher.kill()
+        assert await act(here, uuid, {"reboot": {"type": "HARD"}}, who="demo") == 202
+        await here.call("DELETE", f"/servers/{uuid}", who="demo", status=204)
+        await here.restart()
+        await here.server_is(uuid, "gone")
+
+        def told(conn: sa.Connection) -> dict[str, str]:
+            found = [
+                *history(conn, f"server:{uuid}", limit=9),
+                *history(conn, f"node:{node}", limit=9),
+            ]
+            return {one.kind: one.requested_by for one in found}
+
+        who = await here.db.read(told)
+        assert who["server delete"] == who["undeploy"] == here.made.demo_user_id, who
+
+
+async def test_a_build_that_goes_on_looks_for_no_machine_again(tmp_path: Path) -> None:
+    async with cloud(tmp_path, 1) as here:
+        await here.enrol()
+        uuid = await here.boot(await here.flavor())
+        async with asyncio.timeout(40):
+            while "start the deploy [1]: done" not in await here.story(f"server:{uuid}"):
+                await asyncio.sleep(0.01)
+        searches: list[str] = []
+
+        def note(text: str) -> None:
+            if "nodes.uuid >" in text and "LIMIT" in text:
+                searches.append(text)
+
+        await here.dispatcher.kill()
+        end = here.db.on_statement(note)
+        await here.restart()
+        await here.server_is(uuid, "ACTIVE")
+        end()
+        assert searches == []
 
 
 async def test_a_private_flavor_is_nobodys_at_first(tmp_path: Path) -> None:

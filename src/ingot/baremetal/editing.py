@@ -13,6 +13,7 @@ from ingot.baremetal import (
     imagerights,
     machine,
     masking,
+    news,
     part_store,
     patching,
     schemas,
@@ -258,6 +259,7 @@ def delete_node(ctx: Context, conn: sa.Connection, ident: str, by: By = NOBODY) 
         ctx.networks.unplug_provisioning(conn, node)  # an agent was kept there
     if ctx.images is not None:
         ctx.images.revoke(conn, node.uuid)
+    news.leave(conn, node.uuid)
     conn.execute(sa.delete(nodes).where(nodes.c.uuid == node.uuid))
     events.record(
         conn,

@@ -18,6 +18,7 @@ from ingot.baremetal import (
     free,
     knownsteps,
     machine,
+    news,
     nics,
     part_schemas,
     schemas,
@@ -333,6 +334,18 @@ class Baremetal:
     def held(self) -> sa.Subquery:
         """Machines that have an instance, to be joined: instance, node, power, operation (the live one's id)."""
         return supply.held()
+
+    def news(self) -> sa.Subquery:
+        """What servers of our own have not been told of their machines: server, node, instance, power, operation."""
+        return news.news()
+
+    def told(self, conn: sa.Connection, server: str, node: str) -> None:
+        """A server knows by now what is so of its machine."""
+        news.told(conn, server, node)
+
+    def tell_again(self, conn: sa.Connection, server: str, node: str) -> None:
+        """A server is to be told its machine's power anew."""
+        news.tell_again(conn, server, node)
 
     def candidates(self, conn: sa.Connection, look: Look) -> Iterator[tuple[Candidate, ...]]:
         """Machines that can be claimed now, some at a time."""

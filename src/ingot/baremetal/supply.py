@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import imagerights, machine, masking, store
+from ingot.baremetal import imagerights, machine, masking, news, store
 from ingot.baremetal.context import Context
 from ingot.baremetal.free import free
 from ingot.baremetal.tables import nodes
@@ -50,6 +50,7 @@ def claim(
         "now": ctx.now(),
         "to": lessee,
     }
+    news.leave(conn, node_uuid)
     try:
         return _CLAIM.change(conn, values) == 1
     except IntegrityError as error:
@@ -67,6 +68,7 @@ def _claiming() -> Kept:
             instance_uuid=sa.bindparam("instance"),
             instance_name=sa.bindparam("named"),
             server_uuid=sa.bindparam("instance"),
+            server_power=None,
             updated_at=sa.bindparam("now"),
             lessee=sa.func.coalesce(sa.bindparam("to", type_=sa.Text), nodes.c.lessee),
         )
@@ -96,6 +98,7 @@ def release(
     values: dict[str, Any] = {
         "instance_uuid": None,
         "instance_name": None,
+        "server_uuid": None,
         "instance_info": "{}",
         "updated_at": ctx.now(),
     }

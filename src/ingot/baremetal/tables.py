@@ -28,6 +28,11 @@ INTERFACES = (
 
 #: Flags that few machines have.
 FEW = ("maintenance", "retired")
+#: Whose server does not know of it: the machine is not its own any more, or has another power (`news`).
+NEWS = (
+    "server_uuid IS NOT NULL AND (instance_uuid IS NULL OR instance_uuid <> server_uuid "
+    "OR coalesce(power_state, '') <> coalesce(server_power, ''))"
+)
 _FREE = "provision_state = 'available' AND instance_uuid IS NULL"
 
 nodes = sa.Table(
@@ -49,6 +54,8 @@ nodes = sa.Table(
     sa.Column("instance_name", sa.String(255)),
     #: The server of our own Compute service that took the machine; it counts while it is also the instance.
     sa.Column("server_uuid", sa.String(36)),
+    #: The power that this server was last told (`news`).
+    sa.Column("server_power", sa.String(15)),
     sa.Column("power_state", sa.String(15)),
     sa.Column("target_power_state", sa.String(15)),
     sa.Column("provision_state", sa.String(20), nullable=False),
@@ -113,6 +120,15 @@ nodes = sa.Table(
         "uuid",
         where=_FREE,
     ),
+    partial_index("ix_nodes_news", "id", where=NEWS),
+)
+
+#: Servers whose machine's node was deleted, or taken by another server, before they were told (`news`).
+left_servers = sa.Table(
+    "left_servers",
+    metadata,
+    sa.Column("server_uuid", sa.String(36), primary_key=True),
+    sa.Column("node_uuid", sa.String(36), primary_key=True),
 )
 
 node_secrets = sa.Table(

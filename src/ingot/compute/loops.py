@@ -1,13 +1,15 @@
-"""Reconcilers of the compute room: deletions that waited, machines that went, the power that servers show."""
+"""Reconcilers of the compute room: deletions that waited, and what servers are to be told of their machines."""
 
 from __future__ import annotations
 
+from ingot.compute import telling
 from ingot.compute.service import Compute
 from ingot.workflow import Loop
 
 DELETIONS_EVERY = 10.0
-POWER_EVERY = 15.0
 MACHINES_EVERY = 5.0
+#: So many servers are told in one transaction.
+TOGETHER = 100
 
 
 def loops(compute: Compute) -> list[Loop]:
@@ -17,19 +19,16 @@ def loops(compute: Compute) -> list[Loop]:
         if await compute.db.read(compute.deletions_wait):
             await compute.db.write(compute.begin_deletions)
 
-    async def sync() -> None:
-        changes = await compute.db.scan(compute.changed_power)
-        if changes:
-            await compute.db.write(lambda conn: compute.show_power(conn, changes))
-
-    async def lost() -> None:
-        if uuids := await compute.db.scan(compute.machineless):
-            await compute.db.write(lambda conn: compute.tell_machineless(conn, uuids))
+    async def tell() -> None:
+        """That a machine went, or was switched on or off without us. Who is worked on is told afterwards."""
+        news = await compute.db.scan(lambda conn: telling.news(compute, conn))
+        for start in range(0, len(news), TOGETHER):
+            some = news[start : start + TOGETHER]
+            await compute.db.write(lambda conn, some=some: telling.tell(compute, conn, some))
 
     deletions = Loop("server deletions", DELETIONS_EVERY, begin, clock=compute.clock)
     compute.on_ended(deletions.kick)
     return [
         deletions,
-        Loop("server power", POWER_EVERY, sync, clock=compute.clock),
-        Loop("server machines", MACHINES_EVERY, lost, clock=compute.clock),
+        Loop("server machines", MACHINES_EVERY, tell, clock=compute.clock),
     ]

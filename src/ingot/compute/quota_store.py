@@ -32,10 +32,9 @@ def use(
     values = {"project_id": project_id, **wanted, **most}
     if _USE.change(conn, values):
         return True
-    return (
-        _START_USAGE.change(conn, {"project_id": project_id}) == 1
-        and _USE.change(conn, values) == 1
-    )
+    # Nothing was counted for the project before, or somebody has just begun to.
+    _START_USAGE.change(conn, {"project_id": project_id})
+    return _USE.change(conn, values) == 1
 
 
 def _using() -> Kept:

@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from ingot.workflow import Loop, Workflow
 
 
+#: Why an operation ends that a deletion waits for.
+_ENDS = "The server is being deleted."
 #: Who may act on a locked server, and take off a lock that is not theirs.
 _OVERRIDE = "os_compute_api:os-lock-server:unlock:unlock_override"
-#: What a server is while its machine's power is so.
-_SHOWN = {states.RUNNING: states.ACTIVE, states.SHUTDOWN: states.STOPPED}
 
 
 def _counted(flavor: Flavor, count: int) -> dict[str, int]:
@@ -61,9 +61,8 @@ def _counted(flavor: Flavor, count: int) -> dict[str, int]:
 
 def _over(wanted: Mapping[str, int], used: Mapping[str, int], limits: Mapping[str, int]) -> Fault:
     """That a project has too little left."""
-    over = [
-        name for name, n in wanted.items() if limits[name] >= 0 and used[name] + n > limits[name]
-    ]
+    limited = [name for name in wanted if limits[name] >= 0]
+    over = [name for name in limited if used[name] + wanted[name] > limits[name]] or limited
     told = ", ".join(str(wanted[name]) for name in over)
     have = ", ".join(str(used[name]) for name in over)
     most = ", ".join(str(limits[name]) for name in over)
@@ -253,7 +252,7 @@ class Compute:
             for name, n in _counted(flavor, 1).items()
             if limits[name] >= 0 and n
         ]
-        room = min([most - 1, *left])
+        room = min([most, *left])
         if least <= room and quota_store.use(conn, project_id, _counted(flavor, room), limits):
             return room
         raise _over(_counted(flavor, least), used, limits)
@@ -324,9 +323,10 @@ class Compute:
     def delete(self, conn: sa.Connection, server: Server, caller: Caller, request_id: str) -> None:
         """Give the machine back and forget the server, whatever is being done to it."""
         self._unlocked(server, caller)
-        self._delete(conn, server, caller.user_id or "", request_id)
+        self.let_go(conn, server, caller.user_id or "", request_id)
 
-    def _delete(self, conn: sa.Connection, server: Server, user: str, request_id: str) -> None:
+    def let_go(self, conn: sa.Connection, server: Server, user: str, request_id: str) -> None:
+        """Delete a server for somebody who may."""
         going = {"task_state": states.DELETING, "updated_at": self.now()}
         if not store.shift(conn, server.uuid, store.WANTED, **going):
             return
@@ -343,7 +343,7 @@ class Compute:
             )
             return
         # The operation under way ends first; the loop then starts the deletion.
-        workflow.cancel(conn, server.subject, "The server is being deleted.", by=user)
+        workflow.cancel(conn, server.subject, _ENDS, by=user)
 
     def act(
         self,
@@ -371,7 +371,7 @@ class Compute:
         if not self.has_machine(conn, server):
             raise self._machineless(server, action)
         rests = (store.RESTING, store.in_states(vm_states))
-        if not self._shift(conn, server.uuid, *rests, task_state=task, **changes):
+        if not self.shift(conn, server.uuid, *rests, task_state=task, **changes):
             raise Conflict(f"Cannot '{action}' instance {server.uuid}: its state has just changed.")
         order = {**(order or {}), "right": msgspec.to_builtins(image_right_of(caller))}
         self._start(conn, f"server {action}", server.subject, order, caller, request_id)
@@ -405,13 +405,15 @@ class Compute:
                 f"Instance {server.uuid} is being worked on.",
                 next_action="Wait for the operation's end, or delete the server.",
             )
-        if not self._shift(conn, server.uuid, store.WANTED, vm_state=vm_state, task_state=None):
+        if not self.shift(conn, server.uuid, store.WANTED, vm_state=vm_state, task_state=None):
             raise Conflict(f"Instance {server.uuid} is being deleted.")
+        if server.node_uuid:
+            self.baremetal.tell_again(conn, server.uuid, server.node_uuid)
 
     def step(self, conn: sa.Connection, uuid: str, task_state: str, **values: Any) -> None:
         """What an operation is at; Aborted when the server's deletion was asked for meanwhile."""
-        if not self._shift(conn, uuid, store.WANTED, task_state=task_state, **values):
-            raise Aborted("The server is being deleted.")
+        if not self.shift(conn, uuid, store.WANTED, task_state=task_state, **values):
+            raise Aborted(_ENDS)
 
     def settle(self, conn: sa.Connection, uuid: str, **values: Any) -> None:
         """The end of an operation: the server rests, unless its deletion was asked for meanwhile."""
@@ -420,22 +422,22 @@ class Compute:
 
     def fails(self, conn: sa.Connection, uuid: str, fault: Fault) -> bool:
         """The bad end of an operation: ERROR, and why; False when the server is to be deleted anyway."""
-        values = {"vm_state": states.ERROR, "task_state": None, "fault": self._told(fault)}
-        if self._shift(conn, uuid, store.WANTED, **values):
+        values = {"vm_state": states.ERROR, "task_state": None, "fault": self.told(fault)}
+        if self.shift(conn, uuid, store.WANTED, **values):
             return True
         self.ended(conn)
         return False
 
     def not_deleted(self, conn: sa.Connection, uuid: str, fault: Fault) -> None:
         """The server stays, says why, and can be deleted again."""
-        values = {"vm_state": states.ERROR, "task_state": None, "fault": self._told(fault)}
-        self._shift(conn, uuid, **values)
+        values = {"vm_state": states.ERROR, "task_state": None, "fault": self.told(fault)}
+        self.shift(conn, uuid, **values)
 
     def gone(self, conn: sa.Connection, uuid: str) -> None:
         """The deletion is over."""
         now = self.now()
         server = store.find_server(conn, uuid)
-        over = self._shift(
+        over = self.shift(
             conn,
             uuid,
             vm_state=states.DELETED,
@@ -449,7 +451,8 @@ class Compute:
         if over and server is not None:
             quota_store.unuse(conn, server.project_id, _counted(server.flavor, 1))
 
-    def _shift(self, conn: sa.Connection, uuid: str, *where: Any, **values: Any) -> bool:
+    def shift(self, conn: sa.Connection, uuid: str, *where: Any, **values: Any) -> bool:
+        """Change a server that is there and meets the conditions; False when it does not."""
         return store.shift(conn, uuid, *where, updated_at=self.now(), **values)
 
     def update(self, conn: sa.Connection, uuid: str, **values: Any) -> None:
@@ -457,9 +460,10 @@ class Compute:
 
     def set_fault(self, conn: sa.Connection, uuid: str, fault: Fault) -> None:
         """Put the cause where clients look for it."""
-        self.update(conn, uuid, fault=self._told(fault))
+        self.update(conn, uuid, fault=self.told(fault))
 
-    def _told(self, fault: Fault) -> ServerFault:
+    def told(self, fault: Fault) -> ServerFault:
+        """A fault as clients are shown it."""
         return ServerFault(code=500, message=fault.sentence(), created=self.now())
 
     # -- waking ------------------------------------------------------------------------------
@@ -488,53 +492,15 @@ class Compute:
             if f"server:{uuid}" not in busy:
                 server = self.get(conn, uuid)
                 workflow.start(
-                    conn, "server delete", server.subject, {}, project_id=server.project_id
+                    conn,
+                    "server delete",
+                    server.subject,
+                    {},
+                    project_id=server.project_id,
+                    requested_by=_who_ended(conn, server.subject),
                 )
                 begun += 1
         return begun
-
-    def changed_power(self, conn: sa.Connection) -> dict[str, int]:
-        """Servers whose machines were switched on or off without us, and their power now."""
-        found = store.resting_otherwise(conn, self.baremetal.held())
-        return {uuid: states.power(power) for uuid, power in found}
-
-    def show_power(self, conn: sa.Connection, changes: Mapping[str, int]) -> None:
-        """Show servers as running or shut off as their machines are."""
-        still = self.changed_power(conn)
-        for uuid, power in changes.items():
-            if still.get(uuid) == power:
-                values = {"vm_state": _SHOWN[power], "power_state": power}
-                self._shift(conn, uuid, store.RESTING, store.in_states(_SHOWN.values()), **values)
-
-    def machineless(self, conn: sa.Connection) -> list[str]:
-        """Servers whose machine has another instance now, or none, and on which nothing works."""
-        return store.machineless(conn, self.baremetal.held())
-
-    def tell_machineless(self, conn: sa.Connection, uuids: Sequence[str]) -> None:
-        """Their machines are gone: they say so, or end with them, as the site wishes."""
-        held = self.baremetal.held()
-        for server in filter(None, (store.find_server(conn, uuid) for uuid in uuids)):
-            told = self._told(
-                Fault(
-                    f"Machine {server.node_name} was taken from the server by the Bare Metal API.",
-                    next_action="Delete the server and create it again.",
-                )
-            )
-            none: dict[str, Any] = {"node_uuid": None, "addresses": (), "fault": told}
-            lost = (store.RESTING, store.without_machine(held))
-            if self._shift(conn, server.uuid, *lost, vm_state=states.ERROR, **none):
-                self._unplug(conn, server)
-                if self.baremetal.ctx.settings.undeploy_under_server == "end":
-                    self._delete(conn, server, "", "")
-
-    def _unplug(self, conn: sa.Connection, server: Server) -> None:
-        """The server's network ports are on no machine any more."""
-        for nic in server.ports:
-            try:
-                self.networks.unbind_port(conn, nic.port)
-            except Fault as fault:
-                if fault.kind is not Kind.MISSING:
-                    raise
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -567,6 +533,14 @@ class Compute:
     def operations(self, conn: sa.Connection, server: Server) -> Sequence[workflow.OperationRow]:
         """All operations of a server, newest first."""
         return workflow.operations(conn, server.subject, limit=1000)
+
+
+def _who_ended(conn: sa.Connection, subject: str) -> str:
+    """Who asked for the deletion that the last operation on a server had to give way to."""
+    for last in workflow.operations(conn, subject, limit=1):
+        if last.abort_reason == _ENDS:
+            return last.abort_by or ""
+    return ""
 
 
 class _ServerGrant:

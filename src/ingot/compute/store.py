@@ -325,20 +325,6 @@ def deleting(conn: sa.Connection) -> tuple[str, ...]:
     return tuple(conn.execute(query).scalars())
 
 
-def resting_otherwise(conn: sa.Connection, held: sa.Subquery) -> list[tuple[str, str]]:
-    """(uuid, power) of servers that nothing is done to and whose machine's power is not what they show."""
-    on = sa.and_(held.c.power == "power on", servers.c.vm_state == states.STOPPED)
-    off = sa.and_(held.c.power == "power off", servers.c.vm_state == states.ACTIVE)
-    query = sa.select(servers.c.uuid, held.c.power).where(
-        _ours(held),
-        servers.c.task_state.is_(None),
-        servers.c.deleted_at.is_(None),
-        sa.or_(on, off),
-        held.c.operation.is_(None),
-    )
-    return [(row.uuid, row.power) for row in conn.execute(query)]
-
-
 def consoles(conn: sa.Connection, held: sa.Subquery) -> list[tuple[str, str]]:
     """(server, node) of all servers that have a machine."""
     query = sa.select(servers.c.uuid, servers.c.node_uuid).where(
@@ -368,12 +354,36 @@ def without_machine(held: sa.Subquery) -> Where:
     return sa.and_(servers.c.node_uuid.is_not(None), ~mine)
 
 
-def machineless(conn: sa.Connection, held: sa.Subquery) -> list[str]:
-    """Servers at rest whose machine is not theirs any more."""
-    query = sa.select(servers.c.uuid).where(
-        servers.c.deleted_at.is_(None), servers.c.task_state.is_(None), without_machine(held)
+class News(NamedTuple):
+    """A server at rest, or gone, and its machine, of which it has not been told something."""
+
+    server: str
+    node: str
+
+
+def news(conn: sa.Connection, news: sa.Subquery) -> list[News]:
+    """news: as in `Baremetal.news`. Servers that are worked on come later."""
+    live = sa.and_(servers.c.uuid == news.c.server, servers.c.deleted_at.is_(None))
+    query = (
+        sa.select(news.c.server, news.c.node)
+        .select_from(news.outerjoin(servers, live))
+        .where(servers.c.task_state.is_(None), news.c.operation.is_(None))
     )
-    return list(conn.execute(query).scalars())
+    return [News(*row) for row in conn.execute(query)]
+
+
+class Held(NamedTuple):
+    """A server's machine: its power, and the operation that works on it."""
+
+    power: str | None
+    operation: str | None
+
+
+def power_of(conn: sa.Connection, held: sa.Subquery, uuid: str, node: str) -> Held | None:
+    """The server's machine; None when it is not its own any more."""
+    mine = sa.and_(held.c.instance == uuid, held.c.node == node)
+    row = conn.execute(sa.select(held.c.power, held.c.operation).where(mine)).first()
+    return None if row is None else Held(*row)
 
 
 def count_members(conn: sa.Connection, group_id: str) -> int:

@@ -168,6 +168,11 @@ class Op:
         await self.reach("saved", row)
         return decode(outcome[0], result_type)
 
+    @property
+    def recorded(self) -> bool:
+        """Whether the step that is told next has been begun before: what only prepares it may be left out."""
+        return self._seq in self._records
+
     async def usual(self, name: str) -> Estimate | None:
         """How long steps or waits of this name have taken in operations of this kind, on such machines."""
         return await self._engine.estimates.get(self.kind, name, self.profile)
