@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ingot.kit import log, outgoing
+from ingot.kit import foreign, log, outgoing
 from ingot.kit.clock import Clock
 from ingot.kit.faults import Invalid, Unauthenticated, Unavailable
 from ingot.kit.policy import ANONYMOUS, Caller
@@ -39,6 +39,8 @@ SERVICE_ROLE = "service"
 #: What lasts (streams, consoles) is asked about again when the answer is older.
 STILL_SECONDS = 4.0
 TIMEOUT_SECONDS = 15.0
+#: Bytes of an answer, packed or not: it comes without a catalogue, and has a few hundred roles at most.
+LONGEST_REPLY = 1 << 20
 _CACHED_TOKENS = 10_000
 
 
@@ -261,19 +263,24 @@ class OutsideIdentity:
         import aiohttp  # loaded by then (`outgoing`)
 
         if self._http is None:
-            self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS))
+            self._http = outgoing.session(
+                timeout=aiohttp.ClientTimeout(TIMEOUT_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
         url = self.settings.root + path
         try:
             async with self._http.request(
                 method, url, headers=headers, json=body, ssl=self._tls, allow_redirects=False
             ) as reply:
-                document = await reply.json() if reply.status in (200, 201) else None
+                document = None
+                if reply.status == 200:  # of a log-in only the head matters
+                    document = foreign.document(await outgoing.whole(reply, LONGEST_REPLY))
                 return reply.status, document, reply.headers.get("X-Subject-Token", "")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Unavailable(
                 f"The identity service at {self.settings.root} does not answer.",
                 next_action="Try again in a moment; operators: see [identity] auth_url.",
-                internal=repr(error),
+                internal=outgoing.why(error),
                 retry_after=5,
             ) from None
 
