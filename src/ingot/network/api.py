@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from ingot.kit.faults import Invalid, Kind
 from ingot.kit.web import Authenticator, Call, Operation, Reply, Service
-from ingot.network import store
-from ingot.network.crud import Crud, Resource, check_revision, find, write
+from ingot.network import quota_store, store
+from ingot.network.crud import Crud, Resource, check_revision, find, find_for, write
 from ingot.network.extensions import EXTENSIONS
 from ingot.network.faults import envelope, missing
 from ingot.network.resources import (
@@ -145,7 +145,7 @@ def _tag_operations(kind: Resource) -> list[Operation]:
 
     async def change(call: Call, new: Callable[[list[str]], list[str]]) -> list[str]:
         def work(conn: sa.Connection) -> list[str]:
-            row = find(conn, kind, call, call.params["id"])
+            row = find_for(conn, kind, call, call.params["id"])
             call.require(rule, kind.target(conn, row))
             check_revision(call, row.revision_number)
             tags = list(dict.fromkeys(new(list(row.tags))))
@@ -155,7 +155,7 @@ def _tag_operations(kind: Resource) -> list[Operation]:
                 store.update(conn, kind.collection, nets.now(), row.id, {"tags": tags})
             return tags
 
-        return await write(nets, work)
+        return await write(nets, work, serializable="update" not in kind.locking)
 
     async def listing(call: Call) -> Reply:
         row = await nets.db.read(lambda conn: find(conn, kind, call, call.params["id"]))
@@ -204,18 +204,10 @@ def _tag_operations(kind: Resource) -> list[Operation]:
 
 # -- quotas ----------------------------------------------------------------------------------------
 
-_COUNTED = {
-    "network": store.NETWORKS,
-    "subnet": store.SUBNETS,
-    "port": store.PORTS,
-    "security_group": store.GROUPS,
-    "security_group_rule": store.RULES,
-}
-
 
 def _quota_operations(nets: Networks) -> list[Operation]:
     def limits(conn: sa.Connection, project_id: str) -> dict[str, int]:
-        return {**nets.settings.quotas, **store.quotas(conn, project_id)}
+        return {**nets.settings.quotas, **quota_store.quotas(conn, project_id)}
 
     def allowed(call: Call) -> str:
         project_id = call.params["id"]
@@ -226,7 +218,7 @@ def _quota_operations(nets: Networks) -> list[Operation]:
         def work(conn: sa.Connection) -> list[dict[str, Any]]:
             return [
                 {"project_id": id, "tenant_id": id, **limits(conn, id)}
-                for id in store.quota_projects(conn)
+                for id in quota_store.quota_projects(conn)
             ]
 
         return Reply({"quotas": await nets.db.read(work)})
@@ -243,10 +235,9 @@ def _quota_operations(nets: Networks) -> list[Operation]:
         project_id = allowed(call)
 
         def work(conn: sa.Connection) -> dict[str, Any]:
-            found = limits(conn, project_id)
+            found, used = limits(conn, project_id), quota_store.used(conn, project_id)
             return {
-                name: {"limit": found[name], "used": _used(conn, name, project_id), "reserved": 0}
-                for name in found
+                name: {"limit": found[name], "used": used[name], "reserved": 0} for name in found
             }
 
         return Reply({"quota": await nets.db.read(work)})
@@ -262,13 +253,13 @@ def _quota_operations(nets: Networks) -> list[Operation]:
         def work(conn: sa.Connection) -> dict[str, int]:
             if not force:
                 _check_used(conn, project_id, values)
-            store.set_quotas(conn, project_id, values)
+            quota_store.set_quotas(conn, project_id, values)
             return limits(conn, project_id)
 
         return Reply({"quota": await write(nets, work)})
 
     async def reset(call: Call) -> Reply:
-        await write(nets, lambda conn: store.clear_quotas(conn, call.params["id"]))
+        await write(nets, lambda conn: quota_store.clear_quotas(conn, call.params["id"]))
         return Reply()
 
     one = "/v2.0/quotas/{id}"
@@ -289,17 +280,14 @@ def _quota_operations(nets: Networks) -> list[Operation]:
 
 def _check_used(conn: sa.Connection, project_id: str, limits: dict[str, int]) -> None:
     """As upstream since 2025.1: a limit is not set below what is used, unless it is forced."""
+    quota_store.count(conn, project_id)
+    have = quota_store.used(conn, project_id)
     for name, limit in limits.items():
-        if limit >= 0 and (used := _used(conn, name, project_id)) > limit:
+        if limit >= 0 and have[name] > limit:
             raise Invalid(
-                f"Quota limit {limit} for {name} must be greater than or equal to already used {used}",
+                f"Quota limit {limit} for {name} must be greater than or equal to already used {have[name]}",
                 next_action="Delete some of them, or set force.",
             )
-
-
-def _used(conn: sa.Connection, name: str, project_id: str) -> int:
-    collection = _COUNTED[name]
-    return store.count(conn, collection, collection.table.c.project_id == project_id)
 
 
 # -- the rest --------------------------------------------------------------------------------------

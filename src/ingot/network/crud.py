@@ -19,7 +19,7 @@ from ingot.kit.paging import next_link
 from ingot.kit.policy import Caller
 from ingot.kit.web import Call, Reply
 from ingot.network import filters, store
-from ingot.network.faults import conflict, missing
+from ingot.network.faults import missing
 from ingot.network.schemas import given, read
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ class Resource(ABC):
     sortable: tuple[str, ...]
     sealed: tuple[str, ...] = ()
     taggable = True
+    #: Verbs whose transactions lock what they are about first (`hold`, `create`), so that a crowd waits in a queue
+    #: where serializable ones would be run again and again.
+    locking: frozenset[str] = frozenset()
 
     def __init__(self, nets: Networks) -> None:
         self.nets = nets
@@ -71,6 +74,10 @@ class Resource(ABC):
     def target(self, conn: sa.Connection, row: Any) -> dict[str, object]:
         """What policy rules may look at."""
         return {"project_id": row.project_id}
+
+    def hold(self, conn: sa.Connection, verb: str, row: Any) -> None:
+        """Lock a resource for one of the `locking` verbs; 404 when it is gone by now."""
+        raise NotImplementedError
 
     def before_list(self, call: Call) -> Callable[[sa.Connection], None] | None:
         """A change that must have happened before a list is read; None when there is none to do."""
@@ -109,13 +116,26 @@ def find(conn: sa.Connection, resource: Resource, call: Call, id: str) -> Any:
     return row
 
 
-async def write(nets: Networks, change: Callable[[sa.Connection], T]) -> T:
+def find_for(
+    conn: sa.Connection, resource: Resource, call: Call, id: str, verb: str = "update"
+) -> Any:
+    """The same as it stays until the transaction ends."""
+    row = find(conn, resource, call, id)
+    if verb not in resource.locking:
+        return row
+    resource.hold(conn, verb, row)
+    return find(conn, resource, call, id)
+
+
+async def write(
+    nets: Networks, change: Callable[[sa.Connection], T], *, serializable: bool = True
+) -> T:
     """A transaction; when another one took the same value first, once more, so that the checks tell."""
     try:
-        return await nets.db.write(change)
+        return await nets.db.write(change, serializable=serializable)
     except IntegrityError:
         try:
-            return await nets.db.write(change)
+            return await nets.db.write(change, serializable=serializable)
         except IntegrityError as again:
             raise Fault(
                 "The request conflicts with another one that came at the same time.",
@@ -186,7 +206,7 @@ class Crud:
 
     async def create(self, call: Call) -> Reply:
         items, bulk = self._items(call.body)
-        rows = await write(self.nets, lambda conn: self._create(conn, call, items))
+        rows = await self._write("create", lambda conn: self._create(conn, call, items))
         if not bulk:
             return self._reply(call, rows[0])
         everything = see_all(call)
@@ -210,27 +230,13 @@ class Crud:
 
     def _create(self, conn: sa.Connection, call: Call, items: list[Any]) -> list[Any]:
         projects = [_project(call, item) for item in items]
-        for project_id in set(projects):
-            self._check_quota(conn, project_id, projects.count(project_id))
-        return [
+        made = [
             self.resource.create(conn, call, item, project_id)
             for item, project_id in zip(items, projects, strict=True)
         ]
-
-    def _check_quota(self, conn: sa.Connection, project_id: str, wanted: int) -> None:
-        name = self.resource.name
-        limit = store.quotas(conn, project_id).get(name, self.nets.settings.quotas.get(name, -1))
-        if limit < 0:
-            return
-        table = self.resource.collection.table
-        own = table.c.project_id == project_id
-        used = store.count(conn, self.resource.collection, own, most=limit + 1)
-        if used + wanted > limit:
-            raise conflict(
-                "OverQuota",
-                f"Quota exceeded for resources: {[name]} (limit {limit}, used {used}).",
-                "Delete what is not needed, or ask an administrator for a higher quota.",
-            )
+        for project_id in sorted(set(projects)):
+            self.nets.check_quota(conn, project_id, self.resource.name, projects.count(project_id))
+        return made
 
     async def update(self, call: Call) -> Reply:
         resource = self.resource
@@ -246,20 +252,24 @@ class Crud:
                 raise Invalid(f"Cannot update read-only attribute {name}.")
 
         def change(conn: sa.Connection) -> Any:
-            row = find(conn, resource, call, call.params["id"])
+            row = find_for(conn, resource, call, call.params["id"])
             check_revision(call, row.revision_number)
             return resource.update(conn, call, row, values)
 
-        return self._reply(call, await write(self.nets, change))
+        return self._reply(call, await self._write("update", change))
 
     async def delete(self, call: Call) -> Reply:
         def change(conn: sa.Connection) -> None:
-            row = find(conn, self.resource, call, call.params["id"])
+            row = find_for(conn, self.resource, call, call.params["id"], "delete")
             check_revision(call, row.revision_number)
             self.resource.delete(conn, call, row)
 
-        await write(self.nets, change)
+        await self._write("delete", change)
         return Reply()
+
+    async def _write(self, verb: str, change: Callable[[sa.Connection], T]) -> T:
+        serializable = verb not in self.resource.locking
+        return await write(self.nets, change, serializable=serializable)
 
     def _reply(self, call: Call, row: Any, fields: tuple[str, ...] = ()) -> Reply:
         wire = self.resource.wire(row, see_all(call))

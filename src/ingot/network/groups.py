@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.kit.faults import Fault, Forbidden
-from ingot.network import ipam, store, tables
+from ingot.network import ipam, quota_store, store, tables
 from ingot.network.faults import conflict, invalid, missing
 from ingot.network.types import SecurityGroup, SecurityGroupRule
 
@@ -94,6 +94,7 @@ def make_group(
         if default:
             own = new_rule(direction="ingress", remote_group_id=made.id, **base)
             store.insert(conn, store.RULES, now, own)
+    quota_store.count(conn, project_id, security_group=1, security_group_rule=4 if default else 2)
     whole = store.get(conn, store.GROUPS, made.id)
     assert whole is not None
     return whole
@@ -114,6 +115,11 @@ def ensure_default(conn: sa.Connection, now: str, project_id: str) -> SecurityGr
         description="Default security group",
         default=True,
     )
+
+
+def hold_default(conn: sa.Connection, now: str, project_id: str) -> str:
+    """The id of the project's default group, which nobody deletes until this transaction ends."""
+    return store.hold_default_group(conn, project_id) or ensure_default(conn, now, project_id).id
 
 
 def find(conn: sa.Connection, project_id: str, ident: str) -> SecurityGroup:
@@ -150,11 +156,12 @@ def of_devices(conn: sa.Connection, devices: Sequence[str]) -> dict[str, list[Se
 
 
 def check_members(conn: sa.Connection, ids: Sequence[str], visible: store.Where | None) -> None:
-    """All groups of a port exist, and the caller may see them."""
+    """All groups of a port exist, the caller may see them, and nobody deletes them until this transaction ends."""
     where = () if visible is None else (visible,)
     for id in ids:
         if store.get(conn, store.GROUPS, id, *where) is None:
             raise missing("SecurityGroup", id)
+        store.hold(conn, store.GROUPS, id, shared=True)
 
 
 def delete_group(conn: sa.Connection, group: SecurityGroup, *, by_admin: bool = False) -> None:
@@ -170,9 +177,15 @@ def delete_group(conn: sa.Connection, group: SecurityGroup, *, by_admin: bool = 
             f"Security Group {group.id} in use.",
             "Take it off the ports that name it first.",
         )
-    rules = tables.security_group_rules
-    conn.execute(rules.delete().where(rules.c.remote_group_id == group.id))
-    store.delete(conn, store.GROUPS, group.id)
+    rules = tables.security_group_rules.c
+    here = sa.or_(rules.remote_group_id == group.id, rules.security_group_id == group.id)
+    gone = store.delete_all(conn, store.RULES, here)
+    owner = store.delete(conn, store.GROUPS, group.id)
+    for project_id in sorted({*gone, *((owner,) if owner else ())}):
+        groups = -1 if project_id == owner else 0
+        quota_store.count(
+            conn, project_id, security_group=groups, security_group_rule=-gone[project_id]
+        )
 
 
 def check_name(name: str) -> None:

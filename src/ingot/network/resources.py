@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ingot.kit.faults import Forbidden, Invalid
 from ingot.kit.policy import Caller
 from ingot.kit.web import Call
-from ingot.network import filters, groups, ipam, schemas, store, tables
+from ingot.network import filters, groups, ipam, quota_store, schemas, store, tables
 from ingot.network.crud import Resource, scope
 from ingot.network.faults import conflict, invalid, missing
 from ingot.network.filters import constant, equal
@@ -94,12 +94,12 @@ class OnNetwork(Resource):
         return {"project_id": row.project_id, "network_project_id": network.project_id}
 
     def network_of(self, conn: sa.Connection, call: Call, item: Any) -> Network:
-        """The network that a new resource names, if the caller sees it."""
+        """The network that a new resource names, if the caller sees it; locked."""
         if item.network_id is msgspec.UNSET:
             raise Invalid("Failed to parse request. Required attribute 'network_id' not specified.")
-        found = store.get(
-            conn, store.NETWORKS, item.network_id, *scope(NetworkResource(self.nets), call)
-        )
+        seen = scope(NetworkResource(self.nets), call)
+        store.lock_network(conn, item.network_id, *seen)
+        found = store.get(conn, store.NETWORKS, item.network_id, *seen)
         if found is None:
             raise missing("Network", item.network_id)
         return found
@@ -214,6 +214,13 @@ class PortResource(OnNetwork):
     sortable = ("id", "name", "network_id", "mac_address", "admin_state_up", "device_id",
                 "device_owner", "project_id", "tenant_id", "created_at")  # fmt: skip
     sealed = ("network_id", "tags")
+    locking = frozenset({"create", "update", "delete"})
+
+    def hold(self, conn: sa.Connection, verb: str, row: Port) -> None:
+        if verb == "delete":
+            store.hold(conn, store.PORTS, row.id)
+        else:
+            store.lock_port(conn, row.id)
 
     def visible(self, caller: Caller) -> store.Where:
         own = sa.select(_NETS.c.id).where(_NETS.c.project_id == caller.project_id)
@@ -232,7 +239,7 @@ class PortResource(OnNetwork):
         values["network_id"] = network.id
         if values.get("host_id"):
             values.setdefault("vnic_type", "baremetal")
-        return self.nets.create_port(conn, project_id=project_id, **values)
+        return self.nets.create_port(conn, project_id=project_id, locked=True, **values)
 
     def _require(
         self,
@@ -349,6 +356,11 @@ class GroupResource(Resource):
     }
     columns = {"tenant_id": "project_id"}
     sortable = ("id", "name", "project_id", "tenant_id", "created_at")
+    # Ports are made beside it that are not serializable.
+    locking = frozenset({"delete"})
+
+    def hold(self, conn: sa.Connection, verb: str, row: SecurityGroup) -> None:
+        store.hold(conn, store.GROUPS, row.id)
 
     def visible(self, caller: Caller) -> store.Where:
         return tables.security_groups.c.project_id == caller.project_id
@@ -433,7 +445,9 @@ class RuleResource(Resource):
         values.setdefault("ethertype", "IPv4")
         rule = groups.checked_rule(groups.new_rule(project_id=project_id, **values))
         groups.check_new(group, rule)
-        return store.insert(conn, store.RULES, self.nets.now(), rule)
+        made = store.insert(conn, store.RULES, self.nets.now(), rule)
+        quota_store.count(conn, project_id, security_group_rule=1)
+        return made
 
     def update(
         self, conn: sa.Connection, call: Call, row: SecurityGroupRule, values: dict[str, Any]
@@ -443,4 +457,6 @@ class RuleResource(Resource):
 
     def delete(self, conn: sa.Connection, call: Call, row: SecurityGroupRule) -> None:
         call.require("delete_security_group_rule", self.target(conn, row))
-        store.delete(conn, store.RULES, row.id)
+        owner = store.delete(conn, store.RULES, row.id)
+        if owner is not None:
+            quota_store.count(conn, owner, security_group_rule=-1)

@@ -13,10 +13,11 @@ from ingot.kit import ids
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
 from ingot.kit.policy import Caller, Policy
-from ingot.network import groups, ipam, store, tables
+from ingot.network import groups, ipam, quota_store, store, tables
 from ingot.network.faults import conflict, invalid, missing
 from ingot.network.netdata import network_data
 from ingot.network.policies import RULES
+from ingot.network.quotas import Counting
 from ingot.network.telling import Telling
 from ingot.network.types import BASE_MAC, FixedIp, Network, Port, SecurityGroup, Settings, Subnet
 
@@ -28,7 +29,7 @@ UNBOUND = "unbound"
 BOUND = "other"
 
 
-class Networks(Telling):
+class Networks(Counting, Telling):
     """The front door. `conn` is always the caller's connection; reads may use any, changes a transaction."""
 
     def __init__(self, db: Database, clock: Clock, settings: Settings) -> None:
@@ -192,6 +193,7 @@ class Networks(Telling):
             **others,
         }
         made = store.insert(conn, store.NETWORKS, self.now(), values)
+        quota_store.count(conn, project_id, network=1)
         self.touch(conn)
         return made
 
@@ -236,8 +238,12 @@ class Networks(Telling):
                 "There are one or more ports still in use on the network.",
                 "Delete its ports first.",
             )
-        conn.execute(tables.subnets.delete().where(tables.subnets.c.network_id == network_id))
-        store.delete(conn, store.NETWORKS, network_id)
+        here = tables.subnets.c.network_id == network_id
+        gone = store.delete_all(conn, store.SUBNETS, here)
+        owner = store.delete(conn, store.NETWORKS, network_id)
+        for project_id in sorted({*gone, *((owner,) if owner else ())}):
+            networks = -1 if project_id == owner else 0
+            quota_store.count(conn, project_id, network=networks, subnet=-gone[project_id])
         self.touch(conn)
 
     # -- subnets -----------------------------------------------------------------------------------
@@ -278,6 +284,7 @@ class Networks(Telling):
             **others,
         }
         made = store.insert(conn, store.SUBNETS, self.now(), values)
+        quota_store.count(conn, project_id, subnet=1)
         self.touch(conn)
         return made
 
@@ -295,6 +302,7 @@ class Networks(Telling):
         self, conn: sa.Connection, subnet: Subnet, changes: Mapping[str, Any]
     ) -> Subnet:
         """Change a subnet; gateway and pools (wire form) are checked against each other again."""
+        store.lock_network(conn, subnet.network_id)
         values = dict(changes)
         if "gateway_ip" in values or "allocation_pools" in values:
             gateway = values.get("gateway_ip", subnet.gateway_ip)
@@ -320,7 +328,8 @@ class Networks(Telling):
                 "IP allocation from this subnet.",
                 "Delete these ports first.",
             )
-        store.delete(conn, store.SUBNETS, subnet.id)
+        if (owner := store.delete(conn, store.SUBNETS, subnet.id)) is not None:
+            quota_store.count(conn, owner, subnet=-1)
         self.touch(conn)
 
     # -- ports -------------------------------------------------------------------------------------
@@ -337,15 +346,17 @@ class Networks(Telling):
         device_owner: str = "",
         name: str = "",
         host_id: str | None = None,
+        locked: bool = False,
         **others: Any,
     ) -> Port:
         """A port with its addresses.
 
         mac: made up when None. fixed_ips: wishes {"subnet_id", "ip_address"}; None gives one address of
-        each IP version that the network has. host_id: bound at once as a bare-metal port.
+        each IP version that the network has. host_id: bound at once as a bare-metal port. locked: the network is.
         Raises 404 (network), 400 (wishes), 409 (address or MAC in use, pool exhausted).
         """
-        store.lock_network(conn, network_id)
+        if not locked:
+            store.lock_network(conn, network_id)
         wishes = None if fixed_ips is None else [_wish(item) for item in fixed_ips]
         given = self._allocate(conn, network_id, wishes)
         bound = bool(host_id)
@@ -370,6 +381,7 @@ class Networks(Telling):
         }
         made = store.insert(conn, store.PORTS, self.now(), values)
         store.add_fixed_ips(conn, made.id, given)
+        quota_store.count(conn, project_id, port=1)
         self.touch(conn, made.id)
         return replace(made, fixed_ips=given)
 
@@ -464,7 +476,8 @@ class Networks(Telling):
 
     def delete_port(self, conn: sa.Connection, port_id: str) -> None:
         """Delete a port and free its addresses; a port that is gone already is fine."""
-        store.delete(conn, store.PORTS, port_id)
+        if (owner := store.delete(conn, store.PORTS, port_id)) is not None:
+            quota_store.count(conn, owner, port=-1)
         self.touch(conn, port_id)
 
     def _mac(self, conn: sa.Connection, network_id: str, wanted: str | None) -> str:
@@ -535,7 +548,7 @@ class Networks(Telling):
 
     def ensure_default_group(self, conn: sa.Connection, project_id: str) -> str:
         """The id of a project's default security group, made at its first use."""
-        return groups.ensure_default(conn, self.now(), project_id).id
+        return groups.hold_default(conn, self.now(), project_id)
 
     def find_group(self, conn: sa.Connection, project_id: str, ident: str) -> SecurityGroup:
         """A project's security group by id or name; 404 when there is none, 409 when there are several."""

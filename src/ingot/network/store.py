@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
@@ -238,33 +239,49 @@ def update(
 
 @functools.cache
 def _deleting(table: sa.Table) -> Kept:
-    return Kept(table.delete().where(table.c.id == sa.bindparam("ident")))
+    query = table.delete().where(table.c.id == sa.bindparam("ident"))
+    return Kept(query.returning(table.c.project_id))
 
 
-def delete(conn: sa.Connection, collection: Collection[Any], id: str) -> None:
-    """What hangs on a port or a group goes with it."""
-    _deleting(collection.table).change(conn, {"ident": id})
+def delete(conn: sa.Connection, collection: Collection[Any], id: str) -> str | None:
+    """Whose it was, None when it was gone. What hangs on a port or a group goes with it."""
+    return _deleting(collection.table).scalar(conn, {"ident": id})
 
 
-def _locking(network: sa.ColumnElement[Any]) -> Kept:
+def delete_all(conn: sa.Connection, collection: Collection[Any], where: Where) -> Counter[str]:
+    """Delete what meets a condition; how many of each project there were."""
+    gone = collection.table.delete().where(where).returning(collection.table.c.project_id)
+    return Counter(conn.execute(gone).scalars())
+
+
+def _locking(network: sa.ColumnElement[Any]) -> sa.Update:
     # An update, not FOR UPDATE: a serializable transaction that has waited for that goes on with the picture that it
     # had before, in which an address is free that is not any more; after this it is begun anew.
     same = tables.networks.c.admin_state_up
     lock = tables.networks.update().where(tables.networks.c.id == network)
-    return Kept(lock.values(admin_state_up=same))
+    return lock.values(admin_state_up=same)
 
 
-_LOCK_NETWORK = _locking(sa.bindparam("ident"))
-_LOCK_NETWORK_OF = _locking(
-    sa.select(tables.ports.c.network_id)
-    .where(tables.ports.c.id == sa.bindparam("ident"))
-    .scalar_subquery()
+_LOCK_NETWORK = Kept(_locking(sa.bindparam("ident")))
+_LOCK_NETWORK_OF = Kept(
+    _locking(
+        sa.select(tables.ports.c.network_id)
+        .where(tables.ports.c.id == sa.bindparam("ident"))
+        .scalar_subquery()
+    )
 )
 
 
-def lock_network(conn: sa.Connection, id: str) -> None:
-    """One change of addresses per network at a time (a cluster has several writers); 404 when there is none."""
-    if not _LOCK_NETWORK.change(conn, {"ident": id}):
+def lock_network(conn: sa.Connection, id: str, *where: Where) -> None:
+    """One change of addresses per network at a time (a cluster has several writers).
+
+    404 when there is none that meets the conditions.
+    """
+    if where:
+        found = conn.execute(_locking(sa.literal(id)).where(*where)).rowcount
+    else:
+        found = _LOCK_NETWORK.change(conn, {"ident": id})
+    if not found:
         raise missing("Network", id)
 
 
@@ -272,6 +289,36 @@ def lock_port(conn: sa.Connection, id: str) -> None:
     """Nobody gives this port another address or place until this transaction ends (its network is locked)."""
     if not _LOCK_NETWORK_OF.change(conn, {"ident": id}):
         raise missing("Port", id)
+
+
+@functools.cache
+def _holding(collection: Collection[Any], shared: bool) -> Kept:
+    table = collection.table
+    query = sa.select(table.c.id).where(table.c.id == sa.bindparam("ident"))
+    return Kept(query.with_for_update(read=shared, key_share=shared))
+
+
+def hold(
+    conn: sa.Connection, collection: Collection[Any], id: str, *, shared: bool = False
+) -> None:
+    """Nobody deletes or (unless shared) changes it until this transaction ends; 404 when there is none.
+
+    For transactions that are not serializable: those that are go on with the picture from before they waited.
+    """
+    if _holding(collection, shared).first(conn, {"ident": id}) is None:
+        raise missing(collection.what, id)
+
+
+_DEFAULT_GROUP = Kept(
+    sa.select(tables.security_groups.c.id)
+    .where(tables.security_groups.c.default_of == sa.bindparam("project"))
+    .with_for_update(read=True, key_share=True)
+)
+
+
+def hold_default_group(conn: sa.Connection, project_id: str) -> str | None:
+    """The id of a project's default group, locked as by `hold`; None when it has none yet."""
+    return _DEFAULT_GROUP.scalar(conn, {"project": project_id})
 
 
 _WITH_MAC = Kept(
@@ -403,38 +450,6 @@ def known_addresses(
     else:
         rows = _KNOWN_OF_SOME.rows(conn, {"networks": network_ids, "ports": port_ids})
     return [Known(*names, admin_state_up=bool(up), bound=bool(bound)) for *names, up, bound in rows]
-
-
-# -- quotas --------------------------------------------------------------------------------------
-
-
-def quotas(conn: sa.Connection, project_id: str) -> dict[str, int]:
-    """The limits that were set for a project; others have the default."""
-    table = tables.quotas
-    query = sa.select(table.c.resource, table.c.most).where(table.c.project_id == project_id)
-    return {str(row[0]): int(row[1]) for row in conn.execute(query)}
-
-
-def quota_projects(conn: sa.Connection) -> list[str]:
-    column = tables.quotas.c.project_id
-    return list(conn.execute(sa.select(column).distinct().order_by(column)).scalars())
-
-
-def set_quotas(conn: sa.Connection, project_id: str, limits: Mapping[str, int]) -> None:
-    clear_quotas(conn, project_id, list(limits))
-    table = tables.quotas
-    for resource, most in limits.items():
-        conn.execute(table.insert().values(project_id=project_id, resource=resource, most=most))
-
-
-def clear_quotas(
-    conn: sa.Connection, project_id: str, resources: Sequence[str] | None = None
-) -> None:
-    table = tables.quotas
-    statement = table.delete().where(table.c.project_id == project_id)
-    if resources is not None:
-        statement = statement.where(table.c.resource.in_(resources))
-    conn.execute(statement)
 
 
 # -- what DHCP must know -------------------------------------------------------------------------

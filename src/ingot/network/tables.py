@@ -140,6 +140,19 @@ quotas = sa.Table(
     sa.Column("most", sa.Integer, nullable=False),
 )
 
+_Number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+#: What each project has, counted in the transactions that change it.
+usage = sa.Table(
+    "network_usage",
+    metadata,
+    sa.Column("project_id", sa.String(64), primary_key=True),
+    *(
+        sa.Column(name, _Number, nullable=False, server_default="0")
+        for name in ("network", "subnet", "port", "security_group", "security_group_rule")
+    ),
+)
+
 #: The newest generation of each port that DHCP must look at again; port_id "" stands for everything.
 dhcp_changes = sa.Table(
     "network_dhcp_changes",

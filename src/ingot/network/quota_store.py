@@ -1,0 +1,93 @@
+"""What projects have and may have: the SQL of quotas. Functions of a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from ingot.kit.db import Kept
+from ingot.network import tables
+
+#: The kinds that are counted, as bodies name them.
+COUNTED: tuple[str, ...] = ("network", "subnet", "port", "security_group", "security_group_rule")
+
+
+def _counting() -> Kept:
+    names = ", ".join(COUNTED)
+    values = ", ".join(f"CAST(:{name} AS BIGINT)" for name in COUNTED)
+    more = ", ".join(f"{name} = network_usage.{name} + excluded.{name}" for name in COUNTED)
+    return Kept(
+        sa.text(
+            f"INSERT INTO network_usage (project_id, {names}) VALUES (:project_id, {values}) "
+            f"ON CONFLICT (project_id) DO UPDATE SET {more}"
+        )
+    )
+
+
+_COUNT = _counting()
+_NOTHING: dict[str, int] = dict.fromkeys(COUNTED, 0)
+
+
+def count(conn: sa.Connection, project_id: str, **more: int) -> None:
+    """Count so many more of these kinds for a project, or (negative) less.
+
+    The project's row is then locked until the transaction ends, so this comes late in it. With nothing to count it
+    only locks.
+    """
+    _COUNT.change(conn, {"project_id": project_id, **_NOTHING, **more})
+
+
+_USED = Kept(
+    sa.select(*(tables.usage.c[name] for name in COUNTED)).where(
+        tables.usage.c.project_id == sa.bindparam("project_id")
+    )
+)
+
+
+def used(conn: sa.Connection, project_id: str) -> dict[str, int]:
+    """How many of each kind a project has."""
+    row = _USED.first(conn, {"project_id": project_id})
+    return dict(_NOTHING) if row is None else dict(zip(COUNTED, row, strict=True))
+
+
+_LIMIT = Kept(
+    sa.select(tables.quotas.c.most).where(
+        tables.quotas.c.project_id == sa.bindparam("project_id"),
+        tables.quotas.c.resource == sa.bindparam("resource"),
+    )
+)
+
+
+def limit(conn: sa.Connection, project_id: str, resource: str) -> int | None:
+    """What was set for a project; None where the settings hold."""
+    return _LIMIT.scalar(conn, {"project_id": project_id, "resource": resource})
+
+
+def quotas(conn: sa.Connection, project_id: str) -> dict[str, int]:
+    """The limits that were set for a project; others have the default."""
+    table = tables.quotas
+    query = sa.select(table.c.resource, table.c.most).where(table.c.project_id == project_id)
+    return {str(row[0]): int(row[1]) for row in conn.execute(query)}
+
+
+def quota_projects(conn: sa.Connection) -> list[str]:
+    column = tables.quotas.c.project_id
+    return list(conn.execute(sa.select(column).distinct().order_by(column)).scalars())
+
+
+def set_quotas(conn: sa.Connection, project_id: str, limits: Mapping[str, int]) -> None:
+    clear_quotas(conn, project_id, list(limits))
+    table = tables.quotas
+    for resource, most in limits.items():
+        conn.execute(table.insert().values(project_id=project_id, resource=resource, most=most))
+
+
+def clear_quotas(
+    conn: sa.Connection, project_id: str, resources: Sequence[str] | None = None
+) -> None:
+    table = tables.quotas
+    statement = table.delete().where(table.c.project_id == project_id)
+    if resources is not None:
+        statement = statement.where(table.c.resource.in_(resources))
+    conn.execute(statement)
