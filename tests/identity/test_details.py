@@ -60,6 +60,10 @@ def test_the_end_of_an_application_credential(cloud: Cloud, tenant: Tenant) -> N
     made = call(cloud, "POST", path, tenant.enter(user_id, "projects"), json=body)
     told = made.json()["application_credential"]["expires_at"]
     assert told == "2099-02-03T04:05:06.000000"
+    for end in ("9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"):
+        body["application_credential"]["expires_at"] = end
+        refused = call(cloud, "POST", path, tenant.enter(user_id, "projects"), json=body)
+        assert refused.status_code == 400 and "expires_at" in refused.text
 
 
 def test_a_region_of_the_old_style_is_made(cloud: Cloud, tenant: Tenant) -> None:
@@ -84,7 +88,7 @@ def test_ones_own_revoked_token_is_not_there(cloud: Cloud, tenant: Tenant) -> No
 
 
 def test_what_a_deleted_project_leaves_is_told(cloud: Cloud, tenant: Tenant) -> None:
-    """As Keystone it deletes it; an event says what has no owner now. A site may want a refusal."""
+    """Without the refusal that is usual, it goes as in Keystone; an event says what has no owner now."""
     identity, used = cloud.identity, {"p": ""}
     identity.holders = {
         "servers": lambda _conn, project_id: 2 if project_id == used["p"] else 0,

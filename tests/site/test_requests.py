@@ -266,3 +266,24 @@ async def test_orders_that_name_what_is_not_there(here: Site) -> None:
     await here.nothing_claimed()
     code, said = await here.client("server", "show", NOBODY)
     assert code == 1 and re.search(r"No [Ss]erver found", said)
+
+
+async def test_a_project_that_has_machines_stays(here: Site) -> None:
+    """A site whose settings say nothing else: no machine works on for nobody."""
+    made = await here.ask("identity", "POST", "/v3/projects", {"project": {"name": "busy"}})
+    path = f"/v3/projects/{made.body['project']['id']}"
+    node = {"driver": "fake-hardware"}
+    uuid = (await here.ask("baremetal", "POST", "/v1/nodes", node, status=201)).body["uuid"]
+    user = {"name": "admin", "domain": {"id": "default"}, "password": "site-secret"}
+    who = {"methods": ["password"], "password": {"user": user}}
+    body = {"auth": {"identity": who, "scope": {"system": {"all": True}}}}
+    system = await here.ask("identity", "POST", "/v3/auth/tokens", body, who="", status=201)
+    here.tokens["system"] = system.headers["X-Subject-Token"]
+    given = [{"op": "add", "path": "/owner", "value": made.body["project"]["id"]}]
+    await here.ask("baremetal", "PATCH", f"/v1/nodes/{uuid}", given, who="system", status=200)
+    answer = await here.ask("identity", "DELETE", path)
+    refused("identity", answer, 409, "has 1 machines")
+    given = [{"op": "remove", "path": "/owner"}]
+    await here.ask("baremetal", "PATCH", f"/v1/nodes/{uuid}", given, who="system", status=200)
+    await here.ask("identity", "DELETE", path, status=204)
+    await here.ask("baremetal", "DELETE", f"/v1/nodes/{uuid}", who="system", status=204)

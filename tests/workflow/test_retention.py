@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 import ingot.app  # noqa: F401  (all tables)
 from ingot.app.retention import BATCH, Keeper
+from ingot.compute.tables import servers
 from ingot.kit import audit, events
 from ingot.kit.clock import SystemClock
 from ingot.kit.db import Database, timestamp
@@ -94,5 +95,32 @@ async def test_the_newest_audit_records_stay_however_many_come(tmp_path: Path) -
         for _ in range(2):
             await Keeper(db, CLOCK, Retention(audit_records=5)).run()
             assert (await left(db))["audit"] == {str(number) for number in range(1002, 1007)}
+    finally:
+        await db.close()
+
+
+async def test_servers_that_were_deleted_long_ago_are_forgotten(tmp_path: Path) -> None:
+    db = Database.at(tmp_path / "x.db")
+
+    def put_servers(conn: sa.Connection) -> None:
+        usual = {c.name: "" for c in servers.c if not c.nullable and c.name != "number"}
+        usual |= dict.fromkeys(("power_state", "launch_index", "locked"), 0)
+        for number in range(BATCH + 8):
+            days = {0: None, 1: 2}.get(number, 40)
+            gone = None if days is None else timestamp(NOW - timedelta(days=days))
+            conn.execute(
+                sa.insert(servers).values(**{**usual, "uuid": f"{number}"}, deleted_at=gone)
+            )
+
+    async def left_servers() -> list[str]:
+        return await db.read(lambda conn: list(conn.execute(sa.select(servers.c.uuid)).scalars()))
+
+    try:
+        await db.create_all()
+        await db.write(put_servers)
+        await Keeper(db, CLOCK, Retention(servers_days=0)).run()
+        assert len(await left_servers()) == BATCH + 8, "0 is for ever"
+        await Keeper(db, CLOCK, Retention(servers_days=30)).run()
+        assert await left_servers() == ["0", "1"]
     finally:
         await db.close()

@@ -1,8 +1,8 @@
 """How long what is over is kept: by default its outlines for ever, and the details a year.
 
 An outline is an operation's own row: what, on what, for whom, when, and how it ended. Details are its steps and the
-events. Both go in small batches with pauses between them, so that nobody waits for the writer; SQLite uses the room
-again, and gives it back to the disk by `VACUUM` of a stopped cloud.
+events. Deleted servers and audit records go after a year too. All go in small batches with pauses between them, so that
+nobody waits for the writer; SQLite uses the room again, and gives it back to the disk by `VACUUM` of a stopped cloud.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from ingot import workflow
+from ingot import compute, workflow
 from ingot.identity import Identity, forget_revocations
 from ingot.kit import audit, events, log
 from ingot.kit.clock import Clock
@@ -64,8 +64,25 @@ class Keeper:
                 "audit records beyond their number",
                 lambda conn: audit.delete_oldest(conn, most, BATCH),
             )
+        if own.servers_days:
+            await self._forget_servers(now - timedelta(days=own.servers_days))
         if self._identity is not None:
             await forget_revocations(self._identity)
+
+    async def _forget_servers(self, before: datetime) -> None:
+        """Found beside the writer, as that may take a while."""
+
+        def find(conn: sa.Connection) -> list[int]:
+            return compute.long_deleted(conn, before, BATCH)
+
+        total = 0
+        while numbers := await self._db.scan(find):
+            total += await self._db.write(
+                lambda conn, numbers=numbers: compute.forget(conn, numbers), serializable=False
+            )
+            await self._clock.sleep(PAUSE_SECONDS)
+        if total:
+            _log.info("deleted what was kept long enough", what="deleted servers", count=total)
 
     def _strip(self, conn: sa.Connection, old: datetime) -> int:
         count, last = workflow.purge_steps(conn, self._stripped, old, BATCH)

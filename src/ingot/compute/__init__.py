@@ -8,6 +8,7 @@ compute.loops()                     # to be started and stopped by the app
 
 from ingot.compute.consolelog import ConsoleKeeper
 from ingot.compute.placement import Placing, Wish, rank, wish_of
+from ingot.compute.purging import forget, long_deleted
 from ingot.compute.service import Compute, Draft
 from ingot.compute.types import ConsoleLog, Flavor, Keypair, Server, Settings
 
@@ -22,6 +23,8 @@ __all__ = [
     "Server",
     "Settings",
     "Wish",
+    "forget",
+    "long_deleted",
     "rank",
     "wish_of",
 ]

@@ -247,7 +247,7 @@ class IdentityOptions(Section):
     """Who asks. mode: own (this cloud has its users) or keystone (an outside Keystone has them).
 
     Own: admin_password of the first start, random when empty; token_seconds: how long tokens live;
-    keep_used_projects: refuse (409) to delete a project that has servers or machines. Without it, it is deleted as by
+    keep_used_projects: refuse (409) to delete a project that has servers or machines. With false it is deleted as by
     Keystone, and an event tells what it left without an owner.
     Keystone: auth_url (its root, without /v3), and the user that may validate tokens there: username,
     password, project_name and their domains; ca_file: who signed its certificate, "" for the host's list;
@@ -259,7 +259,7 @@ class IdentityOptions(Section):
     token_seconds: int = 24 * 3600
     password_cost: int = 15
     region: str = "RegionOne"
-    keep_used_projects: bool = False
+    keep_used_projects: bool = True
     auth_url: str = ""
     username: str = "ironic"
     password: str = ""
@@ -357,12 +357,14 @@ class Retention(Section):
 
     details_days: events, and the steps of operations. operations_days: operations themselves (what, on what, for whom,
     when, how it ended). audit_days: audit records in the database, and audit_records: the most of them that are kept.
+    servers_days: deleted servers, as lists of changes and administrators still see them.
     """
 
     details_days: int = 365
     operations_days: int = 0
     audit_days: int = 365
     audit_records: int = 10_000_000
+    servers_days: int = 365
 
 
 class Settings(Section):

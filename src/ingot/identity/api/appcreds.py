@@ -177,9 +177,9 @@ class _AppCreds:
             return None
         try:
             end = datetime.fromisoformat(text)
-        except ValueError:
+            end = end.astimezone(UTC) if end.tzinfo else end.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):  # in UTC it may be beyond the last year
             raise Invalid(f"Invalid input: expires_at is no ISO 8601 time: {text!r}.") from None
-        end = end if end.tzinfo else end.replace(tzinfo=UTC)
         if end <= self._identity.clock.now():
             raise Invalid("Invalid input: expires_at is in the past.")
         return timestamp(end)

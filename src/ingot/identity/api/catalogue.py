@@ -130,6 +130,8 @@ class _Collection:
         if any(own["id"] == row["id"] for own in self._own(call)):
             raise Forbidden(
                 f"This {self._kind.name} is served by this cloud itself and follows from its set-up.",
+                next_action="To name one that is elsewhere, take its room out of the setting `rooms`, restart and "
+                "create the service and its endpoints.",
             )
         return row
 
