@@ -14,6 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from ingot.compute.tables import servers
+from ingot.compute.workflows.machines import make_ports
+from ingot.kit.faults import Fault
+from ingot.network import quota_store
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio
@@ -136,3 +139,37 @@ async def test_user_data_is_read_where_it_is_shown(tmp_path: Path) -> None:
         assert await stored(here, servers.c.sealed) == [("",)]
         gone = await here.get("/servers/detail?deleted=1&all_tenants=1", version="2.3")
         assert gone["servers"][0]["OS-EXT-SRV-ATTR:user_data"] is None
+
+
+async def test_the_quota_of_ports_holds_for_servers(tmp_path: Path, database: str) -> None:
+    """Upstream's words and rule: as many servers as there is room for their ports, 403 below min_count."""
+    async with cloud(tmp_path, 1, database=database) as here:
+        flavor, project = await here.flavor(), here.made.demo_project_id
+
+        def limit(conn: sa.Connection, most: int) -> None:
+            quota_store.set_quotas(conn, project, {"port": most})
+
+        await here.db.write(lambda conn: limit(conn, 2))
+        wish = {"networks": [{"uuid": here.network_id}]}
+        status, told = await order(here, flavor, min_count=3, max_count=4, **wish)
+        assert status == 403 and "Maximum number of ports exceeded" in str(told), told
+        assert (await order(here, flavor, min_count=1, max_count=4, **wish))[0] == 202
+        assert len(await stored(here, servers.c.uuid)) == 2
+        assert (await order(here, flavor, min_count=3, max_count=3))[0] == 202, "without networks"
+
+
+async def test_ports_that_went_meanwhile_are_told(tmp_path: Path) -> None:
+    """The order is looked at, but the ports come later: the step looks again."""
+    async with cloud(tmp_path, 1) as here:
+        flavor, project = await here.flavor(), here.made.demo_project_id
+        assert (await order(here, flavor, networks=[{"uuid": here.network_id}]))[0] == 202
+        ((uuid,),) = await stored(here, servers.c.uuid)
+        await here.db.write(lambda conn: quota_store.set_quotas(conn, project, {"port": 0}))
+
+        def wire(conn: sa.Connection) -> int:
+            return make_ports(here.compute, conn, here.compute.get(conn, uuid))
+
+        with pytest.raises(Fault, match="Quota exceeded for resources"):
+            await here.db.write(wire, serializable=False)
+        used = await here.db.read(lambda conn: quota_store.used(conn, project))
+        assert used["port"] == 0

@@ -39,7 +39,7 @@ from ingot.image import Image, Images
 from ingot.kit import ids
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, after_commit, timestamp, to_json
-from ingot.kit.faults import Aborted, Conflict, Fault, Invalid, Kind, Missing
+from ingot.kit.faults import Aborted, Conflict, Fault, Forbidden, Invalid, Kind, Missing
 from ingot.kit.policy import Caller, Policy
 from ingot.kit.vault import Vault
 from ingot.network import Networks
@@ -265,7 +265,8 @@ class Compute:
         if not project_id:
             raise Invalid("A server belongs to a project: use a token with project scope.")
         least = draft.count if draft.least is None else draft.least
-        count = self.take_quota(conn, project_id, draft.flavor, least, draft.count)
+        most = min(draft.count, self._room_for_ports(conn, project_id, draft, least))
+        count = self.take_quota(conn, project_id, draft.flavor, least, most)
         if draft.group_id is not None:
             most = self.limits(conn, project_id)["server_group_members"]
             if 0 <= most < store.count_members(conn, draft.group_id) + count:
@@ -280,6 +281,21 @@ class Compute:
             store.insert_server(conn, {**common, **named, "uuid": uuid, "launch_index": index})
             self._start(conn, "server create", f"server:{uuid}", order, caller, request_id)
         return Ordered(uuids, reservation)
+
+    def _room_for_ports(
+        self, conn: sa.Connection, project_id: str, draft: Draft, least: int
+    ) -> int:
+        """So many of the servers may get their network ports; Forbidden below `least`."""
+        wanted = sum(wish.port is None for wish in draft.networks)
+        left = self.networks.ports_left(conn, project_id) if wanted else None
+        if left is None or wanted * draft.count <= left:
+            return draft.count
+        if left // wanted < least:
+            raise Forbidden(
+                "Maximum number of ports exceeded",
+                next_action="Delete ports that are not needed, or ask for a higher quota of ports.",
+            )
+        return left // wanted
 
     def _common(self, draft: Draft, caller: Caller, reservation: str) -> dict[str, Any]:
         """What servers that are ordered together have in common."""

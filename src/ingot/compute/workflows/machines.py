@@ -145,6 +145,7 @@ def _port(
             device_owner=owner,
             security_groups=groups,
         )
+        room.check_quota(conn, server.project_id, "port")
         return Nic(port=made.id, network=made.network_id, ours=True)
     port = room.claim_port(conn, wish.port, device_id=server.uuid, device_owner=owner)
     return Nic(port=port.id, network=port.network_id, ours=False)
