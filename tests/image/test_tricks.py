@@ -48,6 +48,19 @@ def test_an_id_in_another_spelling_is_the_same_id(
     assert demo.show(free)["id"] == free
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PATCH", "PUT", "POST"])
+def test_an_empty_id_is_nobodys(admin: Client, method: str) -> None:
+    """Neither the list nor a word about methods."""
+    reply = admin.call(method, "/v2/images/", json=[] if method == "PATCH" else None)
+    assert reply.status_code == 404, reply.text
+    assert admin.call("GET", "/v2/images//file").status_code == 404
+    assert admin.call("GET", "/v2/images").status_code == 200
+    for root in ("/", "/v2/"):
+        assert admin.call("GET", root).status_code in (200, 300)
+    nobody = {"X-Auth-Token": ""}
+    assert admin.call(method, "/v2/images/", headers=nobody).status_code == 401
+
+
 def test_deploy_urls_are_for_ids_as_they_are_stored(tmp_path: Path) -> None:
     key = DeployKey(tmp_path / "key")
     ends = datetime(2100, 1, 1, tzinfo=UTC)

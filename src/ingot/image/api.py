@@ -74,6 +74,7 @@ def service(images: Images, authenticator: Authenticator, prefix: str) -> Servic
         policy=images.policy,
         authenticator=authenticator,
         status={Kind.FULL: 413},
+        collections=frozenset({"/v2/images"}),
     )
 
 

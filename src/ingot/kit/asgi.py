@@ -270,6 +270,8 @@ class _Endpoint:
         self, req: Any, params: dict[str, str], version: Version, request_id: str, deed: Deed
     ) -> Reply:
         service = self._service
+        if self._path in service.collections and str(req.scope["path"]).endswith("/"):
+            raise await self._nameless(req)
         operation = deed.operation = self._choose(req.method, version)
         caller = deed.caller = await service.authenticator(_Shown(req))
         if operation.rule is not None:
@@ -314,6 +316,15 @@ class _Endpoint:
         if reply.status is None:
             reply.status = operation.status
         return reply
+
+    async def _nameless(self, req: Any) -> Fault:
+        """The answer to somebody who names a thing by an empty id."""
+        if (await self._service.authenticator(_Shown(req))).anonymous:
+            return Unauthenticated(
+                "The request you have made requires authentication.",
+                next_action=self._how_to_log_in(req),
+            )
+        return Missing("The resource could not be found: its id is empty.")
 
     def _still(self, req: Any, caller: Caller) -> Awaitable[Caller]:
         still = self._service.still

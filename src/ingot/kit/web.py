@@ -198,6 +198,8 @@ class Service:
     challenge: what a 401 asks for (WWW-Authenticate); "" names our own identity service.
     still: who a caller is by now; None for asking the authenticator again.
     depth: the deepest nesting of JSON that is read.
+    collections: paths of lists that with a slash behind them mean one thing of an empty id, which is not there. (A
+    client that forgot the id would otherwise get the list, or be told of a method.)
     """
 
     name: str
@@ -214,6 +216,7 @@ class Service:
     depth: int = 25
     implied: str = ""
     request_id_headers: tuple[str, ...] = ("x-openstack-request-id",)
+    collections: frozenset[str] = frozenset()
 
     def status_of(self, fault: Fault) -> int:
         return self.status.get(fault.kind) or STATUS.get(fault.kind, 500)
