@@ -12,7 +12,6 @@ import asyncio
 import base64
 import dataclasses
 import hashlib
-import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from ingot.drivers.faults import (
 from ingot.drivers.fencing import fenced
 from ingot.drivers.pace import Refusals
 from ingot.drivers.redfish.links import MOST_REDIRECTS, confined, path_of, redirected, upgraded
+from ingot.drivers.redfish.trust import context_of
 from ingot.drivers.redfish.words import busy_message, ids, no_license, retry_after, words_of
 from ingot.drivers.shape import Json, is_map, text
 from ingot.drivers.types import Access
@@ -339,6 +339,7 @@ class RedfishClient:
         await outgoing.ready()
         import aiohttp  # loaded by then (`outgoing`)
 
+        context = await self._context(service.verify)
         timeout = aiohttp.ClientTimeout(
             total=CALL_SECONDS, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS
         )
@@ -349,7 +350,7 @@ class RedfishClient:
                 data=None if body is None else msgspec.json.encode(body),
                 headers={**_HEADERS, **headers},
                 timeout=timeout,
-                ssl=self._context(service.verify),
+                ssl=context,
                 allow_redirects=False,
             ) as response:
                 data = await outgoing.whole(response, LONGEST_REPLY)
@@ -374,9 +375,9 @@ class RedfishClient:
             )
         return self._http
 
-    def _context(self, verify: bool | str) -> ssl.SSLContext | bool:
+    async def _context(self, verify: bool | str) -> ssl.SSLContext | bool:
         if verify not in self._tls:
-            self._tls[verify] = _tls_context(verify)
+            self._tls[verify] = await asyncio.to_thread(context_of, verify)
         return self._tls[verify]
 
 
@@ -410,26 +411,6 @@ def _moved(base: str, method: str, place: str, reply: Reply) -> tuple[str, str] 
 def _redirects(method: str) -> frozenset[int]:
     """Statuses after which the same request is made elsewhere: never one that would turn into a GET."""
     return _MOVED if method == "GET" else frozenset({307, 308})
-
-
-def _tls_context(verify: bool | str) -> ssl.SSLContext | bool:
-    if verify is False:
-        return False
-    try:
-        context = ssl.create_default_context()
-        # Controllers' own certificates often lack extensions that the strict profile wants.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        if isinstance(verify, str):
-            directory = os.path.isdir(verify)
-            context.load_verify_locations(
-                cafile=None if directory else verify, capath=verify if directory else None
-            )
-        return context
-    except (OSError, ssl.SSLError) as error:
-        raise Unsupported(
-            f"redfish_verify_ca {verify}: {error}",
-            next_action="Give true, false, or the path of a readable PEM file or directory.",
-        ) from None
 
 
 def _json(data: bytes, needed: bool) -> Json:
