@@ -163,6 +163,28 @@ async def test_they_belong_to_the_system(api: World) -> None:
             assert (status != 403) is (number < allowed), (caller.roles, method, address)
 
 
+async def test_a_project_learns_of_no_chassis_but_those_of_its_nodes(api: World) -> None:
+    with_mine, with_others, empty = [(await chassis(api))["uuid"] for _ in range(3)]
+    await api.node(name="mine", owner="p1", chassis_uuid=with_mine)
+    await api.node(name="lent", lessee="p1", chassis_uuid=with_mine)
+    await api.node(name="theirs", owner="p2", chassis_uuid=with_mine)
+    await api.node(name="far", owner="p2", chassis_uuid=with_others)
+    api.become(project("member", "p1"))
+    for path in (
+        "/v1/chassis/{}/nodes",
+        "/v1/chassis/{}/nodes/detail",
+        "/v1/nodes?chassis_uuid={}",
+    ):
+        seen = (await api.ask("GET", path.format(with_mine))).json["nodes"]
+        assert [one["name"] for one in seen] == ["mine", "lent"]
+        for other in (with_others, empty, NOBODY):
+            reply = await api.ask("GET", path.format(other))
+            assert (reply.status, reply.error.replace(other, "it")) == (
+                404,
+                "Chassis it could not be found.",
+            ), path
+
+
 # -- shards --------------------------------------------------------------------------------------
 
 

@@ -214,6 +214,13 @@ def chassis_is_empty(conn: sa.Connection, uuid: str) -> bool:
     return conn.execute(sa.select(nodes.c.id).where(nodes.c.chassis_uuid == uuid)).first() is None
 
 
+def chassis_has_nodes_of(conn: sa.Connection, uuid: str, project: str) -> bool:
+    """Whether a node that the project owns or leases is in the chassis."""
+    theirs = sa.or_(nodes.c.owner == project, nodes.c.lessee == project)
+    where = [nodes.c.chassis_uuid == uuid, theirs]
+    return conn.execute(sa.select(nodes.c.id).where(*where).limit(1)).first() is not None
+
+
 def taken(
     conn: sa.Connection, table: sa.Table, same: Mapping[str, Any], but: str | None = None
 ) -> bool:

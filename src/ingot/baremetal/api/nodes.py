@@ -143,9 +143,8 @@ class Nodes(Handlers):
         redaction = self.redaction(call)
 
         def find(conn: sa.Connection) -> tuple[msgspec.Raw, int, str | None]:
-            chassis = query.chassis_uuid
-            if chassis and not part_store.taken(conn, CHASSIS.table, {"uuid": chassis}):
-                raise CHASSIS.missing(chassis)
+            if query.chassis_uuid:
+                _must_be_there(conn, query.chassis_uuid, own)
             return showing.read_nodes(
                 self.ctx, conn, shape, filters, page, redaction, call.base_url, query.conductor
             )
@@ -403,6 +402,16 @@ class Nodes(Handlers):
 
 
 # -- readings of requests ------------------------------------------------------------------------
+
+
+def _must_be_there(conn: sa.Connection, chassis: str, project: str | None) -> None:
+    """Missing where there is no such chassis; to a project also where none of its nodes is in it."""
+    if project is None:
+        there = part_store.taken(conn, CHASSIS.table, {"uuid": chassis})
+    else:
+        there = part_store.chassis_has_nodes_of(conn, chassis, project)
+    if not there:
+        raise CHASSIS.missing(chassis)
 
 
 def _filters(call: Call, query: NodeQuery) -> dict[str, Any]:
