@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from ingot.app import access, auditsinks, keys, retention, space, starts, tls
+from ingot.app import access, auditsinks, keys, nova, retention, space, starts, tls
 from ingot.app import bare as bare  # before parts of uvicorn
 from ingot.app.database import reach
 from ingot.app.metrics import Metrics, count_statement, observe
@@ -125,7 +125,9 @@ class App:
                 keys_dir=settings.keys_dir,
             ),
         )
-        self.networks = Networks(self.db, self.clock, NetworkSettings(wires=self._wires()))
+        self.nova = nova.events_of(settings.nova, self.clock)
+        wires = NetworkSettings(wires=self._wires())
+        self.networks = Networks(self.db, self.clock, wires, self.nova)
         self.egress = egress_of(settings)
         self.registry = self._registry(state)
         self.agents = AgentClient(self.clock, settings.baremetal.max_agent_reply_bytes, self.egress)
@@ -142,6 +144,7 @@ class App:
             settings.hostname,
             machine_options(settings, self._has_websockets()),
             OwnImages(self.images, self.gate.still),
+            self.nova,
         )
         self.power_sync = PowerSync(self.baremetal.ctx)
         self.room = self._room()
@@ -300,6 +303,7 @@ class App:
                 settings.ramdisk.logs_kept,
             ),
             install_boot_loaders=settings.baremetal.install_boot_loaders,
+            servers=self.nova,
             inspection=inspection_options(msgspec.to_builtins(settings.inspection)),
         )
 
@@ -422,6 +426,7 @@ class App:
         await self.audit.open()
         await starts.tell(self.db, self.settings.hostname)
         self._stack.push_async_callback(self.hub.close)
+        self._stack.push_async_callback(nova.close, self.nova)
         await self._bootstrap()
         await self.images.start()
         self._stack.push_async_callback(self.images.close)

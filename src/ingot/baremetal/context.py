@@ -19,6 +19,7 @@ from ingot.kit.clock import Clock
 from ingot.kit.db import Database, timestamp
 from ingot.kit.egress import Egress
 from ingot.kit.policy import Caller
+from ingot.kit.serverevents import UNTOLD, ServerEvents
 from ingot.kit.vault import Vault
 
 
@@ -189,6 +190,8 @@ class Context:
     )
     #: None where no image room is: then work finds out what is wrong with an image.
     images: Images | None = None
+    #: Told of power that changes under an instance.
+    servers: ServerEvents = UNTOLD
 
     def now(self) -> str:
         return timestamp(self.clock.now())

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ingot.baremetal import editing, history, listing, machine, store
 from ingot.baremetal.context import Context
 from ingot.baremetal.tables import nodes
-from ingot.kit import events
+from ingot.kit import events, serverevents
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
 
@@ -225,6 +225,7 @@ class Findings:
         if state != idle.power_state and idle.power_state is not None:
             text = f"Power changed from {idle.power_state} to {state} without a request."
             self._note(conn, uuid, text, "INFO")
+            serverevents.power(self._ctx.servers, conn, idle.instance_uuid, state)
             data = {"before": idle.power_state, "after": state}
             events.record(
                 conn, f"node:{uuid}", "power changed", text, data=data, severity="warning"

@@ -45,6 +45,7 @@ from ingot.kit.clock import Clock
 from ingot.kit.db import Database
 from ingot.kit.faults import Conflict, Fault
 from ingot.kit.policy import Policy
+from ingot.kit.serverevents import UNTOLD, ServerEvents
 from ingot.kit.vault import Vault
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Baremetal:
         host: str = "localhost",
         settings: Settings | None = None,
         images: Images | None = None,
+        servers: ServerEvents = UNTOLD,
     ) -> None:
         self.ctx = Context(
             db,
@@ -86,6 +88,7 @@ class Baremetal:
             host,
             settings or Settings(),
             images=images,
+            servers=servers,
         )
         self.policy = Policy(RULES, self.ctx.settings.policy, system_only=SYSTEM_ONLY)
 

@@ -13,6 +13,7 @@ from ingot.kit import ids
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
 from ingot.kit.policy import Caller, Policy
+from ingot.kit.serverevents import UNTOLD, ServerEvents
 from ingot.network import groups, ipam, quota_store, store, tables
 from ingot.network.faults import conflict, invalid, missing
 from ingot.network.netdata import network_data
@@ -32,8 +33,11 @@ BOUND = "other"
 class Networks(Counting, Telling):
     """The front door. `conn` is always the caller's connection; reads may use any, changes a transaction."""
 
-    def __init__(self, db: Database, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self, db: Database, clock: Clock, settings: Settings, servers: ServerEvents = UNTOLD
+    ) -> None:
         super().__init__(db, clock, settings)
+        self._servers = servers
         self.policy = Policy(RULES, settings.policy)
         self._places: dict[str, int] = {}
 
@@ -421,6 +425,9 @@ class Networks(Counting, Telling):
             values["vif_type"] = BOUND if values["host_id"] else UNBOUND
         changed = store.update(conn, store.PORTS, self.now(), port.id, values)
         self.touch(conn, port.id)
+        moved = changed.mac_address != port.mac_address or changed.fixed_ips != port.fixed_ips
+        if moved and changed.device_id and changed.device_owner.startswith("compute:"):
+            self._servers.tell(conn, "network-changed", changed.device_id, changed.id)
         return changed
 
     def bind_port(

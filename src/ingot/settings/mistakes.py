@@ -18,6 +18,7 @@ from .tree import (
     Egress,
     Inspection,
     Monitoring,
+    NovaOptions,
     Provisioning,
     Ramdisk,
     Settings,
@@ -62,6 +63,7 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
             yield ("retention", option.name), "it must be 0 or more."
     if settings.audit.webhook and not settings.audit.webhook.startswith(("http://", "https://")):
         yield ("audit", "webhook"), f"{settings.audit.webhook!r} is no http:// or https:// address."
+    yield from _in_nova(settings.nova)
     yield from _in_tls(settings)
     yield from _in_cluster(settings.cluster)
     yield from _in_monitoring(settings.monitoring, own)
@@ -80,6 +82,18 @@ def _in_egress(own: Egress) -> Iterator[tuple[Keys, str]]:
             ipaddress.ip_network(text)
         except ValueError as wrong:
             yield ("egress", "allow"), f"{wrong}."
+
+
+def _in_nova(own: NovaOptions) -> Iterator[tuple[Keys, str]]:
+    if not own.url:
+        return
+    for name in ("url", "auth_url"):
+        if not getattr(own, name).startswith(("http://", "https://")):
+            yield ("nova", name), f"{getattr(own, name)!r} is no http:// or https:// address."
+    if not own.password:
+        yield ("nova", "password"), "nova's Keystone asks for it."
+    if own.ca_file and not Path(own.ca_file).is_file():
+        yield ("nova", "ca_file"), f"there is no file {own.ca_file}."
 
 
 def _in_tls(settings: Settings) -> Iterator[tuple[Keys, str]]:

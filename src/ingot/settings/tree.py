@@ -278,6 +278,24 @@ class ComputeOptions(Section):
     flavors_without_class_take_any: bool = False
 
 
+class NovaOptions(Section):
+    """An outside Nova, which is told when a machine's power or a port of its servers changes without its doing.
+
+    url: its endpoint, as http://nova.example:8774/v2.1; "" for none. auth_url: Keystone's root, with or without /v3;
+    username, password, project_name and their domains: a user that may send Nova external events (role admin, or
+    service); ca_file: who signed the certificates, "" for the host's list.
+    """
+
+    url: str = ""
+    auth_url: str = ""
+    username: str = "ironic"
+    password: str = ""
+    project_name: str = "service"
+    user_domain_name: str = "Default"
+    project_domain_name: str = "Default"
+    ca_file: str = ""
+
+
 class PolicyFiles(Section):
     """Files with an operator's own policy rules for each service (oslo.policy's language, YAML or JSON).
 
@@ -402,6 +420,7 @@ class Settings(Section):
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
     identity: IdentityOptions = msgspec.field(default_factory=IdentityOptions)
     compute: ComputeOptions = msgspec.field(default_factory=ComputeOptions)
+    nova: NovaOptions = msgspec.field(default_factory=NovaOptions)
     policy: PolicyFiles = msgspec.field(default_factory=PolicyFiles)
     egress: Egress = msgspec.field(default_factory=Egress)
     http: Http = msgspec.field(default_factory=Http)

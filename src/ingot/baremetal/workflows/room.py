@@ -29,6 +29,7 @@ from ingot.drivers.vmedia.store import MediaStore
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, timestamp
 from ingot.kit.faults import Fault, Kind, Missing
+from ingot.kit.serverevents import UNTOLD, ServerEvents
 from ingot.kit.together import Together
 from ingot.kit.vault import Vault
 from ingot.workflow import Op, Retry, signal
@@ -137,6 +138,8 @@ class Room:
     install_boot_loaders: bool = False
     #: Images at plain URLs and in files.
     sources: ImageSources = field(default_factory=ImageSources)
+    #: Told of power that changes under an instance.
+    servers: ServerEvents = UNTOLD
 
     def context(self) -> Context:
         """What verbs of the room work with, for stories that edit nodes as a client would."""

@@ -27,6 +27,7 @@ from ingot.baremetal.workflows.stepping import (
 )
 from ingot.drivers.faults import Unreachable
 from ingot.drivers.types import PowerTarget
+from ingot.kit import serverevents
 from ingot.kit.faults import Failed, Fault, Invalid
 from ingot.workflow import StepContext
 
@@ -209,4 +210,7 @@ async def power(case: Case, order: PowerOrder) -> str:
 
 def powered(case: Case, conn: sa.Connection) -> None:
     release(conn, case.uuid, power_state=case.result, target_power_state=None, last_error=None)
+    if case.room.servers is not serverevents.UNTOLD:
+        instance = store.get_node(conn, case.uuid).instance_uuid
+        serverevents.power(case.room.servers, conn, instance, str(case.result))
     case.tell(conn, {"ok": True})
