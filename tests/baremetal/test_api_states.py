@@ -13,6 +13,7 @@ from api_support import World, world
 
 from ingot import workflow
 from ingot.baremetal import Candidate, Extras, Look, Settings, history, machine, store
+from ingot.baremetal.imagerights import CLOUD
 from ingot.baremetal.loops import FollowUps
 from ingot.kit.clock import SystemClock
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Locked
@@ -417,7 +418,8 @@ async def test_front_door_of_instances(api: World) -> None:
     def spawn(conn: Any) -> str:
         assert bm.claim(conn, uuid, INSTANCE)
         info = {"image_source": "i", "image_url": "http://x/secret-url", "traits": ["CUSTOM_A"]}
-        bm.prepare_instance(conn, uuid, instance_info=info, configdrive={"meta_data": {}})
+        drive = {"meta_data": {}}
+        bm.prepare_instance(conn, uuid, instance_info=info, right=CLOUD, configdrive=drive)
         return bm.deploy(conn, uuid, notify=f"server:{INSTANCE}")
 
     operation = await api.db.write(spawn)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ingot.baremetal import store
+from ingot.baremetal.imagerights import CLOUD
 from ingot.baremetal.tables import nodes
 from ingot.kit.db import from_json
 from tests.flows.site import Site, site
@@ -59,7 +60,7 @@ async def test_images_of_file_systems_need_leave_for_their_boot_loader() -> None
         }
         await here.db.write(
             lambda conn: here.baremetal.prepare_instance(
-                conn, uuid, instance_info=info, configdrive=None
+                conn, uuid, instance_info=info, right=CLOUD
             )
         )
         await here.verb(uuid, "active")

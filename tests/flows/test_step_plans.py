@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingot.baremetal import knownsteps, plans, store
+from ingot.baremetal.imagerights import CLOUD
 from ingot.baremetal.steprules import StepRules
 from ingot.baremetal.tables import deploy_templates, node_secrets, runbooks
 from ingot.kit.faults import Invalid
@@ -50,7 +51,9 @@ async def test_templates_are_merged_by_priority_and_their_secrets_stay_inside() 
             "traits": ["CUSTOM_T", "CUSTOM_WITHOUT_TEMPLATE"],
         }
         await here.db.write(
-            lambda conn: here.baremetal.prepare_instance(conn, uuid, instance_info=info)
+            lambda conn: here.baremetal.prepare_instance(
+                conn, uuid, instance_info=info, right=CLOUD
+            )
         )
         await here.verb(uuid, "active")
         await here.until(uuid, "active")

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import Baremetal, Change, Extras, Node, followups, machine, store
 from ingot.baremetal.bootplan import BootUrls
+from ingot.baremetal.imagerights import CLOUD
 from ingot.baremetal.imagesources import ImageSources
 from ingot.baremetal.loops import FollowUps
 from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
@@ -197,7 +198,7 @@ class Life:
         info = {"image_source": "http://images/i", "image_checksum": "0" * 64}
         await self.db.write(
             lambda conn: self.baremetal.prepare_instance(
-                conn, uuid, instance_info=info, configdrive=None
+                conn, uuid, instance_info=info, right=CLOUD
             )
         )
 
