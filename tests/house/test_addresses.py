@@ -49,6 +49,11 @@ def test_loopback_is_open_where_the_operator_put_machines_there(
     assert not found.permits("169.254.169.254") and not found.permits("0.0.0.0")
 
 
+def test_what_the_operator_closes_is_closed_for_all() -> None:
+    found = egress_of(Settings(egress=Egress(allow=["10.1.0.0/24"], refuse=["10.0.0.0/8"])))
+    assert found.permits("10.1.0.9") and not found.permits("10.2.0.9")
+
+
 def test_virtual_racks_have_controllers_on_addresses_of_their_own() -> None:
     assert egress_of(Settings(netns="rack")).own
     assert egress_of(Settings(provisioning=Provisioning(listen="127.0.0.1:80"))).own

@@ -36,7 +36,17 @@ def test_refused_addresses(address: str) -> None:
 
 @pytest.mark.parametrize("address", TAKEN)
 def test_addresses_of_others(address: str) -> None:
-    assert Egress().permits(address)
+    assert Egress.of([], own=True).permits(address)  # they may be this host's own
+
+
+def test_networks_that_an_operator_closes() -> None:
+    site = Egress.of(["10.1.0.0/24"], own=True, closed=["10.0.0.0/8", "fd00:5::/32"])
+    for address in ("10.0.0.7", "::ffff:10.0.0.7", "64:ff9b::a00:7", "2002:a00:7::1", "fd00:5::1"):
+        assert not site.permits(address)
+    for address in ("10.1.0.7", "::ffff:10.1.0.7", "192.168.1.1", "fd00:6::1"):
+        assert site.permits(address)
+    with pytest.raises(Invalid, match="not asked for others"):
+        site.url("http://10.0.0.7/", "It")
 
 
 def test_what_is_allowed() -> None:

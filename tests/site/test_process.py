@@ -63,6 +63,7 @@ async def test_without_a_cloud(tmp_path: Path, command: str) -> None:
         ('[log]\nlevel = "loud"\n', "line 2: log.level: 'loud' is none of debug, info"),
         ('roles = ["api", "fly"]\n', "line 1: roles: fly; roles are api"),
         ('listen = "nowhere"\n', "line 1: listen: 'nowhere' is not address:port"),
+        ('[egress]\nrefuse = ["10.0.0.1/8"]\n', "line 2: egress.refuse: 10.0.0.1/8 has host bits"),
         ('[provisioning]\ncidr = "x"\n', "line 2: provisioning.cidr: 'x' is no network"),
         ('[baremetal]\nhardware_types = ["warp"]\n', "hardware type warp does not exist"),
         (

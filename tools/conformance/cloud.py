@@ -104,6 +104,7 @@ def serving(folder: Path) -> Iterator[Cloud]:
         f'state = "{cloud.state}"\nlisten = "127.0.0.1:{port}"\n'
         f'[identity]\nadmin_password = "{PASSWORD}"\npassword_cost = 10\n'
         "[baremetal]\npublic_ramdisk_api = true\n[deadlines]\npoll = 0.05\n"
+        '[egress]\nallow = ["127.0.0.0/8"]\n'
     )
     words = [sys.executable, "-m", "ingot.cli.main", "serve", "--config", str(file)]
     source = str(Path(__file__).parents[2] / "src")

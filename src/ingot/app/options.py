@@ -64,7 +64,9 @@ def egress_of(settings: Settings) -> Egress:
         Egress.of(LOOPBACK).permits(host) and not Egress().permits(host)
     )
     opened = LOOPBACK if inside else ()
-    return Egress.of([*settings.egress.allow, *opened], own=inside or bool(settings.netns))
+    named = settings.egress
+    own_too = inside or bool(settings.netns)
+    return Egress.of([*named.allow, *opened], own=own_too, closed=named.refuse)
 
 
 def near_url(settings: Settings) -> str:

@@ -64,15 +64,24 @@ def is_refusal(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class Egress:
-    """What is allowed besides; nothing by default. own: whether all addresses of this host are."""
+    """What is allowed besides; nothing by default. own: whether all addresses of this host are.
+
+    closed: networks of others that are not asked either, but for what is allowed.
+    """
 
     allowed: tuple[Network, ...] = ()
     own: bool = False
+    closed: tuple[Network, ...] = ()
 
     @classmethod
-    def of(cls, networks: Iterable[str], *, own: bool = False) -> Egress:
+    def of(
+        cls, networks: Iterable[str], *, own: bool = False, closed: Iterable[str] = ()
+    ) -> Egress:
         """From networks in CIDR; ValueError for what is none."""
-        return cls(tuple(ipaddress.ip_network(one) for one in networks), own)
+        allowed, refused = (
+            tuple(ipaddress.ip_network(one) for one in listed) for listed in (networks, closed)
+        )
+        return cls(allowed, own, refused)
 
     @classmethod
     def anywhere(cls) -> Egress:
@@ -88,6 +97,8 @@ class Egress:
         meant = {given, *_carried(given)}
         if any(one in network for one in meant for network in self.allowed):
             return True
+        if any(one in network for one in meant for network in self.closed):
+            return False
         # What carries IPv4 is of its own a reserved kind of IPv6.
         judged = meant - {given} or meant
         return not any(_refused(one) for one in judged) and (

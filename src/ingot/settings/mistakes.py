@@ -77,11 +77,12 @@ def mistakes(settings: Settings) -> Iterator[tuple[Keys, str]]:
 
 
 def _in_egress(own: Egress) -> Iterator[tuple[Keys, str]]:
-    for text in own.allow:
-        try:
-            ipaddress.ip_network(text)
-        except ValueError as wrong:
-            yield ("egress", "allow"), f"{wrong}."
+    for name in ("allow", "refuse"):
+        for text in getattr(own, name):
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as wrong:
+                yield ("egress", name), f"{wrong}."
 
 
 def _in_nova(own: NovaOptions) -> Iterator[tuple[Keys, str]]:

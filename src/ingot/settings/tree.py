@@ -316,10 +316,13 @@ class Egress(Section):
     allow: networks in CIDR that may be asked besides. This host's loopback and its other addresses, link-local ones and
     those of clouds' metadata services, and others that mean this host or many are refused otherwise, by name or number,
     also after a redirect. Loopback and this host's addresses are allowed where provisioning.listen is on loopback, as
-    with simulated machines; the host's addresses also in virtual racks (netns).
+    with simulated machines; the host's addresses also in virtual racks (netns). refuse: further networks that are not
+    asked, such as those of the site's own services, but for what is in allow. Images that a controller's virtual medium
+    is made of are read by this host, and a machine's owner reads them there.
     """
 
     allow: list[str] = []
+    refuse: list[str] = []
 
 
 class Http(Section):
