@@ -25,7 +25,7 @@ from ingot.kit.audit import Entry
 from ingot.kit.channels import Channel
 from ingot.kit.channels import serve as serve_websocket
 from ingot.kit.deeds import LOOKS, Deed
-from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated, beyond, disk_full
+from ingot.kit.faults import Fault, Kind, Missing, Unauthenticated, beyond, disk_full, unusable_file
 from ingot.kit.policy import Caller
 from ingot.kit.proxies import Proxies
 from ingot.kit.routes import Routes
@@ -456,7 +456,7 @@ def _foreseen(req: Any, error: Exception) -> Fault | None:
     fault = beyond(error)
     if fault is not None:
         _log.warning("a value that cannot be held", path=req.path, error=type(error).__name__)
-    return fault or disk_full(error)
+    return fault or disk_full(error) or unusable_file(error)
 
 
 def _unexpected(req: Any, request_id: str, error: Exception) -> Fault:

@@ -28,11 +28,20 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ingot.kit import log
-from ingot.kit.dbfaults import Away, Contended, NoRoom, ReadOnly, is_away, told, was_ended
+from ingot.kit.dbfaults import (
+    Away,
+    Contended,
+    Misplaced,
+    NoRoom,
+    ReadOnly,
+    is_away,
+    told,
+    was_ended,
+)
+from ingot.kit.dbfile import DatabaseFile, prepare
 from ingot.kit.dburls import connector
 from ingot.kit.gate import Gate
 from ingot.kit.kept import Kept, Many, among
-from ingot.kit.keyfiles import keep_private
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -187,20 +196,6 @@ _COMMIT, _ROLLBACK, _LIMIT_WAIT, _ENTER_LANE, _END_LIMIT, _LEAVE_LANE = (
 )
 
 
-def _prepare_sqlite(dbapi: Any, _record: object) -> None:
-    dbapi.isolation_level = None  # we say BEGIN ourselves
-    cursor = dbapi.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-        "busy_timeout=10000",
-        "cache_size=-16000",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
 class _Lines:
     """Connections to PostgreSQL that stay open between uses.
 
@@ -300,8 +295,8 @@ class Database:
         self._lane = asyncio.Lock()
         self._gate = Gate(_MOST)
         self._full: tuple[float, str] | None = None
+        self._file = DatabaseFile(url if self.is_sqlite else "")
         if self.is_sqlite:
-            keep_private(Path(url.partition("?")[0].removeprefix("sqlite:///")))
             # An error that is logged has the statement, never its values: they may be secrets, and long.
             self._sqlite = sa.create_engine(
                 url,
@@ -309,7 +304,7 @@ class Database:
                 connect_args={"check_same_thread": False},
                 hide_parameters=True,
             )
-            event.listen(self._sqlite, "connect", _prepare_sqlite)  # pyright: ignore[reportUnknownMemberType]
+            event.listen(self._sqlite, "connect", prepare)  # pyright: ignore[reportUnknownMemberType]
         else:
             # Only clusters need the asyncio half of SQLAlchemy (extra "postgres").
             from sqlalchemy.ext.asyncio import create_async_engine
@@ -458,6 +453,8 @@ class Database:
     @property
     def full(self) -> str:
         """Why nothing can be written, as the last write of a short while ago told it; "" when all is well."""
+        if self._file.is_misplaced:
+            return Misplaced().text
         if self._full is None or time.monotonic() - self._full[0] > _FULL_SECONDS:
             return ""
         return self._full[1]
@@ -518,6 +515,7 @@ class Database:
             self._local.conn = conn
             with self._guard:
                 self._open.append(conn)
+            self._file.opened()
         return conn
 
     def _read(self, query: Transaction[T]) -> T:
@@ -531,7 +529,9 @@ class Database:
 
     def _write(self, change: Transaction[T]) -> tuple[T, list[Callable[[], None]]]:
         try:
-            return _transact(self._connection(), change, True)
+            conn = self._connection()
+            self._file.require()
+            return _transact(conn, change, True)
         except DBAPIError as error:
             if (fault := told(error)) is error:
                 raise

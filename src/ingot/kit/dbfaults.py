@@ -48,6 +48,19 @@ class ReadOnly(NoRoom):
         )
 
 
+class Misplaced(NoRoom):
+    """SQLite's file was deleted or replaced while it was open: what is written into it is lost with the process."""
+
+    kind = Kind.UNAVAILABLE
+
+    def __init__(self) -> None:
+        super().__init__(OSError("its file was taken away or replaced"))
+        self.next_action = (
+            "Operators: move the file that was there back, with those beside it (-wal, -shm). "
+            "If it is gone for good, stop the cloud and restore a backup."
+        )
+
+
 class Contended(Unavailable):
     """Others changed the same rows again and again, or kept the database for themselves; nothing was written."""
 

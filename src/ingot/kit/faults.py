@@ -164,3 +164,34 @@ def disk_full(error: BaseException) -> Fault | None:
         next_action="Operators: make room on it, then try again.",
         retry_after=30,
     )
+
+
+#: What a file of the cloud can meet that only an operator mends: rights, a read-only or broken disk, a folder that is
+#: gone, too many open files.
+_UNUSABLE = frozenset(
+    getattr(errno, name)
+    for name in (
+        "EACCES",
+        "EPERM",
+        "EROFS",
+        "EIO",
+        "ENOENT",
+        "ENOTDIR",
+        "ESTALE",
+        "EMFILE",
+        "ENFILE",
+    )
+)
+
+
+def unusable_file(error: BaseException) -> Fault | None:
+    """The fault of an OSError at a file of the cloud itself; None for any other error. Which one says the log."""
+    if not isinstance(error, OSError) or error.errno not in _UNUSABLE or error.filename is None:
+        return None
+    return Fault(
+        f"A file of the cloud cannot be used: {error.strerror}.",
+        kind=Kind.UNAVAILABLE,
+        next_action="Operators: the log names it.",
+        internal=f"{error.filename}: {error.strerror}",
+        retry_after=30,
+    )
