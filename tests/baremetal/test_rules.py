@@ -297,6 +297,25 @@ def test_calls_are_collected() -> None:
     assert "key=1" not in " ".join(applied.did) and "X-Key" not in repr(call)
 
 
+@pytest.mark.parametrize(
+    ("url", "judged"),
+    [
+        ("http://cmdb/{node.uuid}", False),
+        ("http://cmdb:80?host={node.extra[t]}", False),
+        ("http://{node.extra[t]}/", True),
+        ("http://cmdb{node.extra[t]}", True),
+        ("http://cmdb:{node.extra[t]}/", True),
+        ("http://u:{node.extra[t]}@cmdb/", True),
+        ("{node.extra[url]}", True),
+        ("{node.extra[s]}://cmdb/", True),
+    ],
+)
+def test_calls_whose_host_a_machine_has_a_say_in(url: str, judged: bool) -> None:
+    made = draft(extra={"t": "127.0.0.1", "url": "http://127.0.0.1/", "s": "http"})
+    (applied,) = apply_rules(made, [rule([{"op": "api-call", "args": {"url": url}}])])
+    assert [call.judged for call in applied.calls] == [judged]
+
+
 def test_order_and_conditions() -> None:
     def named(text: str, **more: Any) -> Rule:
         action = {"op": "extend-attribute", "args": {"path": "extra/order", "value": text}}

@@ -5,6 +5,7 @@ Actions raise Failed with the text for last_error. Paths are `properties/a/b` or
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -21,7 +22,10 @@ _log = log.get("inspection rules")
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """A GET that a rule wants made. timeout: seconds of one try. backoff: seconds, doubled each time."""
+    """A GET that a rule wants made. timeout: seconds of one try. backoff: seconds, doubled each time.
+
+    judged: the rule leaves its host to what the machine tells; then it is asked as whatever others name is.
+    """
 
     url: str
     headers: dict[str, str] = field(default_factory=dict[str, str], repr=False)
@@ -29,14 +33,17 @@ class ApiCall:
     timeout: float = 5
     retries: int = 3
     backoff: float = 0.3
+    judged: bool = False
 
 
 @dataclass
 class Desk:
-    """What actions work on. calls: to be made when everything is written, by rule."""
+    """What actions work on. calls: to be made when everything is written, by rule. written: the present action's
+    arguments as they stand in the rule."""
 
     draft: Draft
     calls: list[ApiCall] = field(default_factory=list[ApiCall])
+    written: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +295,17 @@ def _api_call(
         raise Failed("Invalid parameter: timeout must be greater than zero")
     if not str(url).startswith(("http://", "https://")):
         raise Failed(f"Invalid parameter: {url} is no http or https URL")
-    desk.calls.append(ApiCall(str(url), _texts(headers), _texts(proxies), seconds, tries, backoff))
+    judged = _leaves_host_open(str(desk.written.get("url")))
+    desk.calls.append(
+        ApiCall(str(url), _texts(headers), _texts(proxies), seconds, tries, backoff, judged)
+    )
     desk.draft.say(f"calls {str(url).partition('?')[0]}")
+
+
+def _leaves_host_open(written: str) -> bool:
+    """Whether a replacement field of a URL has a say in the host that is asked."""
+    scheme, found, rest = written.partition("://")
+    return not found or "{" in scheme or "{" in re.split(r"[/?#\\]", rest, maxsplit=1)[0]
 
 
 def _texts(value: Any) -> dict[str, str]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from ingot.baremetal.rules.actions import ApiCall
 from ingot.kit import outgoing
 from ingot.kit.clock import Clock
+from ingot.kit.egress import Egress
 from ingot.kit.faults import Failed
 
 #: Answers after which trying again makes sense.
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 
 
-async def make(call: ApiCall, clock: Clock) -> int:
-    """Make the call; the status of a good answer. Failed when there is none after all tries."""
+async def make(call: ApiCall, clock: Clock, egress: Egress) -> int:
+    """Make the call; the status of a good answer. Failed when there is none after all tries.
+
+    egress: whom calls may ask whose host the machine has a say in.
+    """
     await outgoing.ready()
     import aiohttp  # loaded by then (`outgoing`)
 
@@ -21,7 +25,7 @@ async def make(call: ApiCall, clock: Clock) -> int:
         if number:
             await clock.sleep(call.backoff * 2 ** (number - 1))
         try:
-            status = await _once(call)
+            status = await _once(call, egress)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             wrong = outgoing.why(error)
             continue
@@ -33,13 +37,19 @@ async def make(call: ApiCall, clock: Clock) -> int:
     raise Failed(f"Request to {call.url.partition('?')[0]} failed: {wrong}")
 
 
-async def _once(call: ApiCall) -> int:
+async def _once(call: ApiCall, egress: Egress) -> int:
     import aiohttp  # loaded by then (`outgoing`)
 
     proxy = call.proxies.get(call.url.partition(":")[0])
     limit = aiohttp.ClientTimeout(total=call.timeout)
+    connector = egress.connector() if call.judged else aiohttp.TCPConnector()
     async with (
-        aiohttp.ClientSession(timeout=limit, headers=call.headers) as session,
+        outgoing.session(
+            connector=connector,
+            timeout=limit,
+            headers=call.headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        ) as session,
         session.get(call.url, proxy=proxy) as reply,
     ):
         return reply.status

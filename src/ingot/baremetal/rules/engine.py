@@ -145,6 +145,7 @@ def _act(desk: Desk, action: Mapping[str, Any], views: _Views, hide: bool) -> No
     if known is None:
         raise Failed(f"Unsupported action: '{op}'. Supported actions are: {', '.join(ACTIONS)}.")
     items = _items(action)
+    desk.written = known.signature.named(action["args"])
     for item in [None] if items is None else items:
         # Read anew each time: an action sees what the one before it did.
         context = views.context(hide)

@@ -152,11 +152,12 @@ async def _call(case: Case, sealed: str | None) -> None:
     if sealed is None:
         return
     calls = msgspec.convert(from_json(case.room.vault.open(sealed)), _Calls)
+    egress = case.room.sources.egress
     for number, (rule, call) in enumerate(calls, 1):
 
         async def ask(ctx: StepContext, rule: str = rule, call: ApiCall = call) -> None:
             try:
-                ctx.log(f"rule {rule}: it answered {await make(call, ctx.clock)}")
+                ctx.log(f"rule {rule}: it answered {await make(call, ctx.clock, egress)}")
             except Failed as fault:
                 raise Failed(f"Inspection rule {rule} failed: {fault.text}") from None
 
