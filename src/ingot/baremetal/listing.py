@@ -18,6 +18,7 @@ from ingot import workflow
 from ingot.baremetal import machine
 from ingot.baremetal.context import Context
 from ingot.baremetal.tables import INTERFACES, node_history
+from ingot.kit import ids
 from ingot.kit.db import timestamp
 from ingot.kit.faults import Fault, Invalid, Kind, Missing, Unavailable
 from ingot.kit.paging import Page
@@ -310,7 +311,8 @@ def marked(
 ) -> tuple[Any, ...]:
     """Where the marker's row stands in the order; Missing when the caller sees none."""
     order = _order(table, page.sort_key)
-    at = conn.execute(sa.select(*order).where(marker == page.marker, *visible)).first()
+    meant = marker.in_(ids.spellings(page.marker or ""))
+    at = conn.execute(sa.select(*order).where(meant, *visible)).first()
     if at is None:
         raise Missing(f"{thing} {page.marker} could not be found.")
     return tuple(at)

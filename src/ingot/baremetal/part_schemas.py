@@ -135,7 +135,9 @@ def struct_values(body: msgspec.Struct) -> dict[str, Any]:
         elif name in OBJECTS:
             given[name] = value or {}
         elif name in ("uuid", "node_uuid", "portgroup_uuid") and value is not None:
-            uuid(name, value)
+            written = uuid(name, value)
+            # The node is looked up, and its own uuid is stored.
+            given[name] = value if name == "node_uuid" else written
         elif name == "address" and value is not None:
             given[name] = mac(value)
     if isinstance(body, PortChange) and given.get("physical_network") == "":

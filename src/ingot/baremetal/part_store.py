@@ -124,7 +124,8 @@ def portgroup(conn: sa.Connection, uuid: str) -> Portgroup | None:
 def portgroup_uuid(conn: sa.Connection, ident: str) -> str | None:
     """By uuid or name."""
     column = portgroups.c.uuid if ids.is_uuid(ident) else portgroups.c.name
-    return conn.execute(sa.select(portgroups.c.uuid).where(column == ident)).scalar()
+    meant = column.in_(ids.spellings(ident))
+    return conn.execute(sa.select(portgroups.c.uuid).where(meant)).scalar()
 
 
 _GROUPS_OF = Kept(

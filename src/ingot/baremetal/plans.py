@@ -168,7 +168,8 @@ def templates_named(conn: sa.Connection, names: Iterable[str]) -> Sequence[sa.Ro
 def find_runbook(conn: sa.Connection, ident: str) -> sa.RowMapping | None:
     """By uuid or name."""
     column = runbooks.c.uuid if ids.is_uuid(ident) else runbooks.c.name
-    return conn.execute(sa.select(runbooks).where(column == ident)).mappings().first()
+    meant = column.in_(ids.spellings(ident))
+    return conn.execute(sa.select(runbooks).where(meant)).mappings().first()
 
 
 def _row(ctx: Context, values: Mapping[str, Any], old: sa.RowMapping | None) -> dict[str, Any]:

@@ -389,8 +389,9 @@ class RamdiskApi:
         """One row and a wake-up."""
         uuid = ident if ids.is_uuid(ident) else store.get_node(conn, ident).uuid
         row = _BEATING_LOCKED.first(conn, {"ident": uuid})
-        if row is None:
-            store.get_node(conn, uuid)  # 404 where there is none
+        if row is None:  # spelt otherwise, or 404 where there is none
+            uuid = store.get_node(conn, uuid).uuid
+            row = _BEATING_LOCKED.first(conn, {"ident": uuid})
         token_hash, url = row or ("", "")
         told = store.token_hash(body.agent_token or "")
         known = row is not None and hmac.compare_digest(token_hash or "", told)

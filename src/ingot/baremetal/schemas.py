@@ -38,9 +38,10 @@ def flag(name: str, value: object) -> bool:
 
 
 def uuid(name: str, value: str) -> str:
+    """As it is stored, in lower case with dashes."""
     if not ids.is_uuid(value):
         raise Invalid(f"Expected a UUID for {name} but received {value}.")
-    return value
+    return ids.canonical_uuid(value)
 
 
 def patch(body: Any) -> list[Change]:
@@ -155,7 +156,7 @@ def struct_values(body: NodeChange) -> dict[str, Any]:
         elif name == "conductor_group":
             given[name] = (value or "").lower()
         elif name in ("uuid", "instance_uuid", "chassis_uuid") and value is not None:
-            uuid(name, value)
+            given[name] = uuid(name, value)
     return given
 
 

@@ -125,9 +125,13 @@ def _whole(row: Sequence[Any]) -> Node:
 
 def find_node(conn: sa.Connection, ident: str) -> Node | None:
     """The node with this uuid or name."""
-    query = _BY_UUID if ids.is_uuid(ident) else _BY_NAME
-    row = query.first(conn, {"ident": ident})
+    row = _first(conn, _BY_UUID if ids.is_uuid(ident) else _BY_NAME, ident)
     return None if row is None else _whole(row)
+
+
+def _first(conn: sa.Connection, query: Kept, ident: str) -> tuple[Any, ...] | None:
+    found = (query.first(conn, {"ident": text}) for text in ids.spellings(ident))
+    return next((row for row in found if row is not None), None)
 
 
 def node_of_instance(conn: sa.Connection, instance_uuid: str) -> Node | None:
@@ -205,8 +209,7 @@ _STANDING_BY_NAME = Kept(_STANDING.where(nodes.c.name == sa.bindparam("ident")))
 
 def find_standing(conn: sa.Connection, ident: str) -> Standing | None:
     """The node with this uuid or name, and what else a verb must know."""
-    query = _STANDING_BY_UUID if ids.is_uuid(ident) else _STANDING_BY_NAME
-    row = query.first(conn, {"ident": ident})
+    row = _first(conn, _STANDING_BY_UUID if ids.is_uuid(ident) else _STANDING_BY_NAME, ident)
     return None if row is None else Standing(_whole(row[4:]), row[0], row[1], (row[2], row[3]))
 
 
@@ -523,7 +526,9 @@ def hold(conn: sa.Connection, ident: str) -> None:
     What is read of it afterwards is what will be changed. On SQLite the transaction is alone anyway.
     """
     if conn.dialect.name != "sqlite":
-        (_LOCK_BY_UUID if ids.is_uuid(ident) else _LOCK_BY_NAME).rows(conn, {"ident": ident})
+        query = _LOCK_BY_UUID if ids.is_uuid(ident) else _LOCK_BY_NAME
+        for text in ids.spellings(ident):
+            query.rows(conn, {"ident": text})
 
 
 def lock_node(conn: sa.Connection, ident: str) -> Node | None:

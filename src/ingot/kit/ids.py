@@ -38,6 +38,16 @@ def canonical_uuid(text: str) -> str:
     return str(uuid.UUID(text))
 
 
+def spellings(text: str) -> tuple[str, ...]:
+    """How something may be stored that a client names so: a UUID as `canonical_uuid`, then as it was written.
+
+    Ids that clients chose were once stored as they wrote them. What is no UUID is a name.
+    """
+    if not is_uuid(text):
+        return (text,)
+    return tuple(dict.fromkeys((canonical_uuid(text), text)))
+
+
 def normal_mac(text: str) -> str | None:
     """The MAC in lower case with colons, or None when `text` is no MAC."""
     mac = text.strip().lower().replace("-", ":")

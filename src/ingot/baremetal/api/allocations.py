@@ -303,10 +303,10 @@ class Allocations(Records):
         return await self.write(change)
 
 
-def _checked(values: Mapping[str, Any]) -> None:
+def _checked(values: dict[str, Any]) -> None:
     _name(values.get("name"), "create")
     if values.get("uuid"):
-        schemas.uuid("uuid", values["uuid"])
+        values["uuid"] = schemas.uuid("uuid", values["uuid"])
     if values.get("traits"):
         guards.traits(values["traits"])
 

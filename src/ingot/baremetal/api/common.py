@@ -195,10 +195,13 @@ class Handlers:
 
 
 def spelt(ident: str, minor: int) -> tuple[str, ...]:
-    """Older microversions cut a suffix `.json`; a name may really end so."""
+    """What may be meant by an identifier of a path, the likeliest first.
+
+    Older microversions cut a suffix `.json`; a name may really end so.
+    """
     if minor <= SUFFIX_UNTIL and ident.endswith(".json"):
-        return ident.removesuffix(".json"), ident
-    return (ident,)
+        return *ids.spellings(ident.removesuffix(".json")), ident
+    return ids.spellings(ident)
 
 
 def by(call: Call) -> By:

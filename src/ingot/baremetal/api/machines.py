@@ -54,7 +54,8 @@ class Machines(Handlers):
 
     def spellings(self, call: Call, ident: str) -> list[tuple[str, str]]:
         """This API has no microversions: nodes have always had names."""
-        return [("uuid" if ids.is_uuid(ident) else "name", ident)]
+        column = "uuid" if ids.is_uuid(ident) else "name"
+        return [(column, text) for text in ids.spellings(ident)]
 
 
 def _wire(step: dict[str, Any]) -> dict[str, Any]:

@@ -427,7 +427,8 @@ def _filters(call: Call, query: NodeQuery) -> dict[str, Any]:
             given[name] = schemas.flag(name, given[name])
     for name in ("instance_uuid", "chassis_uuid"):
         if name in given:
-            schemas.uuid(name, given[name])
+            given[name] = schemas.uuid(name, given[name])
+            setattr(query, name, given[name])
     if (state := given.get("provision_state")) is not None and state not in machine.STATES:
         raise Invalid(f'Provision state "{state}" is not valid')
     if (fault := given.get("fault")) is not None and fault not in FAULTS:

@@ -58,7 +58,7 @@ def read_rule(document: Mapping[str, Any], *, built_in: bool = False) -> Rule:
 def rule_of(body: RuleBody, *, built_in: bool = False) -> Rule:
     uuid = body.uuid or ids.new_uuid()
     if not built_in:
-        schemas.uuid("uuid", uuid)
+        uuid = schemas.uuid("uuid", uuid)
     if isinstance(body.conditions, dict) and body.conditions:
         raise Invalid("Schema error: conditions must be a list.")
     conditions = [] if isinstance(body.conditions, dict) else body.conditions or []

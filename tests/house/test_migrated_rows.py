@@ -1,0 +1,94 @@
+"""Migrations that rewrite or count rows which are there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+
+import ingot.app  # noqa: F401  (all services hang their tables on one metadata)
+from ingot.baremetal import tables as metal
+from ingot.kit.db import Database
+from ingot.migrations import migrate
+from ingot.migrations.line import configuration
+from ingot.network import quota_store
+from ingot.network import tables as net
+from tests import postgres
+
+pytestmark = pytest.mark.anyio
+ONE, TWO = "4a35c3cd-4466-5e38-bb1c-9c7c52cee5e2", "1ed930e1-4775-56fc-ae46-95790507c7d3"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    url = f"sqlite:///{tmp_path / 'rows.db'}"
+    if request.param == "postgres":
+        if reason := postgres.missing():
+            pytest.skip(reason)
+        url = request.getfixturevalue("postgres_url")
+    made = Database(url)
+    yield made
+    await made.close()
+
+
+def _row(table: sa.Table, **given: Any) -> sa.Insert:
+    """A row with something in every column that must have a value."""
+    values: dict[str, Any] = {}
+    for column in table.c:
+        if column.primary_key and isinstance(column.type, sa.Integer):
+            continue
+        if not column.nullable and column.server_default is None:
+            plain = {sa.Boolean: False, sa.Integer: 0, sa.BigInteger: 0}
+            values[column.name] = plain.get(type(column.type), "{}")
+    return sa.insert(table).values({**values, **given})
+
+
+async def _at(db: Database, revision: str, *rows: sa.Insert) -> None:
+    def prepare(conn: sa.Connection) -> None:
+        command.upgrade(configuration(conn), revision)
+        for row in rows:
+            conn.execute(row)
+
+    await db.write(prepare)
+    await migrate(db)
+
+
+async def test_ids_are_respelt_and_what_names_them_too(db: Database) -> None:
+    await _at(
+        db,
+        "0019",
+        _row(metal.chassis, uuid=ONE.upper()),
+        # Told apart by their spelling alone: they stay two.
+        _row(metal.chassis, uuid=TWO),
+        _row(metal.chassis, uuid=TWO.replace("-", "")),
+        _row(metal.nodes, uuid=ONE.upper(), chassis_uuid=ONE.upper(), instance_uuid=TWO.upper()),
+    )
+    columns = (metal.nodes.c.uuid, metal.nodes.c.chassis_uuid, metal.nodes.c.instance_uuid)
+
+    def look(conn: sa.Connection) -> tuple[list[str], tuple[Any, ...]]:
+        rows = conn.execute(sa.select(metal.chassis.c.uuid)).scalars()
+        return sorted(rows), tuple(conn.execute(sa.select(*columns)).one())
+
+    chassis, node = await db.read(look)
+    assert chassis == sorted([ONE, TWO, TWO.replace("-", "")])
+    assert node == (ONE.upper(), ONE, TWO)
+
+
+async def test_what_networks_have_is_counted(db: Database) -> None:
+    await _at(
+        db,
+        "0018",
+        _row(net.networks, id="n1", project_id="p", physical_network="w1"),
+        _row(net.networks, id="n2", project_id="q", physical_network="w2"),
+        *(
+            _row(net.ports, id=f"p{n}", project_id="p", network_id="n1", mac_address=f"m{n}")
+            for n in range(3)
+        ),
+    )
+    used = await db.read(lambda conn: [quota_store.used(conn, project) for project in "pqr"])
+    kinds = [(one["network"], one["port"], one["security_group"]) for one in used]
+    assert kinds == [(1, 3, 0), (1, 0, 0), (0, 0, 0)]
