@@ -42,7 +42,7 @@ from ingot.kit.db import Database, after_commit, timestamp, to_json
 from ingot.kit.faults import Aborted, Conflict, Fault, Forbidden, Invalid, Kind, Missing
 from ingot.kit.policy import Caller, Policy
 from ingot.kit.vault import Vault
-from ingot.network import Networks
+from ingot.network import Networks, Port
 
 if TYPE_CHECKING:
     from ingot.kit.web import Authenticator, Service, Still
@@ -223,16 +223,21 @@ class Compute:
 
     def with_groups(self, conn: sa.Connection, found: Sequence[Server]) -> list[Server]:
         """Servers with the names of the security groups that are on their ports now."""
-        wired = [server.uuid for server in found if server.ports]
-        groups = self.networks.groups_of_devices(conn, wired) if wired else {}
+        ports = [nic.port for server in found for nic in server.ports]
+        groups = self.networks.groups_of_ports(conn, ports) if ports else {}
+
+        def names(server: Server) -> tuple[str, ...]:
+            mine = [groups[nic.port] for nic in server.ports if nic.port in groups]
+            return tuple(dict.fromkeys(group.name for some in mine for group in some))
+
         return [
-            replace(
-                server, security_groups=tuple(dict.fromkeys(g.name for g in groups[server.uuid]))
-            )
-            if server.uuid in groups
-            else server
+            replace(server, security_groups=names(server)) if server.ports else server
             for server in found
         ]
+
+    def ports(self, conn: sa.Connection, server: Server) -> list[Port]:
+        """The server's network ports; its project may have deleted some."""
+        return self.networks.ports(conn, [nic.port for nic in server.ports])
 
     # -- limits ------------------------------------------------------------------------------
 

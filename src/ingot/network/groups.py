@@ -138,9 +138,12 @@ def find(conn: sa.Connection, project_id: str, ident: str) -> SecurityGroup:
     return exact[0]
 
 
-def of_devices(conn: sa.Connection, devices: Sequence[str]) -> dict[str, list[SecurityGroup]]:
-    """The groups on the ports of devices, each once; of those devices that have ports."""
-    ports = store.select(conn, store.PORTS, tables.ports.c.device_id.in_(list(devices)))
+def of_ports(conn: sa.Connection, wanted: Sequence[str]) -> dict[str, list[SecurityGroup]]:
+    """The groups on ports; of those ports that are there.
+
+    Not by device: everybody may write any device on ports of theirs.
+    """
+    ports = store.select(conn, store.PORTS, tables.ports.c.id.in_(list(wanted)))
     ids = {ident for port in ports for ident in port.security_groups}
     known = (
         store.select(conn, store.GROUPS, tables.security_groups.c.id.in_(sorted(ids)))
@@ -148,11 +151,10 @@ def of_devices(conn: sa.Connection, devices: Sequence[str]) -> dict[str, list[Se
         else []
     )
     groups = {group.id: group for group in known}
-    found: dict[str, dict[str, SecurityGroup]] = {}
-    for port in ports:
-        mine = found.setdefault(port.device_id, {})
-        mine.update({ident: groups[ident] for ident in port.security_groups if ident in groups})
-    return {device: list(mine.values()) for device, mine in found.items()}
+    return {
+        port.id: [groups[ident] for ident in port.security_groups if ident in groups]
+        for port in ports
+    }
 
 
 def check_members(conn: sa.Connection, ids: Sequence[str], visible: store.Where | None) -> None:

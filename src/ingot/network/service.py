@@ -136,6 +136,14 @@ class Networks(Counting, Telling):
             _check_place(found, host_id)
         return found
 
+    def ports(self, conn: sa.Connection, port_ids: Sequence[str]) -> list[Port]:
+        """Those of some ports that are there, in this order."""
+        found = {
+            port.id: port
+            for port in store.select(conn, store.PORTS, tables.ports.c.id.in_(list(port_ids)))
+        }
+        return [found[port_id] for port_id in port_ids if port_id in found]
+
     def ports_of_device(self, conn: sa.Connection, device_id: str) -> list[Port]:
         return store.having(conn, store.PORTS, "device_id", device_id)
 
@@ -561,11 +569,11 @@ class Networks(Counting, Telling):
         """A project's security group by id or name; 404 when there is none, 409 when there are several."""
         return groups.find(conn, project_id, ident)
 
-    def groups_of_devices(
-        self, conn: sa.Connection, devices: Sequence[str]
+    def groups_of_ports(
+        self, conn: sa.Connection, ports: Sequence[str]
     ) -> dict[str, list[SecurityGroup]]:
-        """The security groups that are on the ports of devices, each once."""
-        return groups.of_devices(conn, devices)
+        """The security groups that are on ports, of those that are there."""
+        return groups.of_ports(conn, ports)
 
 
 def _check_place(port: Port, host_id: str) -> None:

@@ -35,11 +35,11 @@ from ingot.compute.api.ordering import (
     metadata,
     new_password,
     personality,
+    told,
 )
 from ingot.compute.types import Server
 from ingot.kit.faults import Conflict, Invalid, Missing
 from ingot.kit.web import Call, Reply
-from ingot.network import Port
 
 #: Actions that the API has and this cloud does not: what clients are told, and the rule asked first.
 _ABSENT: dict[str, tuple[str, str]] = {
@@ -198,6 +198,7 @@ class Actions(Handlers):
             },
         )
         order = read(RebuildIn, body, "rebuild")
+        told(order)
         if order.trusted_image_certificates:
             raise Invalid("Trusted image certificates are not supported.")
         if call.version.minor >= PERSONALITY_UNTIL and "personality" in body:
@@ -352,7 +353,7 @@ class Actions(Handlers):
 
         def change(conn: sa.Connection, server: Server) -> None:
             group = self._group_of(conn, server, name)
-            for port in self._ports(conn, server):
+            for port in self.compute.ports(conn, server):
                 if group not in port.security_groups:
                     wanted = [*port.security_groups, group]
                     self.compute.networks.update_port(conn, port, {"security_groups": wanted})
@@ -364,7 +365,7 @@ class Actions(Handlers):
 
         def change(conn: sa.Connection, server: Server) -> None:
             group = self._group_of(conn, server, name)
-            having = [p for p in self._ports(conn, server) if group in p.security_groups]
+            having = [p for p in self.compute.ports(conn, server) if group in p.security_groups]
             if not having:
                 raise Missing(f"Security group {name} not associated with instance {server.uuid}")
             for port in having:
@@ -378,9 +379,6 @@ class Actions(Handlers):
         if name == "default":
             return networks.ensure_default_group(conn, server.project_id)
         return networks.find_group(conn, server.project_id, name).id
-
-    def _ports(self, conn: sa.Connection, server: Server) -> list[Port]:
-        return [self.compute.networks.get_port(conn, nic.port) for nic in server.ports]
 
     async def _force_delete(self, call: Call, _given: object) -> None:
         await self.change(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -115,6 +116,21 @@ def unexpected(names: set[str]) -> Invalid:
         f"Additional properties are not allowed ({told} {'were' if len(names) > 1 else 'was'} "
         "unexpected)"
     )
+
+
+def printable(text: str | None, name: str, also: str = "") -> str | None:
+    """A text as it came; Invalid for control characters and the like, but those of `also`. Source: upstream's names.
+
+    What prints names (clients, logs, the metadata of machines) is not to be steered by them.
+    """
+    for char in text or "":
+        category = unicodedata.category(char)
+        if char not in also and (category.startswith("C") or category in ("Zl", "Zp")):
+            raise Invalid(
+                f"Invalid input for field/attribute {name}. Value: {text!a}. It can only have printable "
+                "characters."
+            )
+    return text
 
 
 def since(call: Call, body: Mapping[str, Any], fields: Mapping[str, int]) -> None:

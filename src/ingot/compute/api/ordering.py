@@ -9,13 +9,23 @@ import re
 import secrets as randomness
 import string
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
 from ingot.compute import store, userdata
-from ingot.compute.api.common import Body, Handlers, boolean, mapping, own, read, since, unexpected
+from ingot.compute.api.common import (
+    Body,
+    Handlers,
+    boolean,
+    mapping,
+    own,
+    printable,
+    read,
+    since,
+    unexpected,
+)
 from ingot.compute.service import Draft
 from ingot.compute.types import Flavor, Key, NetworkWish, Secrets
 from ingot.image import Image
@@ -114,6 +124,7 @@ class Ordering(Handlers):
         if call.version.minor >= 37 and "networks" not in given:
             raise Invalid("Invalid input for field/attribute server: 'networks' is required.")
         order = read(ServerIn, given, "server")
+        told(order)
         self._unsupported(order)
         networks = _networks(order, call.version.minor)
         secrets = Secrets(
@@ -392,6 +403,21 @@ def fits(flavor: Flavor, image: Image) -> None:
             f"Flavor's disk is too small for requested image. Flavor disk is {flavor.disk} GiB, "
             f"minimum size is {image.min_disk} GiB."
         )
+
+
+class Told(Protocol):
+    """What of an order is printed by others."""
+
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def description(self) -> str | None: ...
+
+
+def told(order: Told) -> None:
+    """Invalid unless name and description can be printed; a description may have lines."""
+    printable(order.name, "name")
+    printable(order.description, "description", "\n\r\t")
 
 
 def metadata(values: object, most: int) -> dict[str, str]:

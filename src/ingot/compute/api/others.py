@@ -20,6 +20,7 @@ from ingot.compute.api.common import (
     naive,
     own,
     part,
+    printable,
     read,
     unexpected,
 )
@@ -303,6 +304,7 @@ class Groups(Handlers):
         policy = _policy(call, order)
         if not 1 <= len(order.name.strip()) <= 255:
             raise Invalid("Invalid input for field/attribute name.")
+        printable(order.name, "name")
         group = ServerGroup(
             ids.new_uuid(),
             call.caller.project_id or "",

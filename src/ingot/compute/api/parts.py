@@ -29,6 +29,7 @@ from ingot.compute.types import Server
 from ingot.kit.db import from_json
 from ingot.kit.faults import Invalid, Missing
 from ingot.kit.web import Call, Reply
+from ingot.network import Port
 from ingot.workflow import OperationRow, StepRow
 
 # -- metadata ------------------------------------------------------------------------------------
@@ -172,22 +173,21 @@ class Wiring(Handlers):
     async def interfaces(self, call: Call) -> Reply:
         server = await self.server(call, "os-attach-interfaces:list")
         shown = await self.compute.db.read(
-            lambda conn: [self._interface(conn, call, server, nic.port) for nic in server.ports]
+            lambda conn: [self._interface(call, port) for port in self.compute.ports(conn, server)]
         )
         return Reply({"interfaceAttachments": shown})
 
     async def interface(self, call: Call) -> Reply:
         server = await self.server(call, "os-attach-interfaces:show")
         port_id = call.params["port"]
-        if port_id not in {nic.port for nic in server.ports}:
-            raise Missing(f"Instance {server.uuid} does not have a port with id {port_id}")
-        shown = await self.compute.db.read(
-            lambda conn: self._interface(conn, call, server, port_id)
-        )
-        return Reply({"interfaceAttachment": shown})
+        found = await self.compute.db.read(lambda conn: self.compute.ports(conn, server))
+        for port in found:
+            if port.id == port_id:
+                return Reply({"interfaceAttachment": self._interface(call, port)})
+        raise Missing(f"Instance {server.uuid} does not have a port with id {port_id}")
 
-    def _interface(self, conn: sa.Connection, call: Call, server: Server, port_id: str) -> Wire:
-        port = self.compute.networks.get_port(conn, port_id)
+    @staticmethod
+    def _interface(call: Call, port: Port) -> Wire:
         shown: Wire = {
             "net_id": port.network_id,
             "port_id": port.id,
@@ -218,8 +218,11 @@ class Wiring(Handlers):
     async def groups(self, call: Call) -> Reply:
         server = await self.server(call, "os-security-groups:list")
         found = await self.compute.db.read(
-            lambda conn: self.compute.networks.groups_of_devices(conn, [server.uuid])
+            lambda conn: self.compute.networks.groups_of_ports(
+                conn, [nic.port for nic in server.ports]
+            )
         )
+        groups = {group.id: group for some in found.values() for group in some}
         shown: list[Wire] = [
             {
                 "id": group.id,
@@ -228,7 +231,7 @@ class Wiring(Handlers):
                 "tenant_id": group.project_id,
                 "rules": [],
             }
-            for group in found.get(server.uuid, [])
+            for group in groups.values()
         ]
         return Reply({"security_groups": shown})
 

@@ -25,11 +25,11 @@ from ingot.compute.api.common import (
     since,
     unexpected,
 )
-from ingot.compute.api.ordering import Name, Ordering, address, disk_config, hostname
+from ingot.compute.api.ordering import Name, Ordering, address, disk_config, hostname, told
 from ingot.compute.service import Draft, Ordered
 from ingot.compute.tables import servers as table
 from ingot.compute.types import Server
-from ingot.kit.faults import Invalid
+from ingot.kit.faults import Forbidden, Invalid
 from ingot.kit.paging import check_keys, next_link
 from ingot.kit.patterns import BadPattern, Pattern, compiled
 from ingot.kit.web import Call, Reply
@@ -130,6 +130,7 @@ class Servers(Handlers):
         given = mapping(part(call.body, "server"), "server")
         since(call, given, {"description": 19, "hostname": 90})
         order = read(UpdateIn, given, "server")
+        told(order)
         values: dict[str, Any] = {}
         for name in given:
             if name == "name":
@@ -224,6 +225,8 @@ _ADMINS = frozenset(
         "updated_at",
     ]
 )
+#: By these a list would tell which servers are on one machine, and in which order machines are.
+_ADMINS_ORDER = frozenset({"host", "node"})
 #: A number with more may not fit its column.
 _DIGITS = 9
 #: Tags that a list may be filtered by, each a condition of its own.
@@ -292,6 +295,8 @@ class Search:
         for key in keys:
             if key not in store.SORTABLE:
                 raise Invalid(f"Sort key supplied is invalid: {key}")
+            if key in _ADMINS_ORDER and not self.admin:
+                raise Forbidden(f"Only administrators can sort servers by {key}")
         for way in ways:
             if way not in ("asc", "desc"):
                 raise Invalid(f"Unknown sort direction, must be one of: asc, desc: {way}")

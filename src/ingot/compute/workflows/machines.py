@@ -170,8 +170,7 @@ def refresh(compute: Compute, conn: sa.Connection, server: Server) -> None:
 
 def addresses(compute: Compute, conn: sa.Connection, server: Server) -> tuple[Address, ...]:
     found: list[Address] = []
-    for nic in server.ports:
-        port = compute.networks.get_port(conn, nic.port)
+    for port in compute.ports(conn, server):
         label = compute.networks.get_network(conn, port.network_id).name
         found.extend(
             Address(
@@ -184,6 +183,19 @@ def addresses(compute: Compute, conn: sa.Connection, server: Server) -> tuple[Ad
             for ip in port.fixed_ips
         )
     return tuple(found)
+
+
+def drop_gone(compute: Compute, conn: sa.Connection, server: Server, held: HeldNode) -> None:
+    """Take ports off the machine that the server's project has deleted: nothing can be wired to them any more."""
+    there = {port.id for port in compute.ports(conn, server)}
+    gone = {nic.port for nic in server.ports} - there
+    if not gone:
+        return
+    for vif in gone.intersection(held.vifs()):
+        held.detach_vif(vif)
+    left = tuple(nic for nic in server.ports if nic.port in there)
+    compute.update(conn, server.uuid, ports=left)
+    refresh(compute, conn, replace(server, ports=left))
 
 
 def free_ports(compute: Compute, conn: sa.Connection, server: Server) -> None:
@@ -229,7 +241,7 @@ def prepare(
     drive = documents(
         server,
         compute.secrets_of(server),
-        compute.networks.network_data(conn, [nic.port for nic in server.ports]),
+        compute.networks.network_data(conn, [port.id for port in compute.ports(conn, server)]),
         compute.settings.domain,
     )
     held = compute.baremetal.hold(conn, node_uuid, server.uuid)

@@ -98,6 +98,7 @@ async def rebuild(case: Case, order: dict[str, Any]) -> None:
     def begin(conn: sa.Connection) -> dict[str, str]:
         machine = _machine(case, conn)
         off = case.here(conn).vm_state == states.STOPPED
+        machines.drop_gone(case.compute, conn, case.here(conn), machine)
         machines.prepare(case.compute, conn, case.here(conn), machine.node.uuid, case.right)
         case.compute.step(conn, case.uuid, states.REBUILD_SPAWNING)
         started = machine.rebuild(
