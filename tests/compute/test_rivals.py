@@ -90,6 +90,28 @@ async def test_names_can_be_printed(tmp_path: Path, text: str) -> None:
             assert text not in told["badRequest"]["message"]
 
 
+async def test_what_is_looked_up_and_kept_is_bounded(tmp_path: Path) -> None:
+    """One order is no thousand look-ups, and no password is a file."""
+    async with cloud(tmp_path, 1) as here:
+        flavor = await here.flavor()
+        order = {"name": "n", "flavorRef": flavor, "imageRef": here.image_id}
+        many = [{"uuid": here.network_id}] * 65
+        for more in (
+            {"networks": many},
+            {"networks": "none", "security_groups": [{"name": f"g{n}"} for n in range(101)]},
+            {"networks": "none", "adminPass": "x" * 256},
+        ):
+            body = {"server": {**order, **more}}
+            await here.call("POST", "/servers", body, who="demo", version="2.60", status=400)
+        await here.enrol_imaginary(1)
+        uuid = await here.boot(flavor, who="demo")
+        await here.server_is(uuid, "ACTIVE")
+        for action in ({"rescue": {}}, {"rebuild": {"imageRef": here.image_id}}):
+            ((_, given),) = action.items()
+            given["adminPass"] = "x" * 256
+            await here.call("POST", f"/servers/{uuid}/action", action, who="demo", status=400)
+
+
 async def test_lists_are_not_sorted_by_what_is_not_shown(tmp_path: Path) -> None:
     async with cloud(tmp_path, 1) as here:
         for key in ("host", "node"):

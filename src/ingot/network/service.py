@@ -138,11 +138,7 @@ class Networks(Counting, Telling):
 
     def ports(self, conn: sa.Connection, port_ids: Sequence[str]) -> list[Port]:
         """Those of some ports that are there, in this order."""
-        found = {
-            port.id: port
-            for port in store.select(conn, store.PORTS, tables.ports.c.id.in_(list(port_ids)))
-        }
-        return [found[port_id] for port_id in port_ids if port_id in found]
+        return store.those(conn, store.PORTS, port_ids)
 
     def ports_of_device(self, conn: sa.Connection, device_id: str) -> list[Port]:
         return store.having(conn, store.PORTS, "device_id", device_id)

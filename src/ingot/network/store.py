@@ -180,6 +180,13 @@ def having(conn: sa.Connection, collection: Collection[T], column: str, value: s
     return _whole(conn, collection, _having(collection, column).rows(conn, {"value": value}))
 
 
+def those(conn: sa.Connection, collection: Collection[T], ids: Sequence[str]) -> list[T]:
+    """Whole resources by their ids, in this order; those that are there."""
+    rows = select(conn, collection, collection.table.c.id.in_(list(ids))) if ids else []
+    found: dict[str, T] = {row.id: row for row in cast("list[Any]", rows)}
+    return [found[ident] for ident in ids if ident in found]
+
+
 def get(conn: sa.Connection, collection: Collection[T], id: str, *where: Where) -> T | None:
     if where:
         found = select(conn, collection, collection.table.c.id == id, *where, limit=1)

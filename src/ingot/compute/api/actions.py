@@ -27,6 +27,7 @@ from ingot.compute.api.ordering import (
     FileIn,
     Name,
     Ordering,
+    Password,
     address,
     disk_config,
     fits,
@@ -73,7 +74,7 @@ class RebootIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RebuildIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imageRef: str
     name: Name | None = None
-    adminPass: str | None = None
+    adminPass: Password | None = None
     metadata: dict[str, Any] | None = None
     preserve_ephemeral: Any = False
     disk_config: str | None = msgspec.field(default=None, name="OS-DCF:diskConfig")
@@ -88,7 +89,7 @@ class RebuildIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RescueIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    adminPass: str | None = None
+    adminPass: Password | None = None
     rescue_image_ref: str | None = None
 
 

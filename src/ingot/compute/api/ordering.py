@@ -35,6 +35,8 @@ from ingot.kit.web import Call
 from ingot.network import Network
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^\S(.*\S)?\Z")]
+#: It is kept, sealed, until the server ends.
+Password = Annotated[str, msgspec.Meta(max_length=255)]
 Text = Annotated[str, msgspec.Meta(max_length=255)]
 _KEY = re.compile(r"^[a-zA-Z0-9-_:. ]{1,255}\Z")
 _HOST = re.compile(r"^[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9-]{1,63})*\Z")
@@ -43,6 +45,9 @@ _TAG = re.compile(r"^[^,/]{1,60}\Z")
 PERSONALITY_UNTIL = 57
 MOST_FILES, MOST_FILE_BYTES, MOST_PATH_BYTES = 5, 10240, 255
 MOST_TAGS = 50
+#: Each is looked up; no machine has so many cards.
+MOST_NETWORKS = 64
+MOST_GROUPS = 100
 MOST_AT_ONCE = 1000
 _HINTS = ("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints")
 
@@ -69,7 +74,7 @@ class ServerIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name
     flavorRef: str | int
     imageRef: str = ""
-    adminPass: str | None = None
+    adminPass: Password | None = None
     metadata: dict[str, Any] = {}
     networks: Any = None
     disk_config: str = msgspec.field(default="MANUAL", name="OS-DCF:diskConfig")
@@ -84,7 +89,7 @@ class ServerIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_count: Annotated[int, msgspec.Meta(ge=1)] = 1
     max_count: Annotated[int, msgspec.Meta(ge=1)] | None = None
     return_reservation_id: Any = False
-    security_groups: list[GroupIn] | None = None
+    security_groups: Annotated[list[GroupIn], msgspec.Meta(max_length=MOST_GROUPS)] | None = None
     user_data: str | None = None
     description: Text | None = None
     tags: list[str] = []
@@ -362,6 +367,8 @@ def _networks(order: ServerIn, minor: int) -> str | list[NetworkIn]:
             raise Invalid(f"Invalid input for field/attribute networks. Value: {order.networks}.")
         return order.networks
     found = read(list[NetworkIn], order.networks, "networks")
+    if len(found) > MOST_NETWORKS:
+        raise Invalid(f"Invalid input for field/attribute networks: at most {MOST_NETWORKS}.")
     return found or ""
 
 
