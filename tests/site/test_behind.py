@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site.server import Site, site
+from tests.site.server import Site, run, site
 
 pytestmark = pytest.mark.anyio
 
@@ -77,3 +77,25 @@ async def test_an_image_store_that_cannot_be_used(tmp_path: Path) -> None:
         os.unlink(folder)
         (here.state / "elsewhere").rename(folder)
         await here.upload(image, b"x" * 1000)
+
+
+async def test_a_database_that_is_gone_at_the_start(tmp_path: Path) -> None:
+    """It may be what somebody wants; whoever lost it must not find out by and by."""
+    async with site(tmp_path) as here:
+        assert "the database is empty" not in here.log()
+        await here.stop()
+        os.truncate(here.state / "ingot.db", 0)
+        await here.start(here.folder / "ingot.toml")
+        (told,) = [text for text in here.log().splitlines() if "the database is empty" in text]
+        assert "[warning" in told and "restore a backup" in told
+        await here.stop()
+        await here.start(here.folder / "ingot.toml")
+        assert here.log().count("the database is empty") == 1
+
+
+async def test_a_state_folder_that_is_not_ours_to_write(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (state / "ingot.db").mkdir(parents=True)
+    code, _, told = await run("serve", "--state", "state", "--listen", "127.0.0.1:1", cwd=tmp_path)
+    assert code == 1 and len(told.strip().splitlines()) == 1
+    assert "unable to open database file" in told, told

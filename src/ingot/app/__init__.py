@@ -17,7 +17,7 @@ import msgspec
 
 from ingot.app import access, auditsinks, keys, nova, retention, space, starts, tls
 from ingot.app import bare as bare  # before parts of uvicorn
-from ingot.app.database import reach
+from ingot.app.database import reach, tell_new
 from ingot.app.metrics import Metrics, count_statement, observe
 from ingot.app.options import (
     egress_of,
@@ -412,6 +412,7 @@ class App:
     async def open(self) -> None:
         """Migrate, bootstrap, start loops and the dispatcher."""
         await reach(self.db)
+        await tell_new(self.db, self.settings.state_dir)
         # Other processes of a cluster may be of the release before.
         await migrate(self.db, "all" if self.db.is_sqlite else "expand")
         for revision, phase in await left(self.db):

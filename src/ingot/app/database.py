@@ -8,11 +8,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from ingot.kit import log
 from ingot.kit.db import Database
 from ingot.kit.faults import Fault, Missing
 from ingot.migrations import left, migrate, revisions
 from ingot.settings import load
 from ingot.workflow import forget_conductor
+
+_log = log.get("database")
 
 
 async def database_command(args: argparse.Namespace) -> tuple[str, bool]:
@@ -54,6 +57,20 @@ async def reach(db: Database) -> None:
             f"The database {url} cannot be used: {words}",
             next_action="Check that it runs and that this user may use it; see `ingot db check`.",
         ) from None
+
+
+async def tell_new(db: Database, state: Path) -> None:
+    """A database with nothing in it, where a cloud has been before, may be one that was lost."""
+    if (state / "clouds.yaml").exists() and not await db.read(_has_tables):
+        _log.warning(
+            "the database is empty, and a new cloud is made in it; but there was one: clouds.yaml is there",
+            state=str(state),
+            then="if it had to be kept, stop this one and restore a backup into an empty folder",
+        )
+
+
+def _has_tables(conn: sa.Connection) -> bool:
+    return bool(sa.inspect(conn).get_table_names())
 
 
 def _is_there(file: str) -> bool:

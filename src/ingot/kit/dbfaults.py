@@ -30,6 +30,7 @@ class NoRoom(Away):
     def __init__(self, error: BaseException) -> None:
         super().__init__(error)
         self.text = f"The database cannot write: {self.internal}."
+        self.args = (self.text,)
         self.next_action = "Operators: make room on its disk. What is under way goes on by itself."
         self.internal = ""  # it is told once, when it begins
         self.retry_after = 30
