@@ -100,6 +100,33 @@ async def test_quotas_hold_for_a_crowd(tmp_path: Path, database: str) -> None:
         assert sorted(status for status, _, _ in made) == [200] * 3 + [403] * (CLIENTS - 3)
 
 
+async def test_a_group_has_so_many_members(tmp_path: Path, database: str) -> None:
+    """3 members allowed, 24 orders for one group at once: 3 are taken."""
+    async with cloud(tmp_path, 1, database=database) as here:
+        flavor = await here.flavor()
+        limit = {"quota_set": {"instances": 50, "cores": -1, "server_group_members": 3}}
+        path = f"/os-quota-sets/{here.made.demo_project_id}"
+        await here.call("PUT", path, limit, status=200)
+        body = {"server_group": {"name": "g", "policies": ["anti-affinity"]}}
+        made = await here.call("POST", "/os-server-groups", body, who="demo", status=200)
+        group = made[1]["server_group"]["id"]
+        order = {
+            "server": {
+                "name": "s",
+                "flavorRef": flavor,
+                "imageRef": here.image_id,
+                "networks": [{"uuid": here.network_id}],
+            },
+            "os:scheduler_hints": {"group": group},
+        }
+        answers = await asyncio.gather(
+            *(here.call("POST", "/servers", order, who="demo") for _ in range(CLIENTS))
+        )
+        assert sorted(status for status, _, _ in answers) == [202] * 3 + [403] * (CLIENTS - 3)
+        shown = await here.get(f"/os-server-groups/{group}", who="demo")
+        assert len(shown["server_group"]["members"]) == 3
+
+
 async def _counted(here: Cloud, project: str) -> tuple[int, int, int]:
     """What is told to be in use, which is what there is."""
     found = await here.get(f"/os-quota-sets/{project}/detail", status=200)

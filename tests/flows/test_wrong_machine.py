@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -77,6 +78,21 @@ async def test_swapped_before_each_verb(protocols: tuple[str, ...]) -> None:
         await here.verb(one, "active")
         await here.until(one, "active")
         _untouched(here, owners)
+
+
+async def test_an_agent_that_tells_another_serial_is_not_waited_for() -> None:
+    """The board was exchanged, and its controller goes on telling the old one's: nobody asks that agent for its logs."""
+    async with site(1, protocols=("redfish",)) as here:
+        (uuid,) = await here.enrol()
+        machine = here.fleet.machine("sim-0000")
+        old = replace(machine.identity, serial="ANOTHER")
+        here.fleet.bmc("sim-0000").backend = Liar(machine, old)
+        await here.verb(uuid, "manage")
+        await here.until(uuid, "manageable")
+        error = await _stopped(here, uuid, "inspect", "inspect failed")
+        assert "Wrong machine" in error and "ANOTHER" in error
+        story = str(await here.story(uuid))
+        assert "wait for" in story and "keep the agent's logs" not in story
 
 
 async def test_swapped_in_the_middle_of_a_deploy() -> None:

@@ -77,7 +77,7 @@ class Orders:
 
     # -- at work ---------------------------------------------------------------------------------
 
-    async def run(self, clients: int, disturb: Disturb | None, seconds: float = 4) -> None:
+    async def run(self, clients: int, disturb: Disturb | None, seconds: float = 2) -> None:
         """Let so many clients work; `disturb` happens in their middle."""
         tasks = [asyncio.ensure_future(self._client(number)) for number in range(clients)]
         try:
