@@ -8,11 +8,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.identity.cloud import Cloud, running
-from tests.identity.people import Tenant, call
+from tests.identity.people import Tenant, call, role
 
 #: Within so many seconds of what ended the right.
 AT_MOST = 10.0
@@ -125,3 +126,52 @@ def test_a_stream_stays_while_its_right_does(cloud: Cloud) -> None:
     with stream(cloud, tenant.enter(user_id, "projects")) as ended:
         assert call(cloud, "DELETE", second, tenant.admin).status_code == 204
         assert not ended.wait(AT_MOST / 2), "one of two roles was left"
+
+
+def by_credential(cloud: Cloud, tenant: Tenant, user_id: str, **fields: str) -> tuple[str, str]:
+    """An application credential's path below the user's, and a token by it."""
+    path = f"/users/{user_id}/application_credentials"
+    body = {"application_credential": {"name": "robot", **fields}}
+    who = tenant.enter(user_id, "projects")
+    made = call(cloud, "POST", path, who, json=body).json()["application_credential"]
+    shown = {"id": made["id"], "secret": made["secret"]}
+    identity = {"methods": ["application_credential"], "application_credential": shown}
+    reply = call(cloud, "POST", "/auth/tokens", "", json={"auth": {"identity": identity}})
+    assert reply.status_code == 201, reply.text
+    return f"{path}/{made['id']}", reply.headers["X-Subject-Token"]
+
+
+def test_a_stream_ends_with_its_application_credential(cloud: Cloud) -> None:
+    tenant = Tenant(cloud, "stream-credential")
+    user_id = tenant.user()
+    tenant.give(user_id, "member", "projects")
+    path, robot = by_credential(cloud, tenant, user_id)
+    own = tenant.enter(user_id, "projects")
+    with stream(cloud, robot) as ended, stream(cloud, own) as other:
+        assert call(cloud, "DELETE", path, own).status_code == 204
+        assert ended.wait(AT_MOST)
+        assert not other.is_set(), "the user's own goes on"
+
+
+def test_a_stream_ends_with_the_time_of_its_token(cloud: Cloud) -> None:
+    tenant = Tenant(cloud, "stream-time")
+    user_id = tenant.user()
+    tenant.give(user_id, "member", "projects")
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=5)
+    _, robot = by_credential(cloud, tenant, user_id, expires_at=end.isoformat())
+    with stream(cloud, robot) as ended:
+        left = (end - datetime.now(UTC)).total_seconds()
+        assert ended.wait(left + AT_MOST) and datetime.now(UTC) >= end
+
+
+def test_a_stream_ends_with_the_group_that_gave_its_role(cloud: Cloud) -> None:
+    tenant = Tenant(cloud, "stream-group")
+    user_id, group = tenant.user(), tenant.group("crew")
+    member = f"/groups/{group}/users/{user_id}"
+    grant = f"/projects/{tenant.project}/groups/{group}/roles/{role(cloud, 'member')}"
+    for end in (member, grant):
+        for path in (member, grant):
+            assert call(cloud, "PUT", path, tenant.admin).status_code == 204
+        with stream(cloud, tenant.enter(user_id, "projects")) as ended:
+            assert call(cloud, "DELETE", end, tenant.admin).status_code == 204
+            assert ended.wait(AT_MOST), end

@@ -127,6 +127,15 @@ async def test_a_model_that_is_not_there(here: Site) -> None:
     assert (code, out) == (1, "") and "there is no model 'nosuch'" in err
 
 
+async def test_the_doctor_has_one_form_with_the_others(here: Site) -> None:
+    found = [await run("doctor", *form, cwd=here.folder) for form in (("-f", "json"), ("--json",))]
+    for code, out, _ in found:
+        told = json.loads(out)
+        assert code in (0, 1) and told["findings"], out
+    code, out, _ = await ingot(here, "deadlines", "-f", "json")
+    assert code == 0 and isinstance(json.loads(out), list)
+
+
 async def test_a_check_makes_no_database(tmp_path: Path) -> None:
     code, _, err = await run("db", "check", "--state", "typo", cwd=tmp_path)
     assert code == 1 and "There is no database" in err and "--state" in err
