@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable
+import shutil
+from collections import Counter
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
 LAYOUT = 1
 #: Templates that are kept; the one used longest ago goes first.
 KEEP = 4
+#: Files at URLs that are kept, the newest ones: whoever orders a boot may name any number.
+KEEP_FILES = 16
+#: What downloads leave free on the disk.
+RESERVE = 256 << 20
 LARGEST_DOWNLOAD = 4 << 30
 DOWNLOAD_SECONDS = 1800
 
@@ -39,7 +47,8 @@ class Source:
 class MediaStore:
     """folder: of its own, private. kernel, ramdisk: the configured agent's, None where there is none.
 
-    egress: whom files at URLs may come from; what is under own_url, the provisioning listener's, is ours.
+    egress: whom files at URLs may come from; what is under own_url, the provisioning listener's, is ours. reserve:
+    bytes that downloads leave free on the disk.
     """
 
     def __init__(
@@ -51,13 +60,17 @@ class MediaStore:
         *,
         egress: Egress | None = None,
         own_url: str = "",
+        reserve: int = RESERVE,
     ) -> None:
+        self._reserve = reserve
         self._egress = egress or Egress()
         self._own_url = own_url
         self._folder = folder
         self._own = (kernel, ramdisk)
         self._loaders = loaders
-        self._lock = asyncio.Lock()
+        #: One for each file and medium: a slow server holds up those only that want what it has.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._in_use: Counter[Path] = Counter()
         self._known: dict[str, Template] = {}
 
     async def template(
@@ -73,17 +86,35 @@ class MediaStore:
         network_data: one with room for a machine's addresses. refresh: ask the server whether a file that we have has changed. Raises Invalid without an
         agent, Failed when a file cannot be had.
         """
-        async with self._lock:
+        wanted = [self._place(source) for source in (kernel, ramdisk) if source is not None]
+        with self._using(wanted):
             files = (
                 await self._file(kernel, self._own[0], refresh),
                 await self._file(ramdisk, self._own[1], refresh),
             )
             name = await asyncio.to_thread(_digest, files, network_data)
-            found = self._known.get(name)
-            if found is None or not await asyncio.to_thread(os.path.exists, found.path):
-                found = await asyncio.to_thread(self._made, name, files, network_data)
-                self._known[name] = found
+            async with self._lock(name):
+                found = self._known.get(name)
+                if found is None or not await asyncio.to_thread(os.path.exists, found.path):
+                    found = await asyncio.to_thread(self._made, name, files, network_data)
+                    self._known[name] = found
             return found
+
+    def _lock(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    @contextlib.contextmanager
+    def _using(self, places: list[Path]) -> Generator[None]:
+        """What is used in here is not thrown away."""
+        self._in_use.update(places)
+        try:
+            yield
+        finally:
+            self._in_use.subtract(places)
+            self._in_use += Counter()  # forget those that nobody uses
+
+    def _place(self, source: Source) -> Path:
+        return self._folder / "files" / hashlib.sha256(source.key.encode()).hexdigest()[:32]
 
     def _made(self, name: str, files: tuple[Path, Path], network_data: bool) -> Template:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,9 +139,11 @@ class MediaStore:
                     "driver_info.deploy_kernel and deploy_ramdisk.",
                 )
             return own
-        path = self._folder / "files" / hashlib.sha256(source.key.encode()).hexdigest()[:32]
-        if refresh or not await asyncio.to_thread(path.exists):
-            await self._fetch(source.url, path)
+        path = self._place(source)
+        async with self._lock(path.name):
+            if refresh or not await asyncio.to_thread(path.exists):
+                await self._fetch(source.url, path)
+                await asyncio.to_thread(_throw_away, path.parent, frozenset(self._in_use))
         return path
 
     async def _fetch(self, url: str, path: Path) -> None:
@@ -137,7 +170,7 @@ class MediaStore:
                     raise _not_had(url, f"HTTP {reply.status}")
                 if reply.headers.get("Content-Encoding", "identity") != "identity":
                     raise _not_had(url, "it comes packed, which was not asked for")
-                await _write(reply, path)
+                await _write(reply, path, self._reserve)
                 await asyncio.to_thread(tag.write_text, reply.headers.get("ETag", "")[:500])
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Fault(
@@ -147,7 +180,7 @@ class MediaStore:
             ) from None
 
 
-async def _write(reply: aiohttp.ClientResponse, path: Path) -> None:
+async def _write(reply: aiohttp.ClientResponse, path: Path, reserve: int) -> None:
     draft = path.with_suffix(".new")
     await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
     file = await asyncio.to_thread(draft.open, "wb")
@@ -159,10 +192,34 @@ async def _write(reply: aiohttp.ClientResponse, path: Path) -> None:
                 raise Invalid(
                     f"{foreign.words(str(reply.url))} is larger than {LARGEST_DOWNLOAD >> 30} GiB."
                 )
-            await asyncio.to_thread(file.write, block)
+            await asyncio.to_thread(_append, file, block, reserve)
+        await asyncio.to_thread(file.close)
+        await asyncio.to_thread(os.replace, draft, path)
     finally:
         file.close()
-    await asyncio.to_thread(os.replace, draft, path)
+        draft.unlink(missing_ok=True)
+
+
+def _append(file: BinaryIO, block: bytes, reserve: int) -> None:
+    if shutil.disk_usage(file.name).free < reserve + len(block):
+        raise Fault(
+            "There is no room for files that boot media are made of.",
+            kind=Kind.DISK_FULL,
+            next_action="Operators: free space where [settings] state is.",
+        )
+    file.write(block)
+
+
+def _throw_away(folder: Path, in_use: frozenset[Path]) -> None:
+    """The oldest downloads but for `KEEP_FILES`."""
+    files: list[tuple[float, Path]] = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another has thrown it away
+            if not path.suffix and path not in in_use:
+                files.append((path.stat().st_mtime, path))
+    for _, old in sorted(files, reverse=True)[max(0, KEEP_FILES - len(in_use)) :]:
+        old.unlink(missing_ok=True)
+        old.with_suffix(".etag").unlink(missing_ok=True)
 
 
 def _not_had(url: str, why: str) -> Failed:
