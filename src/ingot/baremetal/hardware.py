@@ -6,6 +6,7 @@ inspection, and after every step that changes one of them. Functions of a connec
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -17,18 +18,25 @@ from ingot.baremetal.draft import merge_capabilities
 from ingot.baremetal.tables import node_bios, node_firmware, nodes
 from ingot.drivers.types import BiosSetting, FirmwareComponent
 from ingot.kit.db import Kept, Many, from_json, to_json
+from ingot.kit.foreign import harmless, words
+
+#: Of one machine, and of a text: what a controller tells is its own affair only up to here.
+MOST_SETTINGS, MOST_COMPONENTS, MOST_CHOICES = 4096, 512, 1024
+LONGEST_NAME, LONGEST_VALUE = 255, 1024
+_BIGGEST = 2**63
 
 
 def save_bios(
     conn: sa.Connection, uuid: str, settings: Iterable[BiosSetting], now: str
 ) -> tuple[str, ...]:
-    """Replace the node's BIOS settings; names of those whose value changed."""
+    """Replace the node's BIOS settings, at most 4096; names of those whose value changed.
+
+    Names that no API could show are left out; of texts and bounds what a column cannot hold.
+    """
     told: dict[str, dict[str, Any]] = {}
-    for setting in settings:
-        row = asdict(setting)
-        values = row["allowable_values"]
-        row["allowable_values"] = None if values is None else to_json(values)
-        told[setting.name] = row
+    for setting in itertools.islice(settings, MOST_SETTINGS):
+        if setting.name.isprintable() and 0 < len(setting.name) <= LONGEST_NAME:
+            told[setting.name] = _setting_row(setting)
     known = {row["name"]: row for row in _BIOS.rows(conn, uuid)}
     _BIOS.replace(conn, uuid, known, told, now)
     return tuple(
@@ -42,9 +50,10 @@ def save_firmware(
     """Replace the node's firmware components, remembering where each began."""
     known = {row["component"]: row for row in _FIRMWARE.rows(conn, uuid)}
     told: dict[str, dict[str, Any]] = {}
-    for one in components:
+    for raw in itertools.islice(components, MOST_COMPONENTS):
+        row = {name: _word(value) for name, value in asdict(raw).items()}
+        one = FirmwareComponent(**row)
         old = known.get(one.component)
-        row = asdict(one)
         row["initial_version"] = old["initial_version"] if old else one.current_version
         flashed = old["last_version_flashed"] if old else None
         changed = old is not None and old["current_version"] != one.current_version
@@ -98,6 +107,24 @@ def set_target_raid(conn: sa.Connection, uuid: str, config: Mapping[str, Any], n
 
 
 # -- inside --------------------------------------------------------------------------------------
+
+
+def _setting_row(setting: BiosSetting) -> dict[str, Any]:
+    row = asdict(setting)
+    values: Sequence[str] | None = row["allowable_values"]
+    if values is not None:
+        values = [harmless(value, LONGEST_VALUE) for value in values[:MOST_CHOICES]]
+    row["allowable_values"] = None if values is None else to_json(values)
+    row["value"] = None if setting.value is None else harmless(setting.value, LONGEST_VALUE)
+    row["attribute_type"] = _word(setting.attribute_type)
+    for name in ("lower_bound", "upper_bound", "min_length", "max_length"):
+        if row[name] is not None and not -_BIGGEST <= row[name] < _BIGGEST:
+            row[name] = None
+    return row
+
+
+def _word(text: str | None) -> str | None:
+    return None if text is None else words(text, LONGEST_NAME)
 
 
 class _Table:

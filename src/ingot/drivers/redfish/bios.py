@@ -19,6 +19,8 @@ SETTINGS = "@Redfish.Settings"
 APPLY_TIME = "@Redfish.SettingsApplyTime"
 #: A POST may take many minutes before the new values show.
 LOOKS, POLL = 60, 20.0
+#: More than any machine has.
+MOST_SETTINGS = 4096
 #: Files of registries that are looked at.
 MOST_REGISTRIES = 64
 _VERSION = re.compile(r"([._]v?\d+([._]\d+)*|\d+(\.\d+)+)\Z")
@@ -41,7 +43,7 @@ class RedfishBios:
         )
 
     async def settings(self, access: Access) -> tuple[BiosSetting, ...]:
-        """All settings; the registry's part is left out where the service offers no registry."""
+        """All settings (of a hostile service the first 4096); no registry's part where the service offers none."""
         _, bios = await self._bios(access)
         try:
             known = await self._registry(access, bios)
@@ -49,7 +51,8 @@ class RedfishBios:
             known = {}
         attributes = child(bios, "Attributes")
         return tuple(
-            _setting(name, attributes[name], known.get(name)) for name in sorted(attributes)
+            _setting(name, attributes[name], known.get(name))
+            for name in sorted(attributes)[:MOST_SETTINGS]
         )
 
     async def run(self, access: Access, step: str, args: Mapping[str, object]) -> StepOutcome:

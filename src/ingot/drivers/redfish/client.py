@@ -12,6 +12,7 @@ import asyncio
 import base64
 import dataclasses
 import hashlib
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,6 +51,9 @@ IDLE_SECONDS = 15.0
 #: Bytes, packed or not: room for registries of several MB, and little enough to be held for many at once.
 LONGEST_REPLY = 8 << 20
 _MOVED = frozenset({301, 302, 303, 307, 308})
+#: Values of a document, each of which takes time while nothing else goes on: the largest registries have fewer.
+MOST_VALUES = 250_000
+_ETAG = re.compile(r"[\x21-\x7e\x80-\uffff]{1,1024}\Z")
 TRANSIENT = frozenset({429, 502, 503, 504})
 
 
@@ -169,7 +173,11 @@ class RedfishClient:
         return await self.call(access, "POST", path, body)
 
     async def patch(self, access: Access, path: str, body: Json, etag: str = "") -> Reply:
-        """PATCH with If-Match; falls back for services that mistake their own ETags."""
+        """PATCH with If-Match; falls back for services that mistake their own ETags.
+
+        One that is no ETag (RFC 9110 8.8.3) is as none: in a header of ours it could be another header.
+        """
+        etag = etag if _ETAG.match(etag) else ""
         tries = [etag, etag.removeprefix("W/"), "*", ""] if etag else ["", "*"]
         last: HttpRefused | None = None
         for match in dict.fromkeys(tries):
@@ -421,7 +429,7 @@ def _json(data: bytes, needed: bool) -> Json:
     if not data.strip():
         return {}
     try:
-        body = foreign.document(data)
+        body = foreign.document(data, most_values=MOST_VALUES)
     except foreign.NotJson:
         if needed:
             raise

@@ -11,6 +11,7 @@ from ingot.drivers.redfish.parts import Parts
 from ingot.drivers.redfish.system import Systems, links
 from ingot.drivers.shape import Json, child, items, link, text
 from ingot.drivers.types import Access, Sensor
+from ingot.kit.foreign import words
 
 # Resource, its list, kind, property of the value, unit.
 OLD = (
@@ -30,6 +31,8 @@ NEW_KINDS = {
 #: Chassis that name the machine, besides those that it names.
 MOST_CHASSIS = 64
 MOST_READING = 1e15
+#: Of one machine: several times what the largest tell. Each is lines of a page that monitoring reads.
+MOST_SENSORS, LONGEST_NAME = 4096, 255
 UNITS = {"Cel": "C", "Percent": "%", "RPM": "RPM", "{rev}/min": "RPM"}
 
 
@@ -39,7 +42,7 @@ async def read_sensors(systems: Systems, access: Access) -> tuple[Sensor, ...]:
     parts = Parts(systems)
     found = await _all(parts, access, path, system)
     parts.some()
-    return tuple(found)
+    return tuple(found[:MOST_SENSORS])
 
 
 async def _all(parts: Parts, access: Access, path: str, system: Json) -> list[Sensor]:
@@ -152,10 +155,11 @@ def _is_absent(item: Json) -> bool:
 
 def _sensor(item: Mapping[str, object], kind: str, value: float | None, unit: str) -> Sensor:
     names = ("Name", "FanName", "DeviceName", "MemberId", "Id")
-    name = next((told for key in names if (told := text(item, key))), "")
+    name = words(next((told for key in names if (told := text(item, key))), ""), LONGEST_NAME)
     told = text(child(item, "Status"), "Health")
     health = told.lower() if told in ("OK", "Warning", "Critical") else "unknown"
-    return Sensor(name, kind, value, unit, health, text(item, "PhysicalContext"))
+    context = words(text(item, "PhysicalContext"), LONGEST_NAME)
+    return Sensor(name, kind, value, words(unit, 32), health, context)
 
 
 def _unit(item: Mapping[str, object], default: str) -> str:
