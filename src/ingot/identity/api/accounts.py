@@ -14,6 +14,8 @@ from ingot.identity.api.common import (
     linked,
     listing,
     need_domain,
+    of_domain,
+    of_path,
 )
 from ingot.identity.api.places import PROJECT_FLAGS, PROJECTS_BY, project_body
 from ingot.identity.types import DEFAULT_DOMAIN
@@ -107,6 +109,20 @@ def operations(identity: Identity, prefix: str) -> list[Operation]:
     ]
 
 
+def _user_target(row: Row | None) -> Row:
+    return {
+        "target.user.id": row["id"] if row else None,
+        "target.user.domain_id": row["domain_id"] if row else None,
+    }
+
+
+def _group_target(row: Row | None) -> Row:
+    return {
+        "target.group.id": row["id"] if row else None,
+        "target.group.domain_id": row["domain_id"] if row else None,
+    }
+
+
 class _Users:
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
@@ -116,25 +132,10 @@ class _Users:
 
     @staticmethod
     def _find(conn: sa.Connection, call: Call, rule: str) -> Row:
-        """The user of the path, if the caller may; who may not is not told whether they are there."""
-        key = call.params["user_id"]
-        row = store.get(conn, tables.users, key)
-        target = {
-            "target.user.id": row["id"] if row else None,
-            "target.user.domain_id": row["domain_id"] if row else None,
-        }
-        call.require(f"identity:{rule}", target)
-        if row is None:
-            raise Missing(f"Could not find user: {key}.")
-        return row
+        return of_path(conn, call, tables.users, "user", rule, _user_target)
 
     async def index(self, call: Call) -> Reply:
-        wanted = filters(call, _USERS_BY)
-        given = dict(wanted)
-        domain_id = given.get("domain_id") or call.caller.domain_id
-        call.require("identity:list_users", {"target.domain_id": domain_id})
-        if call.caller.domain_id and "domain_id" not in given:
-            wanted.append(("domain_id", call.caller.domain_id))
+        wanted = of_domain(call, "list_users", filters(call, _USERS_BY))
         rows = await self._identity.db.scan(lambda conn: _find_users(conn, call, wanted))
         return listing(call, "users", rows, user_body)
 
@@ -262,25 +263,10 @@ class _Groups:
 
     @staticmethod
     def _find(conn: sa.Connection, call: Call, rule: str) -> Row:
-        """The group of the path, if the caller may; who may not is not told whether it is there."""
-        key = call.params["group_id"]
-        row = store.get(conn, tables.groups, key)
-        target = {
-            "target.group.id": row["id"] if row else None,
-            "target.group.domain_id": row["domain_id"] if row else None,
-        }
-        call.require(f"identity:{rule}", target)
-        if row is None:
-            raise Missing(f"Could not find group: {key}.")
-        return row
+        return of_path(conn, call, tables.groups, "group", rule, _group_target)
 
     async def index(self, call: Call) -> Reply:
-        wanted = filters(call, _GROUPS_BY)
-        given = dict(wanted)
-        domain_id = given.get("domain_id") or call.caller.domain_id
-        call.require("identity:list_groups", {"target.domain_id": domain_id})
-        if call.caller.domain_id and "domain_id" not in given:
-            wanted.append(("domain_id", call.caller.domain_id))
+        wanted = of_domain(call, "list_groups", filters(call, _GROUPS_BY))
         rows = await self._identity.db.scan(lambda conn: store.find(conn, tables.groups, wanted))
         return listing(call, "groups", rows, group_body)
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ingot.identity import store
 from ingot.kit.db import when
-from ingot.kit.faults import Invalid
+from ingot.kit.faults import Invalid, Missing
 from ingot.kit.web import Call, Reply
 
 Row = dict[str, Any]
@@ -34,6 +34,34 @@ def whole_seconds(at: datetime) -> datetime:
 
 def truth(text: str) -> bool:
     return text.strip().lower() not in _FALSE
+
+
+def of_path(
+    conn: sa.Connection,
+    call: Call,
+    table: sa.Table,
+    kind: str,
+    rule: str,
+    target: Callable[[Row | None], Row],
+) -> Row:
+    """The row that the path names ({kind}_id), if the caller may; who may not is not told whether it is there.
+
+    target: what the rule compares the caller with. Forbidden before Missing.
+    """
+    key = call.params[f"{kind}_id"]
+    row = store.get(conn, table, key)
+    call.require(f"identity:{rule}", target(row))
+    if row is None:
+        raise Missing(f"Could not find {kind}: {key}.")
+    return row
+
+
+def of_domain(call: Call, rule: str, wanted: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """A list's filters, as far as the caller may list: who comes with a domain sees only that domain's."""
+    given = dict(wanted)
+    own = call.caller.domain_id
+    call.require(f"identity:{rule}", {"target.domain_id": given.get("domain_id") or own})
+    return [*wanted, ("domain_id", own)] if own and "domain_id" not in given else wanted
 
 
 def filters(

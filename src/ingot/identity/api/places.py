@@ -16,6 +16,8 @@ from ingot.identity.api.common import (
     linked,
     listing,
     need_domain,
+    of_domain,
+    of_path,
 )
 from ingot.identity.types import DEFAULT_DOMAIN
 from ingot.kit import ids
@@ -120,22 +122,11 @@ class _Projects:
 
     @staticmethod
     def _find(conn: sa.Connection, call: Call, rule: str) -> Row:
-        """The project of the path, if the caller may; who may not is not told whether it is there."""
-        key = call.params["project_id"]
-        row = store.get(conn, tables.projects, key)
-        call.require(f"identity:{rule}", _target(row))
-        if row is None:
-            raise Missing(f"Could not find project: {key}.")
-        return row
+        return of_path(conn, call, tables.projects, "project", rule, _target)
 
     async def index(self, call: Call) -> Reply:
-        wanted = filters(call, PROJECTS_BY, PROJECT_FLAGS)
-        given = dict(wanted)
-        domain_id = given.get("domain_id") or call.caller.domain_id
-        call.require("identity:list_projects", {"target.domain_id": domain_id})
-        if call.caller.domain_id and "domain_id" not in given:
-            wanted.append(("domain_id", call.caller.domain_id))
-        if "is_domain" not in given:
+        wanted = of_domain(call, "list_projects", filters(call, PROJECTS_BY, PROJECT_FLAGS))
+        if "is_domain" not in dict(wanted):
             wanted.append(("is_domain", False))
         marks = {key: value for key, value in call.args if key in _TAGS_BY}
         limit = None if marks else _peek(call)
