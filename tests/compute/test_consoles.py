@@ -11,6 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from ingot.baremetal import store as nodes
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio
@@ -159,3 +160,28 @@ async def test_what_there_is_no_console_for(tmp_path: Path) -> None:
         await here.call(
             "POST", f"/servers/{second}/remote-consoles", WISH, version="2.6", status=409
         )
+
+
+async def test_a_log_ends_with_its_server(tmp_path: Path) -> None:
+    """Also where only the servers are looked at that have changed."""
+    async with cloud(tmp_path, 1) as here:
+        await here.enrol_imaginary(2)
+        flavor = await here.flavor()
+        for taken in (False, True):
+            uuid = await here.boot(flavor)
+            node = (await here.server_is(uuid, "ACTIVE"))["OS-EXT-SRV-ATTR:hypervisor_hostname"]
+            file = tmp_path / "consoles" / f"{uuid}.log"
+            await there(file, True)
+            if taken:
+                await here.db.write(
+                    lambda conn, n=node: nodes.update_node(conn, n, instance_uuid=None)
+                )
+            else:
+                await here.call("DELETE", f"/servers/{uuid}", status=204)
+            await there(file, False)
+
+
+async def there(file: Path, wanted: bool) -> None:
+    async with asyncio.timeout(20):
+        while await asyncio.to_thread(file.exists) is not wanted:
+            await asyncio.sleep(0.05)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ingot.baremetal import Look, free, machine
+from ingot.baremetal import Look, free, machine, supply
+from ingot.baremetal.news import news
 from ingot.baremetal.tables import node_traits, nodes
 from ingot.compute import quota_store, store
 from ingot.compute.tables import servers
@@ -130,3 +131,22 @@ async def test_all_free_machines_are_found_once(database: Database) -> None:
     lent = Look(accepts=lambda name: name is None, project="p")
     await db.write(lambda conn: conn.execute(sa.update(nodes).values(lessee="other")))
     assert await db.read(lambda conn: list(free.batches(conn, lent))) == []
+
+
+async def test_consoles_are_followed_by_an_index(database: Database) -> None:
+    """Between the looks at all servers only those are read that have changed, or whose machine has."""
+    db = database
+    since = "2100-01-01T00:00:00.000000+00:00"
+
+    def work(conn: sa.Connection) -> None:
+        assert store.consoles_since(conn, supply.held(), news(), since) == {}
+
+    texts = await db.write(lambda conn: told(db, conn, work))
+    assert len(texts) == 2
+    for text in texts:
+        plan = await db.read(lambda conn, text=text: _plan(conn, text))
+        scans = [line for line in plan.splitlines() if line.startswith("SCAN")]
+        assert all(
+            re.search(r"SCAN (left_servers|news|nodes USING (COVERING )?INDEX ix_nodes_news)", line)
+            for line in scans
+        ), plan

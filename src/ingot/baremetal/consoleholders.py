@@ -34,6 +34,11 @@ def holders(
     return {row.uuid: able.get(hosts.of(row.uuid, row.conductor_group) or "") for row in rows}
 
 
+def hosts(ctx: Context, conn: sa.Connection) -> frozenset[str]:
+    """The living controllers with the role."""
+    return frozenset(row.host for row in listing.live_conductors(ctx, conn) if ROLE in row.roles)
+
+
 def here(ctx: Context, conn: sa.Connection, node_uuids: Iterable[str]) -> set[str]:
     """Those of some nodes whose consoles this process is to hold."""
     found = holders(ctx, conn, node_uuids)

@@ -118,6 +118,10 @@ class Baremetal:
         """Who may be at consoles of nodes. still: who somebody is by now."""
         return NodeGrant(self.ctx, self.policy, still)
 
+    def console_hosts(self, conn: sa.Connection) -> frozenset[str]:
+        """The living controllers that hold consoles: while they stay, everybody keeps what is theirs."""
+        return consoleholders.hosts(self.ctx, conn)
+
     def consoles_here(self, conn: sa.Connection, node_uuids: Iterable[str]) -> set[str]:
         """Those of some nodes whose consoles this process is to hold."""
         return consoleholders.here(self.ctx, conn, node_uuids)

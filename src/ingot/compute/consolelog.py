@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,13 +18,16 @@ import sqlalchemy as sa
 from ingot.baremetal import Attachment, Baremetal, Consoles, console_kind
 from ingot.compute import store
 from ingot.kit.clock import Clock
-from ingot.kit.db import Database
+from ingot.kit.db import Database, timestamp
 from ingot.kit.ending import cancelled
 from ingot.kit.faults import Conflict, Fault, Kind
 from ingot.workflow import Loop
 
 MOST_BYTES = 1 << 20
 EVERY = 2.0
+#: All servers are looked at when controllers come or go, and once in so many seconds; between that those that changed.
+WHOLE_EVERY = 120.0
+OVERLAP = 60.0
 
 
 class ConsoleKeeper:
@@ -45,6 +49,10 @@ class ConsoleKeeper:
         self._most = most_bytes
         self._sessions: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._lines: dict[str, Attachment] = {}
+        self._clock = clock
+        self._hosts: frozenset[str] | None = None
+        self._whole_at = clock.now()
+        self._since = ""
         self._loop = Loop("consoles", EVERY, self.reconcile, clock=clock)
 
     async def start(self) -> None:
@@ -56,20 +64,27 @@ class ConsoleKeeper:
         await self._end(list(self._sessions))
 
     async def reconcile(self) -> None:
-        """Open what is missing, end what has no server any more."""
-        held = self._baremetal.held()
-        pairs = await self._db.scan(lambda conn: store.consoles(conn, held))
-        mine = await self._db.read(
-            lambda conn: self._baremetal.consoles_here(conn, [node for _, node in pairs])
-        )
-        wanted = {pair for pair in pairs if pair[1] in mine}
-        await self._end([pair for pair in self._sessions if pair not in wanted])
+        """Open what is missing, end what has no server any more: of the servers that have changed."""
+        begun = self._clock.now()
+        hosts = await self._db.read(self._baremetal.console_hosts)
+        whole = hosts != self._hosts or begun >= self._whole_at
+        changed = await self._db.scan(self._all if whole else self._changed)
+        nodes = {node for node in changed.values() if node}
+        mine = await self._db.read(lambda conn: self._baremetal.consoles_here(conn, nodes))
+        if whole:
+            changed |= dict.fromkeys({server for server, _ in self._sessions} - set(changed))
+            await asyncio.to_thread(self._clear, set(changed))
+            self._hosts, self._whole_at = hosts, begun + timedelta(seconds=WHOLE_EVERY)
+        wanted = {(server, node) for server, node in changed.items() if node and node in mine}
+        have = {server: (server, node) for server, node in self._sessions if server in changed}
+        await self._end([pair for pair in have.values() if pair not in wanted])
         for pair in sorted(wanted - set(self._sessions)):
             self._sessions[pair] = asyncio.create_task(self._keep(*pair))
-        servers = {server for server, _ in pairs}
-        for file in self._folder.glob("*.log"):
-            if file.stem not in servers:
-                file.unlink(missing_ok=True)
+        for server, node in changed.items():
+            if node is None:
+                self._file(server).unlink(missing_ok=True)
+        # Clocks differ a little, and what is written now may be committed later.
+        self._since = timestamp(begun - timedelta(seconds=OVERLAP))
 
     async def tail(self, server: str, node: str, lines: int | None) -> str:
         """The last lines of a server's log, all that is kept for None."""
@@ -96,6 +111,19 @@ class ConsoleKeeper:
         if lines is None:
             return text
         return "".join(text.splitlines(keepends=True)[-lines:]) if lines > 0 else ""
+
+    def _all(self, conn: sa.Connection) -> dict[str, str | None]:
+        return store.consoles(conn, self._baremetal.held())
+
+    def _changed(self, conn: sa.Connection) -> dict[str, str | None]:
+        held, news = self._baremetal.held(), self._baremetal.news()
+        return store.consoles_since(conn, held, news, self._since)
+
+    def _clear(self, servers: set[str]) -> None:
+        """Logs of servers that are not there any more."""
+        for file in self._folder.glob("*.log"):
+            if file.stem not in servers:
+                file.unlink(missing_ok=True)
 
     # -- inside ------------------------------------------------------------------------------
 

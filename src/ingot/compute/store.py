@@ -325,12 +325,25 @@ def deleting(conn: sa.Connection) -> tuple[str, ...]:
     return tuple(conn.execute(query).scalars())
 
 
-def consoles(conn: sa.Connection, held: sa.Subquery) -> list[tuple[str, str]]:
-    """(server, node) of all servers that have a machine."""
+def consoles(conn: sa.Connection, held: sa.Subquery) -> dict[str, str | None]:
+    """The machine of each server that has one."""
     query = sa.select(servers.c.uuid, servers.c.node_uuid).where(
         _ours(held), servers.c.deleted_at.is_(None)
     )
-    return [(row.uuid, row.node_uuid) for row in conn.execute(query)]
+    return {row.uuid: row.node_uuid for row in conn.execute(query)}
+
+
+def consoles_since(
+    conn: sa.Connection, held: sa.Subquery, news: sa.Subquery, since: str
+) -> dict[str, str | None]:
+    """The machine, or None, of servers that have changed since a time, or whose machine has."""
+    found: dict[str, str | None] = {}
+    told = sa.select(news.c.server)
+    for changed in (servers.c.updated_at >= since, servers.c.uuid.in_(told)):
+        there = sa.and_(_ours(held), servers.c.deleted_at.is_(None))
+        query = sa.select(servers.c.uuid, held.c.node).select_from(servers.outerjoin(held, there))
+        found.update((row.uuid, row.node) for row in conn.execute(query.where(changed)))
+    return found
 
 
 # -- servers and their machines ------------------------------------------------------------------

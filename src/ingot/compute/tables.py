@@ -136,6 +136,8 @@ servers = sa.Table(
     sa.Column("deleted_at", sa.String(32)),
     sa.Index("ix_servers_task_state", "task_state"),
     sa.Index("ix_servers_group_id", "group_id"),
+    #: What has changed lately, for whoever follows servers.
+    sa.Index("ix_servers_updated_at", "updated_at"),
     #: The usual list of a project.
     partial_index(
         "ix_servers_listed", "project_id", "created_at", "number", where="deleted_at IS NULL"
