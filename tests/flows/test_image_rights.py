@@ -11,6 +11,7 @@ from typing import Any, cast
 import aiohttp
 import msgspec
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from ingot.baremetal import By, Change, imagerights
 from ingot.baremetal import store as bm_store
@@ -20,6 +21,7 @@ from ingot.baremetal.imagerights import CLOUD, Right
 from ingot.baremetal.workflows import netboot
 from ingot.image import Images, ImageSettings
 from ingot.image import store as image_store
+from ingot.image import tables as image_tables
 from ingot.image.service import new_row
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database
@@ -85,6 +87,12 @@ class Place:
                 else image_store.drop_member(conn, image_id, project_id)
             )
         )
+
+    async def give(self, image_id: str, project_id: str) -> None:
+        """An administrator gives an image to another project."""
+        table = image_tables.images
+        change = table.update().where(table.c.id == image_id).values(owner=project_id)
+        await self.images.db.write(lambda conn: conn.execute(change).rowcount)
 
     async def write(self, uuid: str, who: Caller, **fields: Any) -> None:
         changes = [Change("add", f"/{name.replace('__', '/')}", fields[name]) for name in fields]
@@ -208,7 +216,7 @@ async def test_what_an_image_names_is_seen_by_who_orders_it(by_compute: bool) ->
 
 
 async def test_whoever_has_lost_the_right_opens_nothing() -> None:
-    """At the deploy, at a rebuild, and at each boot of an instance without a disk."""
+    """At the deploy and at a rebuild; boots of what was deployed are the project's."""
     async with place() as at:
         own, theirs = await at.image(B, "own"), await at.image(A, "img-a")
         (uuid,) = await at.here.enrol("available", deploy_interface="ramdisk", owner=B)
@@ -222,8 +230,12 @@ async def test_whoever_has_lost_the_right_opens_nothing() -> None:
         await at.here.verb(uuid, "active")
         await at.here.until(uuid, "active")
         assert "/images/" in await at.script(uuid)
+        # A machine that boots it again does not end with the person, but with the project's sight of it.
         at.people[f"u-{B}"] = frozenset()
+        assert "/images/" in await at.script(uuid)
+        await at.give(own, A)
         assert "/images/" not in await at.script(uuid)
+        await at.give(own, B)
         # What an administrator named is not opened by somebody who is none any more, nor by a stronger one of now.
         await at.write(uuid, ADMIN, instance_info={"kernel": theirs, "ramdisk": theirs})
         at.people["u-admin"] = frozenset({"member", "reader"})
@@ -285,7 +297,8 @@ async def test_a_deploy_that_began_before_rights_were_kept_goes_on(told: str) ->
         node = await at.here.node(uuid)
         intent = msgspec.convert(node.boot_intent, Intent)
         assert intent.kernel == intent.ramdisk == own, intent
-        assert intent.rights == dict.fromkeys(("kernel", "ramdisk"), imagerights.of(member(B)))
+        right = replace_struct(imagerights.of(member(B)), lasting=True)
+        assert intent.rights == dict.fromkeys(("kernel", "ramdisk"), right)
 
 
 async def test_a_foreign_image_is_not_written() -> None:

@@ -39,6 +39,8 @@ class Right(msgspec.Struct, frozen=True, omit_defaults=True):
     roles: they never have more than these. cloud: the operator, or a service that has asked for its own users, who
     see everything for as long as they have all of the roles; without a user the cloud itself.
     through: a project that must see the image too, since an image of its names it; "" for one of nobody's.
+    lasting: what is booted again and again (instances without a disk, the agent) does not end with the person, as
+    long as the project sees it.
     """
 
     cloud: bool = False
@@ -47,6 +49,7 @@ class Right(msgspec.Struct, frozen=True, omit_defaults=True):
     roles: tuple[str, ...] = ()
     system: bool = False
     through: str | None = None
+    lasting: bool = False
 
     def caller(self) -> Caller:
         """Who they were."""
@@ -88,6 +91,8 @@ async def viewer(right: Right, still: Still) -> Caller | None:
     try:
         now = await still(then)
     except Unauthenticated:
+        if right.lasting and right.project_id:
+            return of_project(right.project_id).caller()
         raise Missing(
             f"User {right.user}, who named the image, has no right in its project any more.",
             next_action="Let somebody name the image again who sees it.",
@@ -127,6 +132,11 @@ def right_to(known: Any, project_id: str | None, name: str) -> Right:
     if found is not None:
         return found
     return of_project(project_id) if project_id else CLOUD
+
+
+def lasting(rights: Mapping[str, Right]) -> _Rights:
+    """The same for what is opened at every boot from now on."""
+    return {name: msgspec.structs.replace(right, lasting=True) for name, right in rights.items()}
 
 
 def of_project(project_id: str | None) -> Right:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import agenttokens, bootplan, store
 from ingot.baremetal.bootplan import Intent
-from ingot.baremetal.imagerights import Right, right_to
+from ingot.baremetal.imagerights import Right, lasting, right_to
 from ingot.baremetal.types import ImageFile, Node
 from ingot.baremetal.workflows.room import Case, Room
 from ingot.drivers.base import Boot
@@ -41,7 +41,7 @@ def agent_intent(conn: sa.Connection, case: Case, node: Node, inspect: bool) -> 
     known = store.image_rights(conn, node.uuid)
     own = [name for name in ("kernel", "ramdisk", "iso") if info.get(f"{kind}_{name}")]
     return Intent(
-        rights={name: right_to(*known, f"driver_info.{kind}_{name}") for name in own},
+        rights=lasting({name: right_to(*known, f"driver_info.{kind}_{name}") for name in own}),
         boot="agent",
         inspect=inspect,
         request_id=case.op.request_id or "",

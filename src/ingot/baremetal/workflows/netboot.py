@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ingot.baremetal import store
 from ingot.baremetal.bootplan import Intent
-from ingot.baremetal.imagerights import Right
+from ingot.baremetal.imagerights import Right, lasting
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import booting, steps
 from ingot.baremetal.workflows.room import Case
@@ -103,7 +103,7 @@ def _order(case: Case, conn: sa.Connection, parts: _Parts) -> None:
         kernel=parts.files.get("kernel", ""),
         ramdisk=parts.files.get("ramdisk", ""),
         iso=parts.files.get("iso", ""),
-        rights=parts.rights,
+        rights=lasting(parts.rights),
     )
     steps.set_intent(conn, case, intent)
     booting.ready_medium(conn, case.room, store.get_node(conn, case.uuid))
