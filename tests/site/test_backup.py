@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import tarfile
 import threading
@@ -166,6 +168,19 @@ async def test_a_database_with_a_place_of_its_own(tmp_path: Path) -> None:
     code, _, err = await run(*words, cwd=tmp_path)
     assert code == 0, err
     assert file.is_file() and not (tmp_path / "s" / "ingot.db").exists()
+
+
+async def test_a_database_that_is_named_from_here(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "own.db")) as db:
+        db.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        db.execute("INSERT INTO alembic_version VALUES ('0001')")
+        db.commit()
+    for number, name in enumerate(("own.db", "own.db?timeout=5")):
+        words = ("--state", "s", f"--database=sqlite:///{name}")
+        code, _, err = await run("backup", f"{number}.tar", *words, cwd=tmp_path)
+        assert code == 0, err
+        code, told, err = await run("db", "check", *words, cwd=tmp_path)
+        assert code == 1 and told.startswith("schema 0001"), (told, err)
 
 
 def test_images_that_are_links(tmp_path: Path) -> None:

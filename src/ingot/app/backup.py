@@ -55,7 +55,9 @@ async def backup(args: argparse.Namespace) -> str:
             size = _pack(settings, Path(work), target, images=args.images)
     except OSError as error:
         raise disk_full(error) or Fault(f"The backup cannot be written: {error}.") from None
-    return f"{target} written, {size >> 20} MiB" + ("" if args.images else "; images are not in it")
+    return f"{target} written, {-(-size >> 20)} MiB" + (
+        "" if args.images else "; images are not in it"
+    )
 
 
 async def restore(args: argparse.Namespace) -> str:
@@ -118,7 +120,8 @@ def _copy_sqlite(source: Path, target: Path) -> None:
         if told != "ok":
             raise Fault(f"The database {source} is damaged: {told}.")
     except sqlite3.Error as error:
-        raise Fault(f"The database {source} cannot be copied: {error}.") from None
+        where = target.parent.parent
+        raise Fault(f"The database {source} cannot be copied to {where}: {error}.") from None
     finally:
         there.close()
         here.close()
@@ -278,8 +281,8 @@ def _give(path: Path) -> None:
 def _sqlite_file(settings: Settings) -> Path | None:
     if settings.database.startswith("postgresql"):
         return None
-    own = settings.database.removeprefix("sqlite:///")
-    return Path(own) if own else settings.state_dir / _SQLITE
+    own = settings.database.removeprefix("sqlite:///").partition("?")[0]
+    return _absolute(own) if own else settings.state_dir / _SQLITE
 
 
 def _images(settings: Settings) -> Path:

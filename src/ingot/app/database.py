@@ -22,8 +22,8 @@ async def database_command(args: argparse.Namespace) -> tuple[str, bool]:
     """`ingot db`: what to say, and whether all is well (the schema is current)."""
     settings = load(args.config, state=args.state, database=args.database)
     url = settings.database or f"sqlite:///{settings.state_dir / 'ingot.db'}"
-    file = url.removeprefix("sqlite:///")
-    if args.action != "migrate" and file != url and not _is_there(file):
+    file = url.removeprefix("sqlite:///").partition("?")[0]
+    if args.action != "migrate" and url.startswith("sqlite") and not _is_there(file):
         raise Missing(
             f"There is no database {file}.", next_action="Name the state folder with --state."
         )
