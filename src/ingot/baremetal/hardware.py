@@ -51,7 +51,7 @@ def save_firmware(
     known = {row["component"]: row for row in _FIRMWARE.rows(conn, uuid)}
     told: dict[str, dict[str, Any]] = {}
     for raw in itertools.islice(components, MOST_COMPONENTS):
-        row = {name: _word(value) for name, value in asdict(raw).items()}
+        row: dict[str, Any] = {name: _word(value) for name, value in asdict(raw).items()}
         one = FirmwareComponent(**row)
         old = known.get(one.component)
         row["initial_version"] = old["initial_version"] if old else one.current_version

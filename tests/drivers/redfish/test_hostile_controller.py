@@ -86,7 +86,7 @@ async def test_settings_and_sensors_without_end_are_cut(
     service.resources["/b"] = {"Attributes": {f"a{number}": "v" for number in range(20_000)}}
     service.system["Links"] = {"Chassis": [{"@odata.id": "/c"}]}
     service.resources["/c"] = {"Thermal": {"@odata.id": "/t"}}
-    one = {"Name": "x\x1b" * 200, "ReadingCelsius": 1}
+    one = {"Name": "x\x1b" * 90, "ReadingCelsius": 1}
     service.resources["/t"] = {
         "Temperatures": [{**one, "MemberId": str(n)} for n in range(100)] * 60
     }
