@@ -342,17 +342,21 @@ def _sort_expression(table: sa.Table, name: str) -> sa.ColumnElement[Any]:
     if isinstance(column.type, sa.Boolean):
         # As a number: SQL has no order of truth values that one could page by.
         return sa.func.coalesce(sa.cast(column, sa.Integer), 0)
-    return sa.func.coalesce(column, "") if column.nullable else column
+    # The constant is in the text, as in the indexes of `tables.SORTED`: a parameter would hide it from PostgreSQL.
+    return sa.func.coalesce(column, sa.literal_column("''", sa.Text)) if column.nullable else column
 
 
 def _after(
     order: Sequence[sa.ColumnElement[Any]], at: Sequence[Any], descending: bool
 ) -> sa.ColumnElement[bool]:
-    last = order[-1] < at[-1] if descending else order[-1] > at[-1]
     if len(order) == 1:
-        return last
-    first = order[0] < at[0] if descending else order[0] > at[0]
-    return sa.or_(first, sa.and_(order[0] == at[0], last))
+        return order[0] < at[0] if descending else order[0] > at[0]
+    # Compared as a whole, an index finds the place; by OR it would be walked up to there. SQLite finds it by the
+    # first column only where that is an expression.
+    here, place = sa.tuple_(*order), sa.tuple_(*at, types=[column.type for column in order])
+    if descending:
+        return sa.and_(order[0] <= at[0], here < place)
+    return sa.and_(order[0] >= at[0], here > place)
 
 
 def sortable(table: sa.Table, but: Collection[str] = ()) -> frozenset[str]:
