@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,27 @@ async def test_what_is_looked_up_and_kept_is_bounded(tmp_path: Path) -> None:
             ((_, given),) = action.items()
             given["adminPass"] = "x" * 256
             await here.call("POST", f"/servers/{uuid}/action", action, who="demo", status=400)
+
+
+async def test_keys_and_rules_of_groups_are_bounded(tmp_path: Path) -> None:
+    async with cloud(tmp_path, 1) as here:
+        how: dict[str, Any] = {"who": "demo", "version": "2.64"}
+        blob = base64.b64encode(b"\0\0\0\x07ssh-rsa" + bytes(100)).decode()
+        for length, status in ((16384, 201), (16385, 400)):
+            text = f"ssh-rsa {blob} ".ljust(length, "x")
+            body: dict[str, Any] = {"keypair": {"name": f"k{length}", "public_key": text}}
+            await here.call("POST", "/os-keypairs", body, status=status, **how)
+        group = {"name": "g", "policy": "anti-affinity"}
+        for rules, policy, status in (
+            ({"max_server_per_host": 3}, "anti-affinity", 200),
+            ({}, "affinity", 200),
+            ({"max_server_per_host": 0}, "anti-affinity", 400),
+            ({"max_server_per_host": 3}, "affinity", 400),
+            ({"other": "x" * 1000}, "anti-affinity", 400),
+        ):
+            body = {"server_group": {**group, "policy": policy, "rules": rules}}
+            _, made, _ = await here.call("POST", "/os-server-groups", body, status=status, **how)
+            assert status != 200 or made["server_group"]["rules"] == rules
 
 
 async def test_lists_are_not_sorted_by_what_is_not_shown(tmp_path: Path) -> None:

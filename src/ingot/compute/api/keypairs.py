@@ -22,6 +22,10 @@ _NAME = re.compile(r"^[a-zA-Z0-9 _-]{1,255}\Z")
 _WIDE_NAME = re.compile(r"^[a-zA-Z0-9 _@.-]{1,255}\Z")
 
 
+#: Characters of a public key: every server that is ordered with it keeps a copy.
+MOST_KEY = 16384
+
+
 class KeypairIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     public_key: str | None = None
@@ -90,6 +94,10 @@ class Keypairs(Handlers):
         if order.type != "ssh":
             raise Invalid(
                 "Keypairs of type x509 are not supported: machines here are reached by ssh."
+            )
+        if order.public_key is not None and len(order.public_key) > MOST_KEY:
+            raise Invalid(
+                f"Keypair data is invalid: the public key has more than {MOST_KEY} characters"
             )
         if order.public_key is None and call.version.minor >= 92:
             raise Invalid("Invalid input for field/attribute keypair: 'public_key' is required.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
@@ -258,11 +258,15 @@ _POLICIES = ("affinity", "anti-affinity")
 _SOFT = ("soft-affinity", "soft-anti-affinity")
 
 
+class RulesIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    max_server_per_host: Annotated[int, msgspec.Meta(ge=1, le=(1 << 31) - 1)] | None = None
+
+
 class GroupIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     policies: list[str] | None = None
     policy: str | None = None
-    rules: dict[str, Any] | None = None
+    rules: RulesIn | None = None
 
 
 class Groups(Handlers):
@@ -311,7 +315,7 @@ class Groups(Handlers):
             call.caller.user_id or "",
             order.name,
             policy,
-            order.rules or {},
+            msgspec.to_builtins(order.rules or RulesIn()),
         )
 
         def change(conn: sa.Connection) -> None:
@@ -343,7 +347,7 @@ def _policy(call: Call, order: GroupIn) -> str:
     known = _POLICIES if call.version.minor < 15 else (*_POLICIES, *_SOFT)
     if policy is None or policy not in known:
         raise Invalid(f"Invalid input for field/attribute policy. Value: {policy}.")
-    if order.rules and policy != "anti-affinity":
+    if order.rules not in (None, RulesIn()) and policy != "anti-affinity":
         raise Invalid("Only anti-affinity policy supports rules.")
     return policy
 
