@@ -98,6 +98,29 @@ async def test_on_postgresql(tmp_path: Path) -> None:
             await there_and_back(here, tmp_path, source, target)
 
 
+async def test_what_was_revoked_since_stays_revoked(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    async with site(tmp_path / "old") as here:
+        here.tokens["stolen"] = (await here.login()).headers["X-Subject-Token"]
+        code, _, err = await run("backup", "b.tar", "--state", str(here.state), cwd=tmp_path)
+        assert code == 0, err
+        stolen = {"X_Subject_Token": here.tokens["stolen"]}
+        await here.ask("identity", "DELETE", "/v3/auth/tokens", status=204, **stolen)
+        await here.ask("baremetal", "GET", "/v1/nodes", who="stolen", status=401)
+        await here.stop()
+        new = tmp_path / "new"
+        code, told, err = await run("restore", "b.tar", "--state", str(new / "state"), cwd=tmp_path)
+        assert code == 0 and "tokens of before" in told, err
+        there = Site(new, free_port(), free_port(), here.http, tokens=dict(here.tokens))
+        await there.start(there.settings())
+        try:
+            await there.ask("baremetal", "GET", "/v1/nodes", who="stolen", status=401)
+            there.tokens.clear()
+            await there.ask("baremetal", "GET", "/v1/nodes", status=200)
+        finally:
+            await there.stop()
+
+
 async def test_what_is_no_backup(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no tar")
     (tmp_path / "f").write_text("x")

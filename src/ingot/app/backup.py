@@ -30,7 +30,8 @@ from ingot.migrations import known_revisions, revisions
 from ingot.settings import Settings, load
 
 FORMAT = 1
-_KEYS = ("vault.key", "fernet-keys", "deploy-url-key")
+_TOKENS = "fernet-keys"
+_KEYS = ("vault.key", _TOKENS, "deploy-url-key")
 _ABOUT, _SQLITE, _DUMP, _CLOUDS = "about.json", "ingot.db", "ingot.dump", "clouds.yaml"
 #: What SQLite keeps beside a database and would believe of the one that is put there.
 _BESIDE = ("-wal", "-shm", "-journal")
@@ -76,7 +77,10 @@ async def restore(args: argparse.Namespace) -> str:
         raise Invalid(f"{source} is no backup, or is damaged: {error}.") from None
     except OSError as error:
         raise disk_full(error) or Fault(f"The backup cannot be restored: {error}.") from None
-    return f"restored what {source} had of {about['at']}: start it with `ingot serve`"
+    return (
+        f"restored what {source} had of {about['at']}: start it with `ingot serve`; "
+        "tokens of before are not valid any more"
+    )
 
 
 # -- making --------------------------------------------------------------------------------------
@@ -244,7 +248,8 @@ async def _unpack(settings: Settings, tar: tarfile.TarFile, work: Path) -> None:
         for path in (work / "images").iterdir():
             _put(path, folder / path.name)
     for name in _KEYS:
-        if _is_there(work / name):
+        # Tokens that were revoked since then, and users' who were removed, would live again: all log in anew.
+        if name != _TOKENS and _is_there(work / name):
             _put(work / name, settings.keys_dir / name)
     if _is_there(work / _CLOUDS):
         _put(work / _CLOUDS, settings.state_dir / _CLOUDS)
