@@ -129,7 +129,8 @@ async def test_user_data_is_read_where_it_is_shown(tmp_path: Path) -> None:
             for query in ("", "?name=%5Ema", "?tags=x", "?ip=1"):
                 await here.get(path + query, who=who, version="2.64")
         assert statements
-        assert [text for text in statements if "sealed" in text] == []
+        hidden = ("servers.sealed", 'servers."key"')
+        assert [text for text in statements if any(name in text for name in hidden)] == []
         statements.clear()
         detail = await here.get("/servers/detail?all_tenants=1", version="2.3")
         assert detail["servers"][0]["OS-EXT-SRV-ATTR:user_data"] == packed

@@ -191,15 +191,15 @@ def select_servers(
     after: Server | None = None,
     sealed: bool = False,
 ) -> list[Server]:
-    """Servers in order; `after`: those that come behind this one. sealed: with what is long and seldom shown."""
+    """Servers in order; `after`: those that come behind this one. sealed: with what is long and seldom shown, and the key."""
     query = _sorted(conn, sa.select(*(_ALL if sealed else _BRIEF)).where(*where), orders, after)
     if limit is not None:
         query = query.limit(limit)
-    return [_server({"sealed": "", **row}) for row in conn.execute(query).mappings()]
+    return [_server({"sealed": "", "key": None, **row}) for row in conn.execute(query).mappings()]
 
 
 _ALL = tuple(servers.c)
-_BRIEF = tuple(column for column in _ALL if column is not servers.c.sealed)
+_BRIEF = tuple(column for column in _ALL if column.name not in ("sealed", "key"))
 
 
 def _sorted(conn: sa.Connection, query: Any, orders: Sequence[Order], after: Server | None) -> Any:
