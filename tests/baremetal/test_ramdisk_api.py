@@ -194,6 +194,25 @@ async def test_callbacks_that_are_none_are_refused(tmp_path: Path) -> None:
                 assert reply.status == 400, name
 
 
+async def test_heartbeats_without_a_token_learn_of_no_node(tmp_path: Path) -> None:
+    """Whoever is on the provisioning network cannot try names and uuids out."""
+    body = {"callback_url": "https://10.0.0.7:9999", "agent_token": "x" * 40, "agent_version": "1"}
+    for state in ("active", "clean hold"):
+        (tmp_path / state).mkdir()
+        async with world(tmp_path / state, provision_state=state) as (_, uuid, http):
+            heard: set[tuple[int, str]] = set()
+            for ident in (
+                uuid,
+                uuid.upper(),
+                "n",
+                "no-such",
+                "01234567-89ab-4def-8123-456789abcdef",
+            ):
+                async with http.post(f"/v1/heartbeat/{ident}", json=body) as reply:
+                    heard.add((reply.status, await reply.text()))
+            assert len(heard) == 1 and next(iter(heard))[0] == 400, heard
+
+
 async def test_a_strangers_boot_does_not_end_the_token_of_an_agent(tmp_path: Path) -> None:
     """Between the agent's look-up and its first call: its call is taken, and a stranger's is not."""
     intent = {"boot": "agent"}

@@ -145,10 +145,10 @@ _COMPUTE: dict[tuple[str, str], Any] = {
 #: Of the machines: to the provisioning listener nobody's token means anything.
 _PROVISIONING: dict[tuple[str, str], Any] = {
     ("POST", "/v1/heartbeat/{id}"): {
-        "callback_url": "http://192.0.2.1:9999", "agent_version": "9", "agent_token": "of-nobody"
+        "callback_url": "https://192.0.2.1:9999", "agent_version": "9", "agent_token": "of-nobody"
     },
     ("POST", "/v1/heartbeat"): {
-        "callback_url": "http://192.0.2.1:9999", "agent_version": "9", "agent_token": "of-nobody"
+        "callback_url": "https://192.0.2.1:9999", "agent_version": "9", "agent_token": "of-nobody"
     },
     ("POST", "/v1/continue_inspection"): {
         "inventory": {"interfaces": [{"name": "eth0", "mac_address": "{provisioning/boot}"}]}

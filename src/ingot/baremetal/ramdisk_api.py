@@ -386,11 +386,12 @@ class RamdiskApi:
             raise Invalid("The agent must offer its callback over https.")
 
     def _beat(self, conn: sa.Connection, ident: str, body: HeartbeatBody) -> None:
-        """One row and a wake-up."""
-        uuid = ident if ids.is_uuid(ident) else store.get_node(conn, ident).uuid
-        row = _BEATING_LOCKED.first(conn, {"ident": uuid})
-        if row is None:  # spelt otherwise, or 404 where there is none
-            uuid = store.get_node(conn, uuid).uuid
+        """One row and a wake-up. Whoever has no token learns nothing: not even which names and uuids there are."""
+        uuid = ident
+        row = _BEATING_LOCKED.first(conn, {"ident": uuid}) if ids.is_uuid(ident) else None
+        if row is None:  # a name, or spelt otherwise
+            node = store.find_node(conn, ident)
+            uuid = node.uuid if node is not None else ""
             row = _BEATING_LOCKED.first(conn, {"ident": uuid})
         token_hash, url = row or ("", "")
         told = store.token_hash(body.agent_token or "")
