@@ -54,6 +54,14 @@ async def test_locks(tmp_path: Path) -> None:
         assert await act(here, uuid, {"lock": {"locked_reason": ""}}, **member) == 400
         assert await act(here, uuid, {"lock": {"any": 1}}, who="demo", version="2.1") == 202
         assert await act(here, uuid, {"os-stop": None}, **member) == 409
+        for method, path, body in (
+            ("POST", "", {"metadata": {"a": "b"}}),
+            ("PUT", "", {"metadata": {"a": "b"}}),
+            ("PUT", "/a", {"meta": {"a": "b"}}),
+            ("DELETE", "/a", None),
+        ):
+            where = f"/servers/{uuid}/metadata{path}"
+            await here.call(method, where, body, status=409, **member)
         assert await act(here, uuid, {"unlock": None}, **member) == 202
 
         reason = {"lock": {"locked_reason": "audit"}}

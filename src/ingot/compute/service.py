@@ -343,7 +343,7 @@ class Compute:
 
     def delete(self, conn: sa.Connection, server: Server, caller: Caller, request_id: str) -> None:
         """Give the machine back and forget the server, whatever is being done to it."""
-        self._unlocked(server, caller)
+        self.unlocked(server, caller)
         self.let_go(conn, server, caller.user_id or "", request_id)
 
     def let_go(self, conn: sa.Connection, server: Server, user: str, request_id: str) -> None:
@@ -383,7 +383,7 @@ class Compute:
 
         The operation opens images by the caller's right.
         """
-        self._unlocked(server, caller)
+        self.unlocked(server, caller)
         if server.vm_state not in vm_states:
             raise Conflict(
                 f"Cannot '{action}' instance {server.uuid} while it is in vm_state {server.vm_state}"
@@ -525,7 +525,8 @@ class Compute:
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _unlocked(self, server: Server, caller: Caller) -> None:
+    def unlocked(self, server: Server, caller: Caller) -> None:
+        """Conflict when the server is locked, for whoever may not override that."""
         if server.locked and not self.policy.allows(_OVERRIDE, caller, {}):
             raise Conflict(f"Instance {server.uuid} is locked")
 

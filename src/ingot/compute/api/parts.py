@@ -61,6 +61,7 @@ class Metadata(Handlers):
 
     async def _write(self, call: Call, verb: str, given: Body, *, keep: bool) -> Reply:
         def change(conn: sa.Connection, server: Server) -> dict[str, str]:
+            self.compute.unlocked(server, call.caller)
             most = self.compute.limits(conn, server.project_id)["metadata_items"]
             whole = metadata({**(server.metadata if keep else {}), **given}, most)
             self.compute.update(conn, server.uuid, metadata=whole)
@@ -80,6 +81,7 @@ class Metadata(Handlers):
         key = call.params["key"]
 
         def change(conn: sa.Connection, server: Server) -> None:
+            self.compute.unlocked(server, call.caller)
             if key not in server.metadata:
                 raise Missing("Metadata item was not found")
             left = {name: value for name, value in server.metadata.items() if name != key}
