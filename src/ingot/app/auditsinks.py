@@ -105,7 +105,7 @@ class Webhook:
 
     async def __call__(self, batch: Sequence[Entry]) -> None:
         self._waiting.extend(batch)
-        if self._sender is None or self._sender.done():
+        if self._waiting and (self._sender is None or self._sender.done()):
             self._sender = asyncio.create_task(self._send_all(), name="audit webhook")
 
     async def _send_all(self) -> None:
