@@ -46,6 +46,7 @@ class Cloud:
     url: str = ""
     programs: Path = Path()
     headers: dict[str, str] = field(default_factory=lambda: dict(_VERSIONS))
+    system: dict[str, str] = field(default_factory=dict[str, str])
     lines: list[Line] = field(default_factory=list[Line])
     project: str = ""
     user: str = ""
@@ -55,16 +56,19 @@ class Cloud:
         domain = {"id": "default"}
         user = {"name": "admin", "domain": domain, "password": PASSWORD}
         identity = {"methods": ["password"], "password": {"user": user}}
-        scope = {"project": {"name": "admin", "domain": domain}}
-        ask = prepare(
-            "POST",
-            "/identity/v3/auth/tokens",
-            {"auth": {"identity": identity, "scope": scope}},
-        )
-        answer = await Line(self.ports[0]).ask(ask)
-        assert answer.status == 201, answer.body
-        self.headers["X-Auth-Token"] = answer.header("X-Subject-Token")
-        token = answer.json["token"]
+        scopes = ({"project": {"name": "admin", "domain": domain}}, {"system": {"all": True}})
+        tokens: list[Any] = []
+        for scope in scopes:
+            auth = {"auth": {"identity": identity, "scope": scope}}
+            answer = await Line(self.ports[0]).ask(
+                prepare("POST", "/identity/v3/auth/tokens", auth)
+            )
+            assert answer.status == 201, answer.body
+            tokens.append(answer)
+        of_project, of_system = tokens
+        self.headers["X-Auth-Token"] = of_project.header("X-Subject-Token")
+        self.system = {"X-Auth-Token": of_system.header("X-Subject-Token")}
+        token = of_project.json["token"]
         self.project, self.user = token["project"]["id"], token["user"]["id"]
         self.lines = [Line(self.ports[n % len(self.ports)]) for n in range(CLIENTS)]
 
@@ -261,9 +265,14 @@ async def _node_ports(cloud: Cloud, size: int) -> Sequence[Ask]:
 async def _templates(cloud: Cloud, size: int) -> Sequence[Ask]:
     steps = [{"interface": "deploy", "step": "s", "args": {}, "priority": 10}]
     body = {"name": f"CUSTOM_M{next(cloud.count)}", "steps": steps}
-    made = await cloud.make("POST", f"{_METAL}/deploy_templates", body)
+    made = await cloud.make("POST", f"{_METAL}/deploy_templates", body, **cloud.system)
     path = f"{_METAL}/deploy_templates/{made['uuid']}"
-    return [_patch(cloud, path, **{f"extra__k{n % 40}": n}) for n in range(size)]
+    return [
+        cloud.ask(
+            "PATCH", path, [{"op": "add", "path": f"/extra/k{n % 40}", "value": n}], **cloud.system
+        )
+        for n in range(size)
+    ]
 
 
 @_kind

@@ -216,11 +216,11 @@ class PortResource(OnNetwork):
     sealed = ("network_id", "tags")
     locking = frozenset({"create", "update", "delete"})
 
-    def hold(self, conn: sa.Connection, verb: str, row: Port) -> None:
+    def hold(self, conn: sa.Connection, verb: str, id: str, *where: store.Where) -> None:
         if verb == "delete":
-            store.hold(conn, store.PORTS, row.id)
+            store.hold(conn, store.PORTS, id, *where)
         else:
-            store.lock_port(conn, row.id)
+            store.lock_port(conn, id, *where)
 
     def visible(self, caller: Caller) -> store.Where:
         own = sa.select(_NETS.c.id).where(_NETS.c.project_id == caller.project_id)
@@ -301,7 +301,7 @@ class PortResource(OnNetwork):
             values.get("security_groups", row.security_groups),
             values.get("allowed_address_pairs", row.allowed_address_pairs),
         )
-        return self.nets.update_port(conn, row, values)
+        return self.nets.change_port(conn, row, values)
 
     def delete(self, conn: sa.Connection, call: Call, row: Port) -> None:
         call.require("delete_port", self.target(conn, row))
@@ -359,8 +359,8 @@ class GroupResource(Resource):
     # Ports are made beside it that are not serializable.
     locking = frozenset({"delete"})
 
-    def hold(self, conn: sa.Connection, verb: str, row: SecurityGroup) -> None:
-        store.hold(conn, store.GROUPS, row.id)
+    def hold(self, conn: sa.Connection, verb: str, id: str, *where: store.Where) -> None:
+        store.hold(conn, store.GROUPS, id, *where)
 
     def visible(self, caller: Caller) -> store.Where:
         return tables.security_groups.c.project_id == caller.project_id

@@ -85,12 +85,8 @@ class Networks(Counting, Telling):
     def networks(self, conn: sa.Connection, project_id: str | None = None) -> list[Network]:
         """All networks, or those that a project may use (its own and shared ones)."""
         table = tables.networks
-        where = (
-            ()
-            if project_id is None
-            else (sa.or_(table.c.project_id == project_id, table.c.shared),)
-        )
-        return store.select(conn, store.NETWORKS, *where)
+        usable = sa.or_(table.c.project_id == project_id, table.c.shared)
+        return store.select(conn, store.NETWORKS, *(() if project_id is None else (usable,)))
 
     def subnets_of(self, conn: sa.Connection, network_id: str) -> list[Subnet]:
         return store.having(conn, store.SUBNETS, "network_id", network_id)
@@ -410,14 +406,15 @@ class Networks(Counting, Telling):
     def update_port(self, conn: sa.Connection, port: Port, changes: Mapping[str, Any]) -> Port:
         """Change a port. `fixed_ips` are wishes, `mac_address` None makes a new one up."""
         store.lock_network(conn, port.network_id)
-        return self._change_port(conn, port, changes)
+        return self.change_port(conn, port, changes)
 
     def _held(self, conn: sa.Connection, port_id: str) -> Port:
         """A port as nobody else changes it until this transaction ends, whatever its isolation."""
         store.lock_port(conn, port_id)
         return self.get_port(conn, port_id)
 
-    def _change_port(self, conn: sa.Connection, port: Port, changes: Mapping[str, Any]) -> Port:
+    def change_port(self, conn: sa.Connection, port: Port, changes: Mapping[str, Any]) -> Port:
+        """As `update_port`, of a network that is locked."""
         values = dict(changes)
         if "fixed_ips" in values:
             wishes = _kept([_wish(item) for item in values.pop("fixed_ips") or ()], port.fixed_ips)
@@ -462,7 +459,7 @@ class Networks(Counting, Telling):
             values["device_id"] = device_id
         if port.bound and all(getattr(port, name) == value for name, value in values.items()):
             return port
-        return self._change_port(conn, port, values)
+        return self.change_port(conn, port, values)
 
     def claim_port(
         self, conn: sa.Connection, port_id: str, *, device_id: str, device_owner: str
@@ -472,7 +469,7 @@ class Networks(Counting, Telling):
         if port.device_id and port.device_id != device_id:
             raise conflict("PortInUse", f"Port {port_id} is still in use.", "Use another port.")
         values = {"device_id": device_id, "device_owner": device_owner}
-        return self._change_port(conn, port, values)
+        return self.change_port(conn, port, values)
 
     def unbind_port(self, conn: sa.Connection, port_id: str, *, host_id: str | None = None) -> Port:
         """Take a port off its machine: the NIC's MAC is free again, the addresses stay the port's.
@@ -483,7 +480,7 @@ class Networks(Counting, Telling):
         if not port.bound or (host_id is not None and port.host_id != host_id):
             return port
         values: dict[str, Any] = {"host_id": "", "profile": {}, "mac_address": None}
-        return self._change_port(conn, port, values)
+        return self.change_port(conn, port, values)
 
     def delete_port(self, conn: sa.Connection, port_id: str) -> None:
         """Delete a port and free its addresses; a port that is gone already is fine."""

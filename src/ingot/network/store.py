@@ -269,14 +269,16 @@ def _locking(network: sa.ColumnElement[Any]) -> sa.Update:
     return lock.values(admin_state_up=same)
 
 
-_LOCK_NETWORK = Kept(_locking(sa.bindparam("ident")))
-_LOCK_NETWORK_OF = Kept(
-    _locking(
+def _network_of(port: sa.ColumnElement[Any], *where: Where) -> sa.ScalarSelect[str]:
+    return (
         sa.select(tables.ports.c.network_id)
-        .where(tables.ports.c.id == sa.bindparam("ident"))
+        .where(tables.ports.c.id == port, *where)
         .scalar_subquery()
     )
-)
+
+
+_LOCK_NETWORK = Kept(_locking(sa.bindparam("ident")))
+_LOCK_NETWORK_OF = Kept(_locking(_network_of(sa.bindparam("ident"))))
 
 
 def lock_network(conn: sa.Connection, id: str, *where: Where) -> None:
@@ -292,27 +294,38 @@ def lock_network(conn: sa.Connection, id: str, *where: Where) -> None:
         raise missing("Network", id)
 
 
-def lock_port(conn: sa.Connection, id: str) -> None:
+def lock_port(conn: sa.Connection, id: str, *where: Where) -> None:
     """Nobody gives this port another address or place until this transaction ends (its network is locked)."""
-    if not _LOCK_NETWORK_OF.change(conn, {"ident": id}):
+    if where:
+        found = conn.execute(_locking(_network_of(sa.literal(id), *where))).rowcount
+    else:
+        found = _LOCK_NETWORK_OF.change(conn, {"ident": id})
+    if not found:
         raise missing("Port", id)
+
+
+def _held(collection: Collection[Any], id: sa.ColumnElement[Any], shared: bool) -> sa.Select[Any]:
+    query = sa.select(collection.table.c.id).where(collection.table.c.id == id)
+    return query.with_for_update(read=shared, key_share=shared)
 
 
 @functools.cache
 def _holding(collection: Collection[Any], shared: bool) -> Kept:
-    table = collection.table
-    query = sa.select(table.c.id).where(table.c.id == sa.bindparam("ident"))
-    return Kept(query.with_for_update(read=shared, key_share=shared))
+    return Kept(_held(collection, sa.bindparam("ident"), shared))
 
 
 def hold(
-    conn: sa.Connection, collection: Collection[Any], id: str, *, shared: bool = False
+    conn: sa.Connection, collection: Collection[Any], id: str, *where: Where, shared: bool = False
 ) -> None:
-    """Nobody deletes or (unless shared) changes it until this transaction ends; 404 when there is none.
+    """Nobody deletes or (unless shared) changes it until this transaction ends; 404 as for `lock_network`.
 
     For transactions that are not serializable: those that are go on with the picture from before they waited.
     """
-    if _holding(collection, shared).first(conn, {"ident": id}) is None:
+    if where:
+        row = conn.execute(_held(collection, sa.literal(id), shared).where(*where)).first()
+    else:
+        row = _holding(collection, shared).first(conn, {"ident": id})
+    if row is None:
         raise missing(collection.what, id)
 
 
