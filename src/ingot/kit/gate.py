@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 #: One that went through lets so much of another one in.
-_MORE = 0.05
+_MORE = 0.1
 _LEAST = 0.5
 
 
