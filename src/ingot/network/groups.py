@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ingot.kit.db import IntegrityError
 from ingot.kit.faults import Fault, Forbidden
 from ingot.network import ipam, quota_store, store, tables
 from ingot.network.faults import conflict, invalid, missing
@@ -106,15 +107,28 @@ def find_default(conn: sa.Connection, project_id: str) -> SecurityGroup | None:
 
 
 def ensure_default(conn: sa.Connection, now: str, project_id: str) -> SecurityGroup:
-    """The project's default group, made at its first use."""
-    return find_default(conn, project_id) or make_group(
-        conn,
-        now,
-        project_id=project_id,
-        name="default",
-        description="Default security group",
-        default=True,
-    )
+    """The project's default group, made at its first use.
+
+    Steps of operations are READ COMMITTED on PostgreSQL: somebody else's group may come in between, and is the one then.
+    """
+    found = find_default(conn, project_id)
+    if found is not None:
+        return found
+    try:
+        with conn.begin_nested():
+            return make_group(
+                conn,
+                now,
+                project_id=project_id,
+                name="default",
+                description="Default security group",
+                default=True,
+            )
+    except IntegrityError:
+        found = find_default(conn, project_id)
+        if found is None:
+            raise
+        return found
 
 
 def hold_default(conn: sa.Connection, now: str, project_id: str) -> str:
