@@ -61,8 +61,8 @@ AGAIN = { code=$$?; [ $$code = 1 ] || exit $$code; echo "== these failed; for th
 	$(PYTEST) --last-failed --last-failed-no-failures none $(PYTEST_ARGS) -m "$(1)" </dev/null; exit 1; }
 
 pytest: ## all tests but the long ones (no set-up); PYTEST_ARGS="-k word" for some
-	@# Most tests wait for the world; three at a time, a file to a worker. Real machines come alone.
-	$(PYTEST) -n 3 --dist loadfile -m "not qemu" $(PYTEST_ARGS) </dev/null || $(call AGAIN,not qemu)
+	@# Most tests wait for the world; five at a time, a file to a worker. Real machines come alone.
+	$(PYTEST) -n 5 --dist loadfile -m "not qemu" $(PYTEST_ARGS) </dev/null || $(call AGAIN,not qemu)
 	$(PYTEST) -m "qemu and not real" $(PYTEST_ARGS) </dev/null || $(call AGAIN,qemu and not real)
 
 real: ## the long stories of real (QEMU) machines; NIGHTLY=1 for all of them

@@ -93,15 +93,15 @@ def document(row: sa.RowMapping) -> dict[str, Any]:
 def patch_node(
     ctx: Context,
     conn: sa.Connection,
-    ident: str,
+    node: Node,
     changes: Sequence[Change],
     *,
     minor: int = 115,
     reset_interfaces: bool = False,
     may_move_secrets: bool = True,
     by: By = NOBODY,
-) -> str:
-    """Change a node, operation by operation; all or nothing. Its uuid.
+) -> None:
+    """Change a node, operation by operation; all or nothing. node: as `store.hold_node` gave it.
 
     may_move_secrets: whether the secrets of driver_info stay when it gets another address. Of others a new address ends
     them, unless it comes with its own: they were given for the old one.
@@ -112,7 +112,6 @@ def patch_node(
             raise Invalid(
                 f"Cannot patch {change.path}. Only the following can be updated: {allowed}"
             )
-    node = store.hold_node(conn, ident)
     guards.patch_in_state(node, changes, minor)
     row = conn.execute(sa.select(nodes).where(nodes.c.uuid == node.uuid)).mappings().one()
     before = document(row)
@@ -130,7 +129,6 @@ def patch_node(
         _end_secrets(conn, node, before, patched, by)
     touched = {change.root for change in changes}
     _rewrite(ctx, conn, node, row, patched, touched, reset_interfaces, by)
-    return node.uuid
 
 
 def _end_secrets(

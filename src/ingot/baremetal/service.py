@@ -193,10 +193,11 @@ class Baremetal:
         by: By = NOBODY,
     ) -> Node:
         """Change a node by a JSON patch."""
-        uuid = editing.patch_node(
-            self.ctx, conn, ident, changes, minor=minor, reset_interfaces=reset_interfaces, by=by
+        node = store.hold_node(conn, ident)
+        editing.patch_node(
+            self.ctx, conn, node, changes, minor=minor, reset_interfaces=reset_interfaces, by=by
         )
-        return store.get_node(conn, uuid)
+        return store.get_node(conn, node.uuid)
 
     def delete_node(self, conn: sa.Connection, ident: str, by: By = NOBODY) -> None:
         editing.delete_node(self.ctx, conn, ident, by)

@@ -34,6 +34,7 @@ from ingot.baremetal.api.common import (
 from ingot.baremetal.listing import NODE, NODE_BRIEF
 from ingot.baremetal.parts import CHASSIS
 from ingot.baremetal.patching import Change
+from ingot.baremetal.types import Node
 from ingot.baremetal.verbs import unheld
 from ingot.kit import ids
 from ingot.kit.faults import Conflict, Fault, Forbidden, Invalid, Kind
@@ -285,12 +286,13 @@ class Nodes(Handlers):
         def change(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], *_patch_rules(changes))
             # As upstream, where a change takes the lock: what works on the machine has read the node.
-            unheld(conn, store.hold_node(conn, found.uuid))
-            self._owner_rule(conn, call, found.uuid, changes)
+            node = store.hold_node(conn, found.uuid)
+            unheld(conn, node)
+            self._owner_rule(call, node, changes)
             editing.patch_node(
                 self.ctx,
                 conn,
-                found.uuid,
+                node,
                 changes,
                 minor=minor,
                 reset_interfaces=reset,
@@ -304,23 +306,22 @@ class Nodes(Handlers):
 
         return await self.write(change)
 
-    def _owner_rule(
-        self, conn: sa.Connection, call: Call, uuid: str, changes: Sequence[Change]
-    ) -> None:
+    def _owner_rule(self, call: Call, node: Node, changes: Sequence[Change]) -> None:
         """Whose a machine in use is changes only by the system's admin: who gets it gets the instance."""
         owners, lessees = (list(patching.values(changes, name)) for name in ("owner", "lessee"))
         if not owners and not any(lessees):
             return
-        node = store.get_node(conn, uuid)
         place = self.target(node.owner, node.lessee)
         if call.allows("baremetal:node:update_owner_provisioned", place):
             return
         state = node.provision_state
         if owners and state == machine.ACTIVE:
-            raise Conflict(f'Cannot update owner of node "{uuid}" while it is in state "{state}".')
+            raise Conflict(
+                f'Cannot update owner of node "{node.uuid}" while it is in state "{state}".'
+            )
         if state in machine.OCCUPIED and any(new and new != node.lessee for new in lessees):
             raise Conflict(
-                f'Cannot update lessee of node "{uuid}" while it is in state "{state}".',
+                f'Cannot update lessee of node "{node.uuid}" while it is in state "{state}".',
                 next_action="Undeploy it first: whoever is given the machine now is given its instance.",
             )
 
