@@ -62,7 +62,7 @@ AGAIN = { code=$$?; [ $$code = 1 ] || exit $$code; echo "== these failed; for th
 
 pytest: ## all tests but the long ones (no set-up); PYTEST_ARGS="-k word" for some
 	@# Most tests wait for the world; five at a time, a file to a worker. Real machines come alone.
-	$(PYTEST) -n 5 --dist loadfile -m "not qemu" $(PYTEST_ARGS) </dev/null || $(call AGAIN,not qemu)
+	$(PYTEST) -n 5 --dist loadfile --no-loadscope-reorder -m "not qemu" $(PYTEST_ARGS) </dev/null || $(call AGAIN,not qemu)
 	$(PYTEST) -m "qemu and not real" $(PYTEST_ARGS) </dev/null || $(call AGAIN,qemu and not real)
 
 real: ## the long stories of real (QEMU) machines; NIGHTLY=1 for all of them

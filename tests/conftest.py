@@ -7,6 +7,7 @@ import functools
 import inspect
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from tests import postgres
 
 #: Reasons for which a test may be skipped in CI; all else (a judge or a program that cannot be had) fails there.
 MAY_SKIP = ("set NIGHTLY=1", "INGOT_NOVA names no Python", "other drivers give rows in pieces")
+#: Their files take minutes and are few: they begin first, so that no worker has them left at the end.
+LONG = ("flows", "compute", "schedules", "races", "site", "conformance", "drivers")
 #: Of a test's time-out: the test itself fails first, with its own stack.
 SHARE = 0.9
 
@@ -25,6 +28,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONG)}
+    folder = len(os.fspath(Path(__file__).parent).split(os.sep))
+    items.sort(key=lambda item: order.get(item.path.parts[folder], len(order)))
     if os.environ.get("NIGHTLY"):
         return
     for item in items:

@@ -80,7 +80,8 @@ async def test_a_crowd_at_one_row_is_not_run_again_and_again(postgres_url: str) 
         await dbs[0].write(lambda conn: conn.exec_driver_sql("INSERT INTO hot VALUES (0)"))
         await asyncio.gather(*(dbs[n % 3].write(change) for n in range(CROWD)))
         assert await dbs[0].read(lambda c: c.exec_driver_sql("SELECT n FROM hot").scalar()) == CROWD
-    assert runs < 1.5 * CROWD, runs
+    # Nearly three times as often without a gate; a little more than once with it, where nothing else is at work.
+    assert runs < 2.5 * CROWD, runs
 
 
 async def test_what_is_read_by_an_index_is_no_reason_to_end_others(postgres_url: str) -> None:
