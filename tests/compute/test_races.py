@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ingot.compute import Settings
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio
@@ -189,6 +190,21 @@ async def test_one_of_a_crowd_makes_it(tmp_path: Path, database: str) -> None:
         assert set(await crowd("PUT", f"/os-quota-sets/{project}", limit)) == {200}
         assert await crowd("DELETE", f"/flavors/{made}") == [202] + [404] * (CLIENTS - 1)
         assert await crowd("DELETE", "/os-keypairs/k") == [202] + [404] * (CLIENTS - 1)
+
+
+async def test_nobody_has_too_many_key_pairs(tmp_path: Path, database: str) -> None:
+    """5 allowed, 24 by one person and 24 by another at once: each has 5."""
+    settings = Settings(quotas={**Settings().quotas, "key_pairs": 5})
+    async with cloud(tmp_path, 1, database=database, settings=settings) as here:
+        calls = [
+            here.call("POST", "/os-keypairs", {"keypair": {"name": f"k{number}"}}, who=who)
+            for number in range(CLIENTS)
+            for who in ("admin", "demo")
+        ]
+        told = [status for status, _, _ in await asyncio.gather(*calls)]
+        for who, mine in (("admin", told[::2]), ("demo", told[1::2])):
+            assert sorted(mine) == [200] * 5 + [403] * (CLIENTS - 5)
+            assert len((await here.get("/os-keypairs", who=who))["keypairs"]) == 5
 
 
 async def _all_gone(here: Cloud, uuids: list[str]) -> None:

@@ -159,9 +159,14 @@ class Compute:
 
     # -- looking -----------------------------------------------------------------------------
 
-    def get(self, conn: sa.Connection, uuid: str, caller: Caller | None = None) -> Server:
-        """A server; Missing when there is none that this caller may know of (None: everybody)."""
-        server = store.find_server(conn, uuid) if ids.is_uuid(uuid) else None
+    def get(
+        self, conn: sa.Connection, uuid: str, caller: Caller | None = None, *, lock: bool = False
+    ) -> Server:
+        """A server; Missing when there is none that this caller may know of (None: everybody).
+
+        lock: until the transaction ends.
+        """
+        server = store.find_server(conn, uuid, lock=lock) if ids.is_uuid(uuid) else None
         if server is None or not self.sees(caller, server):
             raise Missing(f"Instance {uuid} could not be found.")
         return server

@@ -14,7 +14,6 @@ from ingot.compute import states
 from ingot.compute.tables import (
     flavor_access,
     flavors,
-    keypairs,
     server_groups,
     servers,
 )
@@ -22,7 +21,6 @@ from ingot.compute.types import (
     Address,
     Flavor,
     Key,
-    Keypair,
     NetworkWish,
     Nic,
     Server,
@@ -78,11 +76,7 @@ def insert_server(conn: sa.Connection, values: Mapping[str, Any]) -> None:
 def update_server(conn: sa.Connection, uuid: str, **values: Any) -> None:
     """Set columns of a server that is there; its states change by `shift` alone."""
     assert not _STATES & values.keys(), "states change by conditions (shift)"
-    conn.execute(
-        sa.update(servers)
-        .where(servers.c.uuid == uuid, servers.c.deleted_at.is_(None))
-        .values(**_written(values))
-    )
+    _update_of(tuple(values)).change(conn, {**_written(values), "ident": uuid})
 
 
 #: Columns that several writers race for.
@@ -96,19 +90,18 @@ RESTING = servers.c.task_state.is_(None)
 def shift(conn: sa.Connection, uuid: str, *where: Where, **values: Any) -> bool:
     """Change a server that is there and meets the conditions, by one statement; False when it does not."""
     if len(where) == 1 and where[0] is WANTED:
-        kept = _shift_wanted(tuple(values))
+        kept = _update_of(tuple(values), wanted=True)
         return kept.change(conn, {**_written(values), "ident": uuid}) == 1
     change = sa.update(servers).where(servers.c.uuid == uuid, servers.c.deleted_at.is_(None))
     return conn.execute(change.where(*where).values(**_written(values))).rowcount == 1
 
 
 @functools.lru_cache(maxsize=64)
-def _shift_wanted(names: tuple[str, ...]) -> Kept:
-    """The change of these columns of a server that nobody wants deleted."""
-    there = (servers.c.uuid == sa.bindparam("ident"), servers.c.deleted_at.is_(None), WANTED)
-    return Kept(
-        sa.update(servers).where(*there).values({name: sa.bindparam(name) for name in names})
-    )
+def _update_of(names: tuple[str, ...], wanted: bool = False) -> Kept:
+    """The change of these columns of a server that is there; wanted: and that nobody wants deleted."""
+    there = (servers.c.uuid == sa.bindparam("ident"), servers.c.deleted_at.is_(None))
+    change = sa.update(servers).where(*there, *((WANTED,) if wanted else ()))
+    return Kept(change.values({name: sa.bindparam(name) for name in names}))
 
 
 def settle(conn: sa.Connection, uuid: str, **values: Any) -> bool:
@@ -136,11 +129,16 @@ def in_states(vm_states: Collection[str]) -> Where:
 
 
 _ONE_SERVER = Kept(sa.select(servers).where(servers.c.uuid == sa.bindparam("ident")))
+_LOCK_SERVER = Kept(
+    sa.select(servers).where(servers.c.uuid == sa.bindparam("ident")).with_for_update()
+)
 
 
-def find_server(conn: sa.Connection, uuid: str, *, deleted: bool = False) -> Server | None:
-    """deleted: also one that is gone."""
-    found = _ONE_SERVER.mappings(conn, {"ident": uuid})
+def find_server(
+    conn: sa.Connection, uuid: str, *, deleted: bool = False, lock: bool = False
+) -> Server | None:
+    """deleted: also one that is gone. lock: nobody changes it until this transaction ends."""
+    found = (_LOCK_SERVER if lock else _ONE_SERVER).mappings(conn, {"ident": uuid})
     if not found or (found[0]["deleted_at"] is not None and not deleted):
         return None
     return _server(found[0])
@@ -489,31 +487,6 @@ def take_access(conn: sa.Connection, flavor_id: str, project_id: str) -> bool:
         sa.delete(flavor_access).where(
             flavor_access.c.flavor_id == flavor_id, flavor_access.c.project_id == project_id
         )
-    )
-    return done.rowcount > 0
-
-
-# -- key pairs -----------------------------------------------------------------------------------
-
-
-def keypairs_of(conn: sa.Connection, user_id: str) -> list[Keypair]:
-    query = sa.select(keypairs).where(keypairs.c.user_id == user_id).order_by(keypairs.c.name)
-    return [Keypair(**row) for row in conn.execute(query).mappings()]
-
-
-def find_keypair(conn: sa.Connection, user_id: str, name: str) -> Keypair | None:
-    query = sa.select(keypairs).where(keypairs.c.user_id == user_id, keypairs.c.name == name)
-    row = conn.execute(query).mappings().first()
-    return None if row is None else Keypair(**row)
-
-
-def insert_keypair(conn: sa.Connection, **values: Any) -> None:
-    conn.execute(sa.insert(keypairs).values(**values))
-
-
-def delete_keypair(conn: sa.Connection, user_id: str, name: str) -> bool:
-    done = conn.execute(
-        sa.delete(keypairs).where(keypairs.c.user_id == user_id, keypairs.c.name == name)
     )
     return done.rowcount > 0
 

@@ -321,6 +321,7 @@ class Actions(Handlers):
             call,
             "os-lock-server:lock",
             lambda conn, server: self.compute.lock(conn, server, call.caller, reason),
+            serializable=False,
         )
 
     async def _unlock(self, call: Call, _given: object) -> None:
@@ -328,6 +329,7 @@ class Actions(Handlers):
             call,
             "os-lock-server:unlock",
             lambda conn, server: self.compute.unlock(conn, server, call.caller),
+            serializable=False,
         )
 
     # -- the rest ----------------------------------------------------------------------------

@@ -192,16 +192,21 @@ class Handlers:
         call.require(f"os_compute_api:{rule}", target(server))
         return server
 
-    async def change(self, call: Call, rule: str, fn: Callable[[Any, Server], T]) -> T:
-        """`fn(conn, server)` in one transaction, on the server as it is in it."""
+    async def change(
+        self, call: Call, rule: str, fn: Callable[[Any, Server], T], *, serializable: bool = True
+    ) -> T:
+        """`fn(conn, server)` in one transaction, on the server as it is in it.
+
+        serializable: unless all that it decides by is of the server, which is locked then.
+        """
         uuid = call.params["id"]
 
         def transaction(conn: Any) -> T:
-            server = self.compute.get(conn, uuid, call.caller)
+            server = self.compute.get(conn, uuid, call.caller, lock=not serializable)
             call.require(f"os_compute_api:{rule}", target(server))
             return fn(conn, server)
 
-        return await self.compute.db.write(transaction)
+        return await self.compute.db.write(transaction, serializable=serializable)
 
 
 def target(server: Server) -> dict[str, object]:

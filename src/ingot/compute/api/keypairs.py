@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from ingot.compute import store
+from ingot.compute import keypair_store
 from ingot.compute.api.common import MOST, Body, Handlers, mapping, naive, number, part, read, since
 from ingot.compute.types import Keypair
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
@@ -49,7 +49,7 @@ class Keypairs(Handlers):
     async def index(self, call: Call) -> Reply:
         """GET /os-keypairs."""
         user_id = self._asked(call, "index")
-        found = await self.compute.db.read(lambda conn: store.keypairs_of(conn, user_id))
+        found = await self.compute.db.read(lambda conn: keypair_store.of_user(conn, user_id))
         body: Body = {}
         if call.version.minor >= 35:
             marker, limit = dict(call.args).get("marker"), number(call, "limit")
@@ -69,7 +69,7 @@ class Keypairs(Handlers):
     async def show(self, call: Call) -> Reply:
         """GET /os-keypairs/{id}."""
         user_id, name = self._asked(call, "show"), call.params["id"]
-        key = await self.compute.db.read(lambda conn: store.find_keypair(conn, user_id, name))
+        key = await self.compute.db.read(lambda conn: keypair_store.find(conn, user_id, name))
         if key is None:
             raise Missing(f"Keypair {name} not found for user {user_id}")
         whole: Body = {
@@ -108,12 +108,13 @@ class Keypairs(Handlers):
         mark = fingerprint(public)
 
         def change(conn: sa.Connection) -> None:
-            if store.find_keypair(conn, user_id, order.name) is not None:
+            total, taken = keypair_store.hold(conn, user_id, order.name)
+            if taken:
                 raise Conflict(f"Key pair '{order.name}' already exists.")
             most = self.compute.settings.quotas["key_pairs"]
-            if 0 <= most <= len(store.keypairs_of(conn, user_id)):
+            if 0 <= most <= total:
                 raise Fault("Quota exceeded, too many key pairs.", kind=Kind.LIMIT)
-            store.insert_keypair(
+            keypair_store.insert(
                 conn,
                 user_id=user_id,
                 name=order.name,
@@ -123,7 +124,8 @@ class Keypairs(Handlers):
                 created_at=self.compute.now(),
             )
 
-        await self.compute.db.write(change)
+        # Counted under a lock of the person's own.
+        await self.compute.db.write(change, serializable=False)
         shown: dict[str, Any] = {
             "name": order.name,
             "public_key": public,
@@ -139,7 +141,10 @@ class Keypairs(Handlers):
     async def delete(self, call: Call) -> Reply:
         """DELETE /os-keypairs/{id}."""
         user_id, name = self._asked(call, "delete"), call.params["id"]
-        if not await self.compute.db.write(lambda conn: store.delete_keypair(conn, user_id, name)):
+        # One statement.
+        if not await self.compute.db.write(
+            lambda conn: keypair_store.delete(conn, user_id, name), serializable=False
+        ):
             raise Missing(f"Keypair {name} not found for user {user_id}")
         return Reply(status=204 if call.version.minor >= 2 else 202)
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, Protocol
 import msgspec
 import sqlalchemy as sa
 
-from ingot.compute import store, userdata
+from ingot.compute import keypair_store, store, userdata
 from ingot.compute.api.common import (
     Body,
     Handlers,
@@ -490,7 +490,7 @@ def key(conn: sa.Connection, call: Call, name: str | None) -> Key | None:
     """The caller's key pair of this name."""
     if name is None:
         return None
-    found = store.find_keypair(conn, call.caller.user_id or "", name)
+    found = keypair_store.find(conn, call.caller.user_id or "", name)
     if found is None:
         raise Invalid("Invalid key_name provided.")
     return Key(name=found.name, type=found.type, public_key=found.public_key)

@@ -67,7 +67,8 @@ class Metadata(Handlers):
             self.compute.update(conn, server.uuid, metadata=whole)
             return whole
 
-        return Reply({"metadata": await self.change(call, f"server-metadata:{verb}", change)})
+        whole = await self.change(call, f"server-metadata:{verb}", change, serializable=False)
+        return Reply({"metadata": whole})
 
     async def set(self, call: Call) -> Reply:
         """PUT …/{key}."""
@@ -87,7 +88,7 @@ class Metadata(Handlers):
             left = {name: value for name, value in server.metadata.items() if name != key}
             self.compute.update(conn, server.uuid, metadata=left)
 
-        await self.change(call, "server-metadata:delete", change)
+        await self.change(call, "server-metadata:delete", change, serializable=False)
 
 
 # -- tags ----------------------------------------------------------------------------------------
@@ -121,6 +122,7 @@ class Tags(Handlers):
             call,
             "os-server-tags:update_all",
             lambda conn, server: self.compute.update(conn, server.uuid, tags=wanted),
+            serializable=False,
         )
         return Reply({"tags": list(wanted)})
 
@@ -133,7 +135,7 @@ class Tags(Handlers):
             self.compute.update(conn, server.uuid, tags=tags([*server.tags, tag]))
             return True
 
-        new = await self.change(call, "os-server-tags:update", change)
+        new = await self.change(call, "os-server-tags:update", change, serializable=False)
         where = {"Location": call.url} if new else {}
         return Reply(status=201 if new else 204, headers=where)
 
@@ -145,13 +147,14 @@ class Tags(Handlers):
             left = tuple(one for one in server.tags if one != tag)
             self.compute.update(conn, server.uuid, tags=left)
 
-        await self.change(call, "os-server-tags:delete", change)
+        await self.change(call, "os-server-tags:delete", change, serializable=False)
 
     async def delete_all(self, call: Call) -> None:
         await self.change(
             call,
             "os-server-tags:delete_all",
             lambda conn, server: self.compute.update(conn, server.uuid, tags=()),
+            serializable=False,
         )
 
 

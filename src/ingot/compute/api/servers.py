@@ -155,7 +155,7 @@ class Servers(Handlers):
             (changed,) = self.compute.with_groups(conn, [self.compute.get(conn, server.uuid)])
             return changed
 
-        server = await self.change(call, "servers:update", change)
+        server = await self.change(call, "servers:update", change, serializable=False)
         return Reply({"server": views.server(self.compute, call, server, changed=True)})
 
     async def delete(self, call: Call) -> None:
