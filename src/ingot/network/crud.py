@@ -48,8 +48,8 @@ class Resource(ABC):
     sortable: tuple[str, ...]
     sealed: tuple[str, ...] = ()
     taggable = True
-    #: Verbs whose transactions lock what they are about first (`hold`, `create`), so that a crowd waits in a queue
-    #: where serializable ones would be run again and again.
+    #: Verbs whose transactions lock what they are about first (`hold`), or make what only counters, locks and unique
+    #: constraints decide on (`create`): a crowd waits in a queue where serializable ones would be run again and again.
     locking: frozenset[str] = frozenset()
 
     def __init__(self, nets: Networks) -> None:
@@ -75,8 +75,11 @@ class Resource(ABC):
         """What policy rules may look at."""
         return {"project_id": row.project_id}
 
-    def hold(self, conn: sa.Connection, verb: str, id: str, *where: store.Where) -> None:
-        """Lock a resource for one of the `locking` verbs; 404 when there is none that meets the conditions."""
+    def hold(self, conn: sa.Connection, verb: str, id: str, *where: store.Where) -> Any:
+        """Lock a resource for one of the `locking` verbs; 404 when there is none that meets the conditions.
+
+        Gives it where it is read with the lock, else None.
+        """
         raise NotImplementedError
 
     def before_list(self, call: Call) -> Callable[[sa.Connection], None] | None:
@@ -121,9 +124,10 @@ def find_for(
 ) -> Any:
     """The same as it stays until the transaction ends."""
     # SQLite has one writer, which this is.
+    row: Any = None
     if verb in resource.locking and conn.dialect.name != "sqlite":
-        resource.hold(conn, verb, id, *scope(resource, call))
-    return find(conn, resource, call, id)
+        row = resource.hold(conn, verb, id, *scope(resource, call))
+    return find(conn, resource, call, id) if row is None else row
 
 
 async def write(

@@ -7,6 +7,7 @@ Nothing on a flat physical wire filters packets, so replies carry `ingot:enforce
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -85,20 +86,19 @@ def make_group(
             "tags": list(tags),
         },
     )
+    rules: list[dict[str, Any]] = []
     for ethertype in ("IPv4", "IPv6"):
         base = {
             "project_id": project_id,
             "security_group_id": made.id,
             "ethertype": ethertype,
         }
-        store.insert(conn, store.RULES, now, new_rule(direction="egress", **base))
+        rules.append(new_rule(direction="egress", **base))
         if default:
-            own = new_rule(direction="ingress", remote_group_id=made.id, **base)
-            store.insert(conn, store.RULES, now, own)
-    quota_store.count(conn, project_id, security_group=1, security_group_rule=4 if default else 2)
-    whole = store.get(conn, store.GROUPS, made.id)
-    assert whole is not None
-    return whole
+            rules.append(new_rule(direction="ingress", remote_group_id=made.id, **base))
+    inside = store.insert_all(conn, store.RULES, now, rules)
+    quota_store.count(conn, project_id, security_group=1, security_group_rule=len(inside))
+    return replace(made, rules=tuple(sorted(inside, key=lambda rule: rule.id)))
 
 
 def find_default(conn: sa.Connection, project_id: str) -> SecurityGroup | None:

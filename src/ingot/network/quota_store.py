@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
@@ -51,17 +52,21 @@ def used(conn: sa.Connection, project_id: str) -> dict[str, int]:
     return dict(_NOTHING) if row is None else dict(zip(COUNTED, row, strict=True))
 
 
-_LIMIT = Kept(
-    sa.select(tables.quotas.c.most).where(
-        tables.quotas.c.project_id == sa.bindparam("project_id"),
-        tables.quotas.c.resource == sa.bindparam("resource"),
+@functools.cache
+def _standing(resource: str) -> Kept:
+    quotas, usage = tables.quotas, tables.usage
+    project: sa.BindParameter[str] = sa.bindparam("project_id", type_=sa.String)
+    most = sa.select(quotas.c.most).where(
+        quotas.c.project_id == project, quotas.c.resource == resource
     )
-)
+    has = sa.select(usage.c[resource]).where(usage.c.project_id == project)
+    return Kept(sa.select(most.scalar_subquery(), has.scalar_subquery()))
 
 
-def limit(conn: sa.Connection, project_id: str, resource: str) -> int | None:
-    """What was set for a project; None where the settings hold."""
-    return _LIMIT.scalar(conn, {"project_id": project_id, "resource": resource})
+def standing(conn: sa.Connection, project_id: str, resource: str) -> tuple[int | None, int]:
+    """What was set for a project (None where the settings hold), and what it has."""
+    ((most, has),) = _standing(resource).rows(conn, {"project_id": project_id})
+    return most, has or 0
 
 
 def quotas(conn: sa.Connection, project_id: str) -> dict[str, int]:

@@ -16,8 +16,7 @@ class Counting:
 
     def check_quota(self, conn: sa.Connection, project_id: str, kind: str, made: int = 1) -> None:
         """After so many of a kind ("port") were made: 409 OverQuota when the project now has too many."""
-        limit = self._limit(conn, project_id, kind)
-        used = quota_store.used(conn, project_id)[kind] if limit >= 0 else 0
+        limit, used = self._standing(conn, project_id, kind)
         if used > limit >= 0:
             raise conflict(
                 "OverQuota",
@@ -27,12 +26,10 @@ class Counting:
 
     def ports_left(self, conn: sa.Connection, project_id: str) -> int | None:
         """How many more ports a project may have by its quota; None for any number."""
-        limit = self._limit(conn, project_id, "port")
-        if limit < 0:
-            return None
-        return max(0, limit - quota_store.used(conn, project_id)["port"])
+        limit, used = self._standing(conn, project_id, "port")
+        return None if limit < 0 else max(0, limit - used)
 
-    def _limit(self, conn: sa.Connection, project_id: str, kind: str) -> int:
-        """-1: none."""
-        own = quota_store.limit(conn, project_id, kind)
-        return self.settings.quotas.get(kind, -1) if own is None else own
+    def _standing(self, conn: sa.Connection, project_id: str, kind: str) -> tuple[int, int]:
+        """The limit (-1: none), and how many there are."""
+        own, used = quota_store.standing(conn, project_id, kind)
+        return (self.settings.quotas.get(kind, -1) if own is None else own), used

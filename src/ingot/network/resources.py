@@ -52,6 +52,8 @@ class NetworkResource(Resource):
     columns = {"router:external": "external", "tenant_id": "project_id"}
     sortable = ("id", "name", "admin_state_up", "project_id", "tenant_id", "mtu", "created_at")
     sealed = ("availability_zone_hints",)
+    # Its wire is its own by constraint.
+    locking = frozenset({"create"})
 
     def visible(self, caller: Caller) -> store.Where:
         return sa.or_(_NETS.c.project_id == caller.project_id, _NETS.c.shared, _NETS.c.external)
@@ -216,11 +218,11 @@ class PortResource(OnNetwork):
     sealed = ("network_id", "tags")
     locking = frozenset({"create", "update", "delete"})
 
-    def hold(self, conn: sa.Connection, verb: str, id: str, *where: store.Where) -> None:
+    def hold(self, conn: sa.Connection, verb: str, id: str, *where: store.Where) -> Port | None:
         if verb == "delete":
-            store.hold(conn, store.PORTS, id, *where)
-        else:
-            store.lock_port(conn, id, *where)
+            return store.held(conn, store.PORTS, id, *where)
+        store.lock_port(conn, id, *where)
+        return None
 
     def visible(self, caller: Caller) -> store.Where:
         own = sa.select(_NETS.c.id).where(_NETS.c.project_id == caller.project_id)
@@ -356,11 +358,11 @@ class GroupResource(Resource):
     }
     columns = {"tenant_id": "project_id"}
     sortable = ("id", "name", "project_id", "tenant_id", "created_at")
-    # Ports are made beside it that are not serializable.
-    locking = frozenset({"delete"})
+    # Ports are made beside it that are not serializable. A new one is decided by nothing but the project's counter.
+    locking = frozenset({"create", "delete"})
 
-    def hold(self, conn: sa.Connection, verb: str, id: str, *where: store.Where) -> None:
-        store.hold(conn, store.GROUPS, id, *where)
+    def hold(self, conn: sa.Connection, verb: str, id: str, *where: store.Where) -> SecurityGroup:
+        return store.held(conn, store.GROUPS, id, *where)
 
     def visible(self, caller: Caller) -> store.Where:
         return tables.security_groups.c.project_id == caller.project_id
@@ -381,7 +383,8 @@ class GroupResource(Resource):
     def create(self, conn: sa.Connection, call: Call, item: Any, project_id: str) -> SecurityGroup:
         values = schemas.given(item)
         self.require(call, "create", {"project_id": project_id}, values)
-        groups.ensure_default(conn, self.nets.now(), project_id)
+        if store.default_group(conn, project_id) is None:
+            groups.ensure_default(conn, self.nets.now(), project_id)
         groups.check_name(values.setdefault("name", ""))
         return groups.make_group(conn, self.nets.now(), project_id=project_id, **values)
 

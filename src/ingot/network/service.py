@@ -177,7 +177,10 @@ class Networks(Counting, Telling):
                 f"Network type {network_type!r} is not supported.",
                 "Use provider:network_type flat.",
             )
-        physical_network = physical_network or self._free_wire(conn)
+        if not physical_network:
+            quota_store.count(conn, project_id)  # which is locked before the touch, as everywhere
+            self.touch(conn)
+            physical_network = self._free_wire(conn)
         self._check_wire(conn, physical_network)
         values: dict[str, Any] = {
             "project_id": project_id,
@@ -415,16 +418,16 @@ class Networks(Counting, Telling):
 
     def change_port(self, conn: sa.Connection, port: Port, changes: Mapping[str, Any]) -> Port:
         """As `update_port`, of a network that is locked."""
-        values = dict(changes)
+        values, ips = dict(changes), tuple(port.fixed_ips)
         if "fixed_ips" in values:
-            wishes = _kept([_wish(item) for item in values.pop("fixed_ips") or ()], port.fixed_ips)
-            given = self._allocate(conn, port.network_id, wishes, own=port.fixed_ips)
-            store.set_fixed_ips(conn, port.id, given)
+            wishes = _kept([_wish(item) for item in values.pop("fixed_ips") or ()], ips)
+            ips = self._allocate(conn, port.network_id, wishes, own=ips)
+            store.set_fixed_ips(conn, port.id, ips)
         if "mac_address" in values and values["mac_address"] != port.mac_address:
             values["mac_address"] = self._mac(conn, port.network_id, values["mac_address"])
         if "host_id" in values:
             values["vif_type"] = BOUND if values["host_id"] else UNBOUND
-        changed = store.update(conn, store.PORTS, self.now(), port.id, values)
+        changed = store.update(conn, store.PORTS, self.now(), port.id, values, fixed_ips=ips)
         self.touch(conn, port.id)
         moved = changed.mac_address != port.mac_address or changed.fixed_ips != port.fixed_ips
         if moved and changed.device_id and changed.device_owner.startswith("compute:"):

@@ -141,15 +141,29 @@ def _to_row(collection: Collection[Any], values: Mapping[str, Any]) -> dict[str,
 
 def _whole(conn: sa.Connection, collection: Collection[T], rows: Rows) -> list[T]:
     """The resources of rows of `Collection.columns`."""
-    found = [dict(zip(collection.names, row, strict=True)) for row in rows]
-    for values in found:
-        for name, read in collection.readers.items():
-            values[name] = read(values[name])
+    found = _read(collection, rows)
     if collection.more is not None and found:
         more = collection.more(conn, [values["id"] for values in found])
         for values in found:
             values.update(more[values["id"]])
     return [collection.shape(**values) for values in found]
+
+
+def _bare(collection: Collection[T], rows: Rows) -> list[T]:
+    """The same of rows to which nothing belongs that takes another query."""
+    return [collection.shape(**values) for values in _read(collection, rows)]
+
+
+def _read(
+    collection: Collection[Any], rows: Rows, without: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    names = [name for name in collection.names if name not in without]
+    readers = [(name, read) for name, read in collection.readers.items() if name not in without]
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    for values in found:
+        for name, read in readers:
+            values[name] = read(values[name])
+    return found
 
 
 def select(
@@ -213,11 +227,30 @@ def insert(
     conn: sa.Connection, collection: Collection[T], now: str, values: Mapping[str, Any]
 ) -> T:
     """A new resource, on which nothing hangs yet. Defaults of nearly all kinds are the caller's."""
+    row = _new_row(collection, now, values)
+    _inserting(collection.table).change(conn, row)
+    return _bare(collection, [list(row.values())])[0]
+
+
+@functools.cache
+def _inserting_many(table: sa.Table) -> Many:
+    return Many.insert(table, *table.c.keys())
+
+
+def insert_all(
+    conn: sa.Connection, collection: Collection[T], now: str, news: Sequence[Mapping[str, Any]]
+) -> list[T]:
+    """The same for several."""
+    rows = [_new_row(collection, now, values) for values in news]
+    _inserting_many(collection.table).run(conn, rows)
+    return _bare(collection, [list(row.values()) for row in rows])
+
+
+def _new_row(collection: Collection[Any], now: str, values: Mapping[str, Any]) -> dict[str, Any]:
     row = {**dict.fromkeys(collection.names), "description": "", **_to_row(collection, values)}
     id = str(row["id"] or new_uuid())
     row.update(id=id, revision_number=0, created_at=now, updated_at=now)
-    _inserting(collection.table).change(conn, row)
-    return _whole(conn, collection, [list(row.values())])[0]
+    return row
 
 
 @functools.lru_cache(maxsize=200)
@@ -225,7 +258,8 @@ def _updating(table: sa.Table, names: tuple[str, ...]) -> Kept:
     """The statement that sets these columns; some dozens of combinations are met."""
     values: dict[str, Any] = {name: sa.bindparam(name) for name in names}
     values["revision_number"] = table.c.revision_number + 1
-    return Kept(table.update().where(table.c.id == sa.bindparam("ident")).values(values))
+    change = table.update().where(table.c.id == sa.bindparam("ident")).values(values)
+    return Kept(change.returning(*table.c))
 
 
 def update(
@@ -234,14 +268,17 @@ def update(
     now: str,
     id: str,
     values: Mapping[str, Any],
+    **hanging: Any,
 ) -> T:
-    """The resource as it is then; 404 when there is none."""
+    """The resource as it is then; 404 when there is none. hanging: what hangs on it, where that is known."""
     row = {**_to_row(collection, values), "updated_at": now}
-    _updating(collection.table, tuple(row)).change(conn, {**row, "ident": id})
-    changed = get(conn, collection, id)
-    if changed is None:
+    changed = _updating(collection.table, tuple(row)).rows(conn, {**row, "ident": id})
+    if not changed:
         raise missing(collection.what, id)
-    return changed
+    if hanging:
+        (known,) = _read(collection, changed, tuple(hanging))
+        return collection.shape(**known, **hanging)
+    return having(conn, collection, "id", id)[0]
 
 
 @functools.cache
@@ -329,16 +366,39 @@ def hold(
         raise missing(collection.what, id)
 
 
-_DEFAULT_GROUP = Kept(
-    sa.select(tables.security_groups.c.id)
-    .where(tables.security_groups.c.default_of == sa.bindparam("project"))
-    .with_for_update(read=True, key_share=True)
+@functools.cache
+def _holding_whole(collection: Collection[Any]) -> Kept:
+    query = sa.select(*collection.columns).where(collection.table.c.id == sa.bindparam("ident"))
+    return Kept(query.with_for_update(of=collection.table))
+
+
+def held(conn: sa.Connection, collection: Collection[T], id: str, *where: Where) -> T:
+    """As `hold`, with the resource. What hangs on it in one text may be from before a wait for the lock."""
+    if where:
+        query = sa.select(*collection.columns).where(collection.table.c.id == id, *where)
+        rows = conn.execute(query.with_for_update(of=collection.table)).all()
+    else:
+        rows = _holding_whole(collection).rows(conn, {"ident": id})
+    if not rows:
+        raise missing(collection.what, id)
+    return _whole(conn, collection, cast("Rows", rows))[0]
+
+
+_FIND_DEFAULT = sa.select(tables.security_groups.c.id).where(
+    tables.security_groups.c.default_of == sa.bindparam("project")
 )
+_DEFAULT_GROUP = Kept(_FIND_DEFAULT)
+_HOLD_DEFAULT_GROUP = Kept(_FIND_DEFAULT.with_for_update(read=True, key_share=True))
+
+
+def default_group(conn: sa.Connection, project_id: str) -> str | None:
+    """The id of a project's default group; None when it has none yet."""
+    return _DEFAULT_GROUP.scalar(conn, {"project": project_id})
 
 
 def hold_default_group(conn: sa.Connection, project_id: str) -> str | None:
     """The id of a project's default group, locked as by `hold`; None when it has none yet."""
-    return _DEFAULT_GROUP.scalar(conn, {"project": project_id})
+    return _HOLD_DEFAULT_GROUP.scalar(conn, {"project": project_id})
 
 
 _WITH_MAC = Kept(
@@ -475,10 +535,19 @@ def known_addresses(
 # -- what DHCP must know -------------------------------------------------------------------------
 
 
-_NEXT_GENERATION = Kept(
+_ONE_MORE = (
+    "INSERT INTO network_generations (id, generation) VALUES ('dhcp', 1) ON CONFLICT (id) "
+    "DO UPDATE SET generation = network_generations.generation + 1 RETURNING generation"
+)
+_NEXT_GENERATION = Kept(sa.text(_ONE_MORE))
+#: The same with the note of what changed; SQLite has no changes in WITH.
+_COUNT_AND_NOTE = Kept(
     sa.text(
-        "INSERT INTO network_generations (id, generation) VALUES ('dhcp', 1) ON CONFLICT (id) "
-        "DO UPDATE SET generation = network_generations.generation + 1 RETURNING generation"
+        f"WITH counted AS ({_ONE_MORE}) "
+        "INSERT INTO network_dhcp_changes (port_id, generation, changed_at) "
+        "SELECT :port_id, generation, :changed_at FROM counted ON CONFLICT (port_id) "
+        "DO UPDATE SET generation = excluded.generation, changed_at = excluded.changed_at "
+        "RETURNING generation"
     )
 )
 _GENERATION = Kept(sa.select(tables.generations.c.generation))
@@ -492,18 +561,21 @@ _CHANGES = Kept(
 )
 
 
-def next_generation(conn: sa.Connection) -> int:
-    """Count one more change of what DHCP must know."""
-    return int(_NEXT_GENERATION.scalar(conn, {}))
-
-
 def generation(conn: sa.Connection) -> int:
     return int(_GENERATION.scalar(conn, {}) or 0)
 
 
-def note_dhcp_change(conn: sa.Connection, port_id: str, generation: int, now: str) -> None:
-    """DHCP must look at this port again ("": at everything)."""
-    _NOTE.run(conn, [{"port_id": port_id, "generation": generation, "changed_at": now}])
+def note_dhcp_change(conn: sa.Connection, port_id: str, now: str) -> int:
+    """DHCP must look at this port again ("": at everything); the generation of that.
+
+    One row counts all changes and is locked from here until the transaction ends, so this comes last.
+    """
+    row: dict[str, Any] = {"port_id": port_id, "changed_at": now}
+    if conn.dialect.name != "sqlite":
+        return int(_COUNT_AND_NOTE.scalar(conn, row))
+    row["generation"] = int(_NEXT_GENERATION.scalar(conn, {}))
+    _NOTE.run(conn, [row])
+    return row["generation"]
 
 
 def dhcp_changes(conn: sa.Connection, since: int, limit: int) -> list[tuple[str, int]]:

@@ -42,9 +42,7 @@ class Telling:
     def touch(self, conn: sa.Connection, port_id: str = "") -> int:
         """Count a change of what DHCP must know, of one port or of everything; its generation comes back."""
         after_commit(conn, self.kick)
-        generation = store.next_generation(conn)
-        store.note_dhcp_change(conn, port_id, generation, self.now())
-        return generation
+        return store.note_dhcp_change(conn, port_id, self.now())
 
     def generation(self, conn: sa.Connection) -> int:
         """The newest generation of what DHCP must know."""
