@@ -11,6 +11,7 @@ from ingot.baremetal import (
     allocations,
     guards,
     imagerights,
+    lockednode,
     machine,
     masking,
     news,
@@ -20,6 +21,7 @@ from ingot.baremetal import (
     store,
 )
 from ingot.baremetal.context import NOBODY, By, Context
+from ingot.baremetal.lockednode import Ident, LockedNode
 from ingot.baremetal.patching import Change
 from ingot.baremetal.tables import INTERFACES, node_traits, nodes
 from ingot.baremetal.types import Node
@@ -47,7 +49,8 @@ def create_node(
 ) -> str:
     """A new node; its uuid. values: as `schemas.node_values` gives them; interfaces default by hardware type."""
     new = dict(values)
-    uuid = new["uuid"] = new.get("uuid") or ids.new_uuid()
+    chosen = new.get("uuid")
+    uuid = new["uuid"] = chosen or ids.new_uuid()
     guards.boot_words(new)
     _known_chassis(conn, new)
     new.update(_interfaces(ctx, new["driver"], new))
@@ -57,7 +60,7 @@ def create_node(
         new["conductor_group"] = ctx.settings.default_conductor_group
     if new.get("parent_node"):
         new["parent_node"] = _parent(conn, new["parent_node"], new.get("owner"))
-    _unique(conn, new, but=None)
+    _unique(conn, {**new, "uuid": chosen}, but=None)
     rights = imagerights.written(None, {}, new, by.right)
     secrets = _hide_secrets(ctx, new, {})
     row = {
@@ -82,7 +85,7 @@ def create_node(
     return uuid
 
 
-def document(row: sa.RowMapping) -> dict[str, Any]:
+def document(row: sa.RowMapping | Mapping[str, Any]) -> dict[str, Any]:
     """What a patch works on: all attributes that a client may change."""
     return {
         name: from_json(row[name]) if name in schemas.OBJECTS else row[name]
@@ -93,7 +96,7 @@ def document(row: sa.RowMapping) -> dict[str, Any]:
 def patch_node(
     ctx: Context,
     conn: sa.Connection,
-    node: Node,
+    held: LockedNode,
     changes: Sequence[Change],
     *,
     minor: int = 115,
@@ -101,7 +104,7 @@ def patch_node(
     may_move_secrets: bool = True,
     by: By = NOBODY,
 ) -> None:
-    """Change a node, operation by operation; all or nothing. node: as `store.hold_node` gave it.
+    """Change a node, operation by operation; all or nothing.
 
     may_move_secrets: whether the secrets of driver_info stay when it gets another address. Of others a new address ends
     them, unless it comes with its own: they were given for the old one.
@@ -112,8 +115,8 @@ def patch_node(
             raise Invalid(
                 f"Cannot patch {change.path}. Only the following can be updated: {allowed}"
             )
+    node, row = held.node, held.row
     guards.patch_in_state(node, changes, minor)
-    row = conn.execute(sa.select(nodes).where(nodes.c.uuid == node.uuid)).mappings().one()
     before = document(row)
     patched = patching.apply(before, changes)
     if "driver" not in patched:
@@ -170,7 +173,7 @@ def _rewrite(
     ctx: Context,
     conn: sa.Connection,
     node: Node,
-    row: sa.RowMapping,
+    row: sa.RowMapping | Mapping[str, Any],
     fields: Mapping[str, Any],
     touched: set[str],
     reset_interfaces: bool,
@@ -249,9 +252,10 @@ def _write(
         raise _duplicate(error) from error
 
 
-def delete_node(ctx: Context, conn: sa.Connection, ident: str, by: By = NOBODY) -> None:
-    node = store.hold_node(conn, ident)
-    free(conn, node)
+def delete_node(ctx: Context, conn: sa.Connection, ident: Ident, by: By = NOBODY) -> None:
+    held = lockednode.lock(conn, ident)
+    free(conn, held)
+    node = held.node
     guards.deletion(node, ctx.settings.allow_deleting_available_nodes)
     if node.boot_intent is not None:
         ctx.networks.unplug_provisioning(conn, node)  # an agent was kept there
@@ -271,7 +275,7 @@ def delete_node(ctx: Context, conn: sa.Connection, ident: str, by: By = NOBODY) 
 def set_maintenance(
     ctx: Context,
     conn: sa.Connection,
-    ident: str,
+    ident: Ident,
     on: bool,
     reason: str | None = None,
     *,
@@ -279,7 +283,7 @@ def set_maintenance(
     by: By = NOBODY,
 ) -> None:
     """Take a node out of service, or back. fault: set by the cloud itself when it is the reason."""
-    node = store.hold_node(conn, ident)
+    node = lockednode.lock(conn, ident).node
     store.update_node(
         conn,
         node.uuid,
@@ -299,25 +303,26 @@ def set_maintenance(
 # -- traits --------------------------------------------------------------------------------------
 
 
-def set_traits(ctx: Context, conn: sa.Connection, ident: str, traits: Iterable[str]) -> None:
+def set_traits(ctx: Context, conn: sa.Connection, ident: Ident, traits: Iterable[str]) -> None:
     """Replace all traits of a node."""
-    node = store.hold_node(conn, ident)
-    wanted = set(traits)
+    held = lockednode.lock(conn, ident)
+    node, wanted = held.node, set(traits)
     guards.traits(wanted)
-    unheld(conn, node)
+    unheld(conn, held)
     store.set_traits(conn, node.uuid, wanted)
     store.update_node(conn, node.uuid, updated_at=ctx.now())
 
 
-def add_trait(ctx: Context, conn: sa.Connection, ident: str, trait: str) -> None:
-    node = store.hold_node(conn, ident)
+def add_trait(ctx: Context, conn: sa.Connection, ident: Ident, trait: str) -> None:
+    held = lockednode.lock(conn, ident)
     guards.traits({trait})
-    set_traits(ctx, conn, node.uuid, {*node.traits, trait})
+    set_traits(ctx, conn, held, {*held.node.traits, trait})
 
 
-def remove_trait(ctx: Context, conn: sa.Connection, ident: str, trait: str) -> None:
-    node = store.hold_node(conn, ident)
-    unheld(conn, node)
+def remove_trait(ctx: Context, conn: sa.Connection, ident: Ident, trait: str) -> None:
+    held = lockednode.lock(conn, ident)
+    node = held.node
+    unheld(conn, held)
     gone = conn.execute(
         sa.delete(node_traits).where(
             node_traits.c.node_uuid == node.uuid, node_traits.c.trait == trait

@@ -40,7 +40,7 @@ def get(conn: sa.Connection, resource: Resource, uuid: str, *, hold: bool = True
 def insert(conn: sa.Connection, resource: Resource, new: Mapping[str, Any], now: str) -> str:
     """A new row; its uuid. Conflict when another one has its uuid, name, address …"""
     uuid = new.get("uuid") or ids.new_uuid()
-    unique(conn, resource, {**new, "uuid": uuid})
+    unique(conn, resource, new)
     row = {**_stored(new), "uuid": uuid, "created_at": now}
     try:
         conn.execute(resource.table.insert().values(**row))

@@ -17,6 +17,7 @@ from ingot.baremetal import (
     editing,
     free,
     knownsteps,
+    lockednode,
     machine,
     news,
     nics,
@@ -193,11 +194,11 @@ class Baremetal:
         by: By = NOBODY,
     ) -> Node:
         """Change a node by a JSON patch."""
-        node = store.hold_node(conn, ident)
+        held = lockednode.lock(conn, ident)
         editing.patch_node(
-            self.ctx, conn, node, changes, minor=minor, reset_interfaces=reset_interfaces, by=by
+            self.ctx, conn, held, changes, minor=minor, reset_interfaces=reset_interfaces, by=by
         )
-        return store.get_node(conn, node.uuid)
+        return store.get_node(conn, held.node.uuid)
 
     def delete_node(self, conn: sa.Connection, ident: str, by: By = NOBODY) -> None:
         editing.delete_node(self.ctx, conn, ident, by)

@@ -54,7 +54,8 @@ def _flag(value: Any) -> bool | None:
     return None if value is None else bool(value)
 
 
-def _node(get: Mapping[str, Any], traits: tuple[str, ...] = ()) -> Node:
+def node_of(get: Mapping[str, Any], traits: tuple[str, ...] = ()) -> Node:
+    """From its columns as they are stored."""
     return Node(
         uuid=get["uuid"],
         name=get["name"],
@@ -97,7 +98,7 @@ _NODE = tuple(
 )
 _NODE_NAMES = tuple(c.name for c in _NODE)
 #: In one text, so that a node is one statement; a trait has no comma.
-_TRAITS = (
+TRAITS = (
     sa.select(sa.func.aggregate_strings(node_traits.c.trait, ","))
     .where(node_traits.c.node_uuid == nodes.c.uuid)
     .scalar_subquery()
@@ -108,19 +109,17 @@ _SECRETS = (
     .scalar_subquery()
 )
 #: Built once: building and keying so many columns anew costs six times what the query does.
-_BY_UUID = Kept(sa.select(_TRAITS, *_NODE).where(nodes.c.uuid == sa.bindparam("ident")))
-_BY_NAME = Kept(sa.select(_TRAITS, *_NODE).where(nodes.c.name == sa.bindparam("ident")))
-_BY_INSTANCE = Kept(
-    sa.select(_TRAITS, *_NODE).where(nodes.c.instance_uuid == sa.bindparam("ident"))
-)
-_TO_REACH = Kept(sa.select(_SECRETS, _TRAITS, *_NODE).where(nodes.c.uuid == sa.bindparam("ident")))
-_ALL_TO_REACH = Kept(sa.select(_SECRETS, _TRAITS, *_NODE).where(among(nodes.c.uuid, "idents")))
+_BY_UUID = Kept(sa.select(TRAITS, *_NODE).where(nodes.c.uuid == sa.bindparam("ident")))
+_BY_NAME = Kept(sa.select(TRAITS, *_NODE).where(nodes.c.name == sa.bindparam("ident")))
+_BY_INSTANCE = Kept(sa.select(TRAITS, *_NODE).where(nodes.c.instance_uuid == sa.bindparam("ident")))
+_TO_REACH = Kept(sa.select(_SECRETS, TRAITS, *_NODE).where(nodes.c.uuid == sa.bindparam("ident")))
+_ALL_TO_REACH = Kept(sa.select(_SECRETS, TRAITS, *_NODE).where(among(nodes.c.uuid, "idents")))
 
 
 def _whole(row: Sequence[Any]) -> Node:
     """From traits and columns."""
     traits = tuple(sorted(row[0].split(","))) if row[0] else ()
-    return _node(dict(zip(_NODE_NAMES, row[1:], strict=True)), traits)
+    return node_of(dict(zip(_NODE_NAMES, row[1:], strict=True)), traits)
 
 
 def find_node(conn: sa.Connection, ident: str) -> Node | None:
@@ -200,7 +199,7 @@ _STANDING = sa.select(
     sa.select(node_secrets.c.sealed)
     .where(node_secrets.c.node_uuid == nodes.c.uuid, node_secrets.c.name == "instance_info")
     .scalar_subquery(),
-    _TRAITS,
+    TRAITS,
     *_NODE,
 )
 _STANDING_BY_UUID = Kept(_STANDING.where(nodes.c.uuid == sa.bindparam("ident")))
@@ -316,7 +315,7 @@ def nodes_mentioning(
     holder = nodes.c[column]
     wanted = sa.or_(*(holder.contains(text, autoescape=True) for text in texts))
     rows = conn.execute(sa.select(*_NODE).where(wanted, nodes.c.uuid != but).order_by(nodes.c.id))
-    return [_node(dict(row)) for row in rows.mappings()]
+    return [node_of(dict(row)) for row in rows.mappings()]
 
 
 def set_traits(conn: sa.Connection, uuid: str, traits: set[str]) -> None:
@@ -430,7 +429,7 @@ def portless_nodes_in(conn: sa.Connection, state: str) -> tuple[Node, ...]:
     """Nodes in a state that have no port yet."""
     owned = sa.select(ports.c.id).where(ports.c.node_uuid == nodes.c.uuid).exists()
     rows = conn.execute(sa.select(*_NODE).where(nodes.c.provision_state == state, ~owned))
-    return tuple(_node(dict(row)) for row in rows.mappings())
+    return tuple(node_of(dict(row)) for row in rows.mappings())
 
 
 def add_port(conn: sa.Connection, *, node_uuid: str, address: str, now: str, **values: Any) -> str:

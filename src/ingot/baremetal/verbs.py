@@ -20,6 +20,7 @@ from ingot.baremetal import (
     validation,
 )
 from ingot.baremetal.context import NOBODY, By, Context
+from ingot.baremetal.lockednode import LockedNode
 from ingot.baremetal.tables import nodes
 from ingot.baremetal.types import Node
 from ingot.baremetal.workflows import orders
@@ -121,19 +122,24 @@ def locked(node: Node, live: workflow.OperationRow | None) -> Locked:
     )
 
 
-def free(conn: sa.Connection, node: Node) -> None:
+def free(conn: sa.Connection, node: Node | LockedNode) -> None:
     """Raise Locked while an operation holds the node, or another verb is about to begin on it."""
+    if isinstance(node, LockedNode):
+        if node.operation is None and node.successor is None:
+            return
+        node = node.node
     live = workflow.live_operation(conn, node.subject)
     if live is not None or followups.verb_of(conn, node.uuid) is not None:
         raise locked(node, live)
 
 
-def unheld(conn: sa.Connection, node: Node) -> None:
+def unheld(conn: sa.Connection, node: Node | LockedNode) -> None:
     """As `free`, but what waits for the machine, or for a person, holds nothing meanwhile.
 
     For changes of ports, traits and the like, which upstream takes while the agent boots.
     """
-    if machine.STATES[node.provision_state].kind not in ("waiting", "held"):
+    state = (node.node if isinstance(node, LockedNode) else node).provision_state
+    if machine.STATES[state].kind not in ("waiting", "held"):
         free(conn, node)
 
 

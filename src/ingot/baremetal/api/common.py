@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 import sqlalchemy as sa
 
-from ingot.baremetal import guards, imagerights, store
+from ingot.baremetal import guards, imagerights, lockednode, store
 from ingot.baremetal.context import By, Context
 from ingot.baremetal.policies import Redaction, target
 from ingot.baremetal.tables import nodes
@@ -45,14 +45,14 @@ class Found:
     lessee: str | None
 
 
-_FOUND = {
-    name: Kept(
-        sa.select(nodes.c.uuid, nodes.c.owner, nodes.c.lessee).where(
-            nodes.c[name] == sa.bindparam("ident")
-        )
+_FIND = {
+    name: sa.select(nodes.c.uuid, nodes.c.owner, nodes.c.lessee).where(
+        nodes.c[name] == sa.bindparam("ident")
     )
     for name in ("uuid", "name")
 }
+_FOUND = {name: Kept(query) for name, query in _FIND.items()}
+_HELD = {name: Kept(query.with_for_update()) for name, query in _FIND.items()}
 
 
 class Handlers:
@@ -70,10 +70,13 @@ class Handlers:
     async def scan(self, query: Callable[[sa.Connection], T]) -> T:
         return await self.ctx.db.scan(query)
 
-    async def write(self, change: Callable[[sa.Connection], T]) -> T:
+    async def write(self, change: Callable[[sa.Connection], T], *, serializable: bool = True) -> T:
         """A change. What is over in a moment is waited for, as upstream's conductors do: clients that
-        ask for the next thing as soon as they see the state they waited for are not told 409."""
-        return await self.patiently(lambda: self.ctx.db.write(change))
+        ask for the next thing as soon as they see the state they waited for are not told 409.
+
+        serializable: unless all that it decides by is of a node that it has locked first (`locked`), or is guarded
+        by constraints."""
+        return await self.patiently(lambda: self.ctx.db.write(change, serializable=serializable))
 
     async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """The same for any transaction that asks whether a node is free."""
@@ -105,6 +108,14 @@ class Handlers:
         found = self._look_up(conn, call, ident)
         self._may(call, ident, found.owner, found.lessee, rules)
         return found
+
+    def locked(
+        self, conn: sa.Connection, call: Call, ident: str, *rules: str
+    ) -> lockednode.LockedNode:
+        """As `find`, with the node locked until the transaction ends, and then read."""
+        found = self._look_up(conn, call, ident, _HELD)
+        self._may(call, ident, found.owner, found.lessee, rules)
+        return lockednode.read(conn, found.uuid)
 
     def _may(
         self,
@@ -145,9 +156,15 @@ class Handlers:
                 return found
         raise self.absent(call, ident)
 
-    def _look_up(self, conn: sa.Connection, call: Call, ident: str) -> Found:
+    def _look_up(
+        self,
+        conn: sa.Connection,
+        call: Call,
+        ident: str,
+        queries: Mapping[str, Kept] = _FOUND,
+    ) -> Found:
         for column, text in self.spellings(call, ident):
-            row = _FOUND[column].first(conn, {"ident": text})
+            row = queries[column].first(conn, {"ident": text})
             if row is not None:
                 return Found(*row)
         raise self.absent(call, ident)

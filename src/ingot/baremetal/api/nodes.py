@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +19,6 @@ from ingot.baremetal import (
     policies,
     schemas,
     showing,
-    store,
     tables,
 )
 from ingot.baremetal.api.common import (
@@ -252,7 +251,10 @@ class Nodes(Handlers):
             shown = self._shown(conn, call, uuid)
             return Reply(shown, headers=location(call, f"nodes/{uuid}"))
 
-        return await self.write(change)
+        # Nothing is a new node's yet, whoever owns it.
+        return await self.write(
+            change, serializable=_by_others(values.keys() - {"owner", "lessee"})
+        )
 
     def _may_own(self, call: Call) -> bool:
         if not self.ctx.settings.project_admin_can_manage_own_nodes:
@@ -284,27 +286,27 @@ class Nodes(Handlers):
                 guards.node_name(name, minor)
 
         def change(conn: sa.Connection) -> Reply:
-            found = self.find(conn, call, call.params["id"], *_patch_rules(changes))
             # As upstream, where a change takes the lock: what works on the machine has read the node.
-            node = store.hold_node(conn, found.uuid)
-            unheld(conn, node)
+            held = self.locked(conn, call, call.params["id"], *_patch_rules(changes))
+            node = held.node
+            unheld(conn, held)
             self._owner_rule(call, node, changes)
             editing.patch_node(
                 self.ctx,
                 conn,
-                node,
+                held,
                 changes,
                 minor=minor,
                 reset_interfaces=reset,
                 # Who may hand machines to others may see to it where their passwords go.
                 may_move_secrets=call.allows(
-                    "baremetal:node:update:owner", self.target(found.owner, found.lessee)
+                    "baremetal:node:update:owner", self.target(node.owner, node.lessee)
                 ),
                 by=self.writer(call),
             )
-            return Reply(self._shown(conn, call, found.uuid))
+            return Reply(self._shown(conn, call, node.uuid))
 
-        return await self.write(change)
+        return await self.write(change, serializable=_by_others({c.root for c in changes}))
 
     def _owner_rule(self, call: Call, node: Node, changes: Sequence[Change]) -> None:
         """Whose a machine in use is changes only by the system's admin: who gets it gets the instance."""
@@ -327,17 +329,18 @@ class Nodes(Handlers):
 
     async def delete(self, call: Call) -> Reply:
         def change(conn: sa.Connection) -> Reply:
-            found = self.find(conn, call, call.params["id"])
-            place = self.target(found.owner, found.lessee)
+            held = self.locked(conn, call, call.params["id"])
+            place = self.target(held.node.owner, held.node.lessee)
             own = self.ctx.settings.project_admin_can_manage_own_nodes
             if not call.allows("baremetal:node:delete", place) and not (
                 own and call.allows("baremetal:node:delete:self_owned_node", place)
             ):
                 raise Forbidden("Policy does not allow baremetal:node:delete to be performed.")
-            self.bm.delete_node(conn, found.uuid, by(call))
+            editing.delete_node(self.ctx, conn, held, by(call))
             return Reply()
 
-        return await self.write(change)
+        # What hangs on the node goes with it, by foreign keys: nothing can be hung on it meanwhile.
+        return await self.write(change, serializable=False)
 
     async def set_maintenance(self, call: Call) -> Reply:
         body = await optional_body(call, ReasonBody)
@@ -351,11 +354,11 @@ class Nodes(Handlers):
         self, call: Call, on: bool, rule: str, reason: str | None = None
     ) -> Reply:
         def change(conn: sa.Connection) -> Reply:
-            found = self.find(conn, call, call.params["id"], rule)
-            self.bm.set_maintenance(conn, found.uuid, on, reason, by=by(call))
+            held = self.locked(conn, call, call.params["id"], rule)
+            editing.set_maintenance(self.ctx, conn, held, on, reason, by=by(call))
             return accepted(call)
 
-        return await self.write(change)
+        return await self.write(change, serializable=False)
 
     # -- traits ------------------------------------------------------------------------------
 
@@ -370,11 +373,11 @@ class Nodes(Handlers):
         body: schemas.TraitsBody = call.body
 
         def change(conn: sa.Connection) -> Reply:
-            found = self.find(conn, call, call.params["id"], "baremetal:node:traits:set")
-            self.bm.set_traits(conn, found.uuid, body.traits)
+            held = self.locked(conn, call, call.params["id"], "baremetal:node:traits:set")
+            editing.set_traits(self.ctx, conn, held, body.traits)
             return Reply()
 
-        return await self.write(change)
+        return await self.write(change, serializable=False)
 
     async def add_trait(self, call: Call) -> Reply:
         trait = call.params["trait"]
@@ -382,27 +385,38 @@ class Nodes(Handlers):
             raise Invalid("No body should be provided when adding a trait")
 
         def change(conn: sa.Connection) -> Reply:
-            found = self.find(conn, call, call.params["id"], "baremetal:node:traits:set")
-            self.bm.add_trait(conn, found.uuid, trait)
+            held = self.locked(conn, call, call.params["id"], "baremetal:node:traits:set")
+            editing.add_trait(self.ctx, conn, held, trait)
             return Reply(headers=location(call, f"nodes/{call.params['id']}/traits/{trait}"))
 
-        return await self.write(change)
+        return await self.write(change, serializable=False)
 
     async def remove_traits(self, call: Call) -> Reply:
         trait = call.params.get("trait")
 
         def change(conn: sa.Connection) -> Reply:
-            found = self.find(conn, call, call.params["id"], "baremetal:node:traits:delete")
+            held = self.locked(conn, call, call.params["id"], "baremetal:node:traits:delete")
             if trait is None:
-                self.bm.set_traits(conn, found.uuid, ())
+                editing.set_traits(self.ctx, conn, held, ())
             else:
-                self.bm.remove_trait(conn, found.uuid, trait)
+                editing.remove_trait(self.ctx, conn, held, trait)
             return Reply()
 
-        return await self.write(change)
+        return await self.write(change, serializable=False)
 
 
 # -- readings of requests ------------------------------------------------------------------------
+
+
+#: Attributes whose change is decided by other rows than the node's own: chassis and parents that must be there, claims
+#: and allocations, and whose it is, by which its children are. Names and uuids are unique by constraints, and all else
+#: is the node's own.
+_OTHERS = frozenset({"chassis_uuid", "parent_node", "instance_uuid", "owner", "lessee"})
+
+
+def _by_others(names: Collection[str]) -> bool:
+    """Whether a change of these attributes must be serializable."""
+    return not _OTHERS.isdisjoint(names)
 
 
 def _must_be_there(conn: sa.Connection, chassis: str, project: str | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import nics, part_schemas, parts, tables
+from ingot.baremetal import nics, part_schemas, parts, store, tables
 from ingot.baremetal.api.common import PageQuery, by, needs
 from ingot.baremetal.api.parts import Parts
 from ingot.baremetal.api.portgroups import Portgroups
@@ -104,13 +104,17 @@ class Ports(Parts):
         if ident is not None:
             needs(call, IDENT_SINCE, "node_ident")
 
+        named = ident or values["node_uuid"]
+
         def change(conn: sa.Connection) -> Reply:
-            node = self.node_for_new(conn, call, ident or values["node_uuid"])
+            store.hold(conn, named)
+            node = self.node_for_new(conn, call, named)
             _refuse_newer(call, values)
             uuid = nics.create_port(self.ctx, conn, node, values, by(call))
             return self.made(conn, call, uuid)
 
-        return await self.write(change)
+        # Its node stays, and addresses are unique by constraint; a port group is looked at with all its members.
+        return await self.write(change, serializable=bool(values.get("portgroup_uuid")))
 
     def check_patch(self, call: Call, changes: Sequence[Change]) -> None:
         for name in (*_PATCH_GATED, "is_smartnic"):
