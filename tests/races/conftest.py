@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -27,3 +27,12 @@ async def site(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
             for _ in range(3 if url else 1)  # with one key
         ]
         yield Site(worlds)
+
+
+@pytest.fixture
+def server() -> Iterator[postgres.Server]:
+    """One that only this test stops."""
+    if why := postgres.missing():
+        pytest.skip(why)
+    with postgres.server(durable=True) as running:
+        yield running

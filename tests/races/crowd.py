@@ -11,6 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+#: How many ask at the same moment.
+CLIENTS = 50
+
 
 class Reply(Protocol):
     """What a test's client gives."""
@@ -71,7 +74,7 @@ class Answers(list[Answer]):
         assert not lost and not more, {"lost": lost, "more": more, "answers": self.statuses}
 
 
-async def crowd(asks: Sequence[tuple[Any, Ask]], width: int = 24) -> Answers:
+async def crowd(asks: Sequence[tuple[Any, Ask]], width: int = CLIENTS) -> Answers:
     """Ask all; `width` clients at a time, the first of them at the same moment."""
     start = asyncio.Event()
     turns = asyncio.Semaphore(width)

@@ -10,8 +10,6 @@ from ingot.baremetal import store
 from tests.baremetal.api_support import Reply, World
 from tests.races.crowd import Answers, Ask, crowd
 
-CLIENTS = 24
-
 
 @dataclass
 class Site:
@@ -53,4 +51,4 @@ class Site:
         )
 
     async def rush(self, asks: list[tuple[Any, Ask]]) -> Answers:
-        return await crowd(asks, CLIENTS)
+        return await crowd(asks)

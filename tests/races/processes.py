@@ -11,18 +11,21 @@ import itertools
 import json
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from tests import postgres
 from tests.flows.controllers import Controller
 from tests.flows.site import free_port
 
 #: So long may a request take; those that a fault caught are given up sooner by the server.
 PATIENCE = 30
+PASSWORD = "site-secret"
+VERSIONS = {"X-OpenStack-Ironic-API-Version": "1.115", "X-OpenStack-Nova-API-Version": "2.90"}
 #: Who did not answer, or said that he could not know.
 UNKNOWN = (0, 502, 503, 504)
 
@@ -47,24 +50,34 @@ class Said:
 class Cloud:
     """The processes, and a client that asks each in turn. `wrong` holds every answer of 500.
 
-    project: of the token; empty for one of the system.
+    project, user: of the token; the project is empty for one of the system.
     """
 
     controllers: list[Controller]
     http: aiohttp.ClientSession
     project: str = ""
+    user: str = ""
     statuses: Counter[int] = field(default_factory=Counter[int])
     wrong: list[str] = field(default_factory=list[str])
-    _token: str = ""
+    token: str = ""
     _turn: Iterator[int] = field(default_factory=itertools.count)
 
-    async def ask(self, method: str, path: str, body: Any = None) -> Said:
-        """Ask the next process. path: from the service's prefix on, such as /baremetal/v1/nodes."""
+    async def ask(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Said:
+        """Ask the next process. path: from the service's prefix on, such as /baremetal/v1/nodes.
+
+        body: bytes go as they are, all else as JSON.
+        """
         chosen = self.controllers[next(self._turn) % len(self.controllers)]
-        headers = {"X-Auth-Token": self._token, "X-OpenStack-Ironic-API-Version": "1.115"}
+        headers = {"X-Auth-Token": self.token, **VERSIONS, **(headers or {})}
+        sent: dict[str, Any] = {"json": body}
+        if isinstance(body, bytes):
+            sent = {"data": body}
+            headers["Content-Type"] = "application/octet-stream"
         url = f"http://127.0.0.1:{chosen.api}{path}"
         try:
-            async with self.http.request(method, url, json=body, headers=headers) as reply:
+            async with self.http.request(method, url, headers=headers, **sent) as reply:
                 text = await reply.text()
                 said = Said(reply.status, _read(text))
         except (aiohttp.ClientError, TimeoutError):
@@ -81,10 +94,10 @@ class Cloud:
                 await asyncio.sleep(0.2)
         return said
 
-    async def log_in(self, project: str = "") -> None:
-        """As the administrator: of the system, or of a project by its name."""
+    async def log_in(self, project: str = "", name: str = "admin") -> None:
+        """As the administrator, or another with the same password: of the system, or of a project by its name."""
         domain = {"id": "default"}
-        user = {"name": "admin", "domain": domain, "password": "site-secret"}
+        user = {"name": name, "domain": domain, "password": PASSWORD}
         identity = {"methods": ["password"], "password": {"user": user}}
         place = {"project": {"name": project, "domain": domain}}
         scope = place if project else {"system": {"all": True}}
@@ -92,17 +105,19 @@ class Cloud:
         url = f"http://127.0.0.1:{self.controllers[0].api}/identity/v3/auth/tokens"
         async with self.http.post(url, json=body) as reply:
             assert reply.status == 201, await reply.text()
-            self._token = reply.headers["X-Subject-Token"]
-            self.project = (await reply.json())["token"].get("project", {}).get("id", "")
+            self.token = reply.headers["X-Subject-Token"]
+            token = (await reply.json())["token"]
+            self.project = token.get("project", {}).get("id", "")
+            self.user = token["user"]["id"]
 
-    async def enter(self, project: str) -> Cloud:
+    async def enter(self, project: str, name: str = "admin") -> Cloud:
         """The same processes, asked with a token of a project."""
         other = Cloud(self.controllers, self.http)
-        await other.log_in(project)
+        await other.log_in(project, name)
         return other
 
     async def upload(self, image: str, data: bytes) -> None:
-        headers = {"X-Auth-Token": self._token, "Content-Type": "application/octet-stream"}
+        headers = {"X-Auth-Token": self.token, "Content-Type": "application/octet-stream"}
         url = f"http://127.0.0.1:{self.controllers[0].api}/image/v2/images/{image}/file"
         async with self.http.put(url, data=data, headers=headers) as reply:
             assert reply.status == 204, await reply.text()
@@ -131,7 +146,7 @@ async def cloud(folder: Path, database: str | None, processes: int) -> AsyncIter
         "": head,
         "provisioning": {"url": f"http://127.0.0.1:{free_port()}", "dhcp": False},
         "baremetal": {"power_sync_seconds": 3600},
-        "identity": {"password_cost": 10, "admin_password": "site-secret"},
+        "identity": {"password_cost": 10, "admin_password": PASSWORD},
         "log": {"level": "warning"},
     }
     if database is not None:
@@ -152,3 +167,10 @@ async def cloud(folder: Path, database: str | None, processes: int) -> AsyncIter
         made = Cloud(controllers, http)
         await made.log_in()
         yield made
+
+
+async def again(server: postgres.Server, how: str) -> None:
+    """Stop the database so, and start it."""
+    await asyncio.to_thread(server.stop, how)
+    await asyncio.sleep(1)
+    await asyncio.to_thread(server.start)

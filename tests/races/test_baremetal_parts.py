@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ingot.kit import ids
-from tests.races.crowd import Ask
-from tests.races.metal import CLIENTS, Site
+from tests.races.crowd import CLIENTS, Ask
+from tests.races.metal import Site
 
 pytestmark = pytest.mark.anyio
 STEP = {"interface": "deploy", "step": "deploy", "args": {}, "priority": 5}
@@ -25,7 +25,7 @@ async def test_traits_that_were_added_are_there(site: Site) -> None:
     path = f"/v1/nodes/{node['uuid']}/traits"
     await site.one.ask("PUT", path, {"traits": [f"CUSTOM_OLD{n}" for n in range(12)]})
     asks: list[tuple[Any, Ask]] = []
-    for n in range(24):
+    for n in range(CLIENTS - 12):
         asks.append((f"+CUSTOM_NEW{n}", site.ask("PUT", f"{path}/CUSTOM_NEW{n}")))
     for n in range(12):
         asks.append((f"-CUSTOM_OLD{n}", site.ask("DELETE", f"{path}/CUSTOM_OLD{n}")))
@@ -38,7 +38,7 @@ async def test_traits_that_were_added_are_there(site: Site) -> None:
 
 
 async def test_traits_are_replaced_in_whole(site: Site) -> None:
-    """24 lists at once, and the same trait from all: no 500, and one of the lists in the end."""
+    """50 lists at once, and the same trait from all: no 500, and one of the lists in the end."""
     node = await site.one.node()
     path = f"/v1/nodes/{node['uuid']}/traits"
     lists = {n: [f"CUSTOM_{n}_{k}" for k in range(3)] + ["CUSTOM_ALL"] for n in range(CLIENTS)}
@@ -57,7 +57,7 @@ async def test_traits_are_replaced_in_whole(site: Site) -> None:
 
 
 async def test_a_card_has_one_vif(site: Site) -> None:
-    """24 VIFs for four cards: four are attached, and each answer is true; then taken off by all at once."""
+    """50 VIFs for four cards: four are attached, and each answer is true; then taken off by all at once."""
     node = await site.one.node(network_interface="fake")
     path = f"/v1/nodes/{node['uuid']}/vifs"
     for n in range(4):

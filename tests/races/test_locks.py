@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from ingot.baremetal import part_store, store
-from tests.races.crowd import Ask
-from tests.races.metal import CLIENTS, Site
+from tests.races.crowd import CLIENTS, Ask
+from tests.races.metal import Site
 from tests.races.test_baremetal_parts import mac
 
 pytestmark = pytest.mark.anyio

@@ -20,10 +20,10 @@ from ingot.kit.faults import Fault, Kind
 from ingot.network import Networks, Port, Settings
 from tests import postgres
 from tests.network.conftest import authenticate
-from tests.races.crowd import Answers, Ask, crowd
+from tests.races.crowd import CLIENTS, Answers, Ask, crowd
 
 pytestmark = pytest.mark.anyio
-MANY = 48
+MANY = 2 * CLIENTS
 
 
 @dataclass
@@ -156,7 +156,7 @@ async def test_one_revision_is_changed_once(place: Place) -> None:
                 return lambda: place.ask("PUT", f"{path}/tags/r{round_}n{number}", **match)
             return lambda: place.ask("PUT", path, body, **match)
 
-        got = await place.crowd([(number, change(number)) for number in range(24)])
+        got = await place.crowd([(number, change(number)) for number in range(CLIENTS)])
         won = got.one_winner()
         seen = await place.get(path)
         assert seen["revision_number"] == now + 1
@@ -199,7 +199,7 @@ async def test_a_rule_is_there_once(place: Place) -> None:
         body = {"security_group_rule": rule}
         return await place.ask("POST", "/security-group-rules", body, "member")
 
-    (await place.crowd([(n, ask) for n in range(24)])).one_winner()
+    (await place.crowd([(n, ask) for n in range(CLIENTS)])).one_winner()
     shown = await place.get(f"/security-groups/{group['id']}", "member")
     assert len(shown["security_group_rules"]) == 3
 
@@ -209,7 +209,7 @@ async def test_one_default_group(place: Place) -> None:
     async def ask() -> Reply:
         return await place.ask("GET", "/security-groups", who="member")
 
-    got = await place.crowd([(n, ask) for n in range(24)])
+    got = await place.crowd([(n, ask) for n in range(CLIENTS)])
     ids = {group["id"] for one in got.accepted() for group in one.json["security_groups"]}
     assert len(ids) == 1, got.statuses
 
@@ -292,7 +292,7 @@ async def test_everybody_gets_an_address_of_their_own(place: Place) -> None:
     async def ask() -> Reply:
         return await place.ask("POST", "/ports", {"port": {"network_id": shared["id"]}}, "member")
 
-    got = await place.crowd([(n, ask) for n in range(2 * MANY)])
+    got = await place.crowd([(n, ask) for n in range(MANY)])
     assert set(got.statuses) == {201}, got.statuses
     given = [one.json["port"]["fixed_ips"][0]["ip_address"] for one in got]
     assert len(set(given)) == len(given)

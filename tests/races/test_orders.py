@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import postgres
+from tests.races.crowd import CLIENTS
 from tests.races.orders import Disturb, Orders
-from tests.races.processes import Cloud, cloud
+from tests.races.processes import Cloud, again, cloud
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
-CLIENTS, MACHINES = 24, 12
-
-
-@pytest.fixture
-def server() -> Iterator[postgres.Server]:
-    """One that only this test stops."""
-    if why := postgres.missing():
-        pytest.skip(why)
-    with postgres.server(durable=True) as running:
-        yield running
+MACHINES = 12
 
 
 async def whole(here: Cloud, disturb: Disturb | None = None) -> Orders:
@@ -76,10 +67,3 @@ async def test_the_database_loses_its_power_twice(tmp_path: Path, server: postgr
             await here.kill(2)
 
         await whole(here, disturb)
-
-
-async def again(server: postgres.Server, how: str) -> None:
-    """Stop the database so, and start it."""
-    await asyncio.to_thread(server.stop, how)
-    await asyncio.sleep(1)
-    await asyncio.to_thread(server.start)
