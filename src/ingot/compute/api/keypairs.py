@@ -111,7 +111,8 @@ class Keypairs(Handlers):
             total, taken = keypair_store.hold(conn, user_id, order.name)
             if taken:
                 raise Conflict(f"Key pair '{order.name}' already exists.")
-            most = self.compute.settings.quotas["key_pairs"]
+            # A person's keys, by the limit of the project in which one more is wanted.
+            most = self.compute.limits(conn, call.caller.project_id or "")["key_pairs"]
             if 0 <= most <= total:
                 raise Fault("Quota exceeded, too many key pairs.", kind=Kind.LIMIT)
             keypair_store.insert(
