@@ -14,20 +14,20 @@ from ingot.network import tables
 COUNTED: tuple[str, ...] = ("network", "subnet", "port", "security_group", "security_group_rule")
 
 
-def _counting() -> Kept:
+def _counting() -> str:
     names = ", ".join(COUNTED)
     values = ", ".join(f"CAST(:{name} AS BIGINT)" for name in COUNTED)
     more = ", ".join(f"{name} = network_usage.{name} + excluded.{name}" for name in COUNTED)
-    return Kept(
-        sa.text(
-            f"INSERT INTO network_usage (project_id, {names}) VALUES (:project_id, {values}) "
-            f"ON CONFLICT (project_id) DO UPDATE SET {more}"
-        )
+    return (
+        f"INSERT INTO network_usage (project_id, {names}) VALUES (:project_id, {values}) "
+        f"ON CONFLICT (project_id) DO UPDATE SET {more}"
     )
 
 
-_COUNT = _counting()
-_NOTHING: dict[str, int] = dict.fromkeys(COUNTED, 0)
+#: The text of what counts, and what it is given beside the project and its kinds.
+COUNTING = _counting()
+NOTHING: dict[str, int] = dict.fromkeys(COUNTED, 0)
+_COUNT = Kept(sa.text(COUNTING))
 
 
 def count(conn: sa.Connection, project_id: str, **more: int) -> None:
@@ -36,7 +36,7 @@ def count(conn: sa.Connection, project_id: str, **more: int) -> None:
     The project's row is then locked until the transaction ends, so this comes late in it. With nothing to count it
     only locks.
     """
-    _COUNT.change(conn, {"project_id": project_id, **_NOTHING, **more})
+    _COUNT.change(conn, {"project_id": project_id, **NOTHING, **more})
 
 
 _USED = Kept(
@@ -49,7 +49,7 @@ _USED = Kept(
 def used(conn: sa.Connection, project_id: str) -> dict[str, int]:
     """How many of each kind a project has."""
     row = _USED.first(conn, {"project_id": project_id})
-    return dict(_NOTHING) if row is None else dict(zip(COUNTED, row, strict=True))
+    return dict(NOTHING) if row is None else dict(zip(COUNTED, row, strict=True))
 
 
 @functools.cache

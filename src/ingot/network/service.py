@@ -200,8 +200,7 @@ class Networks(Counting, Telling):
             **others,
         }
         made = store.insert(conn, store.NETWORKS, self.now(), values)
-        quota_store.count(conn, project_id, network=1)
-        self.touch(conn)
+        self.touch(conn, "", project_id, network=1)
         return made
 
     def _free_wire(self, conn: sa.Connection) -> str:
@@ -291,8 +290,7 @@ class Networks(Counting, Telling):
             **others,
         }
         made = store.insert(conn, store.SUBNETS, self.now(), values)
-        quota_store.count(conn, project_id, subnet=1)
-        self.touch(conn)
+        self.touch(conn, "", project_id, subnet=1)
         return made
 
     def _check_overlap(self, conn: sa.Connection, network_id: str, cidr: ipam.Cidr) -> None:
@@ -388,8 +386,7 @@ class Networks(Counting, Telling):
         }
         made = store.insert(conn, store.PORTS, self.now(), values)
         store.add_fixed_ips(conn, made.id, given)
-        quota_store.count(conn, project_id, port=1)
-        self.touch(conn, made.id)
+        self.touch(conn, made.id, project_id, port=1)
         return replace(made, fixed_ips=given)
 
     def _allocate(
@@ -487,9 +484,8 @@ class Networks(Counting, Telling):
 
     def delete_port(self, conn: sa.Connection, port_id: str) -> None:
         """Delete a port and free its addresses; a port that is gone already is fine."""
-        if (owner := store.delete(conn, store.PORTS, port_id)) is not None:
-            quota_store.count(conn, owner, port=-1)
-        self.touch(conn, port_id)
+        owner = store.delete(conn, store.PORTS, port_id)
+        self.touch(conn, port_id, owner, port=-1)
 
     def _mac(self, conn: sa.Connection, network_id: str, wanted: str | None) -> str:
         """A MAC that is free on the network: the wanted one, or one made up."""

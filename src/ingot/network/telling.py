@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ingot.kit.clock import Clock
 from ingot.kit.db import Database, after_commit, timestamp
-from ingot.network import store, tables
+from ingot.network import dhcp_store, store, tables
 from ingot.network.dhcpplan import Book
 from ingot.network.types import Settings
 
@@ -39,18 +39,25 @@ class Telling:
         for listener in self._listeners:
             listener()
 
-    def touch(self, conn: sa.Connection, port_id: str = "") -> int:
-        """Count a change of what DHCP must know, of one port or of everything; its generation comes back."""
+    def touch(
+        self, conn: sa.Connection, port_id: str = "", project_id: str | None = None, **more: int
+    ) -> int:
+        """Count a change of what DHCP must know, of one port or of everything; its generation comes back.
+
+        more: what a project has more by it, or (negative) less; as in `quota_store.count`.
+        """
         after_commit(conn, self.kick)
-        return store.note_dhcp_change(conn, port_id, self.now())
+        if project_id is None:
+            return dhcp_store.note_change(conn, port_id, self.now())
+        return dhcp_store.count_and_note(conn, port_id, self.now(), project_id, more)
 
     def generation(self, conn: sa.Connection) -> int:
         """The newest generation of what DHCP must know."""
-        return store.generation(conn)
+        return dhcp_store.generation(conn)
 
     def dhcp_book(self, conn: sa.Connection) -> Book:
         """What the DHCP servers of this host must know now, from all rows."""
-        generation = store.generation(conn)
+        generation = dhcp_store.generation(conn)
         wires = list(self.settings.wires)
         nets = store.select(conn, store.NETWORKS, tables.networks.c.physical_network.in_(wires))
         net_ids = [net.id for net in nets]
@@ -64,10 +71,10 @@ class Telling:
 
     def dhcp_news(self, conn: sa.Connection, book: Book) -> tuple[DhcpChange, ...] | None:
         """What changed since the book was made, which it then knows too; None when it must be made anew."""
-        generation = store.generation(conn)
+        generation = dhcp_store.generation(conn)
         if generation == book.generation:
             return ()
-        changes = store.dhcp_changes(conn, book.generation, MOST_NEWS + 1)
+        changes = dhcp_store.changes(conn, book.generation, MOST_NEWS + 1)
         newest = max((change[1] for change in changes), default=0)
         ports = [port_id for port_id, _ in changes]
         # A generation without a row: counted by a process older than this table, or long forgotten.
@@ -77,7 +84,7 @@ class Telling:
 
     def forget_dhcp_changes(self, conn: sa.Connection, seconds: float) -> None:
         """Those older than so many seconds: every book is made anew sooner than that."""
-        store.forget_dhcp_changes(conn, timestamp(self.clock.now() - timedelta(seconds=seconds)))
+        dhcp_store.forget_changes(conn, timestamp(self.clock.now() - timedelta(seconds=seconds)))
 
     def agents(self) -> list[dict[str, Any]]:
         """The DHCP servers of this host, as the API's agents; [] until a loop reports them."""
