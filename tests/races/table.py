@@ -194,6 +194,7 @@ async def races(
     await disturb()
     assert not at_work.done(), "the traffic ended before its disturbance"
     rest = await at_work
+    assert any(Said(one.status, None).unknown for one in rest), "nobody noticed the disturbance"
     rows: list[Row] = []
     for name, case in cases.items():
         own = [one for one in (*first, *rest) if one.key[0] == name]

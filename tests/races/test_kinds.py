@@ -91,3 +91,15 @@ async def test_every_kind_while_the_database_restarts_and_a_process_is_killed(
 
         place = await Place.of(here)
         show(await races(place, KINDS, disturb))
+
+
+@pytest.mark.nightly
+async def test_every_kind_on_sqlite_while_the_process_is_killed(tmp_path: Path) -> None:
+    async with cloud(tmp_path, None, 1) as here:
+
+        async def disturb() -> None:
+            await asyncio.sleep(0.5)
+            await here.kill(0)
+
+        place = await Place.of(here)
+        show(await races(place, KINDS, disturb))
