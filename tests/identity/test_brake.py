@@ -172,3 +172,10 @@ async def test_turns_go_round_and_are_never_lost() -> None:
     assert sum(isinstance(item, Fault) for item in done) == 1
     assert done[-1] is None
     await asyncio.wait_for(one("d", "1"), 1)
+
+
+def test_hosts_at_a_listener_for_both_versions_are_told_apart() -> None:
+    """All of IPv4, as IPv6 writes it, is one /64."""
+    one, other = (Who.of(f"::ffff:192.0.2.{n}", "ann") for n in (1, 2))
+    assert one != other and one == Who.of("192.0.2.1", "ann")
+    assert Who.of("2001:db8::1", "ann") == Who.of("2001:db8::2", "ann")

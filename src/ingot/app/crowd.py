@@ -9,10 +9,11 @@ requests, however many, keep nobody out, and neither do idle connections of a lo
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+
+from ingot.kit.peers import peer_of
 
 #: Shares of the files that this process may open; the rest is for controllers, agents, the database and disks.
 _SHARES = {"api": (2, 20_000), "provisioning": (4, 8_000)}
@@ -172,19 +173,6 @@ class _Peer:
     def __init__(self) -> None:
         self.count = 0
         self.waiting: dict[Held, None] = {}
-
-
-def peer_of(address: object) -> str:
-    """Whose connections count together: an IPv4 address, a /64 of IPv6; all others are one."""
-    try:
-        known = ipaddress.ip_address(str(address).partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(known, ipaddress.IPv6Address):
-        if known.ipv4_mapped is not None:
-            return str(known.ipv4_mapped)
-        return str(ipaddress.ip_network((int(known), 64), strict=False))
-    return str(known)
 
 
 __all__ = ["Bounds", "Crowd", "Held", "peer_of", "share"]

@@ -7,13 +7,13 @@ names (`monitoring.metrics_from`), and to nobody else.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import Callable, Iterable
 
 import prometheus_client
 
 from ingot.kit.faults import Forbidden
+from ingot.kit.peers import Networks
 from ingot.kit.proxies import PASSED_ON
 from ingot.kit.web import Call, Reply
 
@@ -48,27 +48,18 @@ class Metrics:
 
     def __init__(self, more: Callable[[], bytes], of: Iterable[str] = ()) -> None:
         self._more = more
-        self._networks = tuple(ipaddress.ip_network(one, strict=False) for one in of)
+        self._told_to = Networks(of)
         self._lock = asyncio.Lock()
         self._text = b""
         self._until = 0.0
 
     async def show(self, call: Call) -> Reply:
-        if call.header(PASSED_ON) or not self._told_to(call.remote):
+        if call.header(PASSED_ON) or not self._told_to.hold(call.remote):
             raise Forbidden(
                 "Metrics are not told to this address.",
                 next_action="An operator may name it in [monitoring] metrics_from.",
             )
         return Reply(await self.text(), content_type="text/plain; version=0.0.4")
-
-    def _told_to(self, remote: str) -> bool:
-        try:
-            address = ipaddress.ip_address(remote)
-        except ValueError:
-            return False
-        if isinstance(address, ipaddress.IPv6Address):  # of IPv4, at a listener on [::]
-            address = address.ipv4_mapped or address
-        return any(address in network for network in self._networks)
 
     async def text(self) -> bytes:
         async with self._lock:

@@ -20,7 +20,6 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import ipaddress
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator
@@ -28,6 +27,7 @@ from dataclasses import dataclass
 
 from ingot.kit.clock import Clock
 from ingot.kit.faults import Fault, Kind
+from ingot.kit.peers import peer_of
 
 #: Wrong answers of one pair of peer and account before it waits, and its longest wait in seconds.
 FREE_TRIES = 8
@@ -54,18 +54,7 @@ class Who:
         # Whoever asks chooses this text, and thousands of them are kept.
         if len(account) > _LONGEST_ACCOUNT:
             account = hashlib.sha256(account.encode("utf-8", "surrogatepass")).hexdigest()
-        return cls(_network(remote), account)
-
-
-def _network(remote: str) -> str:
-    """An address; of IPv6 the network of one host, who has all of its addresses."""
-    try:
-        address = ipaddress.ip_address(remote)
-    except ValueError:
-        return remote
-    if address.version == 4:
-        return remote
-    return str(ipaddress.ip_network((address, 64), strict=False))
+        return cls(peer_of(remote) or remote, account)
 
 
 def too_many(seconds: float) -> Fault:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ingot.kit.peers import Networks
+
 Header = tuple[bytes, bytes]
 
 _FOR, _PROTO, _HOST = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
@@ -29,7 +31,7 @@ class Proxies:
     """networks: addresses or CIDRs; ValueError for what is neither."""
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
-        self._networks = tuple(ipaddress.ip_network(text, strict=False) for text in networks)
+        self._networks = Networks(networks)
 
     def seen(self, scope: Any) -> Any:
         """The request's scope as it is to be understood."""
@@ -62,13 +64,7 @@ class Proxies:
 
     def trusts(self, text: str) -> bool:
         """Whether it is the address of a configured proxy."""
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError:
-            return False
-        if isinstance(address, ipaddress.IPv6Address):  # of IPv4, at a listener on [::]
-            address = address.ipv4_mapped or address
-        return any(address in network for network in self._networks)
+        return self._networks.hold(text)
 
     def _origin(self, told: bytes, peer: str) -> str:
         """Whoever is farthest from us of those that proxies of ours vouch for."""
