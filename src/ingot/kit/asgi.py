@@ -21,7 +21,7 @@ import falcon.media
 import msgspec
 
 from ingot.kit import ids, log
-from ingot.kit.audit import Entry
+from ingot.kit.auditrecords import Entry
 from ingot.kit.channels import Channel
 from ingot.kit.channels import serve as serve_websocket
 from ingot.kit.deeds import LOOKS, Deed

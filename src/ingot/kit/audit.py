@@ -20,6 +20,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ingot.kit import dbfaults, foreign, log
+from ingot.kit.auditrecords import AUTHENTICATE, Entry, Stored
 from ingot.kit.clock import Clock
 from ingot.kit.db import (
     Database,
@@ -40,7 +41,6 @@ PAUSE = 0.5
 BATCH = 500
 #: Records that wait for a database that cannot be written to; the oldest are dropped (and counted) beyond it.
 MOST_WAITING = 10_000
-AUTHENTICATE = "authenticate"
 #: Characters of each text of a record.
 LONGEST = 255
 
@@ -72,39 +72,6 @@ audit = sa.Table(
     sa.Index("ix_audit_project_id_id", "project_id", "id"),
     sqlite_autoincrement=True,
 )
-
-
-class Entry(msgspec.Struct, kw_only=True):
-    """One record.
-
-    client: the address it came from. status: of the answer (HTTP). data: method and path (as the table of operations
-    has it), and where they are known `fields` that were given, `name`, `reason` (why it was refused), `roles`,
-    `scope`, `agent`; of those that were refused alike `count` and the times of the `first` and the `last`.
-    """
-
-    at: str = ""
-    host: str = ""
-    request_id: str | None = None
-    client: str | None = None
-    service: str
-    action: str
-    target_type: str
-    target_id: str | None = None
-    status: int
-    user_id: str | None = None
-    user_name: str | None = None
-    project_id: str | None = None
-    data: dict[str, Any] = {}
-
-    @property
-    def refused_login(self) -> bool:
-        return self.action == AUTHENTICATE and self.status >= 400
-
-
-class Stored(Entry, kw_only=True):
-    """A record with its number in the database."""
-
-    id: int
 
 
 #: Where records go beside the database: an awaitable taker of a batch, which never raises. It is given an empty one

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ingot.kit.audit import AUTHENTICATE, Entry
+from ingot.kit.auditrecords import AUTHENTICATE, Entry
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.policy import Caller
 

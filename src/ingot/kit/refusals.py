@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-if TYPE_CHECKING:
-    from ingot.kit.audit import Entry
+from ingot.kit.auditrecords import Entry
 
 #: Seconds for which those alike are counted together.
 SECONDS = 60.0
