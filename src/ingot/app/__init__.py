@@ -427,7 +427,7 @@ class App:
         await self.audit.open()
         await starts.tell(self.db, self.settings.hostname)
         self._stack.push_async_callback(self.hub.close)
-        self._stack.push_async_callback(nova.close, self.nova)
+        self._stack.push_async_callback(self.nova.close)
         await self._bootstrap()
         await self.images.start()
         self._stack.push_async_callback(self.images.close)

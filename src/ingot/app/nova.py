@@ -7,6 +7,7 @@ asked for. They are news, no record: what Nova does not take after a few tries i
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections import deque
 from collections.abc import Sequence
@@ -42,12 +43,6 @@ class Refused(Exception):
 def events_of(own: NovaOptions, clock: Clock) -> ServerEvents:
     """Who tells the Nova of these settings."""
     return NovaEvents(own, clock) if own.url else UNTOLD
-
-
-async def close(events: ServerEvents) -> None:
-    """End what is under way."""
-    if isinstance(events, NovaEvents):
-        await events.close()
 
 
 class NovaEvents:
@@ -109,7 +104,7 @@ class NovaEvents:
         url = f"{self._own.url.rstrip('/')}/os-server-external-events"
         head = {"X-Auth-Token": self._token, "OpenStack-API-Version": _VERSION}
         async with session.post(
-            url, json={"events": batch}, headers=head, ssl=self._tls(), allow_redirects=False
+            url, json={"events": batch}, headers=head, ssl=self._tls, allow_redirects=False
         ) as reply:
             # 207: some are of servers that Nova does not have, 404: all are. Machines may have instances of others.
             if reply.status not in (200, 202, 207, 404):
@@ -129,7 +124,7 @@ class NovaEvents:
         }
         url = f"{own.auth_url.rstrip('/').removesuffix('/v3')}/v3/auth/tokens?nocatalog=1"
         async with session.post(
-            url, data=msgspec.json.encode({"auth": auth}), ssl=self._tls(), allow_redirects=False,
+            url, data=msgspec.json.encode({"auth": auth}), ssl=self._tls, allow_redirects=False,
             headers={"Content-Type": "application/json"},
         ) as reply:  # fmt: skip
             token = reply.headers.get("X-Subject-Token", "")
@@ -137,5 +132,7 @@ class NovaEvents:
                 raise Refused(f"keystone, asked for a token of {own.username},", reply.status)
             return token
 
+    @functools.cached_property
     def _tls(self) -> ssl.SSLContext | bool:
+        """Whom it trusts; True for the host's own list."""
         return ssl.create_default_context(cafile=self._own.ca_file) if self._own.ca_file else True

@@ -17,11 +17,18 @@ class ServerEvents(Protocol):
         """Tell it once this transaction has been committed."""
         ...
 
+    async def close(self) -> None:
+        """End what is under way."""
+        ...
+
 
 class Untold:
     """Where there is no outside Nova."""
 
     def tell(self, conn: sa.Connection, name: Name, server: str, tag: str) -> None:
+        return None
+
+    async def close(self) -> None:
         return None
 
 
