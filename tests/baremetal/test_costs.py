@@ -148,6 +148,18 @@ def requests(made: dict[str, str]) -> list[tuple[str, str, Any]]:
     ]
 
 
+async def asked(api: World, method: str, path: str, body: Any) -> list[str]:
+    """The statements of a request."""
+    seen: list[str] = []
+    stop = api.db.on_statement(seen.append)
+    try:
+        reply = await api.ask(method, path, body)
+    finally:
+        stop()
+    assert reply.status < 400 or reply.status == 409, (method, path, reply.json)
+    return seen
+
+
 async def walks(api: World, statements: list[str]) -> list[str]:
     """Parts of these statements that read whole tables of the fleet."""
 
@@ -178,13 +190,6 @@ async def test_no_request_reads_the_fleet(api: World) -> None:
     await api.node(name="n2")
     wrong: dict[str, list[str]] = {}
     for method, path, body in requests(made):
-        seen: list[str] = []
-        stop = api.db.on_statement(seen.append)
-        try:
-            reply = await api.ask(method, path, body)
-        finally:
-            stop()
-        assert reply.status < 400 or reply.status == 409, (method, path, reply.json)
-        if found := await walks(api, seen):
+        if found := await walks(api, await asked(api, method, path, body)):
             wrong[f"{method} {path}"] = found
     assert not wrong, "\n".join(f"{one}\n    {text}" for one, text in wrong.items())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +26,16 @@ class Reply(Protocol):
 
 
 Ask = Callable[[], Awaitable[Reply]]
+#: What happens in the middle of a crowd's work.
+Disturb = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Working(Protocol):
+    """Clients that work on and on, until they are stopped."""
+
+    stopping: bool
+
+    async def client(self, number: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -89,3 +99,16 @@ async def crowd(asks: Sequence[tuple[Any, Ask]], width: int = CLIENTS) -> Answer
     await asyncio.sleep(0)
     start.set()
     return Answers(await asyncio.gather(*tasks))
+
+
+async def work(workers: Working, clients: int, disturb: Disturb | None, seconds: float) -> None:
+    """Let so many clients work for so long, twice; `disturb` happens in their middle."""
+    tasks = [asyncio.ensure_future(workers.client(number)) for number in range(clients)]
+    try:
+        await asyncio.sleep(seconds)
+        if disturb is not None:
+            await disturb()
+            await asyncio.sleep(seconds)
+    finally:
+        workers.stopping = True
+    await asyncio.gather(*tasks)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,6 @@ NODES, SERVERS, NETWORK = "/baremetal/v1/nodes", "/compute/v2.1/servers", "/netw
 #: Refusals that a rival may meet.
 CIVIL = (404, 409)
 RESTING = ("ACTIVE", "SHUTOFF", "ERROR")
-Disturb = Callable[[], Coroutine[Any, Any, None]]
 
 
 @dataclass
@@ -77,19 +75,7 @@ class Orders:
 
     # -- at work ---------------------------------------------------------------------------------
 
-    async def run(self, clients: int, disturb: Disturb | None, seconds: float = 2) -> None:
-        """Let so many clients work; `disturb` happens in their middle."""
-        tasks = [asyncio.ensure_future(self._client(number)) for number in range(clients)]
-        try:
-            await asyncio.sleep(seconds)
-            if disturb is not None:
-                await disturb()
-                await asyncio.sleep(seconds)
-        finally:
-            self.stopping = True
-        await asyncio.gather(*tasks)
-
-    async def _client(self, number: int) -> None:
+    async def client(self, number: int) -> None:
         chance, turn = random.Random(number), 0
         while not self.stopping:
             turn += 1

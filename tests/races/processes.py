@@ -21,6 +21,7 @@ import aiohttp
 from tests import postgres
 from tests.flows.controllers import Controller
 from tests.flows.site import free_port
+from tests.races.crowd import Disturb
 
 #: So long may a request take; those that a fault caught are given up sooner by the server.
 PATIENCE = 30
@@ -174,3 +175,26 @@ async def again(server: postgres.Server, how: str) -> None:
     await asyncio.to_thread(server.stop, how)
     await asyncio.sleep(1)
     await asyncio.to_thread(server.start)
+
+
+def restart_and_kill(here: Cloud, server: postgres.Server, how: str = "fast") -> Disturb:
+    """The database is started again, and one of the processes is killed."""
+
+    async def disturb() -> None:
+        await again(server, how)
+        await asyncio.sleep(2)
+        await here.kill(1)
+
+    return disturb
+
+
+def lose_power_twice(here: Cloud, server: postgres.Server) -> Disturb:
+    """The database loses its power, twice, and then one of the processes is killed."""
+
+    async def disturb() -> None:
+        for _ in range(2):
+            await again(server, "immediate")
+            await asyncio.sleep(3)
+        await here.kill(2)
+
+    return disturb

@@ -13,7 +13,7 @@ import pytest
 from tests import postgres
 from tests.races import kinds_compute, kinds_identity, kinds_image, kinds_metal, kinds_network
 from tests.races.crowd import CLIENTS
-from tests.races.processes import Cloud, again, cloud
+from tests.races.processes import Cloud, cloud, restart_and_kill
 from tests.races.table import Kind, Place, race, races, show
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(1800)]
@@ -82,12 +82,11 @@ async def test_every_kind_while_the_database_restarts_and_a_process_is_killed(
     tmp_path: Path, server: postgres.Server, how: str
 ) -> None:
     async with cloud(tmp_path, server.create(), 3) as here:
+        struck = restart_and_kill(here, server, how)
 
         async def disturb() -> None:
             await asyncio.sleep(0.5)
-            await again(server, how)
-            await asyncio.sleep(2)
-            await here.kill(1)
+            await struck()
 
         place = await Place.of(here)
         show(await races(place, KINDS, disturb))

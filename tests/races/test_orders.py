@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
 from tests import postgres
-from tests.races.crowd import CLIENTS
-from tests.races.orders import Disturb, Orders
-from tests.races.processes import Cloud, again, cloud
+from tests.races.crowd import CLIENTS, Disturb, work
+from tests.races.orders import Orders
+from tests.races.processes import Cloud, cloud, lose_power_twice, restart_and_kill
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 MACHINES = 12
@@ -20,7 +19,7 @@ async def whole(here: Cloud, disturb: Disturb | None = None) -> Orders:
     tenant = await here.enter("admin")
     orders = Orders(here, tenant, tenant.project)
     await orders.furnish(MACHINES)
-    await orders.run(CLIENTS, disturb)
+    await work(orders, CLIENTS, disturb, seconds=2)
     await orders.judge()
     await orders.clear()
     await orders.one_more()
@@ -46,24 +45,11 @@ async def test_the_database_restarts_and_a_process_is_killed(
     tmp_path: Path, server: postgres.Server
 ) -> None:
     async with cloud(tmp_path, server.create(), 3) as here:
-
-        async def disturb() -> None:
-            await again(server, "fast")
-            await asyncio.sleep(2)
-            await here.kill(1)
-
-        await whole(here, disturb)
+        await whole(here, restart_and_kill(here, server))
 
 
 @pytest.mark.nightly
 @pytest.mark.postgres
 async def test_the_database_loses_its_power_twice(tmp_path: Path, server: postgres.Server) -> None:
     async with cloud(tmp_path, server.create(), 3) as here:
-
-        async def disturb() -> None:
-            for _ in range(2):
-                await again(server, "immediate")
-                await asyncio.sleep(3)
-            await here.kill(2)
-
-        await whole(here, disturb)
+        await whole(here, lose_power_twice(here, server))

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
 
 from tests import postgres
-from tests.races.crowd import CLIENTS
-from tests.races.processes import Cloud, again, cloud
-from tests.races.traffic import Traffic, judge, run, settle
+from tests.races.crowd import CLIENTS, Disturb, work
+from tests.races.processes import Cloud, cloud, lose_power_twice, restart_and_kill
+from tests.races.traffic import Traffic, judge, settle
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 
-async def whole(here: Cloud, disturb: object = None) -> Traffic:
+async def whole(here: Cloud, disturb: Disturb | None = None) -> Traffic:
     traffic = await Traffic.prepare(here, 12)
-    await run(traffic, CLIENTS, disturb)
+    await work(traffic, CLIENTS, disturb, seconds=4)
     await settle(traffic)
     await judge(traffic)
     told = traffic.ledger
@@ -44,24 +43,11 @@ async def test_the_database_restarts_and_a_process_is_killed(
     tmp_path: Path, server: postgres.Server
 ) -> None:
     async with cloud(tmp_path, server.create(), 3) as here:
-
-        async def disturb() -> None:
-            await again(server, "fast")
-            await asyncio.sleep(2)
-            await here.kill(1)
-
-        await whole(here, disturb)
+        await whole(here, restart_and_kill(here, server))
 
 
 @pytest.mark.nightly
 @pytest.mark.postgres
 async def test_the_database_loses_its_power_twice(tmp_path: Path, server: postgres.Server) -> None:
     async with cloud(tmp_path, server.create(), 3) as here:
-
-        async def disturb() -> None:
-            for _ in range(2):
-                await again(server, "immediate")
-                await asyncio.sleep(3)
-            await here.kill(2)
-
-        await whole(here, disturb)
+        await whole(here, lose_power_twice(here, server))

@@ -114,19 +114,6 @@ class Traffic:
                 ledger.gone.note(own, gone)
 
 
-async def run(traffic: Traffic, clients: int, disturb: Any = None, seconds: float = 4) -> None:
-    """Let so many clients work; `disturb` (a coroutine function) happens in their middle."""
-    tasks = [asyncio.ensure_future(traffic.client(number)) for number in range(clients)]
-    try:
-        await asyncio.sleep(seconds)
-        if disturb is not None:
-            await disturb()
-            await asyncio.sleep(seconds)
-    finally:
-        traffic.stopping = True
-    await asyncio.gather(*tasks)
-
-
 async def settle(traffic: Traffic, within: float = 120) -> None:
     """Every machine comes to rest: no operation holds one, none stands in a state of work."""
     async with asyncio.timeout(within):

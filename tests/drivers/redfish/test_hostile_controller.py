@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from ingot.drivers import DriverContext, Registry, build_registry
+from ingot.drivers import Registry
 from ingot.drivers.faults import Refused
 from ingot.drivers.types import BootDevice
-from ingot.kit.clock import SystemClock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from service import SYSTEM, Service
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    running = await Service().start()
-    yield running
-    await running.stop()
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    made = build_registry(DriverContext(SystemClock()))
-    yield made
-    await made.aclose()
 
 
 def told(service: Service, path: str, body: bytes) -> None:

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ingot.drivers import DriverContext, Registry, build_registry
-from ingot.kit.clock import SystemClock
+from ingot.drivers import Registry
 
 sys.path.insert(0, str(Path(__file__).parent))
 from service import SYSTEM, Service
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    running = await Service().start()
-    yield running
-    await running.stop()
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    made = build_registry(DriverContext(SystemClock()))
-    yield made
-    await made.aclose()
 
 
 def put(service: Service, path: str, *members: dict[str, Any] | None) -> dict[str, str]:

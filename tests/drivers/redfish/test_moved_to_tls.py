@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from ingot.drivers import DriverContext, Registry, build_registry
+from ingot.drivers import DriverContext, Registry
 from ingot.drivers.faults import DriverFault, Refused, Unreachable
 from ingot.drivers.redfish.client import RedfishClient
 from ingot.drivers.redfish.links import upgraded
 from ingot.drivers.types import Access, PowerState, PowerTarget
-from ingot.kit.clock import SystemClock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from service import PASSWORD, SYSTEM, Service
@@ -104,18 +103,6 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
     async with opened(made):
         yield made
     await service.stop()
-
-
-@pytest.fixture
-async def context() -> AsyncIterator[DriverContext]:
-    made = DriverContext(SystemClock())
-    yield made
-    await made.aclose()
-
-
-@pytest.fixture
-def registry(context: DriverContext) -> Registry:
-    return build_registry(context)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -4,7 +4,6 @@ import datetime
 import ipaddress
 import ssl
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from service import PASSWORD, SYSTEM, Service, error
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def registry() -> AsyncIterator[Registry]:
-    made = build_registry(DriverContext(SystemClock()))
-    yield made
-    await made.aclose()
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    running = await Service().start()
-    yield running
-    await running.stop()
 
 
 def bench_of(registry: Registry, service: Service, **changes: object) -> Bench:

@@ -1,14 +1,14 @@
 """What a controller's refusal may change, and what it may never: how long a boot device lasts, and the power."""
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from ingot.drivers import DriverContext, Registry, build_registry
+from ingot.drivers import DriverContext, Registry
 from ingot.drivers.faults import (
     BadCredentials,
     Busy,
@@ -29,25 +29,6 @@ from test_redfish import bench_of
 pytestmark = pytest.mark.anyio
 SETTINGS = f"{SYSTEM}/Settings"
 ONCE, ALWAYS = "Once", "Continuous"
-
-
-@pytest.fixture
-async def context() -> AsyncIterator[DriverContext]:
-    made = DriverContext(SystemClock())
-    yield made
-    await made.aclose()
-
-
-@pytest.fixture
-def registry(context: DriverContext) -> Registry:
-    return build_registry(context)
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    running = await Service().start()
-    yield running
-    await running.stop()
 
 
 def refusing(

@@ -25,25 +25,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def context() -> AsyncIterator[DriverContext]:
-    made = DriverContext(SystemClock())
-    yield made
-    await made.aclose()
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    running = await Service().start()
-    yield running
-    await running.stop()
-
-
-@pytest.fixture
-def registry(context: DriverContext) -> Registry:
-    return build_registry(context)
-
-
-@pytest.fixture
 def client(context: DriverContext) -> RedfishClient:
     return context.shared(RedfishClient, lambda: RedfishClient(context))
 
