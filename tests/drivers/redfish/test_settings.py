@@ -30,13 +30,6 @@ class Hurried(SystemClock):
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    running = await Service().start()
-    yield running
-    await running.stop()
-
-
-@pytest.fixture
 async def registry() -> AsyncIterator[Registry]:
     made = build_registry(DriverContext(Hurried()))
     yield made
@@ -416,5 +409,9 @@ async def test_sensors_of_all_chassis_of_the_machine_in_few_questions(
     found = await registry.management("redfish").sensors(access)
     assert len(found) == 80 and not [one for one in found if one.name.startswith("Other")]
     assert len(service.asked) < 20
+    # How it is asked for whole lists is known from then on: the root is only asked for its chassis.
+    before = len(service.asked)
+    assert await registry.management("redfish").sensors(access) == found
+    assert sum(one.rstrip("/") == f"GET {V1}" for one in service.asked[before:]) == 1
     service.expands = False  # told, and not done
     assert len(await registry.management("redfish").sensors(access)) == 80

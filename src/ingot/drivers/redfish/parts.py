@@ -23,6 +23,10 @@ class Parts(Systems):
 
     def __init__(self, systems: Systems, patience: float = PATIENCE) -> None:
         super().__init__(systems.context)
+        self._paths, self._ways = (
+            systems._paths,
+            systems._ways,
+        )  # what is known of services, it shares
         self.untold: dict[str, DriverFault] = {}
         self._told = 0
         self._patience = patience

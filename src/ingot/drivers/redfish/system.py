@@ -119,6 +119,8 @@ class Systems:
         base = service_of(access).base
         if base not in self._ways:
             root = await self.page(access, self.root(access))
+            if not root:
+                return ""  # it was not told; that is not to be remembered
             offered = child(root, "ProtocolFeaturesSupported", "ExpandQuery")
             without_links, everything = offered.get("NoLinks"), offered.get("ExpandAll")
             self._ways[base] = "." if without_links is True else "*" if everything is True else ""
