@@ -18,23 +18,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import Baremetal
-from ingot.baremetal.tables import nodes, ports
-from ingot.compute import Compute, Flavor, Settings
-from ingot.compute import store as servers
-from ingot.compute.service import Draft
-from ingot.compute.types import Secrets
-from ingot.compute.workflows import machines
-from ingot.drivers.context import DriverContext
-from ingot.drivers.hardware import build_registry
-from ingot.image import Images, ImageSettings
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Database
-from ingot.kit.policy import Caller
-from ingot.kit.standalone import as_before
-from ingot.kit.vault import Vault
-from ingot.network import Networks
-from ingot.network import Settings as NetworkSettings
+from ingot.drivers.machine.context import DriverContext
+from ingot.drivers.machine.hardware import build_registry
+from ingot.kit.auth.policy import Caller
+from ingot.kit.auth.standalone import as_before
+from ingot.kit.db.database import Database
+from ingot.kit.db.vault import Vault
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.baremetal import Baremetal
+from ingot.services.baremetal.tables import nodes, ports
+from ingot.services.compute import Compute, ComputeSettings, Flavor
+from ingot.services.compute import store as servers
+from ingot.services.compute.service import Draft
+from ingot.services.compute.types import Secrets
+from ingot.services.compute.workflows import machines
+from ingot.services.image import Images, ImageSettings
+from ingot.services.network import Networks, NetworkSettings
 
 IMAGE = "5c3f1c5e-7c0f-4a53-a7a5-2f9f31f1b6b1"
 FLAVOR = Flavor(
@@ -63,7 +62,7 @@ class Bench:
             Baremetal(self.db, clock, vault, registry),
             Networks(self.db, clock, NetworkSettings()),
             Images(self.db, clock, ImageSettings(state_dir=folder, deploy_base_url="http://b")),
-            Settings(quotas={**Settings().quotas, "instances": -1}),
+            ComputeSettings(quotas={**ComputeSettings().quotas, "instances": -1}),
             still=as_before,
         )
 

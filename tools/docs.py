@@ -74,8 +74,8 @@ def _settings() -> str:
 
 
 def _hardware() -> str:
-    from ingot.drivers.base import CAPABILITIES
-    from ingot.drivers.hardware import hardware_types
+    from ingot.drivers.machine.base import CAPABILITIES
+    from ingot.drivers.machine.hardware import hardware_types
 
     kinds = hardware_types()
     head = "| | " + " | ".join(f"`{kind.name}`" for kind in kinds) + " |"
@@ -179,7 +179,7 @@ _EVENT_KINDS = {
 
 
 def _events() -> str:
-    from ingot.kit import events
+    from ingot.kit.tasks import events
 
     rows = [f"| `{kind}` | {_EVENT_KINDS[kind]} |" for kind in events.KINDS]
     return _page(

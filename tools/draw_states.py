@@ -1,4 +1,4 @@
-"""Draws docs/design/states.md from the state table in `ingot.baremetal.machine`.
+"""Draws docs/design/states.md from the state table in `ingot.services.baremetal.nodes.states`.
 
 The words around the drawing are here; states, transitions and sets come from the table, so that the page
 cannot say anything else than the code.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ingot.baremetal import machine
+from ingot.services.baremetal.nodes import states
 
 _INTRODUCTION = """\
 # States of a machine
@@ -48,19 +48,19 @@ def _drawing() -> Iterator[str]:
     yield "```mermaid"
     yield "stateDiagram-v2"
     yield "    direction LR"
-    for name in machine.STATES:
+    for name in states.STATES:
         if _id(name) != name:
             yield f'    state "{name}" as {_id(name)}'
-    yield f"    [*] --> {_id(machine.ENROLL)}"
+    yield f"    [*] --> {_id(states.ENROLL)}"
     arrows: dict[tuple[str, str], list[str]] = {}
-    for row in machine.ROWS:
+    for row in states.ROWS:
         arrows.setdefault((row.state, row.next), []).append(row.event)
     for (state, following), events in arrows.items():
         yield f"    {_id(state)} --> {_id(following)} : {', '.join(events)}"
     yield "```"
 
 
-def _marks(state: machine.State) -> str:
+def _marks(state: states.State) -> str:
     columns = ("deletable", "updatable", "agent")
     return ", ".join(column for column in columns if getattr(state, column))
 
@@ -68,8 +68,8 @@ def _marks(state: machine.State) -> str:
 def _states() -> Iterator[str]:
     yield "| state | kind | operation | on failure | also | verbs |"
     yield "|---|---|---|---|---|---|"
-    for state in machine.STATES.values():
-        verbs = ", ".join(machine.verbs_of(state.name))
+    for state in states.STATES.values():
+        verbs = ", ".join(states.verbs_of(state.name))
         cells = (state.name, state.kind, state.operation, state.failure, _marks(state), verbs)
         yield "| " + " | ".join(cells) + " |"
 
@@ -77,7 +77,7 @@ def _states() -> Iterator[str]:
 def _transitions() -> Iterator[str]:
     yield "| in state | event | next state | target shown | since |"
     yield "|---|---|---|---|---|"
-    for row in machine.ROWS:
+    for row in states.ROWS:
         since = f"1.{row.since}" if row.since > 1 else ""
         yield f"| {row.state} | {row.event} | {row.next} | {row.target} | {since} |"
 
@@ -85,13 +85,13 @@ def _transitions() -> Iterator[str]:
 def _verbs() -> Iterator[str]:
     yield "| target in the API | event | since |"
     yield "|---|---|---|"
-    for verb, (event, since) in machine.VERBS.items():
+    for verb, (event, since) in states.VERBS.items():
         yield f"| {verb} | {event} | 1.{since} |"
 
 
 def page() -> str:
     """The whole of docs/design/states.md."""
-    head = _INTRODUCTION.format(states=len(machine.STATES), rows=len(machine.ROWS))
+    head = _INTRODUCTION.format(states=len(states.STATES), rows=len(states.ROWS))
     kinds = [f"- **{kind}**: {text}." for kind, text in _KINDS.items()]
     parts = [
         head,

@@ -11,16 +11,16 @@ from typing import Any
 
 import falcon.testing
 
-from ingot.baremetal import Baremetal, Settings
-from ingot.baremetal.context import Images, Networks
-from ingot.drivers.context import DriverContext
-from ingot.drivers.hardware import build_registry
-from ingot.kit.asgi import WebApp
-from ingot.kit.clock import Clock, VirtualClock
-from ingot.kit.db import Database
+from ingot.drivers.machine.context import DriverContext
+from ingot.drivers.machine.hardware import build_registry
+from ingot.kit.auth.policy import ANONYMOUS, Caller
+from ingot.kit.db.database import Database
+from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Unauthenticated
-from ingot.kit.policy import ANONYMOUS, Caller
-from ingot.kit.vault import Vault
+from ingot.kit.http.server import WebApp
+from ingot.kit.tasks.clock import Clock, VirtualClock
+from ingot.services.baremetal import Baremetal, BaremetalSettings
+from ingot.services.baremetal.context import Images, Networks
 
 LATEST = "1.115"
 ROLES = {
@@ -98,7 +98,7 @@ class World:
 
     async def force(self, ident: str, **columns: Any) -> None:
         """Put a node into a state that would take work to reach."""
-        from ingot.baremetal import store
+        from ingot.services.baremetal import store
 
         def change(conn: Any) -> None:
             store.update_node(conn, store.get_node(conn, ident).uuid, **columns)
@@ -122,7 +122,7 @@ class World:
 async def world(
     folder: Path,
     clock: Clock | None = None,
-    settings: Settings | None = None,
+    settings: BaremetalSettings | None = None,
     caller: Caller | None = None,
     url: str | None = None,
     networks: Callable[[Database, Clock], Networks] | None = None,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ingot.baremetal.draft import Draft
-from ingot.baremetal.inspection import InspectionBounds, parted
-from ingot.baremetal.schemas import OBJECTS, PATCHABLE
-from ingot.baremetal.types import Node
+from ingot.services.baremetal.inspection.draft import Draft
+from ingot.services.baremetal.inspection.facts import InspectionBounds, parted
+from ingot.services.baremetal.nodes.schemas import OBJECTS, PATCHABLE
+from ingot.services.baremetal.types import Node
 
 GIB = 1 << 30
 

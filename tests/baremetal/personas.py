@@ -9,7 +9,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 from api_support import ROLES, World, project, system
 
-from ingot.kit.policy import Caller
+from ingot.kit.auth.policy import Caller
 
 OWNER, LESSEE, STRANGER = "p-owner", "p-lessee", "p-stranger"
 
@@ -35,7 +35,7 @@ class Snapshot:
         self._tables: list[sa.Table] = []
 
     async def take(self) -> None:
-        from ingot.kit.db import metadata
+        from ingot.kit.db.database import metadata
 
         self._tables = list(metadata.sorted_tables)
         self._rows = await self._api.db.read(
@@ -127,7 +127,7 @@ class Furniture:
 
     async def allocate(self, owner: str | None, resource_class: str = "CUSTOM_TEST") -> None:
         """An allocation that holds the node, and what belongs to a node in use: history and inventory."""
-        from ingot.baremetal import tables
+        from ingot.services.baremetal import tables
 
         made = await self.make("allocations", resource_class=resource_class, owner=owner)
         node = self.ids["nodes"]

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from api_support import World, project, system, world
 
-from ingot.kit import events
+from ingot.kit.tasks import events
 
 pytestmark = pytest.mark.anyio
 NOBODY = "4dba6db3-96d7-4cf1-bc8b-d77df3461545"
@@ -295,7 +295,7 @@ async def test_all_that_comes_and_goes_is_on_the_timeline(api: World) -> None:
 
 def test_tables_are_read_with_their_constraints() -> None:
     """What only one may have is kept by the database too, for requests at the same moment."""
-    from ingot.baremetal import tables
+    from ingot.services.baremetal import tables
 
     told = {
         (table.name, tuple(sorted(column.name for column in constraint.columns)))

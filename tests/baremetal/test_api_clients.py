@@ -19,10 +19,10 @@ import uvicorn
 from api_support import World, world
 from working import NoImages
 
-from ingot.baremetal import NoNetworks
-from ingot.baremetal.bootplan import BootUrls
-from ingot.baremetal.workflows import Room, workflows
-from ingot.kit.clock import SystemClock
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.baremetal import NoNetworks
+from ingot.services.baremetal.boot.plan import BootUrls
+from ingot.services.baremetal.workflows import Deps, workflows
 from ingot.workflow import Engine, LocalDispatcher
 
 pytestmark = pytest.mark.anyio
@@ -71,7 +71,7 @@ async def running(folder: Path) -> AsyncIterator[Cloud]:
     async with world(folder, clock=SystemClock()) as api:
         ctx = api.baremetal.ctx
         urls = BootUrls(base="http://127.0.0.1:1", kernel="k", ramdisk="r")
-        room = Room(
+        deps = Deps(
             ctx.db,
             ctx.clock,
             ctx.vault,
@@ -82,7 +82,7 @@ async def running(folder: Path) -> AsyncIterator[Cloud]:
             urls=urls,
             host=ctx.host,
         )
-        engine = Engine(ctx.db, ctx.clock, workflows(room), ctx.host)
+        engine = Engine(ctx.db, ctx.clock, workflows(deps), ctx.host)
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(api.app.asgi, log_level="warning", lifespan="off"))

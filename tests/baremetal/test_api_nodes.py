@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from api_support import World, world
 
-from ingot.baremetal import store
+from ingot.services.baremetal import store
 
 pytestmark = pytest.mark.anyio
 PATCH = list[dict[str, Any]]
@@ -426,7 +426,7 @@ async def test_maintenance(api: World) -> None:
 
 
 async def test_the_agent_is_shown_where_upstream_keeps_it(api: World) -> None:
-    from ingot.baremetal.tables import node_agents
+    from ingot.services.baremetal.tables import node_agents
 
     made = await api.node(name="n1")
     await api.node(name="n2")

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from api_support import ANONYMOUS, World, project, system, world
 
-from ingot.kit.policy import Caller
+from ingot.kit.auth.policy import Caller
 from ingot.workflow.tables import conductors
 
 pytestmark = pytest.mark.anyio

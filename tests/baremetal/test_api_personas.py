@@ -24,9 +24,9 @@ import pytest
 from api_support import World, system, world
 from personas import LESSEE, OWNER, Furniture, Snapshot, everybody
 
-from ingot.baremetal import policies
-from ingot.kit.policy import Caller, Policy
-from ingot.kit.web import Operation
+from ingot.kit.api.operations import Operation
+from ingot.kit.auth.policy import Caller, Policy
+from ingot.services.baremetal import policies
 
 pytestmark = pytest.mark.anyio
 

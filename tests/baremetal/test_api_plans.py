@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from api_support import World, project, system, world
 
-from ingot.baremetal import tables
+from ingot.services.baremetal import tables
 
 pytestmark = pytest.mark.anyio
 UNKNOWN = "4dba6db3-96d7-4cf1-bc8b-d77df3461545"
@@ -153,10 +153,10 @@ async def test_secrets_of_arguments_stay_inside(
     assert (await api.ask("PATCH", f"/v1/{path}/CUSTOM_HT", patch)).status == 200
 
     def look(conn: sa.Connection) -> tuple[str, Any]:
-        from ingot.baremetal import plans
+        from ingot.services.baremetal.templates import service as templates
 
         row = conn.execute(sa.select(tables.metadata.tables[path])).mappings().one()
-        return str(dict(row)), plans.whole_steps(api.baremetal.ctx.vault, row)
+        return str(dict(row)), templates.whole_steps(api.baremetal.ctx.vault, row)
 
     text, whole = await api.db.read(look)
     assert "opensesame" not in text

@@ -16,8 +16,8 @@ import pytest
 from api_support import ROLES, World, project, system, world
 from oslo_policy import _parser
 
-from ingot.baremetal import policies
-from ingot.kit.policy import Caller, Policy
+from ingot.kit.auth.policy import Caller, Policy
+from ingot.services.baremetal import policies
 from tools.conformance import oracle
 from tools.conformance.environments import Unavailable
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from api_support import World, project, world
 
-from ingot.baremetal import parts
+from ingot.services.baremetal.ports import resources as port_resources
 from tests import postgres
 
 pytestmark = pytest.mark.anyio
@@ -112,11 +112,11 @@ async def test_what_hangs_on_nodes(api: World) -> None:
         "/v1/chassis": [{}, {}],
     }
     keys = {
-        "/v1/portgroups": parts.PORTGROUP,
-        "/v1/ports": parts.PORT,
-        "/v1/volume/connectors": parts.CONNECTOR,
-        "/v1/volume/targets": parts.TARGET,
-        "/v1/chassis": parts.CHASSIS,
+        "/v1/portgroups": port_resources.PORTGROUP,
+        "/v1/ports": port_resources.PORT,
+        "/v1/volume/connectors": port_resources.CONNECTOR,
+        "/v1/volume/targets": port_resources.TARGET,
+        "/v1/chassis": port_resources.CHASSIS,
     }
     for path, many in bodies.items():
         for body in many:

@@ -18,7 +18,7 @@ from api_support import World, world
 from personas import Furniture, Snapshot
 from test_api_policy import upstream
 
-from ingot.kit.policy import Caller
+from ingot.kit.auth.policy import Caller
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ from aiohttp import web
 from api_support import World, project, system, world
 from test_api_clients import Cloud, running
 
-from ingot.baremetal.tables import inspection_rules
-from ingot.kit import events
+from ingot.kit.tasks import events
+from ingot.services.baremetal.tables import inspection_rules
 
 pytestmark = pytest.mark.anyio
 

@@ -12,11 +12,14 @@ import pytest
 from api_support import World, world
 
 from ingot import workflow
-from ingot.baremetal import Candidate, Extras, Look, Settings, history, machine, store
-from ingot.baremetal.imagerights import CLOUD
-from ingot.baremetal.loops import FollowUps
-from ingot.kit.clock import SystemClock
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Locked
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.baremetal import BaremetalSettings, Candidate, Extras, Look, store
+from ingot.services.baremetal.boot.imagerights import CLOUD
+from ingot.services.baremetal.inspection import store as inventories
+from ingot.services.baremetal.loops import FollowUps
+from ingot.services.baremetal.nodes import history
+from ingot.services.baremetal.nodes import states as machine
 
 pytestmark = pytest.mark.anyio
 INSTANCE = "4dba6db3-96d7-4cf1-bc8b-d77df3461545"
@@ -148,7 +151,7 @@ async def test_flags_forbid_verbs(api: World) -> None:
 
 
 async def test_limits_of_what_goes_on_at_once(tmp_path: Path) -> None:
-    settings = Settings(max_concurrent_deploy=1, max_concurrent_clean=1)
+    settings = BaremetalSettings(max_concurrent_deploy=1, max_concurrent_clean=1)
     async with world(tmp_path, settings=settings) as api:
         for name in ("n1", "n2", "n3"):
             await api.node(name=name, instance_info={"project_id": "p9"})
@@ -329,7 +332,7 @@ async def test_history_and_inventory(api: World) -> None:
         for number in range(3):
             at = f"2026-01-01T00:00:0{number}.000000+00:00"
             history.add(conn, node["uuid"], at, f"{number} " + "x" * 300, user="u")
-        store.save_inventory(conn, node["uuid"], at, {"cpu": {"count": 4}}, {"all": []})
+        inventories.save_inventory(conn, node["uuid"], at, {"cpu": {"count": 4}}, {"all": []})
 
     await api.db.write(fill)
     inventory = (await api.ask("GET", "/v1/nodes/n1/inventory")).json
@@ -479,7 +482,7 @@ async def test_a_change_while_an_operation_works(api: World, state: str, status:
 
 
 async def test_a_momentary_lock_is_waited_for(tmp_path: Path) -> None:
-    async with world(tmp_path, SystemClock(), Settings(lock_wait=20)) as api:
+    async with world(tmp_path, SystemClock(), BaremetalSettings(lock_wait=20)) as api:
         await api.node(name="n1")
         path = "/v1/nodes/n1/states/power"
         assert (await api.ask("PUT", path, {"target": "power on"})).status == 202
@@ -507,7 +510,7 @@ _ERRANDS: dict[str, tuple[str, str, Any]] = {
 )
 async def test_an_errand_waits_for_the_one_before(tmp_path: Path, first: str, then: str) -> None:
     """A medium is taken out as soon as it was put in: upstream's conductors wait for each other so."""
-    async with world(tmp_path, SystemClock(), Settings(lock_wait=20)) as api:
+    async with world(tmp_path, SystemClock(), BaremetalSettings(lock_wait=20)) as api:
         await api.node(name="n1")
         (method, path, body), second = _ERRANDS[first], _ERRANDS[then]
         assert (await api.ask(method, f"/v1/nodes/n1/{path}", body)).status in (202, 204)
@@ -519,7 +522,7 @@ async def test_an_errand_waits_for_the_one_before(tmp_path: Path, first: str, th
 
 
 async def test_a_long_lock_is_told_at_once(tmp_path: Path) -> None:
-    async with world(tmp_path, SystemClock(), Settings(lock_wait=20)) as api:
+    async with world(tmp_path, SystemClock(), BaremetalSettings(lock_wait=20)) as api:
         await api.node(name="n1")
         path = "/v1/nodes/n1/states"
         assert (await api.ask("PUT", f"{path}/provision", {"target": "manage"})).status == 202

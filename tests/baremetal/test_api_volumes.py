@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from api_support import World, project, system, world
 
-from ingot.baremetal import volumes
+from ingot.services.baremetal.ports import volumes
 
 pytestmark = pytest.mark.anyio
 NOBODY = "4dba6db3-96d7-4cf1-bc8b-d77df3461545"

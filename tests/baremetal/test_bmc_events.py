@@ -17,12 +17,12 @@ import uvicorn
 from api_support import World
 from test_bmc_watch import shown, site, until, watched
 
-from ingot.baremetal.bmcevents import KIND, EventApi, mark_of
-from ingot.baremetal.powersync import PowerSync
-from ingot.kit import events
-from ingot.kit.asgi import WebApp
-from ingot.kit.policy import ANONYMOUS
+from ingot.kit.auth.policy import ANONYMOUS
+from ingot.kit.http.server import WebApp
+from ingot.kit.tasks import events
 from ingot.lab.sim import Fleet
+from ingot.services.baremetal.monitoring.controller_events import KIND, EventApi, mark_of
+from ingot.services.baremetal.monitoring.power_sync import PowerSync
 
 pytestmark = pytest.mark.anyio
 

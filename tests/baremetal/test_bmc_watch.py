@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from api_support import World, world
 
-from ingot.baremetal import Settings
-from ingot.baremetal.findings import POWER_FAILURE
-from ingot.baremetal.powersync import PowerSync
-from ingot.kit.clock import SystemClock
+from ingot.kit.tasks.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
+from ingot.services.baremetal import BaremetalSettings
+from ingot.services.baremetal.monitoring.power_sync import PowerSync
+from ingot.services.baremetal.monitoring.readings import POWER_FAILURE
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,7 @@ async def site(
 ) -> AsyncIterator[tuple[World, Fleet]]:
     """So many simulated machines, enrolled and available."""
     async with (
-        world(folder, clock=SystemClock(), settings=Settings(**settings)) as api,
+        world(folder, clock=SystemClock(), settings=BaremetalSettings(**settings)) as api,
         Fleet(FleetOptions(count=count, seed=11, speed=speed)) as fleet,
     ):
         for entry in fleet.enrolment()["nodes"]:

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingot.baremetal.bootplan import DISK, BootUrls, Intent, agent_params, intent_of, script
+from ingot.services.baremetal.boot.plan import (
+    DISK,
+    BootUrls,
+    Intent,
+    agent_params,
+    intent_of,
+    script,
+)
 
 URLS = BootUrls("http://10.0.0.1:8080", "http://10.0.0.1:8080/k", "http://10.0.0.1:8080/r", "quiet")
 MAC = "52:54:00:00:00:01"

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingot.baremetal import configdrive
 from ingot.kit.faults import Invalid
+from ingot.services.baremetal.boot import configdrive
 
 
 def _read(image: bytes, path: str) -> bytes:

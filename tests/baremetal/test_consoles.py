@@ -15,12 +15,12 @@ import pytest
 import sqlalchemy as sa
 from api_support import World, project, system, world
 
-from ingot.baremetal import Consoles, Settings, TcpDoors
-from ingot.baremetal.tables import node_consoles
-from ingot.drivers.types import PowerTarget
-from ingot.kit.clock import SystemClock
-from ingot.kit.policy import Caller
+from ingot.drivers.machine.types import PowerTarget
+from ingot.kit.auth.policy import Caller
+from ingot.kit.tasks.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
+from ingot.services.baremetal import BaremetalSettings, ConsoleSessions, TcpConsoles
+from ingot.services.baremetal.tables import node_consoles
 
 pytestmark = pytest.mark.anyio
 PATH = "/v1/nodes/n1/states/console"
@@ -45,14 +45,14 @@ def _free(port: int) -> bool:
 
 
 @pytest.fixture
-def settings() -> Settings:
-    return Settings(console_ports=(free_range(),))
+def settings() -> BaremetalSettings:
+    return BaremetalSettings(console_ports=(free_range(),))
 
 
 @contextlib.asynccontextmanager
-async def doors(api: World) -> AsyncIterator[tuple[TcpDoors, Consoles]]:
-    consoles = Consoles(api.baremetal.ctx)
-    made = TcpDoors(api.baremetal.ctx, consoles, api.baremetal.console_grant(api.still))
+async def doors(api: World) -> AsyncIterator[tuple[TcpConsoles, ConsoleSessions]]:
+    consoles = ConsoleSessions(api.baremetal.ctx)
+    made = TcpConsoles(api.baremetal.ctx, consoles, api.baremetal.console_grant(api.still))
     await made.start()
     try:
         yield made, consoles
@@ -62,12 +62,12 @@ async def doors(api: World) -> AsyncIterator[tuple[TcpDoors, Consoles]]:
 
 
 @pytest.fixture
-async def api(tmp_path: Path, settings: Settings) -> AsyncIterator[World]:
+async def api(tmp_path: Path, settings: BaremetalSettings) -> AsyncIterator[World]:
     async with world(tmp_path, SystemClock(), settings) as made:
         yield made
 
 
-async def enabled(api: World, made: TcpDoors) -> int:
+async def enabled(api: World, made: TcpConsoles) -> int:
     """Switch n1's console on; the port of its door."""
     reply = await api.ask("PUT", PATH, {"enabled": True})
     assert reply.status == 202 and reply.headers["location"].endswith("/n1/states/console")
@@ -90,7 +90,9 @@ async def until(what: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_console_is_switched_on_used_and_off(api: World, settings: Settings) -> None:
+async def test_a_console_is_switched_on_used_and_off(
+    api: World, settings: BaremetalSettings
+) -> None:
     node = await api.node(name="n1")
     nothing = {"console_enabled": False, "console_info": None}
     assert (await api.ask("GET", PATH)).json == nothing
@@ -128,7 +130,7 @@ async def test_a_door_opens_again_after_a_restart(api: World) -> None:
         writer.close()
 
 
-async def test_a_port_that_is_taken_is_passed_over(api: World, settings: Settings) -> None:
+async def test_a_port_that_is_taken_is_passed_over(api: World, settings: BaremetalSettings) -> None:
     await api.node(name="n1")
     first, end = settings.console_ports[0]
     with socket.socket() as taken:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from api_support import World, world
 
-from ingot.baremetal.tables import SORTED
 from ingot.kit import ids
-from ingot.kit.db import metadata
+from ingot.kit.db.database import metadata
+from ingot.services.baremetal.tables import SORTED
 
 pytestmark = pytest.mark.anyio
 #: Tables that grow with the number of machines.

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from api_support import World, project, system, world
 
-from ingot.baremetal import store
-from ingot.kit.policy import Caller
+from ingot.kit.auth.policy import Caller
+from ingot.services.baremetal import store
 
 pytestmark = pytest.mark.anyio
 INFO = {

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from api_support import World, project, system, world
 
-from ingot.baremetal import store
-from ingot.baremetal.doors import OwnImages
-from ingot.baremetal.imagerights import CLOUD, right_to
-from ingot.image import Images, ImageSettings
-from ingot.image import store as image_store
-from ingot.image.service import new_row
-from ingot.kit.standalone import as_before
+from ingot.kit.auth.standalone import as_before
+from ingot.services.baremetal import store
+from ingot.services.baremetal.adapters import OwnImages
+from ingot.services.baremetal.boot.imagerights import CLOUD, right_to
+from ingot.services.image import Images, ImageSettings
+from ingot.services.image import store as image_store
+from ingot.services.image.service import new_row
 
 pytestmark = pytest.mark.anyio
 A, B = "p-a", "p-b"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from api_support import World, project, system, world
 
-from ingot.baremetal import store
-from ingot.baremetal.doors import OwnNetworks
 from ingot.kit.faults import Fault, Kind
-from ingot.network import Networks, Port, ProvisioningWire, Settings
+from ingot.services.baremetal import store
+from ingot.services.baremetal.adapters import OwnNetworks
+from ingot.services.network import Networks, NetworkSettings, Port, ProvisioningWire
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +57,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Place]:
     doors: list[OwnNetworks] = []
 
     def own(db: Any, clock: Any) -> OwnNetworks:
-        rooms.append(Networks(db, clock, Settings(wires={"wire1": WIRE})))
+        rooms.append(Networks(db, clock, NetworkSettings(wires={"wire1": WIRE})))
         doors.append(OwnNetworks(rooms[0], "provider", "p-admin"))
         return doors[0]
 

@@ -13,10 +13,11 @@ import pytest
 from api_support import Reply
 from working import Working, working
 
-from ingot.baremetal import Settings, acts, store
-from ingot.baremetal.context import NOBODY
-from ingot.kit import lease
 from ingot.kit.faults import TimedOut
+from ingot.kit.tasks import fencing
+from ingot.services.baremetal import BaremetalSettings, store
+from ingot.services.baremetal.context import NOBODY
+from ingot.services.baremetal.nodes import acts
 from ingot.workflow import live_operation, operations
 
 pytestmark = pytest.mark.anyio
@@ -105,7 +106,7 @@ async def test_a_deploy_does_not_begin_in_the_middle_of_an_act(api: Working, act
 
 
 async def test_who_asks_for_a_second_act_waits_for_the_first(tmp_path: Path) -> None:
-    async with working(tmp_path, settings=Settings(lock_wait=5)) as api:
+    async with working(tmp_path, settings=BaremetalSettings(lock_wait=5)) as api:
         uuid = await slow(api, "management.inject_nmi", 0.6)
         first = await begun(api, "nmi")
         second = await begun(api, "boot device")
@@ -118,7 +119,7 @@ async def test_who_asks_for_a_second_act_waits_for_the_first(tmp_path: Path) -> 
 async def test_on_postgresql_ten_acts_at_once_are_done_one_after_the_other(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    options: dict[str, Any] = {"settings": Settings(lock_wait=30), "url": postgres_url}
+    options: dict[str, Any] = {"settings": BaremetalSettings(lock_wait=30), "url": postgres_url}
     async with working(tmp_path, **options) as api:
         uuid = await slow(api, "management.inject_nmi", 0.05)
         path = "/v1/nodes/n1/management/inject_nmi"
@@ -155,7 +156,7 @@ async def test_a_client_that_leaves_frees_the_node(api: Working) -> None:
 
 async def test_what_a_dead_process_held_is_given_back_when_its_time_is_over(tmp_path: Path) -> None:
     """Nobody knows whether the controller did it, and the node's last_error says so."""
-    async with working(tmp_path, settings=Settings(act_seconds=1)) as api:
+    async with working(tmp_path, settings=BaremetalSettings(act_seconds=1)) as api:
         uuid = (await api.node(name="n1"))["uuid"]
         ctx = api.baremetal.ctx
         await api.db.write(
@@ -169,7 +170,7 @@ async def test_what_a_dead_process_held_is_given_back_when_its_time_is_over(tmp_
 
 
 async def test_a_process_that_was_stopped_meanwhile_sends_nothing_any_more(tmp_path: Path) -> None:
-    async with working(tmp_path, settings=Settings(act_seconds=0.2)) as api:
+    async with working(tmp_path, settings=BaremetalSettings(act_seconds=0.2)) as api:
         await api.node(name="n1")
         ctx = api.baremetal.ctx
 
@@ -179,14 +180,14 @@ async def test_a_process_that_was_stopped_meanwhile_sends_nothing_any_more(tmp_p
         held = await api.db.write(begin)
         with pytest.raises(TimedOut, match="within"):
             async with acts.under(ctx, held):
-                lease.confirm()
+                fencing.check()
                 time.sleep(0.3)  # noqa: ASYNC251 -- as a SIGSTOP would
-                lease.confirm()
-        lease.confirm()
+                fencing.check()
+        fencing.check()
 
 
 async def test_a_controller_that_is_too_slow_is_told_and_frees_the_node(tmp_path: Path) -> None:
-    async with working(tmp_path, settings=Settings(act_seconds=0.3)) as api:
+    async with working(tmp_path, settings=BaremetalSettings(act_seconds=0.3)) as api:
         uuid = await slow(api, "management.inject_nmi", 30)
         reply = await api.ask("PUT", "/v1/nodes/n1/management/inject_nmi", {})
         assert reply.status == 503 and "is not known" in reply.error

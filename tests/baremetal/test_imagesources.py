@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from ingot.baremetal.imagesources import ImageSources, check
-from ingot.kit.clock import VirtualClock
-from ingot.kit.egress import LOOPBACK, Egress
+from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Fault
-from ingot.kit.vault import Vault
+from ingot.kit.http.egress import LOOPBACK, Egress
+from ingot.kit.tasks.clock import VirtualClock
+from ingot.services.baremetal.boot.imagesources import ImageSources, check
 
 pytestmark = pytest.mark.anyio
 

@@ -9,10 +9,14 @@ from drafts import GIB, NODE, data, draft_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingot.baremetal.draft import PORT_FIELDS, Draft, PortDraft, merge_capabilities
-from ingot.baremetal.hooks import DEFAULT, HOOKS, HookOptions, mistakes, run_hooks
-from ingot.baremetal.hooks.hints import match
-from ingot.baremetal.inspection import (
+from ingot.kit.faults import Failed, Fault, Invalid
+from ingot.services.baremetal.inspection.draft import (
+    PORT_FIELDS,
+    Draft,
+    PortDraft,
+    merge_capabilities,
+)
+from ingot.services.baremetal.inspection.facts import (
     InspectionBounds,
     InspectionOptions,
     facts_of,
@@ -20,7 +24,14 @@ from ingot.baremetal.inspection import (
     inspection_options,
     parted,
 )
-from ingot.kit.faults import Failed, Fault, Invalid
+from ingot.services.baremetal.inspection.hooks import (
+    DEFAULT,
+    HOOKS,
+    HookOptions,
+    mistakes,
+    run_hooks,
+)
+from ingot.services.baremetal.inspection.hooks.hints import match
 from ingot.settings import Inspection
 
 MAC = "52:54:00:00:00:01"

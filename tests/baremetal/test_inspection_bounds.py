@@ -10,10 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingot.baremetal import store
-from ingot.baremetal.hooks import HookOptions, run_hooks
-from ingot.baremetal.inspection import InspectionBounds, InspectionOptions, finish, parted
 from ingot.kit.faults import Fault
+from ingot.services.baremetal.inspection import store as inventories
+from ingot.services.baremetal.inspection.facts import (
+    InspectionBounds,
+    InspectionOptions,
+    finish,
+    parted,
+)
+from ingot.services.baremetal.inspection.hooks import HookOptions, run_hooks
 from tests.baremetal.drafts import data, draft_of
 from tests.baremetal.test_ramdisk_api import MAC, world
 
@@ -42,7 +47,7 @@ async def _refused(folder: Path, sent: dict[str, Any]) -> str:
         stop()
         assert not [text for text in texts if not text.startswith(("SELECT", "--"))]
         assert took < 0.5, "client and server in one process; most of it is to send the body"
-        assert await here.db.read(lambda conn: store.get_inventory(conn, uuid)) is None
+        assert await here.db.read(lambda conn: inventories.get_inventory(conn, uuid)) is None
         return told
 
 
@@ -77,7 +82,7 @@ async def test_what_a_large_machine_sends_is_taken(tmp_path: Path) -> None:
         path = f"/v1/continue_inspection?node_uuid={uuid}"
         async with http.post(path, json=sent) as reply:
             assert reply.status == 202, await reply.text()
-        kept = await here.db.read(lambda conn: store.get_inventory(conn, uuid))
+        kept = await here.db.read(lambda conn: inventories.get_inventory(conn, uuid))
         assert kept and len(kept[0]["disks"]) == 400 and "logs" not in kept[1]
 
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 from working import working
 
-from ingot.baremetal import followups, history
-from ingot.baremetal.workflows.room import Case
+from ingot.services.baremetal.nodes import followups, history
+from ingot.services.baremetal.workflows.node_task import NodeTask
 from ingot.workflow import Op
 
 pytestmark = pytest.mark.anyio
@@ -29,11 +29,11 @@ async def test_a_step_never_writes_over_a_deletion(tmp_path: Path) -> None:
         node = await api.node(name="n1")
         uuid = node["uuid"]
         await api.force("n1", provision_state="wait call-back", target_provision_state="active")
-        case = Case(api.room, cast("Op", _Told(f"node:{uuid}")))
+        case = NodeTask(api.deps, cast("Op", _Told(f"node:{uuid}")))
 
         def late(conn: Any) -> None:
-            read = history.present(conn, uuid)
-            followups.add(conn, uuid, "deleted", {}, {"user": "u"}, api.room.now())
+            read = history.node_state(conn, uuid)
+            followups.add(conn, uuid, "deleted", {}, {"user": "u"}, api.deps.now())
             conn.exec_driver_sql("UPDATE nodes SET provision_state = 'deleting'")
             case.shift(conn, "resume", read, last_error="seen")
 

@@ -13,8 +13,18 @@ from api_support import World, project, world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingot.baremetal import chassis, masking, nics, parts, portgroups, volumes
-from ingot.baremetal.api import nodes
+from ingot.services.baremetal.api import nodes
+from ingot.services.baremetal.nodes import chassis, masking
+from ingot.services.baremetal.ports import (
+    editing as port_editing,
+)
+from ingot.services.baremetal.ports import (
+    portgroups,
+    volumes,
+)
+from ingot.services.baremetal.ports import (
+    resources as port_resources,
+)
 from tests import postgres
 
 
@@ -119,11 +129,11 @@ async def hang(api: World, uuid: str, first: int, count: int) -> None:
             tail = f"{number // 256:02x}:{number % 256:02x}"
             group = portgroups.create_portgroup(ctx, conn, node, {})
             port = {"address": f"52:54:00:00:{tail}", "portgroup_uuid": group}
-            nics.create_port(ctx, conn, node, port)
+            port_editing.create_port(ctx, conn, node, port)
             connector = {"type": "ip", "connector_id": str(number)}
-            volumes.create(ctx, conn, parts.CONNECTOR, node, connector)
+            volumes.create(ctx, conn, port_resources.CONNECTOR, node, connector)
             target = {"volume_type": "x", "volume_id": "x", "boot_index": number}
-            volumes.create(ctx, conn, parts.TARGET, node, target)
+            volumes.create(ctx, conn, port_resources.TARGET, node, target)
             chassis.create_chassis(ctx, conn, {})
 
     await api.db.write(change)

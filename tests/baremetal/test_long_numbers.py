@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ingot.baremetal import patching, schemas
-from ingot.baremetal.patching import Change
 from ingot.kit.faults import Invalid
+from ingot.services.baremetal.nodes import patching, schemas
+from ingot.services.baremetal.nodes.patching import PatchOperation
 
 LONG = "9" * 5000
 
@@ -14,7 +14,7 @@ LONG = "9" * 5000
 @pytest.mark.parametrize("op", ["add", "replace", "remove"])
 def test_an_index_of_a_patch(op: str) -> None:
     for path in (f"/extra/l/{LONG}", f"/extra/l/{LONG}/x"):
-        change = Change(op, path, 1)  # type: ignore[arg-type]
+        change = PatchOperation(op, path, 1)  # type: ignore[arg-type]
         with pytest.raises(Invalid):
             patching.apply({"extra": {"l": [1, 2]}}, [change])
 

@@ -15,12 +15,12 @@ import pytest
 import sqlalchemy as sa
 from pycdlib.pycdlibexception import PyCdlibException
 
-from ingot.baremetal import store
-from ingot.baremetal.bootplan import Intent, media_url
-from ingot.baremetal.patching import Change
-from ingot.baremetal.workflows import booting
-from ingot.drivers.types import Access
+from ingot.drivers.machine.types import Access
 from ingot.kit.faults import Invalid
+from ingot.services.baremetal import store
+from ingot.services.baremetal.boot.plan import Intent, media_url
+from ingot.services.baremetal.nodes.patching import PatchOperation
+from ingot.services.baremetal.workflows import booting
 from tests.flows.site import Site, cloud
 
 pytestmark = pytest.mark.anyio
@@ -48,14 +48,14 @@ async def ordered(here: Site, intent: Intent, boot: str = "redfish-virtual-media
 async def again(here: Site, uuid: str, intent: Intent) -> None:
     def order(conn: sa.Connection) -> None:
         store.update_node(conn, uuid, boot_intent=msgspec.to_builtins(intent))
-        booting.ready_medium(conn, here.room, store.get_node(conn, uuid))
+        booting.ready_medium(conn, here.deps, store.get_node(conn, uuid))
 
     await here.db.write(order)
 
 
 async def url_of(here: Site, uuid: str, name: str = "boot.iso") -> str:
     intent = msgspec.convert((await here.node(uuid)).boot_intent, Intent)
-    return media_url(uuid, intent, here.room.urls, name)
+    return media_url(uuid, intent, here.deps.urls, name)
 
 
 async def fetch(url: str, method: str = "GET", **headers: str) -> tuple[int, bytes, str]:
@@ -70,7 +70,7 @@ async def test_the_medium_has_this_boots_words_and_the_agents_token(site: Site) 
     uuid = await ordered(site, Intent(boot="agent", extra="console=ttyS0"))
     status, body, _ = await fetch(await url_of(site, uuid))
     assert status == 200 and body[32769:32774] == b"CD001"
-    agent = await site.db.read(lambda conn: store.get_agent(conn, site.room.vault, uuid))
+    agent = await site.db.read(lambda conn: store.get_agent(conn, site.deps.vault, uuid))
     assert agent is not None and agent.token
     for words in (
         f"'ipa-agent-token={agent.token}'",
@@ -115,18 +115,18 @@ def drive_of(body: bytes) -> tuple[str, Any]:
 async def test_a_medium_brings_the_nodes_addresses(site: Site) -> None:
     uuid = await ordered(site, Intent(boot="agent"))
     _, body, _ = await fetch(await url_of(site, uuid))
-    assert drive_of(body) == ("VMEDIA_BOOT_ISO", None) and b"ingot.network" not in body
+    assert drive_of(body) == ("VMEDIA_BOOT_ISO", None) and b"ingot.services.network" not in body
 
-    fields = [Change(op="add", path="/network_data", value=NETWORK_DATA)]
+    fields = [PatchOperation(op="add", path="/network_data", value=NETWORK_DATA)]
     await site.db.write(lambda conn: site.baremetal.patch(conn, uuid, fields))
     await again(site, uuid, Intent(boot="agent"))
     url = await url_of(site, uuid)
     # What a boot began with counts until its end: a controller fetches the medium in pieces.
-    fields = [Change(op="remove", path="/network_data")]
+    fields = [PatchOperation(op="remove", path="/network_data")]
     await site.db.write(lambda conn: site.baremetal.patch(conn, uuid, fields))
     _, body, _ = await fetch(url)
     assert drive_of(body) == ("config-2", NETWORK_DATA)
-    assert b"'ingot.network=config-2'" in body
+    assert b"'ingot.services.network=config-2'" in body
 
     await again(site, uuid, Intent(boot="agent"))
     assert drive_of((await fetch(await url_of(site, uuid)))[1])[1] is None
@@ -134,7 +134,7 @@ async def test_a_medium_brings_the_nodes_addresses(site: Site) -> None:
 
 async def test_instances_and_ready_made_media_bring_their_own(site: Site) -> None:
     uuid = await ordered(site, Intent(boot="agent"))
-    fields = [Change(op="add", path="/network_data", value=NETWORK_DATA)]
+    fields = [PatchOperation(op="add", path="/network_data", value=NETWORK_DATA)]
     await site.db.write(lambda conn: site.baremetal.patch(conn, uuid, fields))
     for intent in (Intent(boot="kernel"), Intent(boot="agent", iso="http://x/own.iso")):
         await again(site, uuid, intent)
@@ -182,18 +182,18 @@ async def test_an_instance_gets_its_own_words_and_its_config_drive(site: Site) -
     uuid = await ordered(site, Intent(boot="kernel", extra="live=yes", **files))
     drive = {"meta_data": {"hostname": "one"}}
     await site.db.write(
-        lambda conn: store.write_secret(conn, site.room.vault, uuid, "configdrive", drive)
+        lambda conn: store.write_secret(conn, site.deps.vault, uuid, "configdrive", drive)
     )
     _, body, _ = await fetch(await url_of(site, uuid))
     assert b"'live=yes'" in body and b"ipa-" not in body
     status, image, _ = await fetch(await url_of(site, uuid, "config.iso"))
     assert status == 200 and b'"hostname":"one"' in image
     await site.db.write(
-        lambda conn: store.write_secret(conn, site.room.vault, uuid, "configdrive", "http://x/d")
+        lambda conn: store.write_secret(conn, site.deps.vault, uuid, "configdrive", "http://x/d")
     )
     node = await site.node(uuid)
     with pytest.raises(Invalid, match="given by URL"):
-        await booting.prepare(site.room, node, Access("redfish", REDFISH), None)
+        await booting.prepare(site.deps, node, Access("redfish", REDFISH), None)
 
 
 async def test_a_machine_that_could_not_boot_its_medium_goes_on_to_its_disk(site: Site) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from api_support import world
 
-from ingot.baremetal import guards
 from ingot.kit import ids
 from ingot.kit.faults import Invalid
+from ingot.services.baremetal.nodes import guards
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,10 @@ import pytest
 from api_support import World, project, world
 from test_api_policy import upstream
 
-from ingot.baremetal import listing, network_data, parts
 from ingot.kit.faults import Invalid
+from ingot.services.baremetal.boot import network_data
+from ingot.services.baremetal.nodes import listing
+from ingot.services.baremetal.ports import resources as port_resources
 
 pytestmark = pytest.mark.anyio
 
@@ -75,13 +77,15 @@ def test_nodes_have_the_fields_of_upstream_at_their_versions() -> None:
 @pytest.mark.parametrize(
     ("resource", "expected"),
     [
-        (parts.PORTGROUP, "portgroup"),
-        (parts.CHASSIS, "chassis"),
-        (parts.CONNECTOR, "connector"),
-        (parts.TARGET, "target"),
+        (port_resources.PORTGROUP, "portgroup"),
+        (port_resources.CHASSIS, "chassis"),
+        (port_resources.CONNECTOR, "connector"),
+        (port_resources.TARGET, "target"),
     ],
 )
-def test_parts_have_the_fields_of_upstream(resource: parts.Resource, expected: str) -> None:
+def test_parts_have_the_fields_of_upstream(
+    resource: port_resources.PartKind, expected: str
+) -> None:
     folder = controllers().parents[1] / "schemas/v1"
     prefix = "volume_" if expected in ("connector", "target") else ""
     tree = ast.parse((folder / f"{prefix}{expected}.py").read_text())

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from drafts import NODE
 
-from ingot.baremetal.workflows.partitions import partitions_of
-from ingot.drivers.agent.image import DeployImage, Partitions
+from ingot.drivers.machine.agent.image import DeployImage, Partitions
 from ingot.kit.faults import Invalid
+from ingot.services.baremetal.workflows.partitions import partitions_of
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingot.baremetal import patching, schemas
-from ingot.baremetal.patching import Change
 from ingot.kit.faults import Invalid
+from ingot.services.baremetal.nodes import patching, schemas
+from ingot.services.baremetal.nodes.patching import PatchOperation
 
 KEYS = ["a", "b", "c", "0", "1", "x/y", "m~n"]
 leaves = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "t", "0"])
@@ -30,14 +30,14 @@ def pointer(tokens: list[str]) -> str:
 
 tokens = st.sampled_from([*KEYS, "-", "2", "01", "-1"])
 changes = st.builds(
-    lambda op, path, value: Change(op, pointer(path), value),
+    lambda op, path, value: PatchOperation(op, pointer(path), value),
     st.sampled_from(["add", "replace", "remove"]),
     st.lists(tokens, min_size=1, max_size=3),
     values,
 )
 
 
-def judged(document: Any, patch: list[Change]) -> Any:
+def judged(document: Any, patch: list[PatchOperation]) -> Any:
     """What the judge makes of it; None when it refuses."""
     result = copy.deepcopy(document)
     for change in patch:
@@ -53,7 +53,7 @@ def judged(document: Any, patch: list[Change]) -> Any:
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents, st.lists(changes, max_size=4))
-def test_same_as_the_judge(document: dict[str, Any], patch: list[Change]) -> None:
+def test_same_as_the_judge(document: dict[str, Any], patch: list[PatchOperation]) -> None:
     before = copy.deepcopy(document)
     wanted = judged(document, patch)
     try:
@@ -82,11 +82,11 @@ def test_bodies_that_are_no_patch(body: Any) -> None:
 @pytest.mark.parametrize("path", ["", "a", "/", "/a/", "//a", "/a b"])
 def test_paths_that_are_no_pointers(path: str) -> None:
     with pytest.raises(Invalid):
-        patching.checked([Change("remove", path)], 90)
+        patching.checked([PatchOperation("remove", path)], 90)
 
 
 def test_escapes_only_where_they_are_known() -> None:
-    change = [Change("add", "/extra/a~1b", 1)]
+    change = [PatchOperation("add", "/extra/a~1b", 1)]
     patching.checked(change, 98)
     with pytest.raises(Invalid):
         patching.checked(change, 97)
@@ -95,4 +95,4 @@ def test_escapes_only_where_they_are_known() -> None:
 
 def test_a_value_is_needed() -> None:
     with pytest.raises(Invalid):
-        patching.checked([Change("add", "/extra/a")], 115)
+        patching.checked([PatchOperation("add", "/extra/a")], 115)

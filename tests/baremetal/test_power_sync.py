@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from api_support import World, world
 
-from ingot.baremetal.powersync import POWER_FAILURE, PowerSync
-from ingot.drivers.types import PowerState
-from ingot.kit import events
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine.types import PowerState
+from ingot.kit.tasks import events
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.baremetal.monitoring.power_sync import POWER_FAILURE, PowerSync
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ingot.baremetal import agenttokens, store
+from ingot.services.baremetal import store
+from ingot.services.baremetal.ramdisk import tokens as agent_tokens
 from tests.flows.site import Site, cloud
 
 pytestmark = pytest.mark.anyio
@@ -86,7 +87,7 @@ async def test_one_token_counts_and_heartbeats_come_only_with_it(tmp_path: Path)
             assert await _beat(http, uuid, other, url) == 400
         assert (await _lookup(http))[1] == "******"
         # Orders to the agent carry that one.
-        vault = here.room.vault
+        vault = here.deps.vault
         agent = await here.db.read(lambda conn: store.get_agent(conn, vault, uuid))
         assert agent is not None and agent.token == token
 
@@ -98,7 +99,7 @@ async def test_an_agent_that_asks_while_it_calls_keeps_the_token_that_counts(
     """As after a pause of the database: late questions, and calls with what the first answers gave, all at once."""
     url = "https://10.0.0.7:9999"
     async with world(tmp_path, postgres_url, provision_state="clean hold") as (here, uuid, http):
-        vault = here.room.vault
+        vault = here.deps.vault
 
         async def ask_and_call() -> tuple[int, str]:
             status, token = await _lookup(http)
@@ -126,7 +127,7 @@ async def test_tokens_of_an_earlier_boot_are_worthless(tmp_path: Path) -> None:
 async def test_a_token_that_travels_on_a_medium_is_told_to_nobody(tmp_path: Path) -> None:
     intent = {"boot": "agent", "media": "x" * 32}
     async with world(tmp_path, provision_state="clean hold", boot_intent=intent) as (h, uuid, http):
-        token = await h.db.write(lambda conn: agenttokens.give(conn, h.room.vault, uuid))
+        token = await h.db.write(lambda conn: agent_tokens.give(conn, h.deps.vault, uuid))
         assert (await _lookup(http))[1] == "******"
         assert await _beat(http, uuid, token, "https://10.0.0.7:9999") == 202
 
@@ -146,7 +147,7 @@ async def test_starts_that_nobody_asked_for_are_written_down(tmp_path: Path) -> 
                 assert (await reply.text()).startswith("#!ipxe")
             return (await here.node(uuid)).driver_internal_info
 
-        facts = {"started_at": here.room.now()}
+        facts = {"started_at": here.deps.now()}
         await here.db.write(lambda conn: store.merge_internal_info(conn, uuid, facts))
         assert "unasked_boot" not in await start()
         # The second start in a row was not ours.

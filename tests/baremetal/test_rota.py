@@ -8,14 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingot.baremetal.rota import DEAD, QUICK, SLOW, SLOW_SECONDS, Rota
+from ingot.services.baremetal.monitoring.scheduler import (
+    DEAD,
+    QUICK,
+    SLOW,
+    SLOW_SECONDS,
+    PollScheduler,
+)
 
 PERIOD = 60.0
 
 
 @given(st.integers(1, 200), st.floats(0, 1e6), st.floats(0.1, 5))
 def test_everyone_once_a_period(count: int, start: float, step: float) -> None:
-    rota = Rota(PERIOD)
+    rota = PollScheduler(PERIOD)
     names = [f"node-{number}" for number in range(count)]
     rota.keep(names, start)
     asked: Counter[str] = Counter()
@@ -31,14 +37,14 @@ def test_everyone_once_a_period(count: int, start: float, step: float) -> None:
 
 
 def test_they_are_spread() -> None:
-    rota = Rota(PERIOD)
+    rota = PollScheduler(PERIOD)
     rota.keep([f"node-{number}" for number in range(6000)], 0.0)
     each = [len(rota.due(float(second))) for second in range(1, 61)]
     assert min(each) > 50 and max(each) < 160
 
 
 def test_one_that_still_runs_misses_its_turn() -> None:
-    rota = Rota(PERIOD)
+    rota = PollScheduler(PERIOD)
     rota.keep(["a"], 0.0)
     assert [name for name, _ in rota.due(PERIOD)] == ["a"]
     assert rota.due(2 * PERIOD) == []
@@ -52,7 +58,7 @@ def test_one_that_still_runs_misses_its_turn() -> None:
 
 
 def test_after_a_long_pause_nobody_is_asked_twice() -> None:
-    rota = Rota(PERIOD)
+    rota = PollScheduler(PERIOD)
     rota.keep(["a"], 0.0)
     assert len(rota.due(100 * PERIOD)) == 1
     rota.ended("a", took=0.1, good=True)
@@ -60,7 +66,7 @@ def test_after_a_long_pause_nobody_is_asked_twice() -> None:
 
 
 def test_who_left_and_came_back_has_one_place() -> None:
-    rota = Rota(PERIOD)
+    rota = PollScheduler(PERIOD)
     rota.keep(["a", "b"], 0.0)
     rota.keep(["b"], 1.0)
     rota.keep(["a", "b"], 2.0)
@@ -69,7 +75,7 @@ def test_who_left_and_came_back_has_one_place() -> None:
 
 
 def test_one_may_be_asked_at_once_and_once_more() -> None:
-    rota = Rota(PERIOD)
+    rota = PollScheduler(PERIOD)
     rota.keep(["a"], 0.0)
     ((_, first),) = rota.due(PERIOD)
     rota.ended("a", took=0.1, good=True, now=PERIOD)
@@ -84,7 +90,7 @@ def test_one_may_be_asked_at_once_and_once_more() -> None:
 
 
 def test_paces_differ() -> None:
-    rota = Rota(PERIOD)
+    rota = PollScheduler(PERIOD)
     rota.keep(["often", "seldom"], 0.0)
     rota.pace("seldom", 5 * PERIOD, 0.0)
     asked: Counter[str] = Counter()

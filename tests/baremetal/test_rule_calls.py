@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ingot.baremetal.rules.actions import ApiCall
-from ingot.baremetal.rules.calls import make
-from ingot.kit.clock import VirtualClock
-from ingot.kit.egress import LOOPBACK, Egress
 from ingot.kit.faults import Failed
+from ingot.kit.http.egress import LOOPBACK, Egress
+from ingot.kit.tasks.clock import VirtualClock
+from ingot.services.baremetal.inspection.rules.actions import ApiCall
+from ingot.services.baremetal.inspection.rules.calls import make
 
 pytestmark = pytest.mark.anyio
 

@@ -10,15 +10,15 @@ from drafts import data, draft_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingot.baremetal.draft import PORT_FIELDS, Draft, PortDraft
-from ingot.baremetal.rules import Rule, apply_rules
-from ingot.baremetal.rules.actions import ACTIONS
-from ingot.baremetal.rules.arguments import split_operator
-from ingot.baremetal.rules.builtin import load_rules
-from ingot.baremetal.rules.checking import read_rule
-from ingot.baremetal.rules.interpolation import NodeView, fill
-from ingot.baremetal.rules.operators import OPERATORS
 from ingot.kit.faults import Failed, Invalid
+from ingot.services.baremetal.inspection.draft import PORT_FIELDS, Draft, PortDraft
+from ingot.services.baremetal.inspection.rules import Rule, apply_rules
+from ingot.services.baremetal.inspection.rules.actions import ACTIONS
+from ingot.services.baremetal.inspection.rules.arguments import split_operator
+from ingot.services.baremetal.inspection.rules.builtin import load_rules
+from ingot.services.baremetal.inspection.rules.checking import read_rule
+from ingot.services.baremetal.inspection.rules.interpolation import NodeView, fill
+from ingot.services.baremetal.inspection.rules.operators import OPERATORS
 
 MAC = "52:54:00:00:00:01"
 PORT = "11111111-1111-4111-8111-111111111111"

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from ingot.baremetal.findings import Idle
-from ingot.baremetal.sensors import Pages, samples
-from ingot.drivers.types import Sensor
+from ingot.drivers.machine.types import Sensor
+from ingot.services.baremetal.monitoring.readings import Idle
+from ingot.services.baremetal.monitoring.sensors import Pages, samples
 
 NODE = Idle("u-1", "web-1", "", "redfish", "power on", None, "OK", "i-1", "active", None)
 OTHER = Idle("u-2", None, "", "ipmi", "power on", None, None, None, "active", None)

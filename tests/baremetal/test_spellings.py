@@ -8,7 +8,7 @@ from uuid import NAMESPACE_DNS, uuid5
 
 import pytest
 
-from ingot.baremetal import store, tables
+from ingot.services.baremetal import store, tables
 from tests.baremetal.api_support import World, world
 
 pytestmark = pytest.mark.anyio

@@ -12,12 +12,14 @@ import pytest
 import sqlalchemy as sa
 from api_support import World, project, system, world
 
-from ingot.baremetal import Settings, knownsteps, stepsecrets, store
-from ingot.baremetal.steprules import StepRules
-from ingot.baremetal.tables import node_secrets
-from ingot.kit.asgi import WebApp
-from ingot.kit.db import from_json
+from ingot.kit.db.database import from_json
 from ingot.kit.faults import Invalid
+from ingot.kit.http.server import WebApp
+from ingot.services.baremetal import BaremetalSettings, store
+from ingot.services.baremetal.steps import known as known_steps
+from ingot.services.baremetal.steps import secrets as step_secrets
+from ingot.services.baremetal.steps.options import StepRules
+from ingot.services.baremetal.tables import node_secrets
 from ingot.workflow.tables import operations
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +58,7 @@ async def agents_node(api: World, name: str = "n1", **values: Any) -> str:
 
 async def agent_called(api: World, uuid: str) -> None:
     now = api.baremetal.ctx.now()
-    await api.db.write(lambda conn: knownsteps.keep_agents(conn, uuid, "clean", AGENTS, now))
+    await api.db.write(lambda conn: known_steps.keep_agents(conn, uuid, "clean", AGENTS, now))
 
 
 async def offered(api: World, query: str = "", ident: str = "n1") -> Any:
@@ -217,7 +219,7 @@ async def test_the_verbs_own_steps_override_templates(api: World) -> None:
 
     def merged(conn: sa.Connection) -> list[dict[str, Any]]:
         found = store.get_node(conn, node["uuid"])
-        return knownsteps.deploy_steps(conn, api.baremetal.ctx.vault, found, [mine])
+        return known_steps.deploy_steps(conn, api.baremetal.ctx.vault, found, [mine])
 
     assert await api.db.read(merged) == [mine, factory | {"priority": 50}]
 
@@ -234,12 +236,12 @@ async def test_secrets_of_steps_are_in_no_order(api: World) -> None:
     def look(conn: sa.Connection) -> tuple[str, Any]:
         text = conn.execute(sa.select(operations.c.input)).scalar_one()
         told: list[dict[str, Any]] = from_json(text)["steps"]
-        return text, [stepsecrets.whole(conn, vault, uuid, one) for one in told]
+        return text, [step_secrets.whole(conn, vault, uuid, one) for one in told]
 
     text, whole = await api.db.read(look)
     assert "opensesame" not in text and "******" in text
     assert [one["args"] for one in whole] == [BIOS["args"], step["args"]]
-    await api.db.write(lambda conn: stepsecrets.forget(conn, vault, uuid))
+    await api.db.write(lambda conn: step_secrets.forget(conn, vault, uuid))
     left = await api.db.read(lambda conn: conn.execute(sa.select(node_secrets.c.name)).all())
     assert left == []
 
@@ -251,9 +253,9 @@ async def test_steps_that_only_their_secrets_tell_apart(api: World) -> None:
     ]
     vault = api.baremetal.ctx.vault
     with pytest.raises(Invalid):
-        await api.db.write(lambda conn: stepsecrets.hide(conn, vault, uuid, steps))
+        await api.db.write(lambda conn: step_secrets.hide(conn, vault, uuid, steps))
     same = [steps[0], steps[0]]
-    await api.db.write(lambda conn: stepsecrets.hide(conn, vault, uuid, same))
+    await api.db.write(lambda conn: step_secrets.hide(conn, vault, uuid, same))
 
 
 # -- what operators say --------------------------------------------------------------------------
@@ -261,7 +263,7 @@ async def test_steps_that_only_their_secrets_tell_apart(api: World) -> None:
 
 async def test_forbidden_steps_are_refused(tmp_path: Path) -> None:
     rules = StepRules(forbidden={"clean": frozenset({"bios.factory_reset"})})
-    async with world(tmp_path, settings=Settings(steps=rules)) as api:
+    async with world(tmp_path, settings=BaremetalSettings(steps=rules)) as api:
         await agents_node(api)
         reply = await verb(api, "clean", [{"interface": "bios", "step": "factory_reset"}])
         assert reply.status == 400
@@ -286,7 +288,7 @@ def test_priorities_and_prohibitions_of_operators() -> None:
     rules = StepRules(clean_priorities={"deploy.erase_devices": 5})
     raw = {"interface": "vendor", "step": "send_raw", "priority": 7}
     assert rules.ranked(ERASE)["priority"] == 5 and rules.ranked(raw) is raw
-    for kind in knownsteps.KINDS:
+    for kind in known_steps.KINDS:
         assert rules.allowed(kind, [raw, ERASE]) == [ERASE]
         with pytest.raises(Invalid):
             rules.refuse(kind, [ERASE, raw])

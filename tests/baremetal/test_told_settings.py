@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from api_support import World, world
 
-from ingot.baremetal import hardware
-from ingot.drivers.types import BiosSetting, FirmwareComponent
+from ingot.drivers.machine.types import BiosSetting, FirmwareComponent
+from ingot.services.baremetal.nodes import hardware
 
 pytestmark = pytest.mark.anyio
 

@@ -18,10 +18,10 @@ import pytest
 from api_support import World, world
 from examples import BODIES, Made, furnish
 
-from ingot.baremetal import tables
-from ingot.kit.db import to_json
+from ingot.kit.api.operations import Operation
+from ingot.kit.db.database import to_json
 from ingot.kit.ids import is_uuid, normal_mac
-from ingot.kit.web import Operation
+from ingot.services.baremetal import tables
 from ingot.workflow.tables import conductors
 from tools.conformance import oracle
 from tools.conformance.environments import Unavailable

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from api_support import world
 
-from ingot.baremetal import Settings, store
+from ingot.services.baremetal import BaremetalSettings, store
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +20,7 @@ async def validated(
     tmp_path: Path, *, port: bool = True, agent: bool = True, **fields: Any
 ) -> dict[str, Any]:
     """A redfish node with these fields; what is said of each interface."""
-    async with world(tmp_path, settings=Settings(agent_ramdisk=agent)) as here:
+    async with world(tmp_path, settings=BaremetalSettings(agent_ramdisk=agent)) as here:
         body = {"driver": "redfish", "driver_info": ADDRESS, "name": "n", **fields}
         made = await here.ask("POST", "/v1/nodes", body)
         assert made.status == 201, made.json
@@ -106,7 +106,7 @@ async def test_deploy_styles(tmp_path: Path, deploy: str, info: dict[str, Any], 
 async def test_validate_says_what_the_deploy_would_say(
     tmp_path: Path, source: str, words: str
 ) -> None:
-    settings = Settings(image_service=False, file_images=(Path("/srv/images"),))
+    settings = BaremetalSettings(image_service=False, file_images=(Path("/srv/images"),))
     async with world(tmp_path, settings=settings) as here:
         body = {
             "driver": "fake-hardware",

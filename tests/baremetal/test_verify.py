@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from working import working
 
-from ingot.baremetal import store
-from ingot.baremetal.workflows import Timing
-from ingot.kit.clock import VirtualClock
+from ingot.kit.tasks.clock import VirtualClock
+from ingot.services.baremetal import store
+from ingot.services.baremetal.workflows import Timing
 from ingot.workflow import live_operation
 from ingot.workflow.testing import drive
 

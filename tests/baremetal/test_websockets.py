@@ -25,13 +25,19 @@ from websockets.exceptions import InvalidStatus
 
 from ingot.app.crowd import Bounds, Crowd
 from ingot.app.wire import HttpProtocol
-from ingot.baremetal import CONSOLE_PATH, Consoles, Settings, TcpDoors, WebDoors
-from ingot.baremetal.listing import Conductors
-from ingot.drivers.types import PowerTarget
-from ingot.kit.asgi import WebApp
-from ingot.kit.channels import Channel
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine.types import PowerTarget
+from ingot.kit.http.server import WebApp
+from ingot.kit.http.websockets import Channel
+from ingot.kit.tasks.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
+from ingot.services.baremetal import (
+    CONSOLE_PATH,
+    BaremetalSettings,
+    ConsoleSessions,
+    TcpConsoles,
+    WebsocketConsoles,
+)
+from ingot.services.baremetal.nodes.listing import Conductors
 from ingot.workflow import ConductorRow
 from ingot.workflow.tables import conductors
 
@@ -57,7 +63,7 @@ def clock() -> Later:
 
 @pytest.fixture
 async def api(tmp_path: Path, clock: Later) -> AsyncIterator[World]:
-    async with world(tmp_path, clock, Settings(console_websockets=True)) as made:
+    async with world(tmp_path, clock, BaremetalSettings(console_websockets=True)) as made:
         yield made
 
 
@@ -68,13 +74,15 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def door(api: World, host: str = "", **more: int) -> AsyncIterator[tuple[WebDoors, int]]:
+async def door(
+    api: World, host: str = "", **more: int
+) -> AsyncIterator[tuple[WebsocketConsoles, int]]:
     """The door behind the server that `ingot serve` uses; its port. host: of another process than the API's."""
     ctx = api.baremetal.ctx
     ctx = replace(ctx, host=host, memory={}) if host else ctx
-    consoles = Consoles(ctx)
+    consoles = ConsoleSessions(ctx)
     grants = {"node": api.baremetal.console_grant(api.still)}
-    made = WebDoors(ctx, consoles, grants, **more)
+    made = WebsocketConsoles(ctx, consoles, grants, **more)
     app = WebApp(api.app.services, channels=[Channel(CONSOLE_PATH, made.enter)])
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
@@ -204,8 +212,10 @@ async def test_the_server_ends_with_guests_inside(api: World) -> None:
 
 async def test_no_tcp_door_is_opened_and_who_may_ask(api: World) -> None:
     await api.node(name="n1", console_interface="fake-websocket", owner="p1")
-    tcp = TcpDoors(
-        api.baremetal.ctx, Consoles(api.baremetal.ctx), api.baremetal.console_grant(api.still)
+    tcp = TcpConsoles(
+        api.baremetal.ctx,
+        ConsoleSessions(api.baremetal.ctx),
+        api.baremetal.console_grant(api.still),
     )
     async with door(api) as (_made, port):
         await enabled(api, port)
@@ -229,7 +239,7 @@ async def test_a_process_without_websockets_says_so(tmp_path: Path) -> None:
         reply = await api.ask("PUT", PATH, {"enabled": True})
         assert reply.status == 400 and "console.websocket_url" in reply.error
         assert (await api.ask("GET", PATH)).json["console_enabled"] is False
-    settings = Settings(console_url="wss://consoles.example/c/")
+    settings = BaremetalSettings(console_url="wss://consoles.example/c/")
     (tmp_path / "b").mkdir()
     async with world(tmp_path / "b", SystemClock(), settings) as api:
         await api.node(name="n1", console_interface="fake-websocket")

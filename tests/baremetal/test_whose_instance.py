@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from api_support import World, project, system, world
 
-from ingot.baremetal import machine
+from ingot.services.baremetal.nodes import states
 
 pytestmark = pytest.mark.anyio
 
@@ -26,12 +26,12 @@ async def lease(api: World, project_id: str | None) -> int:
     return (await api.ask("PATCH", "/v1/nodes/n1", [change])).status
 
 
-@pytest.mark.parametrize("state", sorted(machine.STATES))
+@pytest.mark.parametrize("state", sorted(states.STATES))
 async def test_a_lease_passes_on_only_with_an_empty_machine(api: World, state: str) -> None:
     await api.node(name="n1", owner="p1", lessee="a", instance_info={"ssh": "a's"})
     await api.force("n1", provision_state=state)
     api.become(project("member"))
-    taken = state in machine.OCCUPIED
+    taken = state in states.OCCUPIED
     busy = state == "inspecting"  # as upstream nothing is changed then
     assert await lease(api, "b") == (409 if taken or busy else 200)
     if taken:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ingot.baremetal.workflows import agentlogs, proofs
 from ingot.kit.faults import Failed, Fault, Kind
+from ingot.services.baremetal.workflows import agentlogs, proofs
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +23,7 @@ async def _steps_after(fault: Fault) -> list[str]:
 
     rules = agentlogs.AgentLogs(agentlogs.ON_FAILURE, Path("/nowhere"), 1)
     case: Any = SimpleNamespace(
-        room=SimpleNamespace(agent_logs=rules), op=SimpleNamespace(step=step, kind="inspect")
+        deps=SimpleNamespace(agent_logs=rules), op=SimpleNamespace(step=step, kind="inspect")
     )
     await agentlogs.keep_after(case, fault)
     return begun

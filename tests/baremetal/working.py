@@ -10,16 +10,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.baremetal import Node, Port, store
-from ingot.baremetal.bootplan import BootUrls
-from ingot.baremetal.imagesources import ImageSources
-from ingot.baremetal.types import ImageFile
-from ingot.baremetal.workflows import ImageFacts, Room, Timing, workflows
-from ingot.drivers.agent.client import AgentClient
-from ingot.drivers.fake.world import FakeMachine
-from ingot.kit.clock import Clock, SystemClock
-from ingot.kit.egress import LOOPBACK, Egress
+from ingot.drivers.machine.agent.client import AgentClient
+from ingot.drivers.machine.fake.world import FakeMachine
 from ingot.kit.faults import Missing
+from ingot.kit.http.egress import LOOPBACK, Egress
+from ingot.kit.tasks.clock import Clock, SystemClock
+from ingot.services.baremetal import Node, Port, store
+from ingot.services.baremetal.boot.imagesources import ImageSources
+from ingot.services.baremetal.boot.plan import BootUrls
+from ingot.services.baremetal.types import ImageFile
+from ingot.services.baremetal.workflows import Deps, ImageFacts, Timing, workflows
 from ingot.workflow import Engine, LocalDispatcher, live_operation
 from tests.baremetal.api_support import World, world
 
@@ -60,7 +60,7 @@ class Working(World):
     """A world in which operations are done."""
 
     engine: Engine
-    room: Room
+    deps: Deps
 
     def machine(self, uuid: str) -> FakeMachine:
         """The imaginary machine behind a node."""
@@ -95,7 +95,7 @@ async def working(
     async with world(folder, clock or SystemClock(), **options) as made:
         ctx = made.baremetal.ctx
         agents = AgentClient(ctx.clock, egress=Egress.of(LOOPBACK))
-        room = Room(
+        deps = Deps(
             sources=ImageSources(egress=Egress.of(LOOPBACK)),
             db=made.db,
             clock=ctx.clock,
@@ -108,9 +108,9 @@ async def working(
             host=ctx.host,
             timing=timing,
         )
-        engine = Engine(made.db, ctx.clock, workflows(room), ctx.host)
+        engine = Engine(made.db, ctx.clock, workflows(deps), ctx.host)
         async with LocalDispatcher(engine, scan=1):
             here = Working(made.db, made.baremetal, made.app, made.client, made.callers)
-            here.engine, here.room = engine, room
+            here.engine, here.deps = engine, deps
             yield here
         await agents.aclose()

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from agent_api import TOKEN, AgentApi
 
-from ingot.baremetal import network_data
 from ingot.builders import build_image, build_ramdisk
-from ingot.drivers.vmedia import iso
+from ingot.drivers.machine.vmedia import iso
+from ingot.services.baremetal.boot import network_data
 
 pytestmark = [pytest.mark.qemu, pytest.mark.real, pytest.mark.timeout(1800)]
 
@@ -86,7 +86,7 @@ def test_ramdisk_takes_its_addresses_from_the_medium(tmp_path: Path) -> None:
     whole = Path(made.path).read_bytes()
     Path(made.path).write_bytes(filled.patch(whole, 0))
     hardware = ("-cdrom", made.path, "-nic", f"user,model=virtio-net-pci,mac={mac}")
-    api, log = heartbeat(tmp_path, " ingot.network=config-2", *hardware)
+    api, log = heartbeat(tmp_path, " ingot.services.network=config-2", *hardware)
     assert api.heartbeat["callback_url"] == "https://10.0.2.77:9999"
     assert "lag0 has 10.0.2.77/24 from the boot medium" in log
     assert "lag0.42 has 10.9.0.5/16 from the boot medium" in log

@@ -16,7 +16,7 @@ import pytest
 
 from ingot.builders.recipes.ramdisk import network_data
 from ingot.builders.recipes.ramdisk.network_data import plan
-from ingot.drivers.vmedia import iso
+from ingot.drivers.machine.vmedia import iso
 
 MAC, OTHER, THIRD = (f"52:54:00:00:00:0{number}" for number in (1, 2, 3))
 CARDS = {MAC: "ens3", OTHER: "ens4"}

@@ -18,44 +18,54 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from ingot.baremetal import CONSOLE_PATH, Baremetal, Consoles, WebDoors
-from ingot.baremetal import Settings as BaremetalSettings
-from ingot.baremetal import store as nodes
-from ingot.baremetal.api.others import Roots
-from ingot.baremetal.bootplan import BootUrls
-from ingot.baremetal.doors import OwnImages, OwnNetworks
-from ingot.baremetal.imagesources import ImageSources
-from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
-from ingot.baremetal.workflows import Room, Timing
-from ingot.baremetal.workflows import workflows as baremetal_workflows
-from ingot.compute import Compute, ConsoleKeeper, Settings
-from ingot.drivers.agent.client import AgentClient
-from ingot.drivers.context import DriverContext
-from ingot.drivers.fake.world import FakeWorld
-from ingot.drivers.hardware import hardware_types
-from ingot.drivers.registry import Registry
-from ingot.identity import Bootstrap, CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
-from ingot.image import Images, ImageSettings
-from ingot.kit.asgi import WebApp, plain_envelope
-from ingot.kit.channels import Channel
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Database
-from ingot.kit.egress import LOOPBACK, Egress
-from ingot.kit.policy import Policy
-from ingot.kit.vault import Vault
-from ingot.kit.web import Service
+from ingot.drivers.machine.agent.client import AgentClient
+from ingot.drivers.machine.context import DriverContext
+from ingot.drivers.machine.fake.world import FakeWorld
+from ingot.drivers.machine.hardware import hardware_types
+from ingot.drivers.machine.registry import Registry
+from ingot.kit.api.operations import Service
+from ingot.kit.auth.policy import Policy
+from ingot.kit.db.database import Database
+from ingot.kit.db.vault import Vault
+from ingot.kit.http.egress import LOOPBACK, Egress
+from ingot.kit.http.server import WebApp, plain_envelope
+from ingot.kit.http.websockets import Channel
+from ingot.kit.tasks.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
-from ingot.network import Networks
-from ingot.network import Settings as NetworkSettings
+from ingot.services.baremetal import (
+    CONSOLE_PATH,
+    Baremetal,
+    BaremetalSettings,
+    ConsoleSessions,
+    WebsocketConsoles,
+)
+from ingot.services.baremetal import store as nodes
+from ingot.services.baremetal.adapters import OwnImages, OwnNetworks
+from ingot.services.baremetal.api.others import Roots
+from ingot.services.baremetal.boot.imagesources import ImageSources
+from ingot.services.baremetal.boot.plan import BootUrls
+from ingot.services.baremetal.ramdisk.api import RamdiskApi, RamdiskFiles
+from ingot.services.baremetal.workflows import Deps, Timing
+from ingot.services.baremetal.workflows import workflows as baremetal_workflows
+from ingot.services.compute import Compute, ComputeSettings, ConsoleKeeper
+from ingot.services.identity import (
+    Bootstrap,
+    CatalogueEntry,
+    Identity,
+    IdentitySettings,
+    write_clouds_yaml,
+)
+from ingot.services.image import Images, ImageSettings
+from ingot.services.network import Networks, NetworkSettings
 from ingot.workflow import Engine, LocalDispatcher, live_operation, operations, steps
 from tests.flows.site import VERSIONS, Operation, free_port, listening
 
 OPENSTACK = Path(sys.executable).with_name("openstack")
 CATALOG = (
-    CatalogEntry("baremetal", "ironic", "/baremetal"),
-    CatalogEntry("image", "glance", "/image"),
-    CatalogEntry("network", "neutron", "/network"),
-    CatalogEntry("compute", "nova", "/compute/v2.1"),
+    CatalogueEntry("baremetal", "ironic", "/baremetal"),
+    CatalogueEntry("image", "glance", "/image"),
+    CatalogueEntry("network", "neutron", "/network"),
+    CatalogueEntry("compute", "nova", "/compute/v2.1"),
 )
 IMAGE = b"\0" * 65536 + b"ingot" * 1000
 
@@ -151,7 +161,7 @@ class Cloud:
         """Nodes that have an instance."""
 
         def query(conn: Any) -> list[str]:
-            from ingot.baremetal.tables import nodes as table
+            from ingot.services.baremetal.tables import nodes as table
 
             rows = conn.execute(table.select()).mappings()
             return [row["name"] for row in rows if row["instance_uuid"]]
@@ -289,7 +299,7 @@ async def cloud(
     base: Path,
     count: int = 2,
     *,
-    settings: Settings | None = None,
+    settings: ComputeSettings | None = None,
     database: str = "",
     undeploy_under_server: str = "refuse",
     **fleet: Any,
@@ -321,10 +331,10 @@ async def cloud(
         BaremetalSettings(console_websockets=True, undeploy_under_server=undeploy_under_server),
     )
     compute = Compute(db, clock, vault, baremetal, networks, images, settings, still=identity.still)
-    lines = Consoles(baremetal.ctx)
+    lines = ConsoleSessions(baremetal.ctx)
     keeper = ConsoleKeeper(db, clock, baremetal, lines, base / "consoles")
     compute.consoles = keeper
-    webdoors = WebDoors(baremetal.ctx, lines, {"server": compute.console_grant()})
+    webdoors = WebsocketConsoles(baremetal.ctx, lines, {"server": compute.console_grant()})
     channels = [Channel(CONSOLE_PATH, webdoors.enter)]
     await db.create_all()
     made = await identity.bootstrap()
@@ -335,7 +345,7 @@ async def cloud(
         admin_password=made.admin_password or "",
         demo_password=made.demo_password or "",
     )
-    room = Room(
+    deps = Deps(
         sources=ImageSources(egress=Egress.of(LOOPBACK)),
         db=db,
         clock=clock,
@@ -349,7 +359,7 @@ async def cloud(
         timing=Timing(agent=20, inspection=20, write=30, power=20, agent_silence=5, poll=0.05),
     )
     ramdisk = RamdiskApi(
-        room,
+        deps,
         RamdiskFiles({"kernel": base / "kernel", "ramdisk": base / "ramdisk"}),
         egress=Egress.of(LOOPBACK),
     )
@@ -377,7 +387,7 @@ async def cloud(
     ]
 
     def engine() -> Engine:
-        kinds = [*baremetal_workflows(room), *compute.workflows()]
+        kinds = [*baremetal_workflows(deps), *compute.workflows()]
         return Engine(db, clock, kinds, "conductor-1")
 
     await images.start()

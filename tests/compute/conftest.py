@@ -1,4 +1,4 @@
-"""What the compute room's tests share."""
+"""What the compute service's tests share."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ingot.compute import Settings
+from ingot.services.compute import ComputeSettings
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio
@@ -109,7 +109,7 @@ async def test_projects_do_not_see_each_other(tmp_path: Path) -> None:
 
 async def test_bad_orders(tmp_path: Path) -> None:
     async with cloud(
-        tmp_path, 1, settings=Settings(quotas={**Settings().quotas, "instances": 1})
+        tmp_path, 1, settings=ComputeSettings(quotas={**ComputeSettings().quotas, "instances": 1})
     ) as here:
         flavor = await here.flavor()
         good: dict[str, Any] = {"name": "s", "flavorRef": flavor, "imageRef": here.image_id}

@@ -1,6 +1,6 @@
 """Every step of every workflow on servers broken in every way: by the harness, in virtual time.
 
-The rooms are real, with imaginary machines below them; what is broken is the server's own part of the story, the
+The services are real, with imaginary machines below them; what is broken is the server's own part of the story, the
 machine's part is broken in `tests/flows/test_breaking.py`. `NIGHTLY=1` breaks that here, too.
 """
 
@@ -17,29 +17,28 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ingot.baremetal import Baremetal
-from ingot.baremetal import store as nodes
-from ingot.baremetal.bootplan import BootUrls
-from ingot.baremetal.doors import OwnNetworks
-from ingot.baremetal.workflows import Room, Timing
-from ingot.baremetal.workflows import workflows as machine_workflows
-from ingot.compute import Compute, Settings, store
-from ingot.compute.service import Draft
-from ingot.compute.types import Flavor, NetworkWish, Secrets
-from ingot.compute.workflows import machines
-from ingot.drivers.context import DriverContext
-from ingot.drivers.fake.world import FakeWorld
-from ingot.drivers.hardware import build_registry
-from ingot.drivers.types import PowerState
-from ingot.image import Images, ImageSettings
-from ingot.image.tables import images as image_rows
-from ingot.kit.clock import VirtualClock
-from ingot.kit.db import Database
-from ingot.kit.policy import Caller
-from ingot.kit.standalone import as_before
-from ingot.kit.vault import Vault
-from ingot.network import Networks
-from ingot.network import Settings as NetworkSettings
+from ingot.drivers.machine.context import DriverContext
+from ingot.drivers.machine.fake.world import FakeWorld
+from ingot.drivers.machine.hardware import build_registry
+from ingot.drivers.machine.types import PowerState
+from ingot.kit.auth.policy import Caller
+from ingot.kit.auth.standalone import as_before
+from ingot.kit.db.database import Database
+from ingot.kit.db.vault import Vault
+from ingot.kit.tasks.clock import VirtualClock
+from ingot.services.baremetal import Baremetal
+from ingot.services.baremetal import store as nodes
+from ingot.services.baremetal.adapters import OwnNetworks
+from ingot.services.baremetal.boot.plan import BootUrls
+from ingot.services.baremetal.workflows import Deps, Timing
+from ingot.services.baremetal.workflows import workflows as machine_workflows
+from ingot.services.compute import Compute, ComputeSettings, store
+from ingot.services.compute.service import Draft
+from ingot.services.compute.types import Flavor, NetworkWish, Secrets
+from ingot.services.compute.workflows import machines
+from ingot.services.image import Images, ImageSettings
+from ingot.services.image.tables import images as image_rows
+from ingot.services.network import Networks, NetworkSettings
 from ingot.workflow import OperationRow
 from ingot.workflow.tables import operations
 from ingot.workflow.testing import Case, Scenario, exercise
@@ -58,7 +57,7 @@ TIMING = Timing(agent=300, inspection=300, write=600, clean_step=600, power=60, 
 
 
 class Rooms:
-    """All rooms over one database, and the server that is worked on."""
+    """All services over one database, and the server that is worked on."""
 
     def __init__(self, db: Database, folder: Path, clock: VirtualClock) -> None:
         self.folder, self.world = folder, FakeWorld(seed=1)
@@ -68,7 +67,7 @@ class Rooms:
         self.networks = Networks(db, clock, NetworkSettings())
         own = OwnNetworks(self.networks, "provider", "", has_wires=False)
         self.baremetal = Baremetal(db, clock, vault, registry, own, "host-a")
-        settings = Settings(soft_seconds=10, release_seconds=900)
+        settings = ComputeSettings(soft_seconds=10, release_seconds=900)
         self.compute = Compute(
             db,
             clock,
@@ -79,7 +78,7 @@ class Rooms:
             settings,
             still=as_before,
         )
-        self.room = Room(
+        self.deps = Deps(
             db=db,
             clock=clock,
             vault=vault,
@@ -216,7 +215,7 @@ async def test_every_step_of_a_server_broken(kind: str) -> None:
     def scenario(clock: VirtualClock) -> Scenario:
         rooms = Rooms(*here[0], clock)
         made = Scenario(
-            workflows=[*rooms.compute.workflows(), *machine_workflows(rooms.room)],
+            workflows=[*rooms.compute.workflows(), *machine_workflows(rooms.deps)],
             kind=f"server {kind}",
             input=order,
             answer=_nothing,

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from ingot.baremetal import store as nodes
+from ingot.services.baremetal import store as nodes
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ingot.compute import Settings
+from ingot.services.compute import ComputeSettings
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +34,7 @@ async def _last_action(here: Cloud, uuid: str) -> Any:
 
 async def test_a_dead_controller_and_back(tmp_path: Path) -> None:
     async with cloud(
-        tmp_path, 1, settings=Settings(soft_seconds=5), protocols=("redfish",)
+        tmp_path, 1, settings=ComputeSettings(soft_seconds=5), protocols=("redfish",)
     ) as here:
         (node,) = await here.enrol()
         uuid = await here.boot(await here.flavor())

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ingot.baremetal import configdrive, store
-from ingot.compute.documents import documents
-from ingot.drivers.types import PowerState
-from ingot.network.groups import make_group
+from ingot.drivers.machine.types import PowerState
+from ingot.services.baremetal import store
+from ingot.services.baremetal.boot import configdrive
+from ingot.services.compute.documents import documents
+from ingot.services.network.groups import make_group
 from ingot.workflow import operations as history
 from ingot.workflow import store as operations
 from tests.compute.cloud import Cloud, cloud

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ingot.baremetal import store as nodes
-from ingot.baremetal.tables import left_servers
-from ingot.baremetal.tables import nodes as table
-from ingot.compute import store, telling
+from ingot.services.baremetal import store as nodes
+from ingot.services.baremetal.tables import left_servers
+from ingot.services.baremetal.tables import nodes as table
+from ingot.services.compute import store, telling
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio

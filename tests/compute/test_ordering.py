@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import pytest
 import sqlalchemy as sa
 
-from ingot.compute.tables import servers
-from ingot.compute.workflows.machines import make_ports
 from ingot.kit.faults import Fault
-from ingot.network import quota_store
+from ingot.services.compute.tables import servers
+from ingot.services.compute.workflows.machines import make_ports
+from ingot.services.network import quota_store
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from ingot.baremetal import Candidate
-from ingot.compute.placement import (
+from ingot.services.baremetal import Candidate
+from ingot.services.compute.placement import (
+    PlacementRequest,
     Placing,
-    Wish,
     matches,
     no_valid_host,
     rank,
@@ -37,7 +37,7 @@ def machine(uuid: str, *traits: str, **more: object) -> Candidate:
     return Candidate(uuid=uuid, **values)  # type: ignore[arg-type]
 
 
-BM = Wish(classes={"CUSTOM_BAREMETAL": 1})
+BM = PlacementRequest(classes={"CUSTOM_BAREMETAL": 1})
 
 
 def chosen(machines: list[Candidate], placing: Placing) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingot.compute import Settings
+from ingot.services.compute import ComputeSettings
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio
@@ -194,7 +194,7 @@ async def test_one_of_a_crowd_makes_it(tmp_path: Path, database: str) -> None:
 
 async def test_nobody_has_too_many_key_pairs(tmp_path: Path, database: str) -> None:
     """5 allowed, 24 by one person and 24 by another at once: each has 5."""
-    settings = Settings(quotas={**Settings().quotas, "key_pairs": 5})
+    settings = ComputeSettings(quotas={**ComputeSettings().quotas, "key_pairs": 5})
     async with cloud(tmp_path, 1, database=database, settings=settings) as here:
         calls = [
             here.call("POST", "/os-keypairs", {"keypair": {"name": f"k{number}"}}, who=who)

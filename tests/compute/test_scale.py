@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ingot.baremetal import Look, free, machine, supply
-from ingot.baremetal.news import news
-from ingot.baremetal.tables import node_traits, nodes
-from ingot.compute import quota_store, store
-from ingot.compute.tables import servers
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
+from ingot.services.baremetal import Look
+from ingot.services.baremetal.allocations import candidates, claims
+from ingot.services.baremetal.nodes import states
+from ingot.services.baremetal.nodes.server_notices import news
+from ingot.services.baremetal.tables import node_traits, nodes
+from ingot.services.compute import quota_store, store
+from ingot.services.compute.tables import servers
 from tests.life.world import empty_database
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +35,7 @@ def fill(conn: sa.Connection, many: int) -> None:
             "name": f"n{number}",
             "created_at": "now",
             "driver": "fake-hardware",
-            "provision_state": machine.AVAILABLE if number % 2 else "active",
+            "provision_state": states.AVAILABLE if number % 2 else "active",
             "instance_uuid": None if number % 2 else f"i{number}",
             "power_state": "power off",
             "resource_class": kinds[number // 2 % 4],
@@ -70,8 +72,8 @@ async def test_machines_are_found_by_an_index_in_as_many_statements(database: Da
     plain = Look(accepts=lambda name: name == "baremetal")
 
     def first(conn: sa.Connection) -> None:
-        next(free.batches(conn, plain), None)
-        next(free.batches(conn, look), None)
+        next(candidates.batches(conn, plain), None)
+        next(candidates.batches(conn, look), None)
 
     await db.write(lambda conn: fill(conn, 16))
     few = await db.read(lambda conn: told(db, conn, first))
@@ -123,14 +125,14 @@ async def test_all_free_machines_are_found_once(database: Database) -> None:
     await db.write(lambda conn: fill(conn, 1000))
 
     def every(conn: sa.Connection) -> list[str]:
-        return [one.uuid for batch in free.batches(conn, Look()) for one in batch]
+        return [one.uuid for batch in candidates.batches(conn, Look()) for one in batch]
 
     found = await db.read(every)
-    assert len(found) == len(set(found)) == 500 == await db.read(free.count)
-    assert await db.read(free.classes) == [None, "CUSTOM_BIG", "baremetal", "gpu"]
+    assert len(found) == len(set(found)) == 500 == await db.read(candidates.count)
+    assert await db.read(candidates.classes) == [None, "CUSTOM_BIG", "baremetal", "gpu"]
     lent = Look(accepts=lambda name: name is None, project="p")
     await db.write(lambda conn: conn.execute(sa.update(nodes).values(lessee="other")))
-    assert await db.read(lambda conn: list(free.batches(conn, lent))) == []
+    assert await db.read(lambda conn: list(candidates.batches(conn, lent))) == []
 
 
 async def test_consoles_are_followed_by_an_index(database: Database) -> None:
@@ -139,7 +141,7 @@ async def test_consoles_are_followed_by_an_index(database: Database) -> None:
     since = "2100-01-01T00:00:00.000000+00:00"
 
     def work(conn: sa.Connection) -> None:
-        assert store.consoles_since(conn, supply.held(), news(), since) == {}
+        assert store.consoles_since(conn, claims.held(), news(), since) == {}
 
     texts = await db.write(lambda conn: told(db, conn, work))
     assert len(texts) == 2

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import pytest
 
-from ingot.compute import store
-from ingot.compute.service import Draft
-from ingot.compute.types import Address, Flavor, Secrets
-from ingot.kit.policy import Caller
+from ingot.kit.auth.policy import Caller
+from ingot.services.compute import store
+from ingot.services.compute.service import Draft
+from ingot.services.compute.types import Address, Flavor, Secrets
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio

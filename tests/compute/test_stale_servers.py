@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ingot.baremetal import Baremetal, Change
-from ingot.compute import store
 from ingot.kit.faults import Conflict
+from ingot.services.baremetal import Baremetal, PatchOperation
+from ingot.services.compute import store
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio
@@ -117,7 +117,7 @@ async def test_the_instance_of_a_server_is_not_patched_away(tmp_path: Path) -> N
         (node,) = await here.enrol_imaginary(1)
         uuid = await here.boot(await here.flavor(), who="demo")
         await here.server_is(uuid, "ACTIVE")
-        change = Change(op="remove", path="/instance_uuid")
+        change = PatchOperation(op="remove", path="/instance_uuid")
         with pytest.raises(Conflict, match="is the machine of server"):
             await here.db.write(lambda conn: here.baremetal.patch(conn, node, [change]))
         assert (await here.node(node)).instance_uuid == uuid
@@ -130,7 +130,7 @@ async def test_the_instance_of_a_server_is_not_patched_away(tmp_path: Path) -> N
 def test_nothing_of_a_server_goes_past_the_proof() -> None:
     """Compute acts on machines by `hold` alone: no verb by a node's uuid is in its code."""
     verbs = ("power", "rebuild", "rescue", "unrescue", "undeploy", "deploy", "attach_vif")
-    folder = Path(__file__).parents[2] / "src/ingot/compute"
+    folder = Path(__file__).parents[2] / "src/ingot/services/compute"
     assert all(hasattr(Baremetal, verb) for verb in verbs)
     for file in folder.rglob("*.py"):
         for verb in (*verbs, "detach_vif", "prepare_instance", "provision", "patch"):

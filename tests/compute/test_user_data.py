@@ -7,8 +7,8 @@ import gzip
 
 import pytest
 
-from ingot.compute.userdata import MOST_UNPACKED, checked, plain
 from ingot.kit.faults import Invalid
+from ingot.services.compute.userdata import MOST_UNPACKED, checked, plain
 
 
 def sent(raw: bytes) -> str:

@@ -18,14 +18,26 @@ from typing import Any
 
 import msgspec
 
-from ingot.drivers import DriverContext, Registry, build_registry
-from ingot.drivers.base import EventSource
 from ingot.drivers.faults import DriverFault
-from ingot.drivers.ipmi import packets
-from ingot.drivers.ipmi.lan import Ask, IpmiLan
-from ingot.drivers.redfish.client import NotThere, RedfishClient, Reply, Service, fault_of
-from ingot.drivers.types import Access, BootDevice, BootMode, MediaDevice, PowerTarget
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine import DriverContext, Registry, build_registry
+from ingot.drivers.machine.base import EventSource
+from ingot.drivers.machine.ipmi import packets
+from ingot.drivers.machine.ipmi.lan import Ask, IpmiLan
+from ingot.drivers.machine.redfish.client import (
+    NotThere,
+    RedfishClient,
+    Reply,
+    Service,
+    fault_of,
+)
+from ingot.drivers.machine.types import (
+    Access,
+    BootDevice,
+    BootMode,
+    MediaDevice,
+    PowerTarget,
+)
+from ingot.kit.tasks.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
 
 #: More documents than these for one operation is work without end.

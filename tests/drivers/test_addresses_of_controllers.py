@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import Unsupported
-from ingot.drivers.hardware import build_registry
-from ingot.drivers.registry import Registry
-from ingot.drivers.types import Access
-from ingot.kit.clock import SystemClock
-from ingot.kit.egress import LOOPBACK, Egress
+from ingot.drivers.machine.context import DriverContext
+from ingot.drivers.machine.hardware import build_registry
+from ingot.drivers.machine.registry import Registry
+from ingot.drivers.machine.types import Access
 from ingot.kit.faults import Fault
+from ingot.kit.http.egress import LOOPBACK, Egress
+from ingot.kit.tasks.clock import SystemClock
 
 pytestmark = pytest.mark.anyio
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from ingot.drivers import DriverContext, Registry, build_registry
 from ingot.drivers.faults import BadCredentials, Busy, DriverFault, Refused, Unreachable
-from ingot.drivers.redfish.client import RedfishClient
-from ingot.drivers.redfish.media import RedfishMedia
-from ingot.drivers.testing import (
+from ingot.drivers.machine import DriverContext, Registry, build_registry
+from ingot.drivers.machine.redfish.client import RedfishClient
+from ingot.drivers.machine.redfish.media import RedfishMedia
+from ingot.drivers.machine.testing import (
     Bench,
     check_all,
     check_boot_device,
@@ -18,8 +18,15 @@ from ingot.drivers.testing import (
     check_power,
     check_reboot,
 )
-from ingot.drivers.types import Access, BootDevice, BootMode, Identity, PowerState, PowerTarget
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine.types import (
+    Access,
+    BootDevice,
+    BootMode,
+    Identity,
+    PowerState,
+    PowerTarget,
+)
+from ingot.kit.tasks.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
 from ingot.lab.sim.delivery import FILLERS, MANNERS
 from ingot.lab.sim.redfish_board import REGISTRIES, REGISTRY

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ingot.drivers import DriverContext, Registry, build_registry
-from ingot.drivers.base import CAPABILITIES
-from ingot.drivers.hardware import hardware_types
-from ingot.drivers.testing import check_interface
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine import DriverContext, Registry, build_registry
+from ingot.drivers.machine.base import CAPABILITIES
+from ingot.drivers.machine.hardware import hardware_types
+from ingot.drivers.machine.testing import check_interface
+from ingot.kit.tasks.clock import SystemClock
 
 pytestmark = pytest.mark.anyio
 

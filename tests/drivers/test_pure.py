@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from ingot.drivers.faults import Busy, Refused, Unreachable
-from ingot.drivers.flat.network import choose_port
-from ingot.drivers.identity import canonical_uuid, compare
+from ingot.drivers.machine.flat.network import choose_port
+from ingot.drivers.machine.identity import canonical_uuid, compare
+from ingot.drivers.machine.types import Identity, PortFacts, VifFacts
 from ingot.drivers.pace import FAILURES_TO_OPEN, Gates
-from ingot.drivers.types import Identity, PortFacts, VifFacts
-from ingot.kit.clock import VirtualClock
+from ingot.kit.tasks.clock import VirtualClock
 
 
 def port(name: str, **facts: object) -> PortFacts:

@@ -2,16 +2,22 @@
 
 import pytest
 
-from ingot.drivers import BadOptions, DriverContext, UnknownDriver, UnknownInterface, base
-from ingot.drivers.fake.chance import delay_seconds, failure
-from ingot.drivers.fake.world import FakeWorld
 from ingot.drivers.faults import Busy, DriverFault, Refused, Unsupported, hide
-from ingot.drivers.hardware import build_registry
-from ingot.drivers.registry import Registry
-from ingot.drivers.testing import Bench, check_all
-from ingot.drivers.types import Access, BootDevice, PowerState, PowerTarget
-from ingot.kit.clock import SystemClock, VirtualClock
+from ingot.drivers.machine import (
+    BadOptions,
+    DriverContext,
+    UnknownDriver,
+    UnknownInterface,
+    base,
+)
+from ingot.drivers.machine.fake.chance import delay_seconds, failure
+from ingot.drivers.machine.fake.world import FakeWorld
+from ingot.drivers.machine.hardware import build_registry
+from ingot.drivers.machine.registry import Registry
+from ingot.drivers.machine.testing import Bench, check_all
+from ingot.drivers.machine.types import Access, BootDevice, PowerState, PowerTarget
 from ingot.kit.faults import Invalid
+from ingot.kit.tasks.clock import SystemClock, VirtualClock
 
 
 def make_registry(**options: object) -> Registry:

@@ -22,7 +22,7 @@ from typing import Any
 import aiohttp
 import sqlalchemy as sa
 
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 from ingot.lab.sim import Fleet
 from ingot.workflow.tables import operations
 from tests.flows.site import free_port

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from ingot.baremetal import machine as table
-from ingot.baremetal.tables import nodes
-from ingot.baremetal.workflows import Timing
 from ingot.kit import log
 from ingot.lab.sim import PERSONALITIES, STOPS, misbehaving
+from ingot.services.baremetal.nodes import states as table
+from ingot.services.baremetal.tables import nodes
+from ingot.services.baremetal.workflows import Timing
 from tests.flows.site import Site, site
 
 #: Seconds of the controller's clock.

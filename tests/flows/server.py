@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ingot.baremetal.workflows import Timing
+from ingot.services.baremetal.workflows import Timing
 from ingot.workflow import Op
 from tests.flows.site import cloud
 

@@ -1,4 +1,4 @@
-"""A small site for flow tests: the bare-metal room, its engine and its provisioning listener, for real.
+"""A small site for flow tests: the bare-metal service, its engine and its provisioning listener, for real.
 
 Machines are simulated (real Redfish and IPMI on the wire, the real agent protocol); the image is served by
 a real HTTP server. Nothing is patched. `site` is all in one process; `cloud` is the controller's side alone.
@@ -20,34 +20,41 @@ from typing import Any
 
 import uvicorn
 
-from ingot.baremetal import Baremetal, Extras, Node
-from ingot.baremetal.api.others import Roots
-from ingot.baremetal.bootplan import BootUrls
-from ingot.baremetal.doors import OwnImages, OwnNetworks
-from ingot.baremetal.imagerights import CLOUD, Right
-from ingot.baremetal.imagesources import ImageSources
-from ingot.baremetal.loops import FollowUps
-from ingot.baremetal.media_api import MediaApi
-from ingot.baremetal.patching import Change
-from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
-from ingot.baremetal.types import ImageFile
-from ingot.baremetal.verbs import followers
-from ingot.baremetal.workflows import AgentLogs, ImageFacts, Orphans, Room, Timing, workflows
-from ingot.drivers.agent.client import AgentClient
-from ingot.drivers.context import DriverContext
-from ingot.drivers.hardware import build_registry
-from ingot.drivers.vmedia.iso import Loaders
-from ingot.drivers.vmedia.store import MediaStore
-from ingot.kit.asgi import WebApp, plain_envelope
-from ingot.kit.clock import Clock, SystemClock, VirtualClock
-from ingot.kit.db import Database
-from ingot.kit.egress import LOOPBACK, Egress
+from ingot.drivers.machine.agent.client import AgentClient
+from ingot.drivers.machine.context import DriverContext
+from ingot.drivers.machine.hardware import build_registry
+from ingot.drivers.machine.vmedia.iso import Loaders
+from ingot.drivers.machine.vmedia.store import MediaStore
+from ingot.kit.api.operations import Operation, Service
+from ingot.kit.api.versions import Microversions, Version
+from ingot.kit.auth.policy import Caller, Policy
+from ingot.kit.db.database import Database
+from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Missing
-from ingot.kit.policy import Caller, Policy
-from ingot.kit.vault import Vault
-from ingot.kit.versions import Microversions, Version
-from ingot.kit.web import Operation, Service
+from ingot.kit.http.egress import LOOPBACK, Egress
+from ingot.kit.http.server import WebApp, plain_envelope
+from ingot.kit.tasks.clock import Clock, SystemClock, VirtualClock
 from ingot.lab.sim import Fleet, FleetOptions
+from ingot.services.baremetal import Baremetal, Extras, Node
+from ingot.services.baremetal.adapters import OwnImages, OwnNetworks
+from ingot.services.baremetal.api.others import Roots
+from ingot.services.baremetal.boot.imagerights import CLOUD, Right
+from ingot.services.baremetal.boot.imagesources import ImageSources
+from ingot.services.baremetal.boot.media_api import MediaApi
+from ingot.services.baremetal.boot.plan import BootUrls
+from ingot.services.baremetal.loops import FollowUps
+from ingot.services.baremetal.nodes.patching import PatchOperation
+from ingot.services.baremetal.nodes.verbs import followers
+from ingot.services.baremetal.ramdisk.api import RamdiskApi, RamdiskFiles
+from ingot.services.baremetal.types import ImageFile
+from ingot.services.baremetal.workflows import (
+    AgentLogs,
+    Deps,
+    ImageFacts,
+    Orphans,
+    Timing,
+    workflows,
+)
 from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Loop, live_operation, steps
 from ingot.workflow import operations as operations_of
 from ingot.workflow.engine import Probe
@@ -120,7 +127,7 @@ class Site:
     """The controller's side; `fleet` is None in a process that has no machines of its own."""
 
     db: Database
-    room: Room
+    deps: Deps
     baremetal: Baremetal
     engine: Engine
     image_url: str
@@ -191,7 +198,7 @@ class Site:
         )
 
     async def edit(self, uuid: str, field: str, value: Any) -> None:
-        change = Change("replace", f"/{field}", value)
+        change = PatchOperation("replace", f"/{field}", value)
         await self.db.write(lambda conn: self.baremetal.patch(conn, uuid, [change]))
 
     async def until(self, uuid: str, *states: str, deadline: float = 120) -> str:
@@ -302,7 +309,7 @@ async def cloud(
     agents = AgentClient(time, egress=Egress.of(LOOPBACK))
     wired = networks(db, time)
     pictures = images(db, time, base, boots) if images else None
-    room = Room(
+    deps = Deps(
         sources=ImageSources(egress=Egress.of(LOOPBACK)),
         db=db,
         clock=time,
@@ -330,12 +337,12 @@ async def cloud(
     operations = [
         Operation("GET", "/", roots.root, rule=None),
         Operation("GET", "/v1", roots.v1, rule=None),
-        *RamdiskApi(room, files, egress=Egress.of(LOOPBACK)).operations(),
-        *MediaApi(room).operations(),
-        *(pictures.room.provisioning_operations() if pictures else ()),
+        *RamdiskApi(deps, files, egress=Egress.of(LOOPBACK)).operations(),
+        *MediaApi(deps).operations(),
+        *(pictures.service.provisioning_operations() if pictures else ()),
     ]
     service = Service("ramdisk", "", operations, plain_envelope, Policy({}), versions=VERSIONS)
-    engine = Engine(db, time, workflows(room), host, beat=beat, dead=dead)
+    engine = Engine(db, time, workflows(deps), host, beat=beat, dead=dead)
     engine.probe = probe
     dispatcher: ClusterDispatcher | LocalDispatcher = (
         ClusterDispatcher(engine, work=work) if cluster else LocalDispatcher(engine, scan=1)
@@ -343,14 +350,14 @@ async def cloud(
     app = WebApp([service, baremetal.service(_operator)])
     loops = [
         Loop("verbs that wait", 0.5, FollowUps(baremetal.ctx).run),
-        Loop("orphans", 2, Orphans(room).run),
+        Loop("orphans", 2, Orphans(deps).run),
     ]
     async with listening(app.asgi, port), dispatcher:
         for loop in loops if helping else []:
             await loop.start()
         try:
             digest = hashlib.sha256(image.read_bytes()).hexdigest()
-            yield Site(db, room, baremetal, engine, f"{url}/files/image.raw", digest, url)
+            yield Site(db, deps, baremetal, engine, f"{url}/files/image.raw", digest, url)
         finally:
             for loop in loops:
                 await loop.stop()

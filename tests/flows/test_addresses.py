@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingot.baremetal import Change, network_data, store
-from ingot.baremetal.bootplan import Intent
-from ingot.baremetal.doors import AloneNetworks, OwnNetworks
-from ingot.baremetal.workflows import booting
-from ingot.network import Networks, ProvisioningWire, Settings, Subnet
+from ingot.services.baremetal import PatchOperation, store
+from ingot.services.baremetal.adapters import AloneNetworks, OwnNetworks
+from ingot.services.baremetal.boot import network_data
+from ingot.services.baremetal.boot.plan import Intent
+from ingot.services.baremetal.workflows import booting
+from ingot.services.network import Networks, NetworkSettings, ProvisioningWire, Subnet
 from tests.flows.site import site
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +24,7 @@ async def test_provisioning_pool_exhausted() -> None:
     rooms: list[Networks] = []
 
     def own(db: Any, clock: Any) -> OwnNetworks:
-        rooms.append(Networks(db, clock, Settings(wires={"wire1": WIRE})))
+        rooms.append(Networks(db, clock, NetworkSettings(wires={"wire1": WIRE})))
         return OwnNetworks(rooms[0], "provider", "p-admin")
 
     async with site(1, networks=own, protocols=("redfish",)) as here:
@@ -66,7 +67,7 @@ async def test_an_instance_takes_the_card_of_an_agent_that_was_kept() -> None:
     rooms: list[Networks] = []
 
     def own(db: Any, clock: Any) -> OwnNetworks:
-        rooms.append(Networks(db, clock, Settings(wires={"wire1": WIRE})))
+        rooms.append(Networks(db, clock, NetworkSettings(wires={"wire1": WIRE})))
         return OwnNetworks(rooms[0], "provider", "p-admin")
 
     async with site(1, networks=own, protocols=("redfish",), fast_track=True) as here:
@@ -122,7 +123,7 @@ async def test_addresses_that_no_dhcp_tells_go_onto_the_medium(kind: type[OwnNet
     rooms: list[Networks] = []
 
     def own(db: Any, clock: Any) -> OwnNetworks:
-        rooms.append(Networks(db, clock, Settings(wires={"wire1": WIRE})))
+        rooms.append(Networks(db, clock, NetworkSettings(wires={"wire1": WIRE})))
         return kind(rooms[0], "provider", "p-admin")
 
     async with site(1, networks=own, protocols=("redfish",)) as here:
@@ -139,7 +140,7 @@ async def test_addresses_that_no_dhcp_tells_go_onto_the_medium(kind: type[OwnNet
         (uuid,) = await here.enrol("manageable", **choice)
         ports = await here.db.read(lambda conn: store.ports_of(conn, uuid))
         node = await here.node(uuid)
-        door = here.room.networks
+        door = here.deps.networks
         vif = None
         for port in ports:
             vif = await here.db.write(
@@ -162,13 +163,13 @@ async def test_addresses_that_no_dhcp_tells_go_onto_the_medium(kind: type[OwnNet
         assert data["services"] == [{"type": "dns", "address": "192.0.2.53"}]
         # What an operator says at the node itself counts before it.
         own_words = {"links": [], "networks": [], "services": data["services"]}
-        fields = [Change(op="add", path="/network_data", value=own_words)]
+        fields = [PatchOperation(op="add", path="/network_data", value=own_words)]
         for wanted in (data, own_words):
             order = Intent(boot="agent")
 
             def ready(conn: Any, order: Intent = order) -> None:
                 store.update_node(conn, uuid, boot_intent=msgspec.to_builtins(order))
-                booting.ready_medium(conn, here.room, store.get_node(conn, uuid))
+                booting.ready_medium(conn, here.deps, store.get_node(conn, uuid))
 
             await here.db.write(ready)
             assert ((await here.node(uuid)).boot_intent or {})["network_data"] == wanted

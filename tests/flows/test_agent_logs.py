@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ingot.baremetal.rules.checking import read_rule
-from ingot.baremetal.rules.rows import add_rule
 from ingot.lab.sim import ALWAYS
+from ingot.services.baremetal.inspection.rules.checking import read_rule
+from ingot.services.baremetal.inspection.rules.rows import add_rule
 from tests.flows.site import Site, site
 from tests.flows.test_steps import ERASE, begin, told
 
@@ -19,7 +19,7 @@ KEEP = "keep the agent's logs"
 
 
 def kept(here: Site) -> list[Path]:
-    rules = here.room.agent_logs
+    rules = here.deps.agent_logs
     assert rules is not None
     return sorted(rules.folder.glob("*.tar.gz"))
 
@@ -62,7 +62,7 @@ async def test_logs_of_a_failed_inspection_are_kept() -> None:
     async with site(1, protocols=("redfish",)) as here:
         (uuid,) = await here.enrol("manageable")
         rule = read_rule(refuse)
-        await here.db.write(lambda conn: add_rule(conn, here.room.vault, rule, here.room.now()))
+        await here.db.write(lambda conn: add_rule(conn, here.deps.vault, rule, here.deps.now()))
         await here.verb(uuid, "inspect")
         assert await here.rest(uuid) == "inspect failed", await here.story(uuid)
         reason = str(await here.db.read(lambda conn: here.baremetal.last_error(conn, uuid)))
@@ -96,7 +96,7 @@ async def test_a_good_end_keeps_logs_only_where_always_is_said() -> None:
 async def test_logs_that_cannot_be_kept_change_nothing() -> None:
     async with site(1, protocols=("redfish",)) as here:
         (uuid,) = await here.enrol("manageable")
-        rules = here.room.agent_logs
+        rules = here.deps.agent_logs
         assert rules is not None
         rules.folder.write_text("in the way")
         await failing_clean(here, uuid)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ingot.baremetal import store
-from ingot.baremetal.imagerights import CLOUD
-from ingot.baremetal.tables import nodes
-from ingot.kit.db import from_json
+from ingot.kit.db.database import from_json
+from ingot.services.baremetal import store
+from ingot.services.baremetal.boot.imagerights import CLOUD
+from ingot.services.baremetal.tables import nodes
 from tests.flows.site import Site, site
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingot.baremetal.workflows import Timing
+from ingot.services.baremetal.workflows import Timing
 from tests.flows.breaking import STORIES, Breaker, Report, Story, everything, learn, run, some
 from tests.flows.site import Site, site
 
@@ -32,7 +32,7 @@ async def break_all(
     stories: Sequence[Story] = STORIES,
     **fields: Any,
 ) -> Report:
-    """Break these stories on nodes with these fields."""
+    """Break these workflows on nodes with these fields."""
     breaker, report = Breaker(), Report()
     # More machines than needed cost next to nothing until they are switched on.
     async with site(

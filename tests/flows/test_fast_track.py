@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from ingot.baremetal.patching import Change
+from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.workflow import operations, steps
 from tests.flows.breaking import STORIES, Break, Breaker
 from tests.flows.site import Site, site
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 async def enrolled(here: Site) -> str:
     """One machine whose node wants the fast track, manageable."""
     (uuid,) = await here.enrol()
-    wish = Change("add", "/driver_info/fast_track", True)
+    wish = PatchOperation("add", "/driver_info/fast_track", True)
     await here.db.write(lambda conn: here.baremetal.patch(conn, uuid, [wish]))
     await here.verb(uuid, "manage")
     await here.until(uuid, "manageable")
@@ -93,7 +93,7 @@ async def test_a_failed_deploy_leaves_no_agent_running() -> None:
         (machine,) = here.fleet.machines.values()
         await go(here, uuid, ("provide", "available"))
         await here.prepare(uuid)
-        wrong = Change("replace", "/instance_info/image_checksum", "0" * 64)
+        wrong = PatchOperation("replace", "/instance_info/image_checksum", "0" * 64)
         await here.db.write(lambda conn: here.baremetal.patch(conn, uuid, [wrong]))
         await here.verb(uuid, "active")
         assert await here.rest(uuid) == "deploy failed"
@@ -125,7 +125,7 @@ async def test_a_crash_while_taking_over_changes_nothing() -> None:
     async with site(len(points), probe=breaker.probe) as here:
         breaker.site = here
         uuids = await here.enrol("manageable")
-        wish = Change("add", "/driver_info/fast_track", True)
+        wish = PatchOperation("add", "/driver_info/fast_track", True)
         for uuid in uuids:
             await here.db.write(lambda conn, u=uuid: here.baremetal.patch(conn, u, [wish]))
         await asyncio.gather(*(go(here, uuid, ("provide", "available")) for uuid in uuids))

@@ -13,21 +13,22 @@ import msgspec
 import pytest
 from msgspec.structs import replace as replace_struct
 
-from ingot.baremetal import By, Change, imagerights
-from ingot.baremetal import store as bm_store
-from ingot.baremetal.bootplan import Intent
-from ingot.baremetal.doors import OwnImages
-from ingot.baremetal.imagerights import CLOUD, Right
-from ingot.baremetal.workflows import netboot
-from ingot.image import Images, ImageSettings
-from ingot.image import store as image_store
-from ingot.image import tables as image_tables
-from ingot.image.service import new_row
-from ingot.kit.clock import Clock
-from ingot.kit.db import Database
+from ingot.kit.auth.policy import Caller
+from ingot.kit.auth.standalone import as_before
+from ingot.kit.db.database import Database
 from ingot.kit.faults import Missing, Unauthenticated
-from ingot.kit.policy import Caller
-from ingot.kit.standalone import as_before
+from ingot.kit.tasks.clock import Clock
+from ingot.services.baremetal import By, PatchOperation
+from ingot.services.baremetal import store as bm_store
+from ingot.services.baremetal.adapters import OwnImages
+from ingot.services.baremetal.boot import imagerights
+from ingot.services.baremetal.boot.imagerights import CLOUD, Right
+from ingot.services.baremetal.boot.plan import Intent
+from ingot.services.baremetal.workflows import netboot
+from ingot.services.image import Images, ImageSettings
+from ingot.services.image import store as image_store
+from ingot.services.image import tables as image_tables
+from ingot.services.image.service import new_row
 from ingot.workflow import Op
 from tests.flows.site import Site, site
 
@@ -95,7 +96,9 @@ class Place:
         await self.images.db.write(lambda conn: conn.execute(change).rowcount)
 
     async def write(self, uuid: str, who: Caller, **fields: Any) -> None:
-        changes = [Change("add", f"/{name.replace('__', '/')}", fields[name]) for name in fields]
+        changes = [
+            PatchOperation("add", f"/{name.replace('__', '/')}", fields[name]) for name in fields
+        ]
         by = By(who.user_id or "", who.project_id, right=imagerights.of(who))
         await self.here.db.write(lambda conn: self.here.baremetal.patch(conn, uuid, changes, by=by))
 
@@ -293,7 +296,7 @@ async def test_a_deploy_that_began_before_rights_were_kept_goes_on(told: str) ->
         (uuid,) = await at.here.enrol("available", deploy_interface="ramdisk", owner=B)
         await at.write(uuid, member(B), instance_info={"kernel": own, "ramdisk": own})
         op = cast("Op", Resumed(at, uuid, told))
-        await netboot.prepare_boot(netboot.Case(at.here.room, op))
+        await netboot.prepare_boot(netboot.NodeTask(at.here.deps, op))
         node = await at.here.node(uuid)
         intent = msgspec.convert(node.boot_intent, Intent)
         assert intent.kernel == intent.ramdisk == own, intent

@@ -1,6 +1,6 @@
 """The real thing, once and short: a QEMU machine boots over the network, is written, and answers ssh.
 
-`make real` has the long stories.
+`make real` has the long workflows.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ingot.baremetal import store
+from ingot.services.baremetal import store
 from tests.flows.site import Site, site
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "drivers" / "redfish"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingot.baremetal import store
+from ingot.services.baremetal import store
 from tests.flows.site import site
 
 pytestmark = pytest.mark.anyio

@@ -13,8 +13,8 @@ from typing import Any
 import pycdlib
 import pytest
 
-from ingot.baremetal.configdrive import build
-from ingot.compute import Settings
+from ingot.services.baremetal.boot.configdrive import build
+from ingot.services.compute import ComputeSettings
 from tests import postgres
 from tests.compute.cloud import Cloud, cloud
 
@@ -32,7 +32,7 @@ def drive(packed: bytes, name: str) -> bytes:
 
 async def documents(here: Cloud, node: str) -> dict[str, Any]:
     """What was sealed for the machine, read as the agent's drive would be."""
-    from ingot.baremetal import store
+    from ingot.services.baremetal import store
 
     sealed = await here.db.read(
         lambda conn: store.read_secret(conn, here.baremetal.ctx.vault, node, "configdrive")
@@ -142,7 +142,7 @@ async def test_all_machines_fail(tmp_path: Path) -> None:
 
 
 async def test_only_so_many_machines_are_tried(tmp_path: Path) -> None:
-    async with cloud(tmp_path, 2, settings=Settings(attempts=1)) as here:
+    async with cloud(tmp_path, 2, settings=ComputeSettings(attempts=1)) as here:
         await here.enrol()
         for machine in here.fleet.machines:
             here.fleet.inject(machine, {"disk_write_errors": -1})
@@ -182,7 +182,7 @@ async def test_delete_during_the_build(tmp_path: Path, after: float) -> None:
 
 async def test_kill_in_the_middle(tmp_path: Path) -> None:
     # The system may not be up yet when it is told to stop: then it is switched off, soon.
-    async with cloud(tmp_path, 1, speed=100, settings=Settings(soft_seconds=2)) as here:
+    async with cloud(tmp_path, 1, speed=100, settings=ComputeSettings(soft_seconds=2)) as here:
         await here.enrol()
         uuid = await here.boot(await here.flavor())
         for _ in range(4):

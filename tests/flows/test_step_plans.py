@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ingot.baremetal import knownsteps, plans, store
-from ingot.baremetal.imagerights import CLOUD
-from ingot.baremetal.steprules import StepRules
-from ingot.baremetal.tables import deploy_templates, node_secrets, runbooks
 from ingot.kit.faults import Invalid
+from ingot.services.baremetal import store
+from ingot.services.baremetal.boot.imagerights import CLOUD
+from ingot.services.baremetal.steps import known as known_steps
+from ingot.services.baremetal.steps.options import StepRules
+from ingot.services.baremetal.tables import deploy_templates, node_secrets, runbooks
+from ingot.services.baremetal.templates import service as templates
 from ingot.workflow import operations, steps
 from tests.flows.site import Site, site
 
@@ -43,7 +45,7 @@ async def test_templates_are_merged_by_priority_and_their_secrets_stay_inside() 
             step("erase_devices_metadata", 85),
         ]
         values = {"name": "CUSTOM_T", "steps": asked, "extra": {}}
-        await here.db.write(lambda conn: plans.insert(ctx, conn, deploy_templates, values))
+        await here.db.write(lambda conn: templates.insert(ctx, conn, deploy_templates, values))
         info = {
             "image_source": here.image_url,
             "image_checksum": here.image_sum,
@@ -75,7 +77,7 @@ async def test_templates_are_merged_by_priority_and_their_secrets_stay_inside() 
         def left(conn: sa.Connection) -> tuple[list[str], dict[str, Any]]:
             names = conn.execute(sa.select(node_secrets.c.name)).scalars().all()
             node = store.get_node(conn, uuid)
-            known = knownsteps.offered(conn, ctx.registry, node, "deploy")
+            known = known_steps.offered(conn, ctx.registry, node, "deploy")
             return list(names), {one["step"]: one for one in known}
 
         secrets, known = await here.db.read(left)
@@ -89,7 +91,7 @@ async def test_a_template_that_became_wrong_fails_the_deploy_with_its_name() -> 
         (uuid,) = await here.enrol("available")
         ctx = here.baremetal.ctx
         values = {"name": "CUSTOM_T", "steps": [step("no_such_step", 85)], "extra": {}}
-        await here.db.write(lambda conn: plans.insert(ctx, conn, deploy_templates, values))
+        await here.db.write(lambda conn: templates.insert(ctx, conn, deploy_templates, values))
         await here.prepare(uuid)
         traits = {"instance_info": (await here.node(uuid)).instance_info | {"traits": ["CUSTOM_T"]}}
         await here.db.write(lambda conn: store.update_node(conn, uuid, **traits))
@@ -111,7 +113,7 @@ async def test_a_runbook_cleans_where_operators_say_so() -> None:
             cleaning_runbook="our-cleaning",
             forbidden={"clean": frozenset({"deploy.erase_pstore"})},
         )
-        object.__setattr__(here.room, "step_rules", rules)
+        object.__setattr__(here.deps, "step_rules", rules)
         names = ("erase_pstore", "burnin_cpu", "erase_devices_express")
         asked = [
             {"interface": "deploy", "step": name, "args": {}, "order": 3 - number}
@@ -119,7 +121,7 @@ async def test_a_runbook_cleans_where_operators_say_so() -> None:
         ]
         values = {"name": "our-cleaning", "steps": asked, "extra": {}, "traits": ["CUSTOM_A"]}
         ctx = here.baremetal.ctx
-        await here.db.write(lambda conn: plans.insert(ctx, conn, runbooks, values))
+        await here.db.write(lambda conn: templates.insert(ctx, conn, runbooks, values))
         await here.db.write(lambda conn: here.baremetal.add_trait(conn, fit, "CUSTOM_A"))
         for uuid in (fit, other):
             await here.verb(uuid, "provide")

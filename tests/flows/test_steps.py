@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ingot.baremetal import Change, store
 from ingot.lab.sim import ALWAYS
+from ingot.services.baremetal import PatchOperation, store
 from ingot.workflow import live_operation, steps
 from ingot.workflow import operations as operations_of
 from tests.flows.site import Site, site
@@ -121,7 +121,7 @@ async def test_a_service_that_is_given_up_starts_the_instance_again(database: st
 async def test_a_machine_that_must_not_be_off() -> None:
     async with site(1, protocols=("redfish",)) as here:
         (uuid,) = await here.enrol("manageable")
-        change = Change(op="add", path="/disable_power_off", value=True)
+        change = PatchOperation(op="add", path="/disable_power_off", value=True)
         await here.db.write(lambda conn: here.baremetal.patch(conn, uuid, [change]))
         machine = here.fleet.machine((await here.node(uuid)).name or "")
         await begin(here, uuid, "manageable", "provide")

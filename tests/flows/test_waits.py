@@ -8,9 +8,10 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from ingot.baremetal import machine, store
-from ingot.baremetal.workflows import Orphans
 from ingot.lab.sim import ALWAYS
+from ingot.services.baremetal import store
+from ingot.services.baremetal.nodes import states
+from ingot.services.baremetal.workflows import Orphans
 from ingot.workflow import live_operation
 from ingot.workflow.tables import operations, signals
 from tests.flows.breaking import LEADS
@@ -50,7 +51,7 @@ async def test_abort_in_every_wait_and_on_from_there(database: str) -> None:
         async def one(uuid: str, begin: str, verb: str, wait: str, failed: str) -> None:
             await here.db.write(lambda conn: store.update_node(conn, uuid, provision_state=begin))
             await _waiting(here, uuid, verb, wait)
-            assert "abort" in machine.verbs_of(wait)
+            assert "abort" in states.verbs_of(wait)
             await here.verb(uuid, "abort")
             assert await here.rest(uuid) == failed
             error = await here.db.read(lambda conn: here.baremetal.last_error(conn, uuid))
@@ -89,7 +90,7 @@ async def test_deleted_in_a_wait_ends_the_work_and_tears_down(database: str) -> 
 
 
 async def test_orphans_are_helped_out_of_every_busy_state(database: str) -> None:
-    busy = [name for name, state in machine.STATES.items() if state.failure]
+    busy = [name for name, state in states.STATES.items() if state.failure]
     async with site(len(busy), database=database, protocols=("redfish",)) as here:
         uuids = await here.enrol("manageable")
 
@@ -105,13 +106,13 @@ async def test_orphans_are_helped_out_of_every_busy_state(database: str) -> None
                 )
 
         await here.db.write(lose)
-        await Orphans(here.room).run()
+        await Orphans(here.deps).run()
         for uuid, state in zip(uuids, busy, strict=True):
             node = await here.node(uuid)
-            assert node.provision_state == machine.STATES[state].failure
+            assert node.provision_state == states.STATES[state].failure
             assert node.target_power_state is None
             assert node.boot_intent is None
-            assert machine.verbs_of(node.provision_state)
+            assert states.verbs_of(node.provision_state)
             error = await here.db.read(lambda conn, u=uuid: here.baremetal.last_error(conn, u))
             assert f"'{state}'" in str(error)
             assert "Possible now" in str(error)
@@ -121,7 +122,7 @@ async def test_orphans_leave_those_at_work_alone(database: str) -> None:
     async with site(1, database=database, protocols=("redfish",)) as here:
         (uuid,) = await here.enrol("available")
         await _waiting(here, uuid, "active", "wait call-back")
-        assert await Orphans(here.room).run() == 0
+        assert await Orphans(here.deps).run() == 0
         assert (await here.node(uuid)).provision_state == "wait call-back"
 
 

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from ingot.hostd.advertiser import NOTHING, Advertiser, is_solicitation, reply_to
+from ingot.agents.dhcp.advertiser import NOTHING, Advertiser, is_solicitation, reply_to
 
 from .wire import Wire, inside
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from ingot.hostd.dnsmasq import Dnsmasq
-from ingot.hostd.plans import DhcpBoot, DhcpHost, DhcpPlan, DhcpRange
-from ingot.kit.clock import SystemClock
+from ingot.agents.dhcp.dnsmasq import Dnsmasq
+from ingot.agents.dhcp.plans import DhcpBoot, DhcpHost, DhcpPlan, DhcpRange
 from ingot.kit.faults import Failed
+from ingot.kit.tasks.clock import SystemClock
 
 from .wire import SERVER_IP, Machine, Wire
 
@@ -257,8 +257,8 @@ async def test_another_server_on_the_wire_is_a_clear_fault(
 _PARENT = """
 import asyncio, sys
 from pathlib import Path
-from ingot.hostd.dnsmasq import Dnsmasq
-from ingot.kit.clock import SystemClock
+from ingot.agents.dhcp.dnsmasq import Dnsmasq
+from ingot.kit.tasks.clock import SystemClock
 from tests.hostd.test_dnsmasq import plan
 
 async def main():

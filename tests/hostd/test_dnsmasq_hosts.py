@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ingot.hostd.dnsmasq import Dnsmasq
-from ingot.hostd.dnsmasq.hosts import HostFiles
-from ingot.hostd.plans import DhcpChange, DhcpHost
+from ingot.agents.dhcp.dnsmasq import Dnsmasq
+from ingot.agents.dhcp.dnsmasq.hosts import HostFiles
+from ingot.agents.dhcp.plans import DhcpChange, DhcpHost
 
 from .test_dnsmasq import ONE, TWO, dnsmasq, events, plan
 from .wire import Machine

@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingot.hostd.dnsmasq.config import host_file, is_plain, render
-from ingot.hostd.dnsmasq.hosts import HostFiles
-from ingot.hostd.plans import DhcpBoot, DhcpHost, DhcpPlan, DhcpRange
+from ingot.agents.dhcp.dnsmasq.config import host_file, is_plain, render
+from ingot.agents.dhcp.dnsmasq.hosts import HostFiles
+from ingot.agents.dhcp.plans import DhcpBoot, DhcpHost, DhcpPlan, DhcpRange
 
 COMMAND = "y\nconf-script=id -un >pwned;true\n#"
 FOLDER = Path("/srv/dhcp/wire")

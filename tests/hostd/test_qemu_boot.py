@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from ingot.hostd.dnsmasq import Dnsmasq
-from ingot.kit.clock import SystemClock
+from ingot.agents.dhcp.dnsmasq import Dnsmasq
+from ingot.kit.tasks.clock import SystemClock
 
 from .test_dnsmasq import ONE, Events, events, plan, until
 from .wire import SERVER_IP, Wire

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingot.hostd.dnsmasq.words import Word, understand
+from ingot.agents.dhcp.dnsmasq.words import Word, understand
 
 MAC = "52:54:00:00:00:01"
 

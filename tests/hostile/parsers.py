@@ -17,13 +17,18 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from ingot.baremetal import configdrive
-from ingot.baremetal.hooks import HOOKS, lldp
-from ingot.baremetal.imagesources import _from_file
-from ingot.baremetal.inspection import InspectionBounds, InspectionOptions, finish, parted
-from ingot.drivers.ipmi import fru
-from ingot.kit.egress import Egress
+from ingot.drivers.machine.ipmi import fru
 from ingot.kit.faults import Fault
+from ingot.kit.http.egress import Egress
+from ingot.services.baremetal.boot import configdrive
+from ingot.services.baremetal.boot.imagesources import _from_file
+from ingot.services.baremetal.inspection.facts import (
+    InspectionBounds,
+    InspectionOptions,
+    finish,
+    parted,
+)
+from ingot.services.baremetal.inspection.hooks import HOOKS, lldp
 from tests.baremetal.drafts import data, draft_of
 
 _ODD: tuple[Any, ...] = (

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from ingot.app import App
-from ingot.baremetal import CONSOLE_PATH
+from ingot.services.baremetal import CONSOLE_PATH
 from ingot.settings import load
 from tests.hostile.templates import BOOT, TEMPLATES
 

@@ -22,9 +22,11 @@ import msgspec
 import sqlalchemy as sa
 
 from ingot.app import App
-from ingot.compute.tables import servers
-from ingot.identity.login import log_in
-from ingot.identity.schemas import (
+from ingot.kit.api.operations import Operation, Service
+from ingot.kit.db.database import metadata
+from ingot.services.compute.tables import servers
+from ingot.services.identity.login import log_in
+from ingot.services.identity.schemas import (
     Auth,
     AuthIdentity,
     Named,
@@ -34,8 +36,6 @@ from ingot.identity.schemas import (
     ScopeBody,
     SystemScope,
 )
-from ingot.kit.db import metadata
-from ingot.kit.web import Operation, Service
 from ingot.settings import load
 from ingot.workflow.tables import operations
 

@@ -62,5 +62,5 @@ def test_virtual_racks_have_controllers_on_addresses_of_their_own() -> None:
 
 def test_drivers_images_and_agents_have_one_idea_of_whom_they_ask(tmp_path: Path) -> None:
     app = App(load(None, state=str(tmp_path), listen="127.0.0.1:0"))
-    assert app.registry.context.egress is app.egress is app.room.sources.egress
+    assert app.registry.context.egress is app.egress is app.deps.sources.egress
     assert not app.egress.permits("127.0.0.1")

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from alembic import command
 
 import ingot.app  # noqa: F401  (all services hang their tables on one metadata)
-from ingot.baremetal import tables as metal
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 from ingot.migrations import migrate
 from ingot.migrations.line import configuration
-from ingot.network import quota_store
-from ingot.network import tables as net
+from ingot.services.baremetal import tables as metal
+from ingot.services.network import quota_store
+from ingot.services.network import tables as net
 from tests import postgres
 
 pytestmark = pytest.mark.anyio

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from ingot.agents.dhcp.dnsmasq import required_packages as of_hostd
 from ingot.builders import required_packages as of_builders
 from ingot.cli import doctor
-from ingot.hostd.dnsmasq import required_packages as of_hostd
 from ingot.lab import required_packages as of_rack
 
 LIST = Path(__file__).parents[2] / "tools" / "packages.txt"

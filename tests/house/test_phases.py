@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
 import ingot.app
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 from ingot.kit.faults import Fault
 from ingot.migrations import left, migrate, revisions
 from ingot.migrations.line import configuration

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ingot.app import App
-from ingot.kit.web import Operation, Service
+from ingot.kit.api.operations import Operation, Service
 from ingot.settings import load
 
 from .asgi import ask

@@ -11,7 +11,7 @@ from tools.house import Check, allowances, committed, rules, run
 BAD = """
 import asyncio
 import time
-from ingot.identity.store import find
+from ingot.services.identity.store import find
 
 
 async def wait():  # SILENT
@@ -34,7 +34,7 @@ def test_no_allowance_is_left_over() -> None:
 @pytest.fixture
 def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with one file that breaks most rules."""
-    path = Path("src/ingot/network/helpers.py")
+    path = Path("src/ingot/services/network/helpers.py")
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_text(BAD + "#\n" * rules.LONGEST_FILE)
     monkeypatch.setattr(rules, "ROOT", tmp_path)
@@ -52,7 +52,7 @@ def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (rules.clocks, "time.sleep"),
         (rules.speech, "print"),
         (rules.silenced, "noqa"),
-        (rules.front_doors, "ingot.identity.store"),
+        (rules.front_doors, "ingot.services.identity.store"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

@@ -1,4 +1,4 @@
-"""The sum of the migrations is the schema that the rooms declare, on both databases."""
+"""The sum of the migrations is the schema that the services declare, on both databases."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-import ingot.app  # noqa: F401  (all rooms hang their tables on one metadata)
-from ingot.kit.db import Database, metadata
+import ingot.app  # noqa: F401  (all services hang their tables on one metadata)
+from ingot.kit.db.database import Database, metadata
 from ingot.migrations import migrate, revisions
 from tests import postgres
 

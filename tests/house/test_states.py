@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from ingot.baremetal import machine
-from ingot.baremetal.machine import INTERNAL, ROWS, STATES, VERBS, following, verbs_of
+from ingot.services.baremetal.nodes import states
+from ingot.services.baremetal.nodes.states import (
+    INTERNAL,
+    ROWS,
+    STATES,
+    VERBS,
+    following,
+    verbs_of,
+)
 
 UPSTREAM = Path(__file__).with_name("upstream_transitions.txt")
 
@@ -41,7 +48,7 @@ def test_an_event_leads_to_one_state_only() -> None:
     assert len(pairs) == len(set(pairs))
 
 
-@pytest.mark.parametrize("state", sorted(machine.FAILED))
+@pytest.mark.parametrize("state", sorted(states.FAILED))
 def test_a_verb_leads_out_of_every_failed_state(state: str) -> None:
     assert any(
         row.next != state and row.event not in INTERNAL for row in ROWS if row.state == state
@@ -49,7 +56,7 @@ def test_a_verb_leads_out_of_every_failed_state(state: str) -> None:
     assert verbs_of(state)
 
 
-@pytest.mark.parametrize("state", sorted(machine.named("held")))
+@pytest.mark.parametrize("state", sorted(states.named("held")))
 def test_a_verb_leads_out_of_every_held_state(state: str) -> None:
     assert "unhold" in verbs_of(state)
 
@@ -66,7 +73,7 @@ def test_whatever_works_can_fail_and_is_owned(state: str) -> None:
 
 
 def test_every_state_can_be_reached() -> None:
-    reached = {machine.ENROLL}
+    reached = {states.ENROLL}
     while more := {row.next for row in ROWS if row.state in reached} - reached:
         reached |= more
     assert reached == set(STATES)
@@ -78,8 +85,8 @@ def test_every_state_has_a_way_back_to_available(state: str) -> None:
     reached = {state}
     while more := {row.next for row in ROWS if row.state in reached} - reached:
         reached |= more
-    assert machine.AVAILABLE in reached
+    assert states.AVAILABLE in reached
 
 
 def test_nothing_is_deleted_while_work_is_under_way() -> None:
-    assert all(STATES[name].kind in ("stable", "failed") for name in machine.DELETABLE)
+    assert all(STATES[name].kind in ("stable", "failed") for name in states.DELETABLE)

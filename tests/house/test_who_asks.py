@@ -29,27 +29,31 @@ _CALLS = frozenset(
 #: What people start by themselves, for themselves.
 _TOOLS = ("builders", "cli", "lab")
 KNOWN = {
-    "baremetal/consolepeers.py": {"ClientSession": "controllers of the same cluster"},
-    "baremetal/rules/calls.py": {"TCPConnector": "hosts that a system administrator's rule names"},
-    "drivers/ipmi/console.py": {
+    "services/baremetal/consoles/peers.py": {"ClientSession": "controllers of the same cluster"},
+    "services/baremetal/inspection/rules/calls.py": {
+        "TCPConnector": "hosts that a system administrator's rule names"
+    },
+    "drivers/machine/ipmi/console.py": {
         "create_subprocess_exec": "ipmitool, at an address found by egress"
     },
-    "drivers/ipmi/probe.py": {
+    "drivers/machine/ipmi/probe.py": {
         "create_datagram_endpoint": "an address found by egress",
         "sendto": "the same",
     },
-    "drivers/ipmi/session.py": {
+    "drivers/machine/ipmi/session.py": {
         "create_datagram_endpoint": "an address found by egress",
         "sendto": "the same",
     },
-    "drivers/ipmi/tool.py": {"create_subprocess_exec": "ipmitool, at an address found by egress"},
-    "drivers/vmedia/store.py": {"TCPConnector": "this cloud's own provisioning listener"},
-    "hostd/advertiser.py": {"sendto": "answers on the provisioning wire"},
-    "hostd/dnsmasq/release.py": {"sendto": "our own dnsmasq"},
-    "hostd/dnsmasq/server.py": {"create_subprocess_exec": "our own dnsmasq"},
-    "image/convert.py": {"create_subprocess_exec": "qemu-img on inspected files"},
-    "kit/egress.py": {"TCPConnector": "what judges"},
-    "kit/outgoing.py": {"ClientSession": "with the connector of its caller"},
+    "drivers/machine/ipmi/tool.py": {
+        "create_subprocess_exec": "ipmitool, at an address found by egress"
+    },
+    "drivers/machine/vmedia/store.py": {"TCPConnector": "this cloud's own provisioning listener"},
+    "agents/dhcp/advertiser.py": {"sendto": "answers on the provisioning wire"},
+    "agents/dhcp/dnsmasq/release.py": {"sendto": "our own dnsmasq"},
+    "agents/dhcp/dnsmasq/server.py": {"create_subprocess_exec": "our own dnsmasq"},
+    "services/image/convert.py": {"create_subprocess_exec": "qemu-img on inspected files"},
+    "kit/http/egress.py": {"TCPConnector": "what judges"},
+    "kit/http/client.py": {"ClientSession": "with the connector of its caller"},
 }
 
 

@@ -16,20 +16,20 @@ from typing import Any, TypeVar
 
 import uvicorn
 
-from ingot.identity import (
+from ingot.kit.api.operations import Service
+from ingot.kit.auth.policy import Policy
+from ingot.kit.db.database import Database
+from ingot.kit.http.server import WebApp, plain_envelope
+from ingot.kit.tasks.clock import SystemClock
+from ingot.kit.tasks.events import EventHub
+from ingot.services.identity import (
     Bootstrap,
-    CatalogEntry,
+    CatalogueEntry,
     Identity,
     IdentitySettings,
     write_clouds_yaml,
 )
-from ingot.image import Images, ImageSettings
-from ingot.kit.asgi import WebApp, plain_envelope
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Database
-from ingot.kit.events import EventHub
-from ingot.kit.policy import Policy
-from ingot.kit.web import Service
+from ingot.services.image import Images, ImageSettings
 from ingot.workflow.api import Timeline
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ def running(
             IdentitySettings(
                 state_dir=state, password_cost=password_cost, token_seconds=token_seconds
             ),
-            [CatalogEntry("image", "glance", "/image")],
+            [CatalogueEntry("image", "glance", "/image")],
         )
         options = {"deploy_base_url": f"{url}/provisioning", "reserve_bytes": 0, **image_options}
         images = Images(db, clock, ImageSettings(state_dir=state, **options))

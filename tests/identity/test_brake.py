@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from ingot.kit import brake
-from ingot.kit.brake import FREE_TRIES, Brake, Turns, Who
-from ingot.kit.clock import VirtualClock
+from ingot.kit.auth import throttle
+from ingot.kit.auth.throttle import FREE_TRIES, LoginThrottle, Turns, Who
 from ingot.kit.faults import Fault, Kind
+from ingot.kit.tasks.clock import VirtualClock
 from tests.identity.cloud import Cloud, running
 from tests.identity.people import SECRET, Tenant, call
 
@@ -108,7 +108,7 @@ def test_the_old_password_is_not_guessed_by_changing_it(cloud: Cloud, tenant: Te
 
 def test_waits_grow_and_end() -> None:
     clock, who = VirtualClock(), Who.of(HERE, "u1")
-    made = Brake(clock)
+    made = LoginThrottle(clock)
     for _ in range(FREE_TRIES - 1):
         made.wrong(who)
     assert made.wait(who) == 0
@@ -116,9 +116,18 @@ def test_waits_grow_and_end() -> None:
     for _ in range(8):
         made.wrong(who)
         waits.append(made.wait(who))
-    assert waits == [1, 2, 4, 8, 16, brake.LONGEST_WAIT, brake.LONGEST_WAIT, brake.LONGEST_WAIT]
+    assert waits == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        throttle.LONGEST_WAIT,
+        throttle.LONGEST_WAIT,
+        throttle.LONGEST_WAIT,
+    ]
     assert made.wait(Who.of(THERE, "u1")) == made.wait(Who.of(HERE, "u2")) == 0
-    clock.advance(brake.LONGEST_WAIT)
+    clock.advance(throttle.LONGEST_WAIT)
     made.check(who)
     made.right(who, "pw", "hash")
     made.wrong(who)
@@ -127,7 +136,7 @@ def test_waits_grow_and_end() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    made = Brake(VirtualClock())
+    made = LoginThrottle(VirtualClock())
     for n in range(20_000):
         made.wrong(Who.of(HERE, str(n)))
         made.right(Who.of(HERE, "x"), str(n), "hash")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from ingot.identity.outside import OutsideIdentity, OutsideSettings
-from ingot.kit.clock import SystemClock
 from ingot.kit.faults import Unauthenticated
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.identity.outside import OutsideIdentity, OutsideSettings
 from tests.identity.cloud import Cloud, running
 from tests.identity.people import SECRET, Tenant, call, log_in
 

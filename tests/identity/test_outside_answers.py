@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from ingot.identity.outside import LONGEST_REPLY, OutsideIdentity, OutsideSettings
-from ingot.kit.clock import SystemClock
 from ingot.kit.faults import Unavailable
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.identity.outside import LONGEST_REPLY, OutsideIdentity, OutsideSettings
 
 pytestmark = pytest.mark.anyio
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from ingot.identity import Identity, IdentitySettings, forget_revocations
-from ingot.identity.login import log_in
-from ingot.identity.passwords import Passwords
-from ingot.identity.schemas import AuthRequest
-from ingot.identity.tokens import Payload, TokenKeys, payload
-from ingot.kit.clock import VirtualClock
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 from ingot.kit.faults import Unauthenticated
-from ingot.kit.wire import decode_body
+from ingot.kit.http.decoding import decode_body
+from ingot.kit.tasks.clock import VirtualClock
+from ingot.services.identity import Identity, IdentitySettings, forget_revocations
+from ingot.services.identity.login import log_in
+from ingot.services.identity.passwords import Passwords
+from ingot.services.identity.schemas import AuthRequest
+from ingot.services.identity.tokens import Payload, TokenKeys, payload
 
 pytestmark = pytest.mark.anyio
 
@@ -97,7 +97,7 @@ async def test_passwords() -> None:
 
 
 class House:
-    """An identity room in virtual time."""
+    """An identity service in virtual time."""
 
     def __init__(self, identity: Identity, clock: VirtualClock, password: str) -> None:
         self.identity, self.clock, self.password = identity, clock, password
@@ -178,8 +178,8 @@ async def test_a_cached_token_costs_little(house: House) -> None:
 
 
 async def test_revocations_are_forgotten_in_time(house: House) -> None:
-    from ingot.identity import store
-    from ingot.kit.db import timestamp
+    from ingot.kit.db.database import timestamp
+    from ingot.services.identity import store
 
     token = await house.token()
     grant = await house.identity.grant(token)

@@ -6,9 +6,9 @@ import json
 
 import sqlalchemy as sa
 
-from ingot.image import tables
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import timestamp
+from ingot.kit.db.database import timestamp
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.image import tables
 from tests.identity.cloud import Cloud
 from tests.image.test_wire import PATCH, Client
 

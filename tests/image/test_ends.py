@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingot.image import store
+from ingot.services.image import store
 from tests.identity.cloud import Cloud
 from tests.image.test_wire import Client, left
 

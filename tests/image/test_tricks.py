@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ingot.compute.api.common import moment as compute_moment
-from ingot.image import queries
-from ingot.image.deployurls import DeployKey, Ticket
+from ingot.kit.auth.policy import Caller
 from ingot.kit.faults import Fault, Invalid, Missing
-from ingot.kit.policy import Caller
+from ingot.services.compute.api.common import moment as compute_moment
+from ingot.services.image import queries
+from ingot.services.image.deployurls import DeployKey, Ticket
 from ingot.workflow.api import moment as timeline_moment
 from tests.identity.cloud import Cloud
 from tests.image.test_wire import Client, waits_empty

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import requests
 
-from ingot.image import Images, RawView
 from ingot.kit.faults import Conflict, Missing
+from ingot.services.image import Images, RawView
 from tests.identity.cloud import Cloud, running
 
 Json = dict[str, Any]
@@ -266,7 +266,7 @@ def test_a_restart_takes_back_what_was_half_received(tmp_path: Path) -> None:
         admin = Client(cloud)
         image_id = admin.new()
         # As a killed process leaves it.
-        from ingot.image import store
+        from ingot.services.image import store
 
         cloud.run(
             cloud.images.db.write(

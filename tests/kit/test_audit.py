@@ -11,13 +11,13 @@ import falcon.testing
 import pytest
 import sqlalchemy as sa
 
-from ingot.kit import audit
-from ingot.kit.asgi import WebApp, plain_envelope
-from ingot.kit.audit import Audit, Entry
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Away, Database, ReadOnly, Transaction
-from ingot.kit.policy import Caller, Policy
-from ingot.kit.web import Call, Operation, Reply, Service
+from ingot.kit.api.operations import Call, Operation, Reply, Service
+from ingot.kit.audit import recorder as audit_recorder
+from ingot.kit.audit.recorder import Audit, Entry
+from ingot.kit.auth.policy import Caller, Policy
+from ingot.kit.db.database import Database, DatabaseUnavailable, ReadOnly, Transaction
+from ingot.kit.http.server import WebApp, plain_envelope
+from ingot.kit.tasks.clock import SystemClock
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ class Sometimes(Database):
 
     async def write(self, change: Transaction[T], *, serializable: bool = True) -> T:
         if self.left == 0:
-            raise Away(OSError("gone"))
+            raise DatabaseUnavailable(OSError("gone"))
         if self.left is not None:
             self.left -= 1
         return await super().write(change, serializable=serializable)
@@ -57,7 +57,7 @@ def entry(target: str, **more: Any) -> Entry:
 
 async def targets(db: Database) -> list[str | None]:
     """Of the records that are stored, oldest first."""
-    found = await db.read(audit.query)
+    found = await db.read(audit_recorder.query)
     return [one.target_id for one in reversed(found)]
 
 
@@ -93,7 +93,7 @@ async def test_a_request_with_control_characters_is_recorded(db: Sometimes) -> N
             await conductor.simulate_delete(f"/things/v1/things/{name}")
     await kept.close()
     assert await targets(db) == ["\\x00", "one", "\\x1b[31m"]
-    assert {one.user_name for one in await db.read(audit.query)} == {"a  b"}
+    assert {one.user_name for one in await db.read(audit_recorder.query)} == {"a  b"}
 
 
 async def test_all_texts_of_a_record_are_plain_and_short(db: Sometimes) -> None:
@@ -102,7 +102,7 @@ async def test_all_texts_of_a_record_are_plain_and_short(db: Sometimes) -> None:
     data = {"reason": odd, "fields": [odd], "agent": "\x1b", "count": 2, "scope": None}
     kept.note(entry(odd, **dict.fromkeys(names, odd), data=data))
     await kept.close()
-    (one,) = await db.read(audit.query)
+    (one,) = await db.read(audit_recorder.query)
     told = [getattr(one, name) for name in (*names, "target_id")]
     told += [one.data["reason"], one.data["fields"][0]]
     for text in told:
@@ -203,12 +203,14 @@ async def test_records_wait_for_a_standby(postgres_url: str) -> None:
 async def test_more_than_can_wait_are_counted(db: Sometimes) -> None:
     kept = Audit(db, SystemClock(), "here")
     db.left = 0
-    for number in range(audit.MOST_WAITING + 5):
+    for number in range(audit_recorder.MOST_WAITING + 5):
         kept.note(entry(f"{number}"))
     await kept.close()
     assert b"ingot_audit_records_lost_total 5\n" in kept.text()
     db.left = None
     await kept.close()
-    (last, *_) = await db.read(audit.query)
-    assert (await db.read(lambda conn: audit.query(conn, service="audit")))[0].data["count"] == 5
-    assert last.target_id == f"{audit.MOST_WAITING + 4}"
+    (last, *_) = await db.read(audit_recorder.query)
+    assert (await db.read(lambda conn: audit_recorder.query(conn, service="audit")))[0].data[
+        "count"
+    ] == 5
+    assert last.target_id == f"{audit_recorder.MOST_WAITING + 4}"

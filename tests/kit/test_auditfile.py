@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ingot.app.auditsinks import File
-from ingot.kit.audit import Entry
+from ingot.kit.audit.recorder import Entry
 
 pytestmark = pytest.mark.anyio
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ingot.kit import audit
-from ingot.kit.audit import Audit, Entry
-from ingot.kit.clock import VirtualClock
-from ingot.kit.db import Database
+from ingot.kit.audit import recorder as audit_recorder
+from ingot.kit.audit.recorder import Audit, Entry
+from ingot.kit.db.database import Database
+from ingot.kit.tasks.clock import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -21,8 +21,8 @@ def refused(target: str | None, user: str = "u", status: int = 404, **more: Any)
     return Entry(**{**values, **more}, user_id=user, target_id=target, status=status)
 
 
-async def stored(db: Database) -> list[audit.Stored]:
-    return list(reversed(await db.read(audit.query)))
+async def stored(db: Database) -> list[audit_recorder.Stored]:
+    return list(reversed(await db.read(audit_recorder.query)))
 
 
 @pytest.fixture

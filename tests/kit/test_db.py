@@ -10,7 +10,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ingot.kit.db import _LANE, STILL, Database, IntegrityError, NoRoom, after_commit
+from ingot.kit.db.database import (
+    _LANE,
+    STILL,
+    Database,
+    IntegrityError,
+    NoRoom,
+    after_commit,
+)
 from ingot.kit.faults import Kind, beyond
 
 pytestmark = [pytest.mark.anyio, pytest.mark.postgres]

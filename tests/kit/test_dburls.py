@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingot.kit.dburls import without_password
+from ingot.kit.db.urls import without_password
 
 
 def test_a_password_is_taken_out_of_a_url() -> None:

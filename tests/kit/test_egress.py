@@ -11,9 +11,9 @@ import pytest
 from aiohttp import ClientError, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from ingot.kit import outgoing
-from ingot.kit.egress import LOOPBACK, Egress
 from ingot.kit.faults import Invalid
+from ingot.kit.http import client as http_client
+from ingot.kit.http.egress import LOOPBACK, Egress
 
 pytestmark = pytest.mark.anyio
 
@@ -130,8 +130,8 @@ async def inner(asked: list[str], port: int = 0) -> AsyncIterator[int]:
 
 
 async def _fetch(url: str, egress: Egress, **options: object) -> None:
-    await outgoing.ready()
-    async with outgoing.session(connector=egress.connector(**options)) as http, http.get(url):
+    await http_client.ready()
+    async with http_client.session(connector=egress.connector(**options)) as http, http.get(url):
         pass
 
 

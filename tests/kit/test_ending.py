@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ingot.kit.ending import cancelled
+from ingot.kit.tasks.cancellation import cancel_and_wait
 from ingot.workflow import Loop
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +26,7 @@ async def test_a_loop_that_ends_tasks_can_be_stopped() -> None:
     async def ends_one() -> None:
         task = asyncio.create_task(_slow_to_end(ending))
         await asyncio.sleep(0)
-        await cancelled([task])
+        await cancel_and_wait([task])
 
     loop = Loop("ends", 3600, ends_one)
     await loop.start()
@@ -44,6 +44,6 @@ async def test_what_a_task_breaks_with_is_told(caplog: pytest.LogCaptureFixture)
 
     task = asyncio.create_task(breaks(), name="breaker")
     await asyncio.sleep(0)
-    await cancelled([task])
+    await cancel_and_wait([task])
     assert "task breaker ended with ValueError('broken')" in caplog.text
-    await cancelled([])
+    await cancel_and_wait([])

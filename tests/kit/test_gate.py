@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 import pytest
 import sqlalchemy as sa
 
-from ingot.kit.db import Database
-from ingot.kit.gate import Gate
+from ingot.kit.db.database import Database
+from ingot.kit.db.gate import Gate
 
 pytestmark = pytest.mark.anyio
 CROWD = 120

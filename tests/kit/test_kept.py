@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ingot.kit.db import Database, Kept, Many, among
-from ingot.kit.together import Together
+from ingot.kit.db.batchloader import BatchLoader
+from ingot.kit.db.database import BulkStatement, Database, PreparedStatement, among
 
 pytestmark = pytest.mark.anyio
 
@@ -61,7 +61,7 @@ async def test_a_long_answer_in_one_piece(db: Database) -> None:
     )
     document = sa.case((THINGS.c.id % 2 == 0, full), else_=sa.literal_column("''"))
     for order in (THINGS.c.id.asc(), THINGS.c.id.desc(), sa.func.coalesce(THINGS.c.word, "")):
-        query = Kept(
+        query = PreparedStatement(
             sa.select(THINGS, document)
             .where(THINGS.c.id >= sa.bindparam("least"))
             .order_by(order)
@@ -83,7 +83,7 @@ async def test_a_long_answer_is_one_step(db: Database) -> None:
     await db.write(THINGS.create)
     texts: list[str] = []
     stop = db.on_statement(texts.append)
-    query = Kept(
+    query = PreparedStatement(
         sa.select(THINGS.c.id, THINGS.c.word).limit(sa.bindparam("most", type_=sa.Integer))
     )
     assert await db.scan(lambda conn: query.bulk(conn, {"most": 5})) == []
@@ -110,7 +110,7 @@ def _row(number: int, word: str | None) -> dict[str, object]:
 
 async def test_many_rows_are_numbered_in_their_order(db: Database) -> None:
     await db.write(EVENTS.create)
-    new = Many.insert(EVENTS, "word", "flag", "size", "span", returning="id")
+    new = BulkStatement.insert(EVENTS, "word", "flag", "size", "span", returning="id")
     rows = [_row(number, WORDS[number % len(WORDS)]) for number in range(300)]
     numbers = await db.write(lambda conn: new.numbers(conn, rows))
     more = await db.write(lambda conn: new.numbers(conn, rows[:1]))
@@ -122,8 +122,8 @@ async def test_many_rows_are_numbered_in_their_order(db: Database) -> None:
 
 async def test_many_rows_replace_and_change_those_that_are_there(db: Database) -> None:
     await db.write(THINGS.create)
-    put = Many.insert(THINGS, "id", "word", "flag", "size", replacing=["id"])
-    mark = Many.update(THINGS, "id", "word", "flag")
+    put = BulkStatement.insert(THINGS, "id", "word", "flag", "size", replacing=["id"])
+    mark = BulkStatement.update(THINGS, "id", "word", "flag")
 
     def row(number: int, word: str) -> dict[str, object]:
         return {"id": number, "word": word, "flag": True, "size": number}
@@ -145,10 +145,12 @@ async def test_many_rows_replace_and_change_those_that_are_there(db: Database) -
 
 async def test_one_text_serves_lists_of_any_length(db: Database) -> None:
     await db.write(THINGS.create)
-    put = Many.insert(THINGS, "id", "word")
+    put = BulkStatement.insert(THINGS, "id", "word")
     words = ["a", "b", "c\"'", ""]
     await db.write(lambda conn: put.run(conn, [{"id": n, "word": w} for n, w in enumerate(words)]))
-    some = Kept(sa.select(THINGS.c.word).where(among(THINGS.c.word, "words")).order_by("word"))
+    some = PreparedStatement(
+        sa.select(THINGS.c.word).where(among(THINGS.c.word, "words")).order_by("word")
+    )
     texts: set[str] = set()
     stop = db.on_statement(texts.add)
     for wanted in ([], ["a"], ["a", "c\"'", "nothing"], words):
@@ -167,7 +169,7 @@ async def test_what_is_asked_at_the_same_moment_is_read_together(db: Database) -
         read.append(set(keys))
         return {key: key.upper() for key in keys if key != "absent"}
 
-    together = Together(db, query)
+    together = BatchLoader(db, query)
     assert await together.get("lone") == "LONE"
     keys = [f"k{number}" for number in range(50)]
     found = await asyncio.gather(*map(together.get, [*keys, "absent", "k1"]))

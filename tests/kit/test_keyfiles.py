@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from ingot.identity.tokens import TokenKeys
-from ingot.image.deployurls import DeployKey
+from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Fault
-from ingot.kit.vault import Vault
+from ingot.services.identity.tokens import TokenKeys
+from ingot.services.image.deployurls import DeployKey
 
 
 @pytest.mark.parametrize("kind", [Vault.at, TokenKeys, DeployKey])

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from ingot.app import metrics
-from ingot.kit.asgi import WebApp, plain_envelope
-from ingot.kit.policy import Policy
-from ingot.kit.proxies import Proxies
-from ingot.kit.web import Call, Handler, Operation, Reply, Service
+from ingot.kit.api.operations import Call, Handler, Operation, Reply, Service
+from ingot.kit.auth.policy import Policy
+from ingot.kit.http.proxies import Proxies
+from ingot.kit.http.server import WebApp, plain_envelope
 
 pytestmark = pytest.mark.anyio
 

@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ingot.kit import foreign, outgoing
 from ingot.kit.faults import Fault
-from ingot.kit.foreign import Unreadable
-from ingot.kit.outgoing import TooMuch
+from ingot.kit.http import client as http_client
+from ingot.kit.http import untrusted
+from ingot.kit.http.client import TooMuch
+from ingot.kit.http.untrusted import Unreadable
 
 pytestmark = pytest.mark.anyio
 MOST = 1 << 20
@@ -72,13 +73,13 @@ def chunked(data: bytes, seed: int) -> list[bytes]:
 
 
 async def fetched(write: Writes, most: int = MOST) -> bytes:
-    await outgoing.ready()
+    await http_client.ready()
     async with (
         server(write) as url,
-        outgoing.session() as http,
+        http_client.session() as http,
         http.get(url) as reply,
     ):
-        return await outgoing.whole(reply, most)
+        return await http_client.whole(reply, most)
 
 
 def document(size: int) -> bytes:
@@ -191,24 +192,24 @@ async def test_a_reply_in_many_parts_is_refused_at_once(part: bytes) -> None:
 
 
 def test_documents() -> None:
-    assert foreign.document(b' {"a": [1, {"b": null}]} ') == {"a": [1, {"b": None}]}
-    assert foreign.document(b'"{[{[{["', depth=1) == "{[{[{["
+    assert untrusted.document(b' {"a": [1, {"b": null}]} ') == {"a": [1, {"b": None}]}
+    assert untrusted.document(b'"{[{[{["', depth=1) == "{[{[{["
 
 
 @pytest.mark.parametrize("deep", [65, 900, 5000, 200_000])
 def test_a_nested_document_is_refused(deep: int) -> None:
-    assert foreign.document(b"[" * 64 + b"]" * 64) is not None
+    assert untrusted.document(b"[" * 64 + b"]" * 64) is not None
     with pytest.raises(Unreadable, match="nested"):
-        foreign.document(b"[" * deep + b"]" * deep)
+        untrusted.document(b"[" * deep + b"]" * deep)
     with pytest.raises(Unreadable, match="nested"):
-        foreign.document(b'{"a":' * deep + b"1" + b"}" * deep)
+        untrusted.document(b'{"a":' * deep + b"1" + b"}" * deep)
 
 
 def test_a_document_of_too_many_values_is_refused() -> None:
     many = b"[" + b"0," * 2000 + b"0]"
-    assert len(foreign.document(many, most_values=2002)) == 2001  # pyright: ignore[reportArgumentType]
+    assert len(untrusted.document(many, most_values=2002)) == 2001  # pyright: ignore[reportArgumentType]
     with pytest.raises(Unreadable, match="values"):
-        foreign.document(many, most_values=2000)
+        untrusted.document(many, most_values=2000)
 
 
 @pytest.mark.parametrize(
@@ -216,25 +217,25 @@ def test_a_document_of_too_many_values_is_refused() -> None:
 )
 def test_what_is_no_json_is_unreadable(wrong: bytes) -> None:
     with pytest.raises(Unreadable):
-        foreign.document(wrong)
+        untrusted.document(wrong)
 
 
 # -- words -------------------------------------------------------------------------------------
 
 
 def test_words_of_others_are_made_harmless() -> None:
-    assert foreign.words("plain  words\n of \t a board") == "plain words of a board"
-    assert foreign.words("a\x1b[2Jb\x9b31m\x00\x7f") == "a\\x1b[2Jb\\x9b31m\\x00\\x7f"
-    assert foreign.words("turned \u202egnorw\u202c \ufeffx\ud800") == (
+    assert untrusted.words("plain  words\n of \t a board") == "plain words of a board"
+    assert untrusted.words("a\x1b[2Jb\x9b31m\x00\x7f") == "a\\x1b[2Jb\\x9b31m\\x00\\x7f"
+    assert untrusted.words("turned \u202egnorw\u202c \ufeffx\ud800") == (
         "turned \\u202egnorw\\u202c \\ufeffx\\ud800"
     )
-    assert foreign.words("é 電源 😀") == "é 電源 😀"
+    assert untrusted.words("é 電源 😀") == "é 電源 😀"
 
 
 def test_words_of_others_are_cut() -> None:
-    assert foreign.words("x" * 700, most=600) == "x" * 599 + "…"
-    assert foreign.words("x" * 600, most=600) == "x" * 600
-    assert len(foreign.words("\x1b" * 10_000_000, most=600)) <= 600
+    assert untrusted.words("x" * 700, most=600) == "x" * 599 + "…"
+    assert untrusted.words("x" * 600, most=600) == "x" * 600
+    assert len(untrusted.words("\x1b" * 10_000_000, most=600)) <= 600
 
 
 def test_faults_hold_harmless_words_only() -> None:
@@ -269,10 +270,10 @@ async def test_what_went_wrong_quotes_nobody(kind: str) -> None:
     async def write(writer: asyncio.StreamWriter) -> None:
         writer.write(FOREIGN[kind])
 
-    await outgoing.ready()
-    async with server(write) as url, outgoing.session() as http:
+    await http_client.ready()
+    async with server(write) as url, http_client.session() as http:
         with pytest.raises((aiohttp.ClientError, OSError, ValueError)) as caught:
             async with http.get(url, max_redirects=3) as reply:
-                await outgoing.whole(reply, MOST)
-    told = outgoing.why(caught.value)
+                await http_client.whole(reply, MOST)
+    told = http_client.why(caught.value)
     assert len(told) > 10 and "secret" not in told

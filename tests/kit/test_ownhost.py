@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingot.kit.egress import Egress
+from ingot.kit.http.egress import Egress
 from tests.site.server import clean_environment
 
 _ADDRESSES = """
@@ -23,7 +23,7 @@ exec "$0" -c "$1"
 """
 _ASK = """
 import socket
-from ingot.kit.egress import Egress, is_refusal
+from ingot.kit.http.egress import Egress, is_refusal
 from ingot.kit.faults import Invalid
 {before}
 for address in {addresses}:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oslo_config import cfg
 from oslo_policy import policy as oslo
 
-from ingot.kit.policy import Caller, Policy, PolicyError
+from ingot.kit.auth.policy import Caller, Policy, PolicyError
 
 ATOMS = st.sampled_from(
     [

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ingot.kit.auth.policy import Caller, Policy
+from ingot.kit.auth.policyfile import PolicyFile, load
 from ingot.kit.faults import Invalid
-from ingot.kit.policy import Caller, Policy
-from ingot.kit.policyfile import PolicyFile, load
 
 DEFAULTS = {"admin": "role:admin", "thing:get": "role:reader", "thing:set": "rule:admin"}
 READER = Caller(user_id="u", project_id="p", roles=frozenset({"reader"}))

@@ -7,11 +7,11 @@ from pathlib import Path
 import falcon.testing
 import pytest
 
-from ingot.kit.asgi import WebApp, plain_envelope
-from ingot.kit.db import Database
-from ingot.kit.policy import Policy
-from ingot.kit.proxies import Proxies
-from ingot.kit.web import Call, Operation, Reply, Service
+from ingot.kit.api.operations import Call, Operation, Reply, Service
+from ingot.kit.auth.policy import Policy
+from ingot.kit.db.database import Database
+from ingot.kit.http.proxies import Proxies
+from ingot.kit.http.server import WebApp, plain_envelope
 
 PROXY, PEER, CLIENT = "192.0.2.1", "198.51.100.7", "203.0.113.9"
 

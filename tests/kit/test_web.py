@@ -8,11 +8,11 @@ import falcon.testing
 import msgspec
 import pytest
 
-from ingot.kit.asgi import WebApp, plain_envelope
+from ingot.kit.api.operations import Call, Operation, Reply, Service
+from ingot.kit.api.versions import Microversions, Version
+from ingot.kit.auth.policy import ANONYMOUS, Caller, Policy
 from ingot.kit.faults import Missing
-from ingot.kit.policy import ANONYMOUS, Caller, Policy
-from ingot.kit.versions import Microversions, Version
-from ingot.kit.web import Call, Operation, Reply, Service
+from ingot.kit.http.server import WebApp, plain_envelope
 
 
 class Thing(msgspec.Struct, forbid_unknown_fields=True):
@@ -159,7 +159,7 @@ def test_upload(client: falcon.testing.TestClient) -> None:
 
 def test_a_header_carries_any_name() -> None:
     """A connection that is dropped because of a name leaves the client without an answer."""
-    from ingot.kit.asgi import _visible
+    from ingot.kit.http.server import _visible
 
     for plain in ("http://x/a?b=c%20d", 'Basic realm="x"', "a, b;c", "<x>; rel=next"):
         assert _visible(plain) == plain

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingot.drivers.agent.client import AgentAddress, AgentClient
-from ingot.drivers.fake.world import FakeMachine
 from ingot.drivers.faults import BadCredentials, Busy, Unreachable, Unsupported
-from ingot.drivers.types import PowerState
-from ingot.kit.clock import Clock
+from ingot.drivers.machine.agent.client import AgentAddress, AgentClient
+from ingot.drivers.machine.fake.world import FakeMachine
+from ingot.drivers.machine.types import PowerState
+from ingot.kit.tasks.clock import Clock
 
 #: Commands that answer at once; all others take some seconds.
 _AT_ONCE = ("get_", "poll.", "standby.sync", "rescue.", "log.")

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from ingot.baremetal import machine
+from ingot.services.baremetal.nodes import states
 from tests.life import model
 from tests.life.model import Conductors, Node
 
@@ -38,7 +38,7 @@ class Found:
 
 
 def explore(
-    count: int, verbs: tuple[str, ...], begin: str = machine.ENROLL, *, keep: bool = True
+    count: int, verbs: tuple[str, ...], begin: str = states.ENROLL, *, keep: bool = True
 ) -> Found:
     """All places of `count` nodes and two conductors. keep: also where each leads."""
     found = Found()

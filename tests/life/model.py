@@ -1,7 +1,7 @@
 """A small model of nodes, operations and conductors, over the real state table: for `explorer`.
 
 What is taken from the program itself: states, rows, verbs, who owns a state, where it fails to
-(`ingot.baremetal.machine`). What is modelled: the rules of `ingot.workflow` and of `ingot.baremetal.verbs`.
+(`ingot.services.baremetal.nodes.states`). What is modelled: the rules of `ingot.workflow` and of `ingot.services.baremetal.nodes.verbs`.
 
 - A verb changes the state and starts an operation in one transaction; one live operation a node.
 - A conductor claims an operation that nobody owns, or whose owner's lease is lost; every claim raises the epoch.
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ingot.baremetal import machine
+from ingot.services.baremetal.nodes import states
 
 NONE, CURRENT, STALE = "-", "current", "stale"
 #: A conductor: it works; its process is gone; it is frozen with its lease, or after losing it; it is thawed and does
@@ -30,9 +30,9 @@ _GONE = frozenset({DOWN, EXPELLED, BACK})
 NOBODY = -1
 _WORK_EVENTS = ("wait", "resume", "hold", "done", "manage", "clean")
 #: Verbs of which the model's people make use; each leads into the work of one kind of operation.
-VERBS = tuple(sorted({event for event, _ in machine.VERBS.values()}))
-_ERASING = frozenset({machine.CLEANING, machine.CLEANWAIT})
-_WRITING = frozenset({machine.DEPLOYING, machine.DEPLOYWAIT})
+VERBS = tuple(sorted({event for event, _ in states.VERBS.values()}))
+_ERASING = frozenset({states.CLEANING, states.CLEANWAIT})
+_WRITING = frozenset({states.DEPLOYING, states.DEPLOYWAIT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Node:
     given: its owner has given that data up (delete, rebuild). erased: data was lost that was not given up.
     """
 
-    state: str = machine.ENROLL
+    state: str = states.ENROLL
     kind: str = ""
     undoing: bool = False
     abort: bool = False
@@ -66,11 +66,11 @@ Conductors = tuple[str, str]
 
 def asked(node: Node, verbs: tuple[str, ...]) -> Iterator[tuple[str, Node]]:
     """Every verb that the room accepts now (`verbs.provision`)."""
-    state = machine.STATES[node.state]
+    state = states.STATES[node.state]
     if state.kind == "working" or (node.then and not node.kind):
         return
     for event in verbs:
-        row = machine.following(node.state, event)
+        row = states.following(node.state, event)
         if row is None:
             continue
         if event == "abort":
@@ -82,12 +82,12 @@ def asked(node: Node, verbs: tuple[str, ...]) -> Iterator[tuple[str, Node]]:
             if node.kind:
                 yield event, replace(node, state=row.next)
         elif not node.kind:
-            yield event, _entered(node, row, machine.STATES[row.next].operation)
+            yield event, _entered(node, row, states.STATES[row.next].operation)
         elif event in ("delete", "service"):
             yield event, replace(_entered(node, row, node.kind), then=event, abort=True)
 
 
-def _entered(node: Node, row: machine.Row, kind: str) -> Node:
+def _entered(node: Node, row: states.Row, kind: str) -> Node:
     given = node.given or row.event in ("delete", "rebuild", "deploy", "provide", "clean")
     return replace(node, state=row.next, kind=kind, given=given)
 
@@ -130,7 +130,7 @@ def commands(node: Node, me: int, conductors: Conductors) -> bool:
 
 
 def _advanced(node: Node, me: int) -> Iterator[tuple[str, Node]]:
-    waiting = machine.STATES[node.state].kind in ("waiting", "held")
+    waiting = states.STATES[node.state].kind in ("waiting", "held")
     if node.undoing:
         yield "undone", _ended(node, "fail", me)
         return
@@ -144,10 +144,10 @@ def _advanced(node: Node, me: int) -> Iterator[tuple[str, Node]]:
     if destroys:
         yield "destroys", replace(node, erased=True)
     for event in _WORK_EVENTS:
-        row = machine.following(node.state, event)
+        row = states.following(node.state, event)
         if row is None or _is_verb_only(node.state, event):
             continue
-        following = machine.STATES[row.next].operation
+        following = states.STATES[row.next].operation
         if following and (following == node.kind or event == "clean"):
             yield event, replace(node, state=row.next)
         elif not following:
@@ -156,7 +156,7 @@ def _advanced(node: Node, me: int) -> Iterator[tuple[str, Node]]:
 
 def _is_verb_only(state: str, event: str) -> bool:
     """`manage` and `clean` are people's words in resting states, the work's own in working ones."""
-    return event in ("manage", "clean") and machine.STATES[state].kind != "working"
+    return event in ("manage", "clean") and states.STATES[state].kind != "working"
 
 
 def _stopped(node: Node, me: int) -> Node:
@@ -171,18 +171,18 @@ def _ended(node: Node, event: str, me: int) -> Node:
         return replace(_stopped(node, me), kind="", owner=NOBODY, undoing=False, abort=False)
     state = node.state
     if event == "fail":
-        after = machine.STATES[state].failure
-        if after == machine.SERVICEFAIL and node.abort:
-            after = machine.ACTIVE
+        after = states.STATES[state].failure
+        if after == states.SERVICEFAIL and node.abort:
+            after = states.ACTIVE
     else:
-        row = machine.following(state, event)
+        row = states.following(state, event)
         assert row is not None
         after = row.next
     done = replace(_stopped(node, me), state=after, kind="", owner=NOBODY)
     tenant, given = done.tenant, done.given
-    if after == machine.ACTIVE and event == "done":
+    if after == states.ACTIVE and event == "done":
         tenant, given = True, False
-    if after in (machine.AVAILABLE, machine.MANAGEABLE) and state in _ERASING:
+    if after in (states.AVAILABLE, states.MANAGEABLE) and state in _ERASING:
         tenant = False
     return replace(done, undoing=False, abort=False, tenant=tenant, given=given)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingot.baremetal import machine
+from ingot.services.baremetal.nodes import states
 from tests.life import explorer, model
 
 
@@ -28,7 +28,7 @@ def _one_commander(place: explorer.Place) -> str:
 
 def _lock_and_state(place: explorer.Place) -> str:
     for node in place[0]:
-        state = machine.STATES[node.state]
+        state = states.STATES[node.state]
         if state.operation and not node.locked:
             return f"nobody works on a node in {node.state}"
         if node.kind and not node.then and not state.operation:
@@ -41,7 +41,7 @@ def _owned(place: explorer.Place) -> str:
 
 
 def _home(place: explorer.Place) -> bool:
-    return all(node.state == machine.AVAILABLE and not node.locked for node in place[0])
+    return all(node.state == states.AVAILABLE and not node.locked for node in place[0])
 
 
 def _rests(place: explorer.Place) -> bool:
@@ -55,7 +55,7 @@ def test_one_machine_with_every_verb_and_every_fault() -> None:
         told = explorer.wrong(found, judge)
         assert not told, told[0]
     seen = {place[0][0].state for place in found.came}
-    assert seen == set(machine.STATES), set(machine.STATES) - seen
+    assert seen == set(states.STATES), set(states.STATES) - seen
     for good, what in ((_rests, "rest"), (_home, "available")):
         lost = set(found.came) - explorer.reaching(found, good)
         assert not lost, f"no way to {what} from:\n{found.way(next(iter(lost)))}"
@@ -65,8 +65,8 @@ def test_one_machine_with_every_verb_and_every_fault() -> None:
 @pytest.mark.parametrize(
     ("begin", "verbs"),
     [
-        (machine.MANAGEABLE, ("provide", "abort", "manage")),
-        (machine.AVAILABLE, ("deploy", "delete")),
+        (states.MANAGEABLE, ("provide", "abort", "manage")),
+        (states.AVAILABLE, ("deploy", "delete")),
     ],
 )
 @pytest.mark.timeout(300)
@@ -83,17 +83,17 @@ def test_two_machines_under_two_conductors(begin: str, verbs: tuple[str, ...]) -
 @pytest.mark.parametrize(
     ("state", "event"),
     [
-        (machine.CLEANFAIL, "manage"),
-        (machine.ERROR, "delete"),
+        (states.CLEANFAIL, "manage"),
+        (states.ERROR, "delete"),
     ],
 )
 def test_a_hole_in_the_table_is_found(
     monkeypatch: pytest.MonkeyPatch, state: str, event: str
 ) -> None:
     """With every way out of a state taken away, the explorer tells how one gets stuck there."""
-    whole = machine.following
+    whole = states.following
     assert whole(state, event) is not None
-    monkeypatch.setattr(machine, "following", lambda s, e: None if s == state else whole(s, e))
+    monkeypatch.setattr(states, "following", lambda s, e: None if s == state else whole(s, e))
     found = explorer.explore(1, model.VERBS)
     assert set(found.came) - explorer.reaching(found, _home)
 
@@ -103,16 +103,16 @@ def test_a_conductor_that_does_not_ask_for_its_lease_is_found(
 ) -> None:
     """Thawed after its work went to another, it would command the machine beside that one."""
     monkeypatch.setattr(model, "lease", lambda conductor: conductor in (model.UP, model.BACK))
-    found = explorer.explore(1, ("provide", "manage"), machine.MANAGEABLE)
+    found = explorer.explore(1, ("provide", "manage"), states.MANAGEABLE)
     assert explorer.wrong(found, _one_commander)
 
 
 def test_an_erasure_that_nobody_asked_for_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """If an active node could be sent to cleaning, somebody's data would be lost."""
-    whole = machine.following
-    row = machine.Row(machine.ACTIVE, "inspect", machine.CLEANING, machine.AVAILABLE)
+    whole = states.following
+    row = states.Row(states.ACTIVE, "inspect", states.CLEANING, states.AVAILABLE)
     monkeypatch.setattr(
-        machine, "following", lambda s, e: row if (s, e) == (row.state, row.event) else whole(s, e)
+        states, "following", lambda s, e: row if (s, e) == (row.state, row.event) else whole(s, e)
     )
     found = explorer.explore(1, model.VERBS)
     assert explorer.wrong(found, _owned)

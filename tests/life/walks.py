@@ -11,16 +11,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ingot.baremetal import machine
 from ingot.drivers.faults import BadCredentials, Busy, Refused, Unreachable
-from ingot.drivers.types import PowerState
+from ingot.drivers.machine.types import PowerState
 from ingot.kit.faults import Fault, Kind
+from ingot.services.baremetal.nodes import states
 from ingot.workflow import live_operation
 from tests.life.world import Life
 
 #: Faults that a request may be refused with; anything else is a bug.
 REFUSALS = frozenset({Kind.INVALID, Kind.LOCKED, Kind.CONFLICT, Kind.FORBIDDEN})
-_ALL_VERBS = sorted(machine.VERBS)
+_ALL_VERBS = sorted(states.VERBS)
 POWERS = ("power on", "power off", "rebooting", "soft power off", "soft rebooting")
 PATCHES: tuple[tuple[str, Any], ...] = (
     ("maintenance", True),
@@ -157,7 +157,7 @@ async def _request(life: Life, uuid: str, act: Act) -> None:
 async def _verb(life: Life, uuid: str, a: int, b: int) -> None:
     """Mostly a verb of the state. What is accepted must be in the table, and shown at once."""
     before = (await life.node(uuid)).provision_state
-    possible = machine.verbs_of(before)
+    possible = states.verbs_of(before)
     verb = possible[a % len(possible)] if possible and a % 8 else _ALL_VERBS[a % len(_ALL_VERBS)]
     extras: dict[str, Any] = {}
     if verb in ("clean", "service"):
@@ -173,7 +173,7 @@ async def _verb(life: Life, uuid: str, a: int, b: int) -> None:
     except Fault as fault:
         assert fault.kind in REFUSALS, repr(fault)
         return
-    row = machine.following(was, machine.VERBS[verb][0])
+    row = states.following(was, states.VERBS[verb][0])
     assert row is not None, f"{verb} was accepted in {was}"
     # An abort of what works ends it in its own time; all else shows at once.
     assert now == row.next or (verb == "abort" and now == was), f"{verb}: {was} became {now}"
@@ -189,21 +189,21 @@ def cure(life: Life, uuid: str) -> None:
 
 #: From every state, a verb that leads nearer to available.
 ONWARD = {
-    machine.ENROLL: "manage",
-    machine.MANAGEABLE: "provide",
-    machine.DEPLOYHOLD: "abort",
-    machine.DEPLOYFAIL: "deleted",
-    machine.ACTIVE: "deleted",
-    machine.ERROR: "deleted",
-    machine.CLEANHOLD: "unhold",
-    machine.CLEANFAIL: "manage",
-    machine.INSPECTFAIL: "manage",
-    machine.ADOPTFAIL: "manage",
-    machine.RESCUE: "deleted",
-    machine.RESCUEFAIL: "unrescue",
-    machine.UNRESCUEFAIL: "deleted",
-    machine.SERVICEHOLD: "unhold",
-    machine.SERVICEFAIL: "abort",
+    states.ENROLL: "manage",
+    states.MANAGEABLE: "provide",
+    states.DEPLOYHOLD: "abort",
+    states.DEPLOYFAIL: "deleted",
+    states.ACTIVE: "deleted",
+    states.ERROR: "deleted",
+    states.CLEANHOLD: "unhold",
+    states.CLEANFAIL: "manage",
+    states.INSPECTFAIL: "manage",
+    states.ADOPTFAIL: "manage",
+    states.RESCUE: "deleted",
+    states.RESCUEFAIL: "unrescue",
+    states.UNRESCUEFAIL: "deleted",
+    states.SERVICEHOLD: "unhold",
+    states.SERVICEFAIL: "abort",
 }
 
 
@@ -216,7 +216,7 @@ async def lead_home(life: Life) -> None:
         for _ in range(14):
             await _rest(life, uuid)
             node = await life.node(uuid)
-            if node.provision_state == machine.AVAILABLE:
+            if node.provision_state == states.AVAILABLE:
                 break
             await _clear_flags(life, uuid)
             await life.verb(uuid, ONWARD[node.provision_state])
@@ -239,6 +239,6 @@ async def _rest(life: Life, uuid: str) -> None:
         await life.live(300)
         node = await life.node(uuid)
         live = await life.db.read(lambda conn: live_operation(conn, f"node:{uuid}"))
-        if live is None or machine.STATES[node.provision_state].kind == "held":
+        if live is None or states.STATES[node.provision_state].kind == "held":
             return
     raise AssertionError(f"an operation does not end: {await life.story(uuid)}")

@@ -1,4 +1,4 @@
-"""A whole bare-metal room over imaginary machines, in virtual time and cheap enough for thousands of runs.
+"""A whole bare-metal service over imaginary machines, in virtual time and cheap enough for thousands of runs.
 
 Nothing of the room is replaced: verbs go through its front door, agents call through the provisioning
 listener's own handlers, operations run in the real engine on a real database. Only the two wires are imaginary:
@@ -23,28 +23,29 @@ from typing import Any
 import falcon.testing
 import sqlalchemy as sa
 
-from ingot.baremetal import Baremetal, Change, Extras, Node, followups, machine, store
-from ingot.baremetal.bootplan import BootUrls
-from ingot.baremetal.imagerights import CLOUD
-from ingot.baremetal.imagesources import ImageSources
-from ingot.baremetal.loops import FollowUps
-from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
-from ingot.baremetal.tables import node_history, nodes
-from ingot.baremetal.workflows import ImageFacts, Orphans, Room, Timing, workflows
-from ingot.drivers.context import DriverContext
-from ingot.drivers.fake.world import FakeMachine, FakeWorld
 from ingot.drivers.faults import DriverFault, Unreachable
-from ingot.drivers.hardware import build_registry
-from ingot.drivers.types import PowerState
-from ingot.kit.asgi import WebApp, plain_envelope
-from ingot.kit.clock import VirtualClock
-from ingot.kit.db import Database, metadata
-from ingot.kit.egress import LOOPBACK, Egress
+from ingot.drivers.machine.context import DriverContext
+from ingot.drivers.machine.fake.world import FakeMachine, FakeWorld
+from ingot.drivers.machine.hardware import build_registry
+from ingot.drivers.machine.types import PowerState
+from ingot.kit.api.operations import Service
+from ingot.kit.api.versions import Microversions, Version
+from ingot.kit.auth.policy import Policy
+from ingot.kit.db.database import Database, metadata
+from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Missing
-from ingot.kit.policy import Policy
-from ingot.kit.vault import Vault
-from ingot.kit.versions import Microversions, Version
-from ingot.kit.web import Service
+from ingot.kit.http.egress import LOOPBACK, Egress
+from ingot.kit.http.server import WebApp, plain_envelope
+from ingot.kit.tasks.clock import VirtualClock
+from ingot.services.baremetal import Baremetal, Extras, Node, PatchOperation, store
+from ingot.services.baremetal.boot.imagerights import CLOUD
+from ingot.services.baremetal.boot.imagesources import ImageSources
+from ingot.services.baremetal.boot.plan import BootUrls
+from ingot.services.baremetal.loops import FollowUps
+from ingot.services.baremetal.nodes import followups, states
+from ingot.services.baremetal.ramdisk.api import RamdiskApi, RamdiskFiles
+from ingot.services.baremetal.tables import node_history, nodes
+from ingot.services.baremetal.workflows import Deps, ImageFacts, Orphans, Timing, workflows
 from ingot.workflow import Engine, LocalDispatcher, Op, live_operation, operations
 from ingot.workflow.testing import Killed
 from tests.life.agents import FakeAgents, SimAgent, inventory
@@ -61,7 +62,7 @@ CREATE TABLE walked (uuid TEXT, was TEXT, now TEXT);
 CREATE TRIGGER walk AFTER UPDATE OF provision_state ON nodes WHEN OLD.provision_state <> NEW.provision_state
 BEGIN INSERT INTO walked VALUES (NEW.uuid, OLD.provision_state, NEW.provision_state); END;
 """
-LEGAL = {(row.state, row.next) for row in machine.ROWS}
+LEGAL = {(row.state, row.next) for row in states.ROWS}
 #: States whose operation is named in the table, and those in which others may run.
 PASSING = frozenset({"power", "boot device", "restore"})
 
@@ -131,7 +132,7 @@ class Life:
     clock: VirtualClock
     world: Controllers
     agents: FakeAgents
-    room: Room
+    deps: Deps
     baremetal: Baremetal
     client: Any
     uuids: list[str] = field(default_factory=list[str])
@@ -143,13 +144,13 @@ class Life:
 
     def __post_init__(self) -> None:
         self.follow_ups = FollowUps(self.baremetal.ctx)
-        self.orphans = Orphans(self.room)
+        self.orphans = Orphans(self.deps)
 
     # -- the process -------------------------------------------------------------------------
 
     async def start(self) -> None:
         self.engine = Engine(
-            self.db, self.clock, workflows(self.room), "host-a", beat=5000, dead=15000
+            self.db, self.clock, workflows(self.deps), "host-a", beat=5000, dead=15000
         )
         self.engine.probe = self._probe
         self.dispatcher = LocalDispatcher(self.engine, poll=4000, scan=4000)
@@ -191,7 +192,7 @@ class Life:
 
     async def patch(self, uuid: str, name: str, value: Any) -> None:
         op = "remove" if value is None else "add"
-        change = Change(op=op, path=f"/{name}", value=value)
+        change = PatchOperation(op=op, path=f"/{name}", value=value)
         await self.db.write(lambda conn: self.baremetal.patch(conn, uuid, [change]))
 
     async def prepare(self, uuid: str) -> None:
@@ -334,7 +335,7 @@ class Life:
 
 def wrong(conn: sa.Connection, row: Any) -> list[str]:
     """What must not be true of a node between two transactions."""
-    state = machine.STATES.get(row.provision_state)
+    state = states.STATES.get(row.provision_state)
     if state is None:
         return ["an unknown state"]
     live = live_operation(conn, f"node:{row.uuid}")
@@ -354,7 +355,7 @@ def wrong(conn: sa.Connection, row: Any) -> list[str]:
             found.append(f"locked by {row.reservation} for ever")
         if row.target_power_state is not None:
             found.append("a power change is announced that nobody makes")
-        if not machine.verbs_of(state.name):
+        if not states.verbs_of(state.name):
             found.append("no verb leads on")
         for column in ("clean_step", "deploy_step", "service_step"):
             if getattr(row, column) not in (None, "{}"):
@@ -400,7 +401,7 @@ async def life(kinds: tuple[str, ...] = ("fake", "direct")) -> AsyncIterator[Lif
         vault = Vault.at(folder / "key")
         registry = build_registry(DriverContext(clock, run_dir=folder, world=world))
         agents = FakeAgents(clock)
-        room = Room(
+        deps = Deps(
             sources=ImageSources(egress=Egress.of(LOOPBACK)),
             db=db,
             clock=clock,
@@ -414,13 +415,13 @@ async def life(kinds: tuple[str, ...] = ("fake", "direct")) -> AsyncIterator[Lif
             timing=TIMING,
         )
         baremetal = Baremetal(db, clock, vault, registry, None, "host-a")
-        ramdisk = RamdiskApi(room, RamdiskFiles({}), egress=Egress.of(LOOPBACK))
+        ramdisk = RamdiskApi(deps, RamdiskFiles({}), egress=Egress.of(LOOPBACK))
         service = Service(
             "ramdisk", "", ramdisk.operations(), plain_envelope, Policy({}), versions=VERSIONS
         )
         app = WebApp([service])
         async with falcon.testing.ASGIConductor(app.asgi) as client:
-            made = Life(db, clock, world, agents, room, baremetal, client)
+            made = Life(db, clock, world, agents, deps, baremetal, client)
             for kind in kinds:
                 made.uuids.append(await _enrol(made, kind))
             await made.start()

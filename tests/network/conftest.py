@@ -1,4 +1,4 @@
-"""The network room on a real database, behind a fake authenticator: the token's text says who asks."""
+"""The network service on a real database, behind a fake authenticator: the token's text says who asks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import falcon.testing
 import pytest
 
-from ingot.kit.asgi import WebApp
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Database
-from ingot.kit.policy import ANONYMOUS, Caller
-from ingot.network import Networks, ProvisioningWire, Settings
+from ingot.kit.auth.policy import ANONYMOUS, Caller
+from ingot.kit.db.database import Database
+from ingot.kit.http.server import WebApp
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.network import Networks, NetworkSettings, ProvisioningWire
 
 CALLERS = {
     "admin": Caller(
@@ -41,7 +41,7 @@ async def authenticate(header: Callable[[str], str | None]) -> Caller:
 async def nets(tmp_path: Path) -> AsyncIterator[Networks]:
     db = Database.at(tmp_path / "ingot.db")
     await db.create_all()
-    yield Networks(db, SystemClock(), Settings(wires=WIRES))
+    yield Networks(db, SystemClock(), NetworkSettings(wires=WIRES))
     await db.close()
 
 

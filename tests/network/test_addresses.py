@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingot.hostd.dnsmasq.config import render
+from ingot.agents.dhcp.dnsmasq.config import render
 from ingot.kit.faults import Fault
-from ingot.network import Networks, ipam
+from ingot.services.network import Networks, ipam
 
 from .conftest import Api, flat, subnet
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from ingot.hostd.plans import DhcpChange, DhcpHost, DhcpPlan
-from ingot.kit.clock import SystemClock
-from ingot.network import Networks
-from ingot.network.loops import DhcpLoop, ServerStatus
-from ingot.network.types import Network
+from ingot.agents.dhcp.plans import DhcpChange, DhcpHost, DhcpPlan
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.network import Networks
+from ingot.services.network.loops import DhcpLoop, ServerStatus
+from ingot.services.network.types import Network
 
 from .test_front_door import NIC, make_port, provider
 

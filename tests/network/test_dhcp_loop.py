@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ingot.hostd.dnsmasq import Dnsmasq
-from ingot.hostd.plans import DhcpChange, DhcpPlan
-from ingot.kit.clock import SystemClock
+from ingot.agents.dhcp.dnsmasq import Dnsmasq
+from ingot.agents.dhcp.plans import DhcpChange, DhcpPlan
 from ingot.kit.faults import Failed, TimedOut
-from ingot.network import Networks, ProvisioningWire, Settings
-from ingot.network.loops import DhcpLoop, ServerStatus
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.network import Networks, NetworkSettings, ProvisioningWire
+from ingot.services.network.loops import DhcpLoop, ServerStatus
 from tests.hostd.conftest import machine, wire
 from tests.hostd.wire import SERVER_IP, Machine, Wire
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def served(wire: Wire, nets: Networks, tmp_path: Path) -> AsyncIterator[DhcpLoop]:
     here = ProvisioningWire("srv0", SERVER_IP, f"http://{SERVER_IP}:8088")
-    nets.settings = Settings(wires={"wire1": here})
+    nets.settings = NetworkSettings(wires={"wire1": here})
     dnsmasq = Dnsmasq(tmp_path / "dhcp", SystemClock(), lambda *_: None)
     loop = DhcpLoop(nets, dnsmasq, SystemClock(), "here")
     await loop.start()

@@ -1,4 +1,4 @@
-"""The verbs that other rooms use inside their own transactions, and what DHCP is told of them."""
+"""The verbs that other services use inside their own transactions, and what DHCP is told of them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from ingot.hostd.plans import DhcpHost
+from ingot.agents.dhcp.plans import DhcpHost
 from ingot.kit.faults import Fault, Kind
-from ingot.network import Network, Networks, Port, Subnet
+from ingot.services.network import Network, Networks, Port, Subnet
 
 pytestmark = pytest.mark.anyio
 

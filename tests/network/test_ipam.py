@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingot.kit.faults import Fault, Kind
-from ingot.network import ipam
-from ingot.network.types import Subnet
+from ingot.services.network import ipam
+from ingot.services.network.types import Subnet
 
 # Shared machines stall: how long an example takes says nothing.
 settings.register_profile("no deadline", deadline=None)
@@ -102,7 +102,9 @@ def test_a_stated_address_is_given_or_refused_never_changed(
     wanted = str(range_.cidr[offset])
     taken = {wanted} if data.draw(st.booleans()) else set[str]()
     try:
-        (ip,) = ipam.allocate("n", [one], [ipam.Wish(ip_address=wanted)], {"s": taken}, {})
+        (ip,) = ipam.allocate(
+            "n", [one], [ipam.AddressRequest(ip_address=wanted)], {"s": taken}, {}
+        )
     except Fault as fault:
         own = wanted in (str(range_.cidr[0]), str(range_.cidr[-1]))
         assert taken or own
@@ -166,15 +168,15 @@ def test_wishes_of_one_port_do_not_meet() -> None:
     one = subnet(
         ipam.make_range(ipam.network("192.0.2.0/29"), None, default_gateway=True, pools=None)
     )
-    wishes = [ipam.Wish("s"), ipam.Wish("s", "192.0.2.2")]
+    wishes = [ipam.AddressRequest("s"), ipam.AddressRequest("s", "192.0.2.2")]
     given_ = ipam.allocate("n", [one], wishes, {}, {})
     assert [ip.ip_address for ip in given_] == ["192.0.2.3", "192.0.2.2"]
     for bad in (
-        [ipam.Wish("s", "192.0.2.2")] * 2,
-        [ipam.Wish("other")],
-        [ipam.Wish()],
-        [ipam.Wish(ip_address="203.0.113.1")],
-        [ipam.Wish("s")] * 6,
+        [ipam.AddressRequest("s", "192.0.2.2")] * 2,
+        [ipam.AddressRequest("other")],
+        [ipam.AddressRequest()],
+        [ipam.AddressRequest(ip_address="203.0.113.1")],
+        [ipam.AddressRequest("s")] * 6,
     ):
         with pytest.raises(Fault):
             ipam.allocate("n", [one], bad, {}, {})

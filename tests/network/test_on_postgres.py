@@ -1,4 +1,4 @@
-"""The same stories on PostgreSQL: chosen tests of the API and the front door, run again."""
+"""The same workflows on PostgreSQL: chosen tests of the API and the front door, run again."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Database
-from ingot.network import Networks, Settings
+from ingot.kit.db.database import Database
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.network import Networks, NetworkSettings
 from tests import postgres
 
 from .conftest import WIRES
@@ -60,6 +60,6 @@ async def nets(server: postgres.Server) -> AsyncIterator[Networks]:
     url = server.create()
     db = Database(url)
     await db.create_all()
-    yield Networks(db, SystemClock(), Settings(wires=WIRES))
+    yield Networks(db, SystemClock(), NetworkSettings(wires=WIRES))
     await db.close()
     server.drop(url)

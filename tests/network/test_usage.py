@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingot.kit.faults import Fault
-from ingot.network import Networks, quota_store, tables
+from ingot.services.network import Networks, quota_store, tables
 
 from .conftest import Api
 from .test_front_door import make_port, provider

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from ingot.baremetal import store
+from ingot.services.baremetal import store
 from tests.baremetal.api_support import Reply, World
 from tests.races.crowd import Answers, Ask, crowd
 

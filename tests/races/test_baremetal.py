@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ingot import workflow
-from ingot.baremetal import machine
 from ingot.kit import ids
+from ingot.services.baremetal.nodes import states
 from tests.races.crowd import CLIENTS, Ask
 from tests.races.metal import Site
 
@@ -165,10 +165,10 @@ def possible(state: str, asked: tuple[str, ...]) -> tuple[str, bool] | None:
         elif one == "power":
             busy = True
         else:
-            row = machine.following(state, machine.VERBS[one][0])
+            row = states.following(state, states.VERBS[one][0])
             if row is None:
                 return None
-            state, busy = row.next, bool(machine.STATES[row.next].operation)
+            state, busy = row.next, bool(states.STATES[row.next].operation)
     return state, busy
 
 
@@ -197,5 +197,5 @@ async def test_all_that_was_accepted_can_have_happened_in_some_order(site: Site)
         assert (state, live is not None) in ends, (accepted, state, live)
         if live is not None:
             assert reply.json["reservation"] and live.kind == (
-                machine.STATES[state].operation or "power"
+                states.STATES[state].operation or "power"
             )

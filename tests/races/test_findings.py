@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from ingot.baremetal.workflows.findings import write_findings
-from ingot.baremetal.workflows.room import Case
-from ingot.drivers.types import Identity
+from ingot.drivers.machine.types import Identity
+from ingot.services.baremetal.workflows.inspection_results import write_findings
+from ingot.services.baremetal.workflows.node_task import NodeTask
 from ingot.workflow import Op
 from tests.baremetal.api_support import world
 from tests.baremetal.drafts import data
@@ -40,7 +40,7 @@ async def test_an_inspection_and_patches_of_properties(tmp_path: Path, postgres_
         world(tmp_path, url=postgres_url) as other,
     ):
         uuid = (await api.node(name="n1"))["uuid"]
-        case = Case(api.room, cast("Op", _Told(f"node:{uuid}")))
+        case = NodeTask(api.deps, cast("Op", _Told(f"node:{uuid}")))
         site = Site([other])
 
         async def inspect() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ingot import workflow
-from ingot.network import ProvisioningWire
+from ingot.services.network import ProvisioningWire
 from tests.races.crowd import Ask
 from tests.races.metal import Site
 from tests.races.test_baremetal_parts import mac

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ingot.baremetal import part_store, store
+from ingot.services.baremetal import store
+from ingot.services.baremetal.ports import store as port_store
 from tests.races.crowd import CLIENTS, Ask
 from tests.races.metal import Site
 from tests.races.test_baremetal_parts import mac
@@ -53,7 +54,7 @@ async def test_facts_of_a_node_and_its_port_all_stay(site: Site) -> None:
             elif n % 3 == 1:
                 store.set_port_internal(conn, port, facts)
             else:
-                part_store.set_internal(conn, card, facts)
+                port_store.set_internal(conn, card, facts)
 
         asks.append((f"k{n}", change(site, n, work)))
     answers = (await site.rush(asks)).civil()

@@ -13,11 +13,11 @@ from typing import Any
 import falcon.testing
 import pytest
 
-from ingot.kit.asgi import WebApp
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 from ingot.kit.faults import Fault, Kind
-from ingot.network import Networks, Port, Settings
+from ingot.kit.http.server import WebApp
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.network import Networks, NetworkSettings, Port
 from tests import postgres
 from tests.network.conftest import authenticate
 from tests.races.crowd import CLIENTS, Answers, Ask, crowd
@@ -33,7 +33,7 @@ class Reply:
 
 
 class Place:
-    """The rooms of some processes; each request goes to the next of them."""
+    """The services of some processes; each request goes to the next of them."""
 
     def __init__(self, rooms: list[tuple[Networks, falcon.testing.ASGIConductor]]) -> None:
         self.rooms = rooms
@@ -88,7 +88,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             stack.push_async_callback(db.close)
             if number == 0:
                 await db.create_all()
-            nets = Networks(db, SystemClock(), Settings())
+            nets = Networks(db, SystemClock(), NetworkSettings())
             app = WebApp([nets.service(authenticate)]).asgi
             rooms.append((nets, await stack.enter_async_context(falcon.testing.ASGIConductor(app))))
         yield Place(rooms)

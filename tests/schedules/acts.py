@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ingot.baremetal import machine
-from ingot.drivers.types import PowerState
-from ingot.kit.db import Away
+from ingot.drivers.machine.types import PowerState
+from ingot.kit.db.database import DatabaseUnavailable
 from ingot.kit.faults import Fault, Kind
+from ingot.services.baremetal.nodes import states
 from ingot.workflow.testing import Killed
 from tests.life.walks import LISTS, PATCHES, POWERS, REFUSALS, TROUBLES
 from tests.schedules.site import Nobody, Site
 
-_VERBS = sorted(machine.VERBS)
+_VERBS = sorted(states.VERBS)
 #: What a client sees when its request met a dying process or a lost database.
-SERVER_ERRORS = (Nobody, Killed, asyncio.CancelledError, Away)
+SERVER_ERRORS = (Nobody, Killed, asyncio.CancelledError, DatabaseUnavailable)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ async def act(site: Site, one: Act, tell: Callable[[str], None]) -> None:
 async def _verb(site: Site, uuid: str, a: int, b: int) -> str:
     """Mostly a verb of the state. What is accepted must be in the table, and shown at once."""
     before = site.node(uuid).provision_state
-    possible = machine.verbs_of(before)
+    possible = states.verbs_of(before)
     verb = possible[a % len(possible)] if possible and a % 8 else _VERBS[a % len(_VERBS)]
     extras: dict[str, Any] = {}
     try:
@@ -64,7 +64,7 @@ async def _verb(site: Site, uuid: str, a: int, b: int) -> str:
         return f"{verb}: no answer ({error!r:.60})"
     except Fault as fault:
         return refused(fault, verb)
-    row = machine.following(was, machine.VERBS[verb][0])
+    row = states.following(was, states.VERBS[verb][0])
     assert row is not None, f"{verb} was accepted in {was}"
     # An abort of what works ends it in its own time; all else shows at once.
     assert now == row.next or (verb == "abort" and now == was), f"{verb}: {was} became {now}"

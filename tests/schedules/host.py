@@ -17,23 +17,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import falcon.testing
 import sqlalchemy as sa
 
-from ingot.baremetal import Baremetal
-from ingot.baremetal.bootplan import BootUrls
-from ingot.baremetal.imagerights import Right
-from ingot.baremetal.imagesources import ImageSources
-from ingot.baremetal.loops import FollowUps
-from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
-from ingot.baremetal.types import ImageFacts, ImageFile
-from ingot.baremetal.workflows import Orphans, Room, Timing, workflows
-from ingot.drivers.context import DriverContext
-from ingot.drivers.registry import Registry
-from ingot.kit import events
-from ingot.kit.asgi import WebApp, plain_envelope
-from ingot.kit.db import Away, Database
-from ingot.kit.egress import LOOPBACK, Egress
-from ingot.kit.policy import Policy
-from ingot.kit.versions import Microversions, Version
-from ingot.kit.web import Service
+from ingot.drivers.machine.context import DriverContext
+from ingot.drivers.machine.registry import Registry
+from ingot.kit.api.operations import Service
+from ingot.kit.api.versions import Microversions, Version
+from ingot.kit.auth.policy import Policy
+from ingot.kit.db.database import Database, DatabaseUnavailable
+from ingot.kit.http.egress import LOOPBACK, Egress
+from ingot.kit.http.server import WebApp, plain_envelope
+from ingot.kit.tasks import events
+from ingot.services.baremetal import Baremetal
+from ingot.services.baremetal.boot.imagerights import Right
+from ingot.services.baremetal.boot.imagesources import ImageSources
+from ingot.services.baremetal.boot.plan import BootUrls
+from ingot.services.baremetal.loops import FollowUps
+from ingot.services.baremetal.ramdisk.api import RamdiskApi, RamdiskFiles
+from ingot.services.baremetal.types import ImageFacts, ImageFile
+from ingot.services.baremetal.workflows import Deps, Orphans, Timing, workflows
 from ingot.workflow import Engine, LocalDispatcher, Loop
 from ingot.workflow.testing import Killed
 from tests.schedules import rig, virtual
@@ -129,12 +129,12 @@ class HostDatabase(Database):
             raise lost()
 
 
-def lost() -> Away:
-    return Away(ConnectionError("simulated"))
+def lost() -> DatabaseUnavailable:
+    return DatabaseUnavailable(ConnectionError("simulated"))
 
 
 class Images:
-    """An image room with every image."""
+    """An image service with every image."""
 
     def revoke(self, *_: Any) -> None: ...
 
@@ -208,7 +208,7 @@ class Host:
         site = self.site
         context = DriverContext(self.clock, world=rig.HostWorld(self), run_dir=Path(site.folder))
         registry = Registry(context, (rig.hardware_type(self),))
-        self.room = Room(
+        self.deps = Deps(
             sources=ImageSources(egress=Egress.of(LOOPBACK)),
             db=self.db,
             clock=self.clock,
@@ -222,7 +222,7 @@ class Host:
             timing=TIMING,
         )
         self.baremetal = Baremetal(self.db, self.clock, site.vault, registry, None, self.name)
-        ramdisk = RamdiskApi(self.room, RamdiskFiles({}), egress=Egress.of(LOOPBACK))
+        ramdisk = RamdiskApi(self.deps, RamdiskFiles({}), egress=Egress.of(LOOPBACK))
         service = Service(
             "ramdisk", "", ramdisk.operations(), plain_envelope, Policy({}), versions=VERSIONS
         )
@@ -231,7 +231,7 @@ class Host:
         self.engine = Engine(
             self.db,
             self.clock,
-            workflows(self.room),
+            workflows(self.deps),
             self.name,
             beat=BEAT,
             dead=DEAD,
@@ -240,14 +240,14 @@ class Host:
         )
         self.dispatcher = LocalDispatcher(self.engine, poll=15, scan=45)
         self.follow_ups = FollowUps(self.baremetal.ctx)
-        self.orphans = Orphans(self.room)
+        self.orphans = Orphans(self.deps)
 
     async def _start(self) -> None:
         while True:
             try:
                 await self._join()
                 return
-            except Away:
+            except DatabaseUnavailable:
                 await self.clock.sleep(5)  # as whoever starts services would
 
     async def _join(self) -> None:

@@ -11,17 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ingot.drivers.agent.client import AgentAddress, AgentClient
-from ingot.drivers.agent.interfaces import RAMDISK_OPTIONS
-from ingot.drivers.context import DriverContext
-from ingot.drivers.fake.world import FakeMachine, FakeWorld
 from ingot.drivers.faults import DriverFault, Unsupported
-from ingot.drivers.hardware import hardware_types
-from ingot.drivers.ipxe.boot import IpxeBoot
-from ingot.drivers.none import PlainManagement
-from ingot.drivers.powering import PowerLines, reach
-from ingot.drivers.registry import HardwareType, InterfaceSpec
-from ingot.drivers.types import (
+from ingot.drivers.machine.agent.client import AgentAddress, AgentClient
+from ingot.drivers.machine.agent.interfaces import RAMDISK_OPTIONS
+from ingot.drivers.machine.context import DriverContext
+from ingot.drivers.machine.fake.world import FakeMachine, FakeWorld
+from ingot.drivers.machine.hardware import hardware_types
+from ingot.drivers.machine.ipxe.boot import IpxeBoot
+from ingot.drivers.machine.none import PlainManagement
+from ingot.drivers.machine.powering import PowerLines, reach
+from ingot.drivers.machine.registry import HardwareType, InterfaceSpec
+from ingot.drivers.machine.types import (
     Access,
     BootChoice,
     BootDevice,
@@ -32,7 +32,7 @@ from ingot.drivers.types import (
     PowerTarget,
     Sensor,
 )
-from ingot.kit import lease
+from ingot.kit.tasks import fencing
 from tests.life.agents import FakeAgents, SimAgent
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Rig:
     async def call(self, host: Host, key: str, name: str, effect: Callable[[], T]) -> T:
         """One call of a host to a machine's controller or agent."""
         await host.go()
-        lease.confirm()  # as all drivers, last thing before they send
+        fencing.check()  # as all drivers, last thing before they send
         self.may(host, key, name)
         here = self.flying.setdefault(key, [])
         here.append(host.name)
@@ -239,7 +239,7 @@ class HostAgents(AgentClient):
             return await rig.agents.ask(agent, method, path, body)
 
         await host.go()
-        lease.confirm()
+        fencing.check()
         if (
             here is not None and path != "/v1/status"
         ):  # whoever serves its boot may ask for its life

@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingot.baremetal import machine
 from ingot.kit.faults import Fault, Kind
+from ingot.services.baremetal.nodes import states
 from ingot.workflow.testing import Killed
 from tests.life.walks import ONWARD
 from tests.schedules import acts, virtual
@@ -102,7 +102,7 @@ async def _lead_home(here: Site, uuid: str, told: Callable[[str], None]) -> None
         here.check()
         state = here.node(uuid).provision_state
         told(f"{uuid[:8]} rests in {state}")
-        if state == machine.AVAILABLE or (machine.STATES[state].kind == "stable" and not home):
+        if state == states.AVAILABLE or (states.STATES[state].kind == "stable" and not home):
             return
         for name in ("maintenance", "retired", "protected"):
             try:
@@ -125,7 +125,7 @@ async def _rest(here: Site, uuid: str) -> None:
     end = loop.time() + PATIENCE
     while loop.time() < end:
         state = here.node(uuid).provision_state
-        if here.idle(uuid) or machine.STATES[state].kind == "held":
+        if here.idle(uuid) or states.STATES[state].kind == "held":
             return
         await asyncio.sleep(10)
     raise AssertionError(f"an operation does not end: {here.story(uuid)}")

@@ -16,15 +16,16 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from ingot.baremetal import Change, Extras, Node, followups, machine, store
-from ingot.baremetal.imagerights import CLOUD
-from ingot.baremetal.tables import nodes
-from ingot.drivers.fake.world import FakeMachine, FakeWorld
-from ingot.drivers.types import BootDevice, PowerState
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Away, Database
+from ingot.drivers.machine.fake.world import FakeMachine, FakeWorld
+from ingot.drivers.machine.types import BootDevice, PowerState
+from ingot.kit.db.database import Database, DatabaseUnavailable
+from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Conflict
-from ingot.kit.vault import Vault
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.baremetal import Extras, Node, PatchOperation, store
+from ingot.services.baremetal.boot.imagerights import CLOUD
+from ingot.services.baremetal.nodes import followups, states
+from ingot.services.baremetal.tables import nodes
 from ingot.workflow import live_operation, operations
 from ingot.workflow.tables import operations as operations_table
 from ingot.workflow.tables import steps as steps_table
@@ -153,7 +154,9 @@ class Site:
 
     async def patch(self, uuid: str, name: str, value: Any) -> None:
         host = self.any_host()
-        change = Change(op="remove" if value is None else "add", path=f"/{name}", value=value)
+        change = PatchOperation(
+            op="remove" if value is None else "add", path=f"/{name}", value=value
+        )
         await self.write(host, lambda conn: host.baremetal.patch(conn, uuid, [change]))
 
     async def prepare(self, uuid: str) -> None:
@@ -179,7 +182,7 @@ class Site:
                     headers={"X-OpenStack-Ironic-API-Version": "1.68"},
                 )
             )
-        except (Nobody, Killed, asyncio.CancelledError, Away):
+        except (Nobody, Killed, asyncio.CancelledError, DatabaseUnavailable):
             return None
         return reply if reply.status_code < 500 else None
 
@@ -354,14 +357,14 @@ class Site:
         }
         if agent:
             values["driver_info"] = {"deploy_kernel": "http://b/k", "deploy_ramdisk": "http://b/r"}
-        begins = (machine.ENROLL, machine.MANAGEABLE, machine.AVAILABLE)
+        begins = (states.ENROLL, states.MANAGEABLE, states.AVAILABLE)
         state = state or self.dice.choice(begins)
 
         def make(conn: sa.Connection) -> str:
             node = host.baremetal.create_node(conn, values)
             address = self.body(node.uuid).mac
             host.baremetal.create_port(conn, {"address": address, "node_uuid": node.uuid})
-            if state != machine.ENROLL:
+            if state != states.ENROLL:
                 store.update_node(conn, node.uuid, provision_state=state, power_state="power off")
             return node.uuid
 

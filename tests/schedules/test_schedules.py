@@ -14,7 +14,7 @@ import sys
 
 import pytest
 
-from ingot.baremetal import machine
+from ingot.services.baremetal.nodes import states
 from ingot.workflow.testing import Killed
 from tests.schedules import virtual
 from tests.schedules.site import Site, site
@@ -39,7 +39,7 @@ async def _frozen(*, fenced: bool) -> Site:
         for name in ("a", "b"):
             host = await here.add_host(name)
             host.engine.fenced = fenced
-        await here.enrol(here.hosts[0], "direct", machine.AVAILABLE)
+        await here.enrol(here.hosts[0], "direct", states.AVAILABLE)
         (uuid,) = here.uuids
         await here.prepare(uuid)
         await here.verb(uuid, "active")
@@ -48,7 +48,7 @@ async def _frozen(*, fenced: bool) -> Site:
         await here.until_taken(uuid, owner)
         owner.thaw()
         await virtual.sleep(600)
-        assert here.node(uuid).provision_state == machine.ACTIVE, here.story(uuid)
+        assert here.node(uuid).provision_state == states.ACTIVE, here.story(uuid)
         return here
 
 
@@ -68,16 +68,16 @@ async def _away(seconds: float) -> tuple[Site, int]:
         here.calm = True
         for name in ("a", "b"):
             await here.add_host(name)
-        await here.enrol(here.hosts[0], "direct", machine.AVAILABLE)
+        await here.enrol(here.hosts[0], "direct", states.AVAILABLE)
         (uuid,) = here.uuids
         await here.prepare(uuid)
         await here.verb(uuid, "active")
-        while here.node(uuid).provision_state != machine.DEPLOYWAIT:
+        while here.node(uuid).provision_state != states.DEPLOYWAIT:
             await virtual.sleep(1)
         for host in here.hosts:
             host.db.away_until = asyncio.get_running_loop().time() + seconds
         await virtual.sleep(seconds + 900)
-        assert here.node(uuid).provision_state == machine.ACTIVE, here.story(uuid)
+        assert here.node(uuid).provision_state == states.ACTIVE, here.story(uuid)
         return here, here.body(uuid).power_cycles
 
 

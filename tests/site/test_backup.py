@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ingot.app.backup import _pack
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 from ingot.settings import Settings
 from tests import postgres
 from tests.site.server import Site, free_port, run, site

@@ -1,4 +1,4 @@
-"""What the catalogue lists: the rooms that are served here, and what others are told to be elsewhere."""
+"""What the catalogue lists: the services that are served here, and what others are told to be elsewhere."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ import pytest
 
 from ingot.app.crowd import Bounds, Crowd, peer_of, share
 from ingot.app.serving import _server
-from ingot.kit.asgi import Patience, WebApp, plain_envelope
-from ingot.kit.policy import Policy
-from ingot.kit.proxies import Proxies
-from ingot.kit.web import Call, Operation, Reply, Service
+from ingot.kit.api.operations import Call, Operation, Reply, Service
+from ingot.kit.auth.policy import Policy
+from ingot.kit.http.proxies import Proxies
+from ingot.kit.http.server import RequestTimeouts, WebApp, plain_envelope
 from tests.site.server import site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -82,7 +82,7 @@ class Line:
 
 @asynccontextmanager
 async def listener(
-    patience: Patience | None = None, trusts: Any = None, **bounds: Any
+    patience: RequestTimeouts | None = None, trusts: Any = None, **bounds: Any
 ) -> AsyncIterator[Listener]:
     release = asyncio.Event()
 
@@ -113,7 +113,7 @@ async def listener(
         Operation("POST", "/upload", upload, rule=None, stream=True),
     ]
     service = Service("test", "", operations, plain_envelope, Policy({}))
-    app = WebApp([service], patience=patience or Patience())
+    app = WebApp([service], patience=patience or RequestTimeouts())
     crowd = Crowd(Bounds(**bounds), *([trusts] if trusts else []))
     server = _server(app.asgi, crowd)
     sock = socket.socket()
@@ -182,7 +182,7 @@ async def test_a_request_under_way_may_take_longer_than_its_head() -> None:
 
 
 async def test_bodies_that_do_not_come() -> None:
-    async with listener(Patience(whole=0.3, silence=0.3)) as here:
+    async with listener(RequestTimeouts(whole=0.3, silence=0.3)) as here:
         for sent in (POST, UPLOAD):
             line = await here.connect()
             await line.send(sent + b"{")

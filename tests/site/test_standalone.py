@@ -1,4 +1,4 @@
-"""Ingot as nothing but a Bare Metal service: without Keystone, without other rooms, for stock clients."""
+"""Ingot as nothing but a Bare Metal service: without Keystone, without other services, for stock clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import bcrypt
 import pytest
 
-from ingot.kit.brake import FREE_TRIES, KNOWN_EVERY
+from ingot.kit.auth.throttle import FREE_TRIES, KNOWN_EVERY
 from tests.site.server import IMAGE, Answer, run, site
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingot.app import starts
-from ingot.kit.db import Contended, Database
+from ingot.kit.db.database import Contended, Database
 
 pytestmark = pytest.mark.anyio
 

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ingot.drivers import DriverContext, build_registry
-from ingot.drivers.base import StepRunner
 from ingot.drivers.faults import Unsupported
-from ingot.drivers.testing import Bench, check_power, check_reboot
-from ingot.drivers.types import (
+from ingot.drivers.machine import DriverContext, build_registry
+from ingot.drivers.machine.base import StepRunner
+from ingot.drivers.machine.testing import Bench, check_power, check_reboot
+from ingot.drivers.machine.types import (
     Access,
     BootDevice,
     BootMode,
@@ -21,7 +21,7 @@ from ingot.drivers.types import (
     PowerTarget,
     StepOutcome,
 )
-from ingot.kit.clock import SystemClock
+from ingot.kit.tasks.clock import SystemClock
 from tests.trees.build import OPERATIONS, Tree
 from tests.trees.server import PASSWORD, TreeServer
 

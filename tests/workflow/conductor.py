@@ -5,9 +5,9 @@ import os
 import sys
 import time
 
-from ingot.kit import lease
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
+from ingot.kit.tasks import fencing
+from ingot.kit.tasks.clock import SystemClock
 from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Workflow
 
 
@@ -18,7 +18,7 @@ async def main(url, host, kind, path):
         os.write(log, f"{time.monotonic()} {what} {op.subject} {host} {step}\n".encode())
 
     async def command(op, step):
-        lease.confirm()
+        fencing.check()
         note("begin", op, step)
         await asyncio.sleep(0.05)
         note("end", op, step)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
+from ingot.kit.tasks.clock import SystemClock
 from ingot.workflow import (
     ClusterDispatcher,
     Engine,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ingot.kit.clock import VirtualClock
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
+from ingot.kit.tasks.clock import VirtualClock
 from ingot.workflow import Engine, LocalDispatcher, Workflow, estimate, operation, start, steps
 from ingot.workflow.history import Run
 from ingot.workflow.learned import learned

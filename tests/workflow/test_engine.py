@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from ingot.kit import events
-from ingot.kit.clock import SystemClock, VirtualClock
-from ingot.kit.db import delete_older
+from ingot.kit.db.database import delete_older
 from ingot.kit.faults import Fault, Kind, Locked
+from ingot.kit.tasks import events
+from ingot.kit.tasks.clock import SystemClock, VirtualClock
 from ingot.workflow import (
     ONCE,
     Engine,

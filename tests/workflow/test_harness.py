@@ -6,7 +6,7 @@ import shutil
 import pytest
 import sqlalchemy as sa
 
-from ingot.kit.db import Database, metadata
+from ingot.kit.db.database import Database, metadata
 from ingot.kit.faults import Fault
 from ingot.workflow import Workflow
 from ingot.workflow.testing import Scenario, exercise

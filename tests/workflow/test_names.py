@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from ingot.kit.clock import SystemClock
 from ingot.kit.faults import Conflict
-from ingot.kit.processes import LocalProcesses
+from ingot.kit.tasks.clock import SystemClock
+from ingot.kit.tasks.processes import LocalProcesses
 from ingot.workflow import Engine, list_conductors
 
 pytestmark = pytest.mark.anyio
@@ -86,7 +86,7 @@ async def test_a_process_that_has_ended_is_followed_at_once(db):
 
 
 async def test_whether_a_process_of_this_machine_has_ended():
-    code = "from ingot.kit.processes import LocalProcesses as P; print(P().name(), flush=True); input()"
+    code = "from ingot.kit.tasks.processes import LocalProcesses as P; print(P().name(), flush=True); input()"
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, stdin=pipe, stdout=pipe

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 from ingot.workflow.pacing import BACKLOG, ROUND, Pacing
 from ingot.workflow.saver import Save, Saver
 from ingot.workflow.types import Lost

@@ -8,11 +8,11 @@ import falcon.testing
 import pytest
 
 import ingot.app  # noqa: F401  (all tables)
-from ingot.kit.asgi import WebApp
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Database
-from ingot.kit.events import EventHub
-from ingot.kit.policy import Caller
+from ingot.kit.auth.policy import Caller
+from ingot.kit.db.database import Database
+from ingot.kit.http.server import WebApp
+from ingot.kit.tasks.clock import SystemClock
+from ingot.kit.tasks.events import EventHub
 from ingot.workflow.api import Timeline
 
 pytestmark = pytest.mark.anyio

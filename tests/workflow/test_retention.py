@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 import ingot.app  # noqa: F401  (all tables)
 from ingot.app.retention import BATCH, Keeper
-from ingot.compute.tables import servers
-from ingot.kit import audit, events
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Database, timestamp
+from ingot.kit.audit import recorder as audit_recorder
+from ingot.kit.db.database import Database, timestamp
+from ingot.kit.tasks import events
+from ingot.kit.tasks.clock import SystemClock
+from ingot.services.compute.tables import servers
 from ingot.settings import Retention
 from ingot.workflow.tables import operations, steps
 
@@ -44,7 +45,7 @@ def fill(conn: sa.Connection) -> None:
         events.record(conn, "node:x", "note", f"{days}", at=at)
         stored = dict.fromkeys(("host", "service", "action", "target_type"), "")
         row = {**stored, "at": timestamp(at), "status": days, "data": "{}"}
-        conn.execute(sa.insert(audit.audit).values(**row))
+        conn.execute(sa.insert(audit_recorder.audit).values(**row))
 
 
 async def left(db: Database) -> dict[str, set[str]]:
@@ -53,7 +54,7 @@ async def left(db: Database) -> dict[str, set[str]]:
             "operations": sa.select(operations.c.id),
             "steps": sa.select(steps.c.operation_id),
             "events": sa.select(events.events.c.title),
-            "audit": sa.select(sa.cast(audit.audit.c.status, sa.Text)),
+            "audit": sa.select(sa.cast(audit_recorder.audit.c.status, sa.Text)),
         }
         return {name: set(conn.execute(query).scalars()) for name, query in found.items()}
 
@@ -89,7 +90,7 @@ async def test_the_newest_audit_records_stay_however_many_come(tmp_path: Path) -
         stored = dict.fromkeys(("host", "service", "action", "target_type"), "")
         row = {**stored, "at": timestamp(NOW), "data": "{}"}
         rows = [{**row, "status": number} for number in range(2 * BATCH + 7)]
-        await db.write(lambda conn: conn.execute(sa.insert(audit.audit), rows))
+        await db.write(lambda conn: conn.execute(sa.insert(audit_recorder.audit), rows))
         await Keeper(db, CLOCK, Retention(audit_records=0)).run()
         assert len((await left(db))["audit"]) == len(rows), "0 is for ever"
         for _ in range(2):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ingot.app import App
-from ingot.kit.openapi import document
+from ingot.kit.api.openapi import document
 from ingot.settings import load
 from tools.conformance.cloud import Cloud, clean_environment, serving
 from tools.conformance.environments import environment

@@ -18,7 +18,7 @@ SERVICES = ("identity", "image", "network", "volume", "baremetal", "compute", "o
 SHAPE = ("__init__", "types", "tables", "store", "service", "schemas", "api")
 
 #: Rooms that live in virtual time, so that whole fleets can be simulated.
-TIMED = ("kit", "workflow", "drivers", "hostd", *SERVICES)
+TIMED = ("kit", "workflow", "drivers", "agents", "services")
 CLOCKS = {
     "time.sleep",
     "time.time",
@@ -49,8 +49,8 @@ def _is_migration(path: Path) -> bool:
     return path.parts[:3] == ("src", "ingot", "migrations") and "versions" in path.parts
 
 
-def _room(path: Path) -> str:
-    """`network` of src/ingot/network/api.py, `app` of src/ingot/app."""
+def _part(path: Path) -> str:
+    """`services` of src/ingot/services/network/api.py, `app` of src/ingot/app."""
     return path.parts[2]
 
 
@@ -86,15 +86,15 @@ def sizes(files: list[Path]) -> Iterator[Finding]:
 
 
 def shape(files: list[Path]) -> Iterator[Finding]:
-    """Same file names in every room: who has read one room knows where to look in the next."""
+    """Same file names in every service: who has read one room knows where to look in the next."""
     here = {str(path) for path in files}
     for service in SERVICES:
-        folder = f"src/ingot/{service}"
+        folder = f"src/ingot/services/{service}"
         if not any(name.startswith(f"{folder}/") for name in here):
             continue
         for name in SHAPE:
             if f"{folder}/{name}.py" not in here and f"{folder}/{name}/__init__.py" not in here:
-                yield Finding("shape", folder, name, f"this room has no {name}.py")
+                yield Finding("shape", folder, name, f"this service has no {name}.py")
     for path in _python(files, "src"):
         if path.stem in ("utils", "util", "helpers", "misc"):
             yield Finding("shape", str(path), path.stem, "name the file by what it is for")
@@ -110,20 +110,20 @@ def docstrings(files: list[Path]) -> Iterator[Finding]:
 
 
 def clocks(files: list[Path]) -> Iterator[Finding]:
-    """Time is read and slept only through `kit.clock`: flows then run in virtual time, and a fleet can be
+    """Time is read and slept only through `kit.tasks.clock`: flows then run in virtual time, and a fleet can be
     replayed from a seed."""
     for path in _python(files, "src", "ingot"):
-        if _room(path) not in TIMED or path == Path("src/ingot/kit/clock.py"):
+        if _part(path) not in TIMED or path == Path("src/ingot/kit/tasks/clock.py"):
             continue
         for name, line in _calls(path):
             if name in CLOCKS:
-                yield Finding("clock", str(path), name, f"{name}() outside kit.clock", line)
+                yield Finding("clock", str(path), name, f"{name}() outside kit.tasks.clock", line)
 
 
 def speech(files: list[Path]) -> Iterator[Finding]:
     """Only what a person started prints; everything else logs, because a service's stdout has no reader."""
     for path in _python(files, "src", "ingot"):
-        if _room(path) in SPEAKERS:
+        if _part(path) in SPEAKERS:
             continue
         for name, line in _calls(path):
             if name == "print":
@@ -159,11 +159,11 @@ def paths(files: list[Path]) -> Iterator[Finding]:
 
 def front_doors(files: list[Path]) -> Iterator[Finding]:
     """A service is entered by its front door (`__init__.py`); what lies behind it may change any day. Only
-    the app, which constructs the rooms, and the migrations go in."""
+    the app, which constructs the services, and the migrations go in."""
     for path in _python(files, "src", "ingot"):
-        room = _room(path)
-        if room in ("app", "migrations"):
+        if _part(path) in ("app", "migrations"):
             continue
+        service = path.parts[3] if _part(path) == "services" else ""
         for node in ast.walk(tree(path)):
             names: list[str] = []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -172,10 +172,10 @@ def front_doors(files: list[Path]) -> Iterator[Finding]:
                 names = [alias.name for alias in node.names]
             for name in names:
                 parts = name.split(".")
-                if parts[0] != "ingot" or len(parts) < 3:
+                if parts[:2] != ["ingot", "services"] or len(parts) < 4:
                     continue
-                if parts[1] in SERVICES and parts[1] != room:
-                    text = f"imports {name}; use the front door ingot.{parts[1]}"
+                if parts[2] in SERVICES and parts[2] != service:
+                    text = f"imports {name}; use the front door ingot.services.{parts[2]}"
                     yield Finding("front-door", str(path), name, text, node.lineno)
 
 

@@ -1,4 +1,4 @@
-"""The only place that constructs: settings, database, drivers, hosts, rooms, listeners, workers.
+"""The only place that constructs: settings, database, drivers, hosts, services, listeners, workers.
 
 Everything else asks nobody for its collaborators; they are given here, in the order of the floors.
 `serving` is `ingot serve` around it.
@@ -15,64 +15,76 @@ from typing import Any
 
 import msgspec
 
-from ingot.app import access, auditsinks, keys, nova, retention, space, starts, tls
+from ingot.agents.dhcp.dnsmasq import Dnsmasq, find_loader
+from ingot.app import (
+    access,
+    auditsinks,
+    keys,
+    nova,
+    retention,
+    space,
+    starts,
+)
 from ingot.app import bare as bare  # before parts of uvicorn
+from ingot.app.bootstrap import bootstrap
 from ingot.app.database import reach, tell_new
+from ingot.app.database_retry import retry_while_unavailable
 from ingot.app.metrics import Metrics, count_statement, observe
 from ingot.app.options import (
     egress_of,
     machine_options,
-    near_url,
     peer_address,
     server_options,
     with_bodies,
 )
-from ingot.app.patience import patient
-from ingot.baremetal import (
+from ingot.drivers.machine.agent.client import AgentClient
+from ingot.drivers.machine.context import DriverContext
+from ingot.drivers.machine.fake.world import FakeWorld
+from ingot.drivers.machine.hardware import build_registry
+from ingot.drivers.machine.registry import Registry
+from ingot.drivers.machine.vmedia.store import MediaStore
+from ingot.kit import log
+from ingot.kit.api.operations import Call, Operation, Reply, Service
+from ingot.kit.auth.policy import Policy
+from ingot.kit.db.database import Database, DatabaseUnavailable
+from ingot.kit.db.vault import Vault
+from ingot.kit.faults import Unavailable
+from ingot.kit.http.proxies import Proxies
+from ingot.kit.http.server import WebApp, plain_envelope
+from ingot.kit.http.websockets import Channel
+from ingot.kit.tasks import events
+from ingot.kit.tasks.clock import SystemClock
+from ingot.kit.tasks.events import EventHub
+from ingot.migrations import left, migrate
+from ingot.services.baremetal import (
     CONSOLE_ADDRESS,
     CONSOLE_PATH,
     Baremetal,
-    Consoles,
-    TcpDoors,
-    WebDoors,
+    ConsoleSessions,
+    TcpConsoles,
+    WebsocketConsoles,
 )
-from ingot.baremetal.api.others import Roots
-from ingot.baremetal.bmcevents import KIND, EventApi
-from ingot.baremetal.bootplan import BootUrls
-from ingot.baremetal.doors import AloneNetworks, OwnImages, OwnNetworks
-from ingot.baremetal.imagesources import ImageSources
-from ingot.baremetal.inspection import inspection_options
-from ingot.baremetal.loops import FollowUps
-from ingot.baremetal.media_api import MediaApi
-from ingot.baremetal.powersync import LOOK_SECONDS, PowerSync
-from ingot.baremetal.ramdisk_api import RamdiskApi, RamdiskFiles
-from ingot.baremetal.workflows import AgentLogs, Orphans, Room, Timing
-from ingot.baremetal.workflows import workflows as baremetal_workflows
-from ingot.compute import Compute, ConsoleKeeper
-from ingot.drivers.agent.client import AgentClient
-from ingot.drivers.context import DriverContext
-from ingot.drivers.fake.world import FakeWorld
-from ingot.drivers.hardware import build_registry
-from ingot.drivers.registry import Registry
-from ingot.drivers.vmedia.store import MediaStore
-from ingot.hostd.dnsmasq import Dnsmasq, find_loader
-from ingot.identity import CatalogEntry, Identity, IdentitySettings, write_clouds_yaml
-from ingot.image import BEAT, Images, ImageSettings
-from ingot.kit import events, log
-from ingot.kit.asgi import WebApp, plain_envelope
-from ingot.kit.channels import Channel
-from ingot.kit.clock import SystemClock
-from ingot.kit.db import Away, Database
-from ingot.kit.events import EventHub
-from ingot.kit.faults import Unavailable
-from ingot.kit.policy import Policy
-from ingot.kit.proxies import Proxies
-from ingot.kit.vault import Vault
-from ingot.kit.web import Call, Operation, Reply, Service
-from ingot.migrations import left, migrate
-from ingot.network import Networks, ProvisioningWire
-from ingot.network import Settings as NetworkSettings
-from ingot.network.loops import DhcpLoop
+from ingot.services.baremetal.adapters import AloneNetworks, OwnImages, OwnNetworks
+from ingot.services.baremetal.api.others import Roots
+from ingot.services.baremetal.boot.imagesources import ImageSources
+from ingot.services.baremetal.boot.media_api import MediaApi
+from ingot.services.baremetal.boot.plan import BootUrls
+from ingot.services.baremetal.inspection.facts import inspection_options
+from ingot.services.baremetal.loops import FollowUps
+from ingot.services.baremetal.monitoring.controller_events import KIND, EventApi
+from ingot.services.baremetal.monitoring.power_sync import LOOK_SECONDS, PowerSync
+from ingot.services.baremetal.ramdisk.api import RamdiskApi, RamdiskFiles
+from ingot.services.baremetal.workflows import AgentLogs, Deps, Orphans, Timing
+from ingot.services.baremetal.workflows import workflows as baremetal_workflows
+from ingot.services.compute import Compute, ConsoleKeeper
+from ingot.services.identity import (
+    CatalogueEntry,
+    Identity,
+    IdentitySettings,
+)
+from ingot.services.image import BEAT, Images, ImageSettings
+from ingot.services.network import Networks, NetworkSettings, ProvisioningWire
+from ingot.services.network.loops import DhcpLoop
 from ingot.settings import Settings, parse_listen
 from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Loop, list_conductors
 from ingot.workflow.api import Timeline
@@ -80,13 +92,11 @@ from ingot.workflow.api import Timeline
 _log = log.get("app")
 #: Controllers of machines may be slow to end their sessions.
 _HAND_OVER_SECONDS = 15.0
-#: Owner of the cloud's own addresses where it has no projects.
-OWN_PROJECT = "ingot"
 _CATALOG = (
-    CatalogEntry("baremetal", "ironic", "/baremetal", "Bare Metal (Ingot)"),
-    CatalogEntry("image", "glance", "/image", "Image (Ingot)"),
-    CatalogEntry("network", "neutron", "/network", "Networking (Ingot)"),
-    CatalogEntry("compute", "nova", "/compute/v2.1", "Compute (Ingot)"),
+    CatalogueEntry("baremetal", "ironic", "/baremetal", "Bare Metal (Ingot)"),
+    CatalogueEntry("image", "glance", "/image", "Image (Ingot)"),
+    CatalogueEntry("network", "neutron", "/network", "Networking (Ingot)"),
+    CatalogueEntry("compute", "nova", "/compute/v2.1", "Compute (Ingot)"),
 )
 
 
@@ -131,7 +141,7 @@ class App:
         self.egress = egress_of(settings)
         self.registry = self._registry(state)
         self.agents = AgentClient(self.clock, settings.baremetal.max_agent_reply_bytes, self.egress)
-        kind = OwnNetworks if self.has_room("network") else AloneNetworks
+        kind = OwnNetworks if self.offers("network") else AloneNetworks
         self.provisioning = kind(
             self.networks, settings.provisioning.network, "", has_wires=bool(self._wires())
         )
@@ -147,10 +157,10 @@ class App:
             self.nova,
         )
         self.power_sync = PowerSync(self.baremetal.ctx)
-        self.room = self._room()
-        lines = Consoles(self.baremetal.ctx)
+        self.deps = self._deps()
+        lines = ConsoleSessions(self.baremetal.ctx)
         node_grant = self.baremetal.console_grant(self.gate.still)
-        self.doors = TcpDoors(self.baremetal.ctx, lines, node_grant)
+        self.doors = TcpConsoles(self.baremetal.ctx, lines, node_grant)
         folder = _path(settings.console.folder) or state / "consoles"
         self.consoles = ConsoleKeeper(self.db, self.clock, self.baremetal, lines, folder)
         self.compute = Compute(
@@ -166,11 +176,11 @@ class App:
         )
         self.identity.holders = access.holders(self.compute, self.baremetal)
         grants = {"node": node_grant, "server": self.compute.console_grant()}
-        self.webdoors = WebDoors(self.baremetal.ctx, lines, grants)
+        self.webdoors = WebsocketConsoles(self.baremetal.ctx, lines, grants)
         self.engine = Engine(
             self.db,
             self.clock,
-            [*baremetal_workflows(self.room), *self.compute.workflows()],
+            [*baremetal_workflows(self.deps), *self.compute.workflows()],
             settings.hostname,
             # Operations on servers belong to no group of machines: every conductor takes them.
             groups=tuple(dict.fromkeys((settings.group, ""))),
@@ -181,7 +191,7 @@ class App:
         )
         self.engine.on_expelled.append(lines.drop)
         self.ramdisk = RamdiskApi(
-            self.room,
+            self.deps,
             RamdiskFiles(self._boot_files()),
             require_tls=settings.baremetal.require_agent_tls,
             egress=self.egress,
@@ -190,7 +200,7 @@ class App:
         #: Set when this process was told to stop; load balancers are told so.
         self.leaving = False
         self._dispatches: LocalDispatcher | ClusterDispatcher | None = None
-        self._line_keepers: list[TcpDoors | ConsoleKeeper] = []
+        self._line_keepers: list[TcpConsoles | ConsoleKeeper] = []
         self._stack = contextlib.AsyncExitStack()
 
     # -- parts -------------------------------------------------------------------------------
@@ -216,7 +226,7 @@ class App:
             keys_dir=settings.keys_dir,
             keep_used_projects=settings.identity.keep_used_projects,
         )
-        return Identity(self.db, self.clock, own, [e for e in _CATALOG if self.has_room(e.type)])
+        return Identity(self.db, self.clock, own, [e for e in _CATALOG if self.offers(e.type)])
 
     def _told(self) -> dict[str, Any]:
         """What this process tells the others of itself."""
@@ -258,11 +268,11 @@ class App:
             files.update({name: find_loader(name) for name in loaders})
         return files
 
-    def _room(self) -> Room:
+    def _deps(self) -> Deps:
         settings, base = self.settings, self.boot_url
         has_agent = bool(settings.ramdisk.kernel and settings.ramdisk.initramfs)
         files = ("agent.kernel", "agent.initramfs") if has_agent else ("", "")
-        return Room(
+        return Deps(
             db=self.db,
             clock=self.clock,
             vault=self.vault,
@@ -319,9 +329,9 @@ class App:
             "baremetal": self._baremetal_service(),
             "compute": self.compute.service(who),
         }
-        offered = [service for name, service in services.items() if service and self.has_room(name)]
+        offered = [service for name, service in services.items() if service and self.offers(name)]
         # Whoever may see the machines of a cloud that has nothing else may see what happens to them.
-        gate = self.tokens if self.has_room("identity") or self.outside else self.gate
+        gate = self.tokens if self.offers("identity") or self.outside else self.gate
         timeline = self.timeline.service(gate.authenticator)
         offered.append(dataclasses.replace(timeline, still=gate.still))
         offered += [self.baremetal.machines_service(s) for s in offered if s.name == "baremetal"]
@@ -338,7 +348,7 @@ class App:
         """Whether consoles are served here: where their sessions are, beside the API. Others pass on."""
         return {"api", "conductor", "console"} <= set(self.settings.roles)
 
-    def has_room(self, name: str) -> bool:
+    def offers(self, name: str) -> bool:
         """Whether this cloud offers a service."""
         return name in self.settings.rooms
 
@@ -358,8 +368,8 @@ class App:
             Operation("GET", "/", roots.root, rule=None),
             Operation("GET", "/v1", roots.v1, rule=None),
             *self.ramdisk.operations(),
-            *MediaApi(self.room).operations(),
-            *self.room.sources.operations(),
+            *MediaApi(self.deps).operations(),
+            *self.deps.sources.operations(),
             *self.images.provisioning_operations(),
             *(EventApi(self.baremetal.ctx).operations() if self._takes_events else ()),
         ]
@@ -367,7 +377,10 @@ class App:
         service = Service(
             name="provisioning",
             prefix="",
-            operations=[alive, *(patient(operation, self.clock) for operation in operations)],
+            operations=[
+                alive,
+                *(retry_while_unavailable(operation, self.clock) for operation in operations),
+            ],
             envelope=api.envelope,
             policy=Policy({}),
             versions=api.versions,
@@ -428,7 +441,7 @@ class App:
         await starts.tell(self.db, self.settings.hostname)
         self._stack.push_async_callback(self.hub.close)
         self._stack.push_async_callback(self.nova.close)
-        await self._bootstrap()
+        await bootstrap(self)
         await self.images.start()
         self._stack.push_async_callback(self.images.close)
         if self.policies.any:
@@ -460,11 +473,11 @@ class App:
         loops = [waiting, retention.loop(self.db, self.clock, self.settings, self.identity)]
         if self.settings.baremetal.power_sync_seconds > 0:
             loops.append(Loop("power sync", LOOK_SECONDS, sync.look, clock=self.clock))
-        orphans = Orphans(self.room)
+        orphans = Orphans(self.deps)
         loops.append(Loop("orphans", 60, orphans.run, clock=self.clock))
-        if self.has_room("image"):
+        if self.offers("image"):
             loops.append(Loop("uploads", BEAT, self.images.look_after, clock=self.clock))
-        if self.has_room("compute"):
+        if self.offers("compute"):
             loops += self.compute.loops()
         for loop in loops:
             await loop.start()
@@ -484,7 +497,7 @@ class App:
         if {"conductor", "console"} <= set(self.settings.roles):
             self._line_keepers = [
                 self.doors,
-                *([self.consoles] if self.has_room("compute") else []),
+                *([self.consoles] if self.offers("compute") else []),
             ]
         for keeper in (*self._line_keepers, self.webdoors):
             await keeper.start()
@@ -501,7 +514,7 @@ class App:
             async with asyncio.timeout(_HAND_OVER_SECONDS):
                 await asyncio.gather(*(keeper.stop() for keeper in self._line_keepers))
                 await self.engine.membership.lay_down("console")
-        except (Away, TimeoutError) as error:
+        except (DatabaseUnavailable, TimeoutError) as error:
             _log.warning(
                 "consoles are not handed over; others will see that this one is gone",
                 why=str(error),
@@ -519,49 +532,6 @@ class App:
         _log.info("dhcp", mac=mac, what=what, text=text)
         if mac is not None:
             self.ramdisk.dhcp_said(mac, what, text)
-
-    async def _bootstrap(self) -> None:
-        settings = self.settings
-        if self.has_room("identity") and not self.outside:
-            admin_project_id = await self._bootstrap_identity()
-        else:
-            # What the cloud itself has on its networks belongs to no project that callers could name.
-            admin_project_id = self.provisioning.project_id = OWN_PROJECT
-        own = settings.provisioning
-        if own.cidr:
-            first, _, last = own.pool.partition("-")
-            await self.db.write(
-                lambda conn: self.networks.ensure_flat_network(
-                    conn,
-                    own.network,
-                    own.physical_network,
-                    own.cidr,
-                    (first.strip(), last.strip()) if last else None,
-                    own.gateway or None,
-                    own.dns,
-                    project_id=admin_project_id,
-                )
-            )
-
-    async def _bootstrap_identity(self) -> str:
-        """Users and projects that are missing, and the clouds.yaml that opens them; the admin project's id."""
-        settings = self.settings
-        clouds = settings.state_dir / "clouds.yaml"
-        made = await self.identity.bootstrap(
-            settings.identity.admin_password or None,
-            renew=self.db.is_sqlite and not clouds.exists(),
-        )
-        if made.admin_password and made.demo_password:
-            write_clouds_yaml(
-                clouds,
-                f"{settings.public_url or near_url(settings)}/identity",
-                admin_password=made.admin_password,
-                demo_password=made.demo_password,
-                region=settings.identity.region,
-                cacert=tls.trusted(settings.tls.certificate),
-            )
-        self.provisioning.project_id = made.service_project_id
-        return made.admin_project_id
 
     async def drain(self) -> None:
         """End well what is under way, and hand the rest to others, while clients are still answered."""

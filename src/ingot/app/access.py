@@ -1,4 +1,4 @@
-"""Who may come in: authenticators by mode, and the operator's policy files over the rooms' defaults."""
+"""Who may come in: authenticators by mode, and the operator's policy files over the services' defaults."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ingot.baremetal import Baremetal, policies
-from ingot.compute import Compute
-from ingot.compute.policies import RULES as COMPUTE
-from ingot.identity.outside import OutsideIdentity, OutsideSettings
-from ingot.identity.rules import RULES as IDENTITY
-from ingot.image.rules import RULES as IMAGE
 from ingot.kit import log
-from ingot.kit.clock import Clock
+from ingot.kit.api.operations import Authenticator, Service, Still
+from ingot.kit.auth.policy import Policy
+from ingot.kit.auth.policyfile import PolicyFile, load
+from ingot.kit.auth.standalone import CHALLENGE, BasicAuth, everybody, still_everybody
 from ingot.kit.faults import Invalid
-from ingot.kit.policy import Policy
-from ingot.kit.policyfile import PolicyFile, load
-from ingot.kit.standalone import CHALLENGE, BasicAuth, everybody, still_everybody
-from ingot.kit.web import Authenticator, Service, Still
-from ingot.network.policies import RULES as NETWORK
+from ingot.kit.tasks.clock import Clock
+from ingot.services.baremetal import Baremetal, policies
+from ingot.services.compute import Compute
+from ingot.services.compute.policies import RULES as COMPUTE
+from ingot.services.identity.outside import OutsideIdentity, OutsideSettings
+from ingot.services.identity.policies import RULES as IDENTITY
+from ingot.services.image.policies import RULES as IMAGE
+from ingot.services.network.policies import RULES as NETWORK
 from ingot.settings import Settings
 from ingot.settings import load as load_settings
 

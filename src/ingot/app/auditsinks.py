@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ingot.kit import log, outgoing
-from ingot.kit.audit import Audit, Entry, Taker, cadf
-from ingot.kit.clock import Clock
-from ingot.kit.db import Database
+from ingot.kit import log
+from ingot.kit.audit.recorder import Audit, Entry, Taker, cadf
+from ingot.kit.db.database import Database
+from ingot.kit.http import client as http_client
+from ingot.kit.tasks.clock import Clock
 from ingot.settings import Settings
 
 if TYPE_CHECKING:
@@ -109,11 +110,11 @@ class Webhook:
             self._sender = asyncio.create_task(self._send_all(), name="audit webhook")
 
     async def _send_all(self) -> None:
-        await outgoing.ready()
+        await http_client.ready()
         import aiohttp
 
         limit = aiohttp.ClientTimeout(total=_WEBHOOK_SECONDS)
-        async with outgoing.session(timeout=limit) as session:
+        async with http_client.session(timeout=limit) as session:
             while self._waiting:
                 count = min(_MOST_SENT, len(self._waiting))
                 batch = [self._waiting.popleft() for _ in range(count)]

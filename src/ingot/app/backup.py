@@ -23,8 +23,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.kit.db import Database
-from ingot.kit.dburls import without_password
+from ingot.kit.db.database import Database
+from ingot.kit.db.urls import without_password
 from ingot.kit.faults import Conflict, Fault, Invalid, Missing, disk_full
 from ingot.migrations import known_revisions, revisions
 from ingot.settings import Settings, load

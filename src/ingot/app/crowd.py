@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ingot.kit.peers import peer_of
+from ingot.kit.http.peers import peer_of
 
 #: Shares of the files that this process may open; the rest is for controllers, agents, the database and disks.
 _SHARES = {"api": (2, 20_000), "provisioning": (4, 8_000)}

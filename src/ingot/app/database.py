@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ingot.kit import log
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 from ingot.kit.faults import Fault, Missing
 from ingot.migrations import left, migrate, revisions
 from ingot.settings import load

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 
 import prometheus_client
 
+from ingot.kit.api.operations import Call, Reply
 from ingot.kit.faults import Forbidden
-from ingot.kit.peers import Networks
-from ingot.kit.proxies import PASSED_ON
-from ingot.kit.web import Call, Reply
+from ingot.kit.http.peers import Networks
+from ingot.kit.http.proxies import PASSED_ON
 
 #: Seconds for which what was made is told again.
 _FRESH = 1.0

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sqlalchemy as sa
 
-from ingot.kit import log, outgoing
-from ingot.kit.clock import Clock
-from ingot.kit.db import after_commit
-from ingot.kit.serverevents import UNTOLD, Name, ServerEvents
+from ingot.kit import log
+from ingot.kit.db.database import after_commit
+from ingot.kit.http import client as http_client
+from ingot.kit.tasks.clock import Clock
+from ingot.services.server_events import UNTOLD, Name, ServerEvents
 from ingot.settings.tree import NovaOptions
 
 if TYPE_CHECKING:
@@ -70,11 +71,11 @@ class NovaEvents:
             self._sender = asyncio.create_task(self._send_all(), name="events for nova")
 
     async def _send_all(self) -> None:
-        await outgoing.ready()
+        await http_client.ready()
         import aiohttp
 
         limit = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
-        async with outgoing.session(timeout=limit) as session:
+        async with http_client.session(timeout=limit) as session:
             while self._waiting:
                 count = min(_MOST_SENT, len(self._waiting))
                 await self._patiently(session, [self._waiting.popleft() for _ in range(count)])
@@ -93,7 +94,7 @@ class NovaEvents:
                 if isinstance(error, Refused) and error.status == 401 and self._token:
                     self._token, final = "", False  # it has ended
                 if final or number == _TRIES:
-                    why = str(error) if isinstance(error, Refused) else outgoing.why(error)
+                    why = str(error) if isinstance(error, Refused) else http_client.why(error)
                     _log.error("nova does not take events", why=why, dropped=len(batch))
                     return
             await self._clock.sleep(_PAUSE_SECONDS * (number - 1))

@@ -1,19 +1,19 @@
-"""The operator's settings as the bare-metal room knows them."""
+"""The operator's settings as the bare-metal service knows them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ingot.baremetal import Settings as BaremetalSettings
-from ingot.baremetal.steprules import StepRules
-from ingot.compute import Settings as ComputeSettings
-from ingot.kit.asgi import Patience
-from ingot.kit.egress import LOOPBACK, Egress
+from ingot.kit.http.egress import LOOPBACK, Egress
+from ingot.kit.http.server import RequestTimeouts
+from ingot.services.baremetal import BaremetalSettings
+from ingot.services.baremetal.steps.options import StepRules
+from ingot.services.compute import ComputeSettings
 from ingot.settings import Settings, StepOptions, parse_listen
 
 
 def machine_options(settings: Settings, websockets: bool) -> BaremetalSettings:
-    """What the bare-metal room is told. websockets: whether consoles are offered by them."""
+    """What the bare-metal service is told. websockets: whether consoles are offered by them."""
     return BaremetalSettings(
         power_sync_interval=settings.baremetal.power_sync_seconds,
         watch_health=settings.monitoring.health,
@@ -44,15 +44,15 @@ def machine_options(settings: Settings, websockets: bool) -> BaremetalSettings:
 
 
 def server_options(settings: Settings) -> ComputeSettings:
-    """What the compute room is told."""
+    """What the compute service is told."""
     return ComputeSettings(
         host=settings.hostname, any_class=settings.compute.flavors_without_class_take_any
     )
 
 
-def with_bodies(settings: Settings) -> Patience:
+def with_bodies(settings: Settings) -> RequestTimeouts:
     """With clients that send a body."""
-    return Patience(settings.http.body_seconds, settings.http.stall_seconds)
+    return RequestTimeouts(settings.http.body_seconds, settings.http.stall_seconds)
 
 
 def egress_of(settings: Settings) -> Egress:
@@ -90,7 +90,7 @@ def peer_address(settings: Settings) -> str:
 
 
 def _step_rules(own: StepOptions) -> StepRules:
-    """What operators say of steps, as the bare-metal room knows it."""
+    """What operators say of steps, as the bare-metal service knows it."""
     return StepRules(
         forbidden={
             kind: frozenset(getattr(own, f"forbidden_{kind}"))

@@ -12,11 +12,14 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from ingot import compute, workflow
-from ingot.identity import Identity, forget_revocations
-from ingot.kit import audit, events, log
-from ingot.kit.clock import Clock
-from ingot.kit.db import Database, delete_older
+from ingot import workflow
+from ingot.kit import log
+from ingot.kit.audit import recorder as audit_recorder
+from ingot.kit.db.database import Database, delete_older
+from ingot.kit.tasks import events
+from ingot.kit.tasks.clock import Clock
+from ingot.services import compute
+from ingot.services.identity import Identity, forget_revocations
 from ingot.settings import Retention, Settings
 
 _log = log.get("retention")
@@ -57,12 +60,12 @@ class Keeper:
         if own.audit_days:
             noted = now - timedelta(days=own.audit_days)
             await self._all(
-                "audit records", lambda conn: delete_older(conn, audit.audit, noted, BATCH)
+                "audit records", lambda conn: delete_older(conn, audit_recorder.audit, noted, BATCH)
             )
         if most := own.audit_records:
             await self._all(
                 "audit records beyond their number",
-                lambda conn: audit.delete_oldest(conn, most, BATCH),
+                lambda conn: audit_recorder.delete_oldest(conn, most, BATCH),
             )
         if own.servers_days:
             await self._forget_servers(now - timedelta(days=own.servers_days))

@@ -25,11 +25,11 @@ from ingot.app import App, memory
 from ingot.app.crowd import Bounds, Crowd, share
 from ingot.app.options import near_url
 from ingot.app.tls import Certificate
-from ingot.app.wire import HttpProtocol, Stillness
+from ingot.app.wire import HttpProtocol, SuspendDetector
 from ingot.kit import log
 from ingot.kit.faults import Fault
+from ingot.kit.http.proxies import Proxies
 from ingot.kit.namespace import enter_namespace
-from ingot.kit.proxies import Proxies
 from ingot.settings import Settings, load, parse_listen
 
 #: How long cut-off requests may take for that.
@@ -111,7 +111,7 @@ async def _serve(
             crowd = _crowd(settings, "provisioning")
             servers.append((_server(app.boot().asgi, crowd), boot_socket))
         if settings.database:
-            HttpProtocol.stillness = Stillness(asyncio.get_running_loop())
+            HttpProtocol.stillness = SuspendDetector(asyncio.get_running_loop())
         async with _signals(app.engine.hurry.set) as stop:
             tasks = [asyncio.ensure_future(s.serve(sockets=[sock])) for s, sock in servers]
             ends = [asyncio.ensure_future(stop.wait()), *tasks]

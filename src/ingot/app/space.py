@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 from ingot.kit.faults import Unavailable
 
 #: With less than this in the state folder changes may be refused at any moment.

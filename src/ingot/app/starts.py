@@ -6,9 +6,9 @@ import contextlib
 
 import sqlalchemy as sa
 
-from ingot.kit import events
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 from ingot.kit.faults import Unavailable
+from ingot.kit.tasks import events
 from ingot.workflow import operations
 
 #: Operations that are told of one by one.

@@ -63,7 +63,7 @@ _LONGEST_PAUSE = 5.0
 _AFTERWARDS = 1.0
 
 
-class Stillness:
+class SuspendDetector:
     """Whether this process stood still just now (a signal, a suspended virtual machine).
 
     What then lies in its sockets was sent to it long ago: whoever asked has gone, and has asked another process.
@@ -111,7 +111,7 @@ class HttpProtocol(HttpToolsProtocol):
     """One connection. `crowd` is asked for it, and told what it waits for."""
 
     #: Set in processes that are not alone: there old requests are dropped.
-    stillness: Stillness | None = None
+    stillness: SuspendDetector | None = None
 
     def __init__(self, crowd: Crowd, **given: Any) -> None:
         super().__init__(**given)

@@ -52,7 +52,7 @@ class Package:
 
 # -- packages ------------------------------------------------------------------------------------
 
-#: What no room lists: the programs that drivers and the image room call.
+#: What no room lists: the programs that drivers and the image service call.
 _RUN = (
     Package("ipmitool", "speaks to IPMI BMCs", "ipmitool"),
     Package("qemu-utils", "reads and converts disk images", "qemu-img"),
@@ -79,8 +79,8 @@ _TEST = (
 
 
 def packages(purpose: str) -> dict[str, Package]:
-    """Debian packages of a purpose by name: each room's own list, and ours for what no room lists."""
-    from ingot.hostd.dnsmasq.checks import required_packages as of_hostd
+    """Debian packages of a purpose by name: each service's own list, and ours for what no service lists."""
+    from ingot.agents.dhcp.dnsmasq.checks import required_packages as of_hostd
 
     found = [Package(name, reason) for name, reason in of_hostd().items()]
     found += _RUN

@@ -7,7 +7,7 @@ they do. See `kit.egress`.
 from __future__ import annotations
 
 from ingot.drivers.faults import Unreachable, Unsupported
-from ingot.kit.egress import Egress, is_refusal
+from ingot.kit.http.egress import Egress, is_refusal
 
 
 def not_asked(option: str, error: BaseException) -> Unsupported | None:

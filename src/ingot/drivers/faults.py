@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from ingot.kit import foreign
 from ingot.kit.faults import Fault, Kind
+from ingot.kit.http import untrusted
 
 MASK = "******"
 LONGEST_CAUSE = 600
@@ -24,7 +24,7 @@ def hide(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` on one line, harmless to terminals, every secret replaced by `******`, cut to 600 characters."""
     for secret in sorted({s for s in secrets if s}, key=len, reverse=True):
         text = text.replace(secret, MASK)
-    return foreign.words(text, LONGEST_CAUSE)
+    return untrusted.words(text, LONGEST_CAUSE)
 
 
 class DriverFault(Fault):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from ingot.kit import lease
+from ingot.kit.tasks import fencing
 
 if TYPE_CHECKING:
     import aiohttp
@@ -22,11 +22,11 @@ def fenced() -> aiohttp.TraceConfig:
     trace = aiohttp.TraceConfig()
 
     async def head(*_: object) -> None:
-        lease.confirm()
+        fencing.check()
 
     async def body(*_: object) -> None:
         try:
-            lease.confirm()
+            fencing.check()
         except BaseException as over:
             # In the client's own writing task: it hands on only what is an error of the connection.
             raise OSError(errno.ECONNABORTED, "the lease is over") from over

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 from ingot.drivers.faults import BadCredentials, Busy, DriverFault, Unreachable
-from ingot.kit.clock import Clock
+from ingot.kit.tasks.clock import Clock
 
 T = TypeVar("T")
 

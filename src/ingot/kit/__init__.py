@@ -1,4 +1,4 @@
-"""The ground floor: what every room stands on. It knows no cloud words and imports nothing of ours.
+"""The ground floor: what every service stands on. It knows no cloud words and imports nothing of ours.
 
 faults      what can go wrong, told without HTTP
 clock       the only source of time and of sleep

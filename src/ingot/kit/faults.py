@@ -1,7 +1,7 @@
 """Faults: what can go wrong, told without knowing HTTP.
 
 A fault has a kind, a text for the person who asked, and what to do next. One place per service (its
-`Envelope` in `kit.web`) turns the kind into a status code and a body; drivers, workflows and rooms raise
+`Envelope` in `kit.web`) turns the kind into a status code and a body; drivers, workflows and services raise
 the same type. The internal text goes to the log only, never to a reply.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from enum import StrEnum
 
-from ingot.kit.foreign import harmless
+from ingot.kit.http.untrusted import harmless
 
 #: Characters of a fault's text: room for whole lists of mistakes.
 LONGEST_TEXT = 8000

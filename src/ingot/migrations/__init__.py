@@ -17,7 +17,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 
 Phase = Literal["all", "expand"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from ingot.kit.db import metadata
+from ingot.kit.db.database import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from ingot.kit.db import timestamp
+from ingot.kit.db.database import timestamp
 from ingot.kit.faults import Fault
 from ingot.migrations import Phase
 

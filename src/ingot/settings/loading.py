@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from ingot.kit.faults import Invalid
-from ingot.kit.places import Keys, Places
+from ingot.settings.sources import Keys, Places
 
 from .mistakes import mistakes
 from .tree import Settings

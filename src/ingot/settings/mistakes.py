@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from ingot.kit.faults import Invalid
-from ingot.kit.places import Keys
+from ingot.settings.sources import Keys
 
 from .tree import (
     Cluster,

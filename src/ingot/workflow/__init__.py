@@ -2,7 +2,7 @@
 
 An operation is a row; a workflow is an async function that tells its story from top to bottom. Finished
 steps are recorded and return their record when the story is told again; a wait costs a row, not a coroutine.
-Rooms call `start`, `signal` and `cancel` inside their own transactions.
+Services call `start`, `signal` and `cancel` inside their own transactions.
 
 types       shapes for authors and callers
 tables      operations, steps, signals, conductors

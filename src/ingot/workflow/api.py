@@ -22,13 +22,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from ingot.kit import audit, events
-from ingot.kit.asgi import plain_envelope
-from ingot.kit.db import Database, from_json, timestamp
-from ingot.kit.events import Event, EventHub
+from ingot.kit.api.operations import Authenticator, Call, Operation, Reply, Service
+from ingot.kit.audit import recorder as audit_recorder
+from ingot.kit.auth.policy import Policy
+from ingot.kit.db.database import Database, from_json, timestamp
 from ingot.kit.faults import Fault, Invalid, Kind, Missing, Unauthenticated, Unavailable
-from ingot.kit.policy import Policy
-from ingot.kit.web import Authenticator, Call, Operation, Reply, Service
+from ingot.kit.http.server import plain_envelope
+from ingot.kit.tasks import events
+from ingot.kit.tasks.events import Event, EventHub
 from ingot.workflow import store
 from ingot.workflow.learned import learned
 from ingot.workflow.types import OperationRow, StepRow
@@ -172,7 +173,7 @@ class Timeline:
         query: AuditQuery = call.query
         since, until = moment(query.since, "since"), moment(query.until, "until")
         found = await self._db.scan(
-            lambda conn: audit.query(
+            lambda conn: audit_recorder.query(
                 conn,
                 user=query.user,
                 target=query.target,
@@ -186,7 +187,9 @@ class Timeline:
                 limit=query.limit,
             )
         )
-        return Reply({"audit": [audit.cadf(one) for one in found] if query.cadf else found})
+        return Reply(
+            {"audit": [audit_recorder.cadf(one) for one in found] if query.cadf else found}
+        )
 
     async def stream(self, call: Call) -> Reply:
         query: StreamQuery = call.query

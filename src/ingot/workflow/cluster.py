@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingot.kit.db import Away, Database, timestamp, when
-from ingot.kit.ending import cancelled
+from ingot.kit.db.database import Database, DatabaseUnavailable, timestamp, when
+from ingot.kit.tasks.cancellation import cancel_and_wait
 
 from . import store
 from .engine import Engine
@@ -130,7 +130,7 @@ class ClusterDispatcher:
         async def advance(operation_ids: Sequence[str] = (), operation_id: str = "") -> None:
             # Before a job was for several operations it carried the id of one.
             # Where the database is away the scan says so, and defers a new job when it is back.
-            with contextlib.suppress(Away):
+            with contextlib.suppress(DatabaseUnavailable):
                 await self._advance(operation_ids or [operation_id])
 
         await self._app.open_async()
@@ -156,7 +156,7 @@ class ClusterDispatcher:
         if self._work:
             await self.engine.close(grace)
         if self._worker is not None:
-            await cancelled([self._worker])
+            await cancel_and_wait([self._worker])
         if self._app is not None:
             await self._app.close_async()
 
@@ -198,7 +198,7 @@ class ClusterDispatcher:
                     lambda conn, ids=ids, moment=moment: store.due(conn, moment, None, 1000, ids)
                 )
                 await self._defer(rows)
-        except Away:
+        except DatabaseUnavailable:
             pass  # the scan says so, and defers them when the database is back
         finally:
             self._deferring = False
@@ -229,7 +229,7 @@ class ClusterDispatcher:
                 await self._app.job_manager.batch_defer_jobs_async(new)
             except exceptions.ConnectorException as error:
                 if isinstance(cause := error.__cause__, psycopg.OperationalError):
-                    raise Away(cause) from error
+                    raise DatabaseUnavailable(cause) from error
                 raise
 
     # -- working -----------------------------------------------------------------------------------
@@ -308,7 +308,7 @@ class ClusterDispatcher:
             pause = self._poll
             try:
                 pause = await self._reconcile_once()
-            except Away as away:
+            except DatabaseUnavailable as away:
                 log.warning("dispatcher: all stands still: %s", away.text)
             except Exception:
                 log.exception("dispatcher: the reconcile scan failed; trying again")
@@ -349,7 +349,7 @@ class ClusterDispatcher:
                     serializable=False,
                 )
                 await self.engine.mend_clock_jumps()
-            except Away:
+            except DatabaseUnavailable:
                 pass  # the scan says so
             except Exception:
                 log.exception("dispatcher: the sweep failed; trying again")

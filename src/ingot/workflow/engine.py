@@ -1,4 +1,4 @@
-"""The engine: claims operations, tells their stories, ends them, and keeps the lease.
+"""The engine: claims operations, tells their workflows, ends them, and keeps the lease.
 
 Who calls it is a dispatcher (`local`, `cluster`). The engine itself holds nothing that a crash could lose:
 its dictionaries only say what runs in this process right now.
@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from ingot.kit import events
-from ingot.kit.clock import Clock, SystemClock
-from ingot.kit.db import Away, Database, timestamp, to_json, when
+from ingot.kit.db.database import Database, DatabaseUnavailable, timestamp, to_json, when
 from ingot.kit.faults import Conflict, Failed, Fault, Kind
-from ingot.kit.processes import Processes
+from ingot.kit.tasks import events
+from ingot.kit.tasks.clock import Clock, SystemClock
+from ingot.kit.tasks.processes import Processes
 
 from . import store
 from .membership import Membership
@@ -153,7 +153,7 @@ class Engine:
             beating.cancel()
         try:
             await self.membership.leave()
-        except Away as away:
+        except DatabaseUnavailable as away:
             log.warning(
                 "the database does not answer; others will see that this one is gone: %s",
                 away.internal,
@@ -255,7 +255,7 @@ class Engine:
             log.warning("operation %s is not ours any more, or may not be: stopping here", op.id)
         except Stopped:
             await self._give_back(op)
-        except (Interrupted, Away):
+        except (Interrupted, DatabaseUnavailable):
             # The scan finds the operation as abandoned when the database is back, and goes on.
             log.warning("operation %s stands still until the database takes changes again", op.id)
         except Exception:
@@ -337,7 +337,7 @@ class Engine:
                 await self._succeed(op, workflow, result)
                 return
             fault = before.fault()
-        except Away:
+        except DatabaseUnavailable:
             raise
         except Fault as error:
             fault = before.fault() if before is not None else error

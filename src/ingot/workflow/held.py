@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ingot.kit import events
-from ingot.kit.db import to_json
+from ingot.kit.db.database import to_json
 from ingot.kit.faults import Fault
+from ingot.kit.tasks import events
 
-from . import store
+from . import signal_store, store
 from .tables import operations
 from .types import FaultRecord
 
@@ -28,7 +28,7 @@ def end_held(conn: sa.Connection, op_id: str, fault: Fault | None = None) -> boo
     ).first()
     if row is None:
         return False
-    store.forget_signals(conn, op_id)
+    signal_store.forget_signals(conn, op_id)
     told: store.Row = {"operation": row.kind}
     if fault is not None:
         told |= {"cause": fault.text, "next_action": fault.next_action, "kind": str(fault.kind)}

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from ingot.kit.db import Kept
-from ingot.kit.events import events
+from ingot.kit.db.database import PreparedStatement
 from ingot.kit.faults import Kind
+from ingot.kit.tasks.events import events
 
 from .tables import operations, steps
 from .types import FaultRecord
@@ -53,9 +53,9 @@ _ALL_RUNS = (
     .join(_RECENT, _RECENT.c.id == steps.c.operation_id)
     .where(steps.c.state.in_(("done", "failed")), steps.c.duration.is_not(None))
 )
-_RUNS = Kept(_ALL_RUNS)
-_RUNS_OF_STEP = Kept(_ALL_RUNS.where(steps.c.name == sa.bindparam("step")))
-_RULES = Kept(
+_RUNS = PreparedStatement(_ALL_RUNS)
+_RUNS_OF_STEP = PreparedStatement(_ALL_RUNS.where(steps.c.name == sa.bindparam("step")))
+_RULES = PreparedStatement(
     sa.select(events.c.step, events.c.data)
     .join(_RECENT, _RECENT.c.id == events.c.operation_id)
     .where(events.c.kind.in_(("step.started", "wait.started")))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import psycopg
 from procrastinate import connector, exceptions, jobs, manager
 
-from ingot.kit.clock import Clock
-from ingot.kit.db import Away
+from ingot.kit.db.database import DatabaseUnavailable
+from ingot.kit.tasks.clock import Clock
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class OneLine(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         cause = error.__cause__ if isinstance(error, exceptions.ConnectorException) else error
-        if isinstance(cause, psycopg.OperationalError | Away):
+        if isinstance(cause, psycopg.OperationalError | DatabaseUnavailable):
             record.exc_info = record.exc_text = None
             record.levelno, record.levelname = logging.WARNING, "WARNING"
             record.msg = f"{record.getMessage().split(':')[0]}: {' '.join(str(cause).split())}"

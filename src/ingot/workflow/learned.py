@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 
 from .history import Run, all_runs, groups, newest_rules
 from .timing import ENOUGH, Rule, chosen, judge

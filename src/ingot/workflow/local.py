@@ -7,7 +7,7 @@ import contextlib
 import logging
 from datetime import timedelta
 
-from ingot.kit.db import Away, timestamp, when
+from ingot.kit.db.database import DatabaseUnavailable, timestamp, when
 
 from . import store
 from .engine import Engine
@@ -95,7 +95,7 @@ class LocalDispatcher:
             self._kicked.clear()
             try:
                 pause = await self._claim()
-            except Away as away:
+            except DatabaseUnavailable as away:
                 log.warning("dispatcher: all stands still: %s", away.text)
                 pause = self._scan
             except Exception:
@@ -155,7 +155,7 @@ class LocalDispatcher:
                     since = 0.0
                     await self.engine.mend_clock_jumps()
                     self.free()
-            except Away:
+            except DatabaseUnavailable:
                 pass  # the dispatcher says so
             except Exception:
                 log.exception("dispatcher: the safety scan failed; trying again")

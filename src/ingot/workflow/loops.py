@@ -7,10 +7,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ingot.kit.clock import Clock, SystemClock
-from ingot.kit.db import timestamp
-from ingot.kit.ending import cancelled
+from ingot.kit.db.database import timestamp
 from ingot.kit.faults import Fault
+from ingot.kit.tasks.cancellation import cancel_and_wait
+from ingot.kit.tasks.clock import Clock, SystemClock
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Loop:
 
     async def stop(self) -> None:
         if self._task is not None:
-            await cancelled([self._task])
+            await cancel_and_wait([self._task])
             self._task = None
 
     async def run(self) -> None:

@@ -22,11 +22,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.kit.clock import Clock, SystemClock
-from ingot.kit.db import Database, from_json, timestamp, to_json
+from ingot.kit.db.database import Database, from_json, timestamp, to_json
 from ingot.kit.faults import Conflict
 from ingot.kit.ids import new_hex
-from ingot.kit.processes import LocalProcesses, Processes
+from ingot.kit.tasks.clock import Clock, SystemClock
+from ingot.kit.tasks.processes import LocalProcesses, Processes
 
 from .tables import conductors
 

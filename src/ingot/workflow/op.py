@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingot.kit import events
-from ingot.kit.clock import Clock
-from ingot.kit.db import Away, timestamp, to_json, when
+from ingot.kit.db.database import DatabaseUnavailable, timestamp, to_json, when
 from ingot.kit.faults import Aborted, Failed, Fault, TimedOut
 from ingot.kit.ids import new_hex
+from ingot.kit.tasks import events
+from ingot.kit.tasks.clock import Clock
 
-from . import store
+from . import signal_store, store
 from .running import Runner, StepContext, Undoing, UndoWork, Work
 from .saver import Save
 from .tables import AT_ONCE, UNDO
@@ -263,7 +263,9 @@ class Op:
 
     async def forget(self, signal: str, *, name: str, key: str | None = None) -> None:
         """Drop signals of a name that came until now (before a reboot: calls of the old agent)."""
-        await self.commit(name, lambda conn: store.forget_signals(conn, self.id, signal), key=key)
+        await self.commit(
+            name, lambda conn: signal_store.forget_signals(conn, self.id, signal), key=key
+        )
 
     def check_aborted(self) -> None:
         """Raise Aborted when an abort was asked for."""
@@ -414,7 +416,7 @@ class Op:
     async def _ours(self) -> AsyncGenerator[None]:
         try:
             yield
-        except Away:
+        except DatabaseUnavailable:
             raise
         except Exception:
             held = await self._engine.saver.read(
@@ -558,7 +560,7 @@ def interrupting() -> Generator[None]:
     """A database that is away is no fault of a step: the operation stands still until it is back."""
     try:
         yield
-    except Away as away:
+    except DatabaseUnavailable as away:
         raise Interrupted from away
 
 

@@ -9,7 +9,7 @@ work all the same, nothing takes longer on the whole, and everybody else waits f
 
 from __future__ import annotations
 
-from ingot.kit.clock import SystemClock
+from ingot.kit.tasks.clock import SystemClock
 
 from .saver import Saver
 

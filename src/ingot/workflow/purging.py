@@ -6,7 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from ingot.kit.db import timestamp
+from ingot.kit.db.database import timestamp
 
 from .tables import operations, steps
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingot.kit import events, lease
-from ingot.kit.clock import Clock
-from ingot.kit.db import Away, timestamp, to_json, when
+from ingot.kit.db.database import DatabaseUnavailable, timestamp, to_json, when
 from ingot.kit.faults import Fault, TimedOut, disk_full
+from ingot.kit.tasks import events, fencing
+from ingot.kit.tasks.clock import Clock
 
 from .saver import Save
 from .tables import UNDO
@@ -225,7 +225,7 @@ class Runner:
             if self.sort != "undo":
                 op.check_aborted()
             raise
-        except Away as away:
+        except DatabaseUnavailable as away:
             raise Interrupted from away
         except (Fault, Lost):
             raise
@@ -234,8 +234,8 @@ class Runner:
 
     async def _call(self, fn: Work, context: StepContext, row: StepRow) -> Any:
         await self.op.reach("before", row)
-        lease.hold(self.op.confirm)
-        lease.confirm()
+        fencing.hold(self.op.confirm)
+        fencing.check()
         return await fn(context)
 
     async def _give_back(self, row: StepRow) -> None:

@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from ingot.kit import events
-from ingot.kit.db import Away, Database
+from ingot.kit.db.database import Database, DatabaseUnavailable
+from ingot.kit.tasks import events
 
-from . import store
+from . import signal_store, store
 from .types import Lost, StepRow
 
 T = TypeVar("T")
@@ -146,7 +146,7 @@ class Saver:
             )
         except (Exception, Lost) as error:
             apart = [one for one in batch if one[0].first is not None]
-            if len(batch) == 1 or not apart or isinstance(error, Away):
+            if len(batch) == 1 or not apart or isinstance(error, DatabaseUnavailable):
                 for _, answer in batch:
                     if not answer.done():
                         answer.set_exception(error)
@@ -181,7 +181,7 @@ def write(conn: sa.Connection, saves: list[Save]) -> None:
     store.save_steps(conn, [row for save in saves for row in save.steps])
     store.change(conn, [(save.op_id, save.changes) for save in saves if save.changes])
     ended = [save.op_id for save in saves if save.ends]
-    store.forget_all_signals(conn, ended)
+    signal_store.forget_all_signals(conn, ended)
     told: list[events.Event] = []
     quiet: set[int] = set()
     for save in saves:

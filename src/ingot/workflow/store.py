@@ -1,4 +1,4 @@
-"""All SQL of the workflow room. Functions of a connection; the engine calls them inside transactions.
+"""All SQL of the workflow service. Functions of a connection; the engine calls them inside transactions.
 
 Order of locks, the same everywhere, so that transactions on PostgreSQL do not meet crosswise: rows of the
 domain first, the operation's row after them.
@@ -14,11 +14,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.kit import events
-from ingot.kit.db import Kept, Many, after_commit, among, timestamp, to_json
+from ingot.kit.db.database import (
+    BulkStatement,
+    PreparedStatement,
+    after_commit,
+    among,
+    timestamp,
+    to_json,
+)
 from ingot.kit.faults import Kind, Locked
 from ingot.kit.ids import new_uuid
+from ingot.kit.tasks import events
 
+from .signal_store import find_signal, forget_signals
 from .tables import AT_ONCE, conductors, operations, signals, steps
 from .types import Claim, FaultRecord, OperationRow, StepRow, operation_from, step_from
 
@@ -34,7 +42,7 @@ _NEW = (
     *("id", "kind", "version", "subject", "input", "profile", "group_name", "project_id"),
     *("request_id", "requested_by", "state", "wake_at", "epoch", "created_at"),
 )
-_INSERT = Kept(
+_INSERT = PreparedStatement(
     sa.text(
         f"INSERT INTO operations ({', '.join(_NEW)}) VALUES ({', '.join(f':{n}' for n in _NEW)}) "
         "ON CONFLICT (subject) WHERE ended_at IS NULL DO NOTHING RETURNING id"
@@ -62,7 +70,7 @@ def kick_after_commit(conn: sa.Connection, op_id: str) -> None:
     after_commit(conn, tell)
 
 
-# -- for the rooms --------------------------------------------------------------------------------
+# -- for the services --------------------------------------------------------------------------------
 
 
 def start(
@@ -142,7 +150,7 @@ def _locked(live: OperationRow) -> Locked:
 
 
 # Built once, as all statements of the hot paths: building and keying them costs more than they do.
-_SIGNALLED = Kept(
+_SIGNALLED = PreparedStatement(
     sa.select(operations.c.id, operations.c.owner, operations.c.waiting_for, operations.c.wake_at)
     .where(
         sa.or_(
@@ -153,13 +161,13 @@ _SIGNALLED = Kept(
     )
     .with_for_update()
 )
-_INSERT_SIGNAL = Kept.insert(signals, "operation_id", "name", "payload", "at")
-_WAKE = Kept(
+_INSERT_SIGNAL = PreparedStatement.insert(signals, "operation_id", "name", "payload", "at")
+_WAKE = PreparedStatement(
     sa.update(operations)
     .where(operations.c.id == sa.bindparam("op"), _live)
     .values(wake_at=AT_ONCE)
 )
-_LIVE_ONE = Kept(
+_LIVE_ONE = PreparedStatement(
     sa.select(operations).where(operations.c.subject == sa.bindparam("subject"), _live)
 )
 
@@ -176,7 +184,7 @@ def signal(
         return False
     op_id, owner, waiting_for, wake_at = found
     if latest:
-        _FORGET_NAMED.change(conn, {"op": op_id, "named": name})
+        forget_signals(conn, op_id, name)
     values = {
         "operation_id": op_id,
         "name": name,
@@ -246,7 +254,7 @@ def live_operations(
     return {operation.subject: operation for operation in found}
 
 
-_ONE = Kept(sa.select(operations).where(operations.c.id == sa.bindparam("op")))
+_ONE = PreparedStatement(sa.select(operations).where(operations.c.id == sa.bindparam("op")))
 
 
 def operation(conn: sa.Connection, op_id: str) -> OperationRow | None:
@@ -273,7 +281,7 @@ def list_operations(
     return [operation_from(dict(row)) for row in conn.execute(query.limit(limit)).mappings()]
 
 
-_STEPS_OF_ONE = Kept(
+_STEPS_OF_ONE = PreparedStatement(
     sa.select(steps).where(steps.c.operation_id == sa.bindparam("op")).order_by(steps.c.seq)
 )
 
@@ -311,8 +319,8 @@ def _take(which: sa.ColumnElement[bool]) -> sa.Update:
     )
 
 
-_TAKE = Kept(_take(among(operations.c.id, "ids")))
-_STEPS_OF_SOME = Kept(sa.select(steps).where(among(steps.c.operation_id, "ids")))
+_TAKE = PreparedStatement(_take(among(operations.c.id, "ids")))
+_STEPS_OF_SOME = PreparedStatement(sa.select(steps).where(among(steps.c.operation_id, "ids")))
 
 
 @functools.lru_cache(maxsize=20)
@@ -323,7 +331,7 @@ def _claiming(
     chosen: bool,
     ours: bool,
     at_once: bool,
-) -> Kept:
+) -> PreparedStatement:
     """Gives operations as they are before they are taken.
 
     chosen: only of those that are named; ours: with some that are ours already; at_once: takes them too.
@@ -343,9 +351,9 @@ def _claiming(
     most = sa.bindparam("most", None, type_=sa.Integer)
     query = query.limit(most).with_for_update(skip_locked=True)
     if not at_once:
-        return Kept(query)
+        return PreparedStatement(query)
     found = query.cte("found")
-    return Kept(_take(operations.c.id == found.c.id).returning(*found.c))
+    return PreparedStatement(_take(operations.c.id == found.c.id).returning(*found.c))
 
 
 def claim(
@@ -413,14 +421,14 @@ def due(
 
 
 @functools.lru_cache(maxsize=20)
-def _due(groups: tuple[str, ...] | None, chosen: bool) -> Kept:
+def _due(groups: tuple[str, ...] | None, chosen: bool) -> PreparedStatement:
     query = sa.select(operations.c.id, operations.c.group_name, operations.c.owner).where(
         claimable(sa.bindparam("moment", type_=sa.Text), groups)
     )
     if chosen:
         query = query.where(among(operations.c.id, "ids"))
     query = query.order_by(operations.c.wake_at, operations.c.id)
-    return Kept(query.limit(sa.bindparam("most", type_=sa.Integer)))
+    return PreparedStatement(query.limit(sa.bindparam("most", type_=sa.Integer)))
 
 
 def rows_of(conn: sa.Connection, ids: Collection[str]) -> list[Row]:
@@ -437,12 +445,14 @@ def next_wake(conn: sa.Connection, groups: Sequence[str] | None) -> str | None:
 
 
 @functools.lru_cache(maxsize=20)
-def _next_wake(groups: tuple[str, ...] | None) -> Kept:
+def _next_wake(groups: tuple[str, ...] | None) -> PreparedStatement:
     query = sa.select(sa.func.min(operations.c.wake_at)).where(_live, operations.c.owner.is_(None))
-    return Kept(query if groups is None else query.where(operations.c.group_name.in_(groups)))
+    return PreparedStatement(
+        query if groups is None else query.where(operations.c.group_name.in_(groups))
+    )
 
 
-_OWNED = Kept(
+_OWNED = PreparedStatement(
     sa.select(operations.c.id, operations.c.abort_reason).where(
         _live, operations.c.owner == sa.bindparam("me")
     )
@@ -454,7 +464,7 @@ def owned(conn: sa.Connection, me: str) -> dict[str, str | None]:
     return dict(_OWNED.rows(conn, {"me": me}))
 
 
-_ABORT_OF = Kept(
+_ABORT_OF = PreparedStatement(
     sa.select(operations.c.abort_reason).where(operations.c.id == sa.bindparam("op"), _live)
 )
 
@@ -464,7 +474,7 @@ def abort_of(conn: sa.Connection, op_id: str) -> str | None:
     return _ABORT_OF.scalar(conn, {"op": op_id})
 
 
-_PARKED_LATER = Kept(
+_PARKED_LATER = PreparedStatement(
     sa.select(operations.c.id, operations.c.parked_at, operations.c.wake_at).where(
         _live,
         operations.c.owner.is_(None),
@@ -505,7 +515,7 @@ def moved_deadline(row: StepRow, shift: timedelta) -> StepRow:
 # -- saves ----------------------------------------------------------------------------------------
 
 
-_FENCE = Kept(
+_FENCE = PreparedStatement(
     sa.select(operations.c.id, operations.c.epoch, operations.c.abort_reason)
     .where(among(operations.c.id, "ids"), _live)
     .order_by(operations.c.id)
@@ -529,12 +539,12 @@ def change(conn: sa.Connection, many: Iterable[tuple[str, Row]]) -> None:
 
 
 @functools.cache
-def _changing(names: tuple[str, ...]) -> Many:
-    return Many.update(operations, "id", *names)
+def _changing(names: tuple[str, ...]) -> BulkStatement:
+    return BulkStatement.update(operations, "id", *names)
 
 
 _STEP_COLUMNS = [column.name for column in steps.columns]
-_UPSERT = Many.insert(steps, *_STEP_COLUMNS, replacing=("operation_id", "seq"))
+_UPSERT = BulkStatement.insert(steps, *_STEP_COLUMNS, replacing=("operation_id", "seq"))
 
 
 def save_steps(conn: sa.Connection, rows: Iterable[StepRow]) -> None:
@@ -547,45 +557,6 @@ def save_steps(conn: sa.Connection, rows: Iterable[StepRow]) -> None:
         for row in rows
     }
     _UPSERT.run(conn, list(values.values()))
-
-
-_NAMED = sa.and_(
-    signals.c.operation_id == sa.bindparam("op"), signals.c.name == sa.bindparam("named")
-)
-_FIND = sa.select(signals.c.id, signals.c.payload).where(_NAMED).limit(1)
-_OLDEST = Kept(_FIND.order_by(signals.c.id))
-_NEWEST = Kept(_FIND.order_by(signals.c.id.desc()))
-_TAKE_ONE = Kept(sa.delete(signals).where(_NAMED, signals.c.id == sa.bindparam("number")))
-_TAKE_UP_TO = Kept(sa.delete(signals).where(_NAMED, signals.c.id <= sa.bindparam("number")))
-
-
-def find_signal(
-    conn: sa.Connection, op_id: str, name: str, *, newest: bool
-) -> tuple[int, str] | None:
-    query = _NEWEST if newest else _OLDEST
-    found = query.first(conn, {"op": op_id, "named": name})
-    return None if found is None else (found[0], found[1])
-
-
-def take_signal(conn: sa.Connection, op_id: str, name: str, number: int, *, older: bool) -> None:
-    """Remove a consumed signal, with `older` also those that came before it."""
-    statement = _TAKE_UP_TO if older else _TAKE_ONE
-    statement.change(conn, {"op": op_id, "named": name, "number": number})
-
-
-_FORGET_NAMED = Kept(sa.delete(signals).where(_NAMED))
-_FORGET_OF_SOME = Kept(sa.delete(signals).where(among(signals.c.operation_id, "ids")))
-
-
-def forget_signals(conn: sa.Connection, op_id: str, name: str | None = None) -> int:
-    if name is None:
-        return _FORGET_OF_SOME.change(conn, {"ids": [op_id]})
-    return _FORGET_NAMED.change(conn, {"op": op_id, "named": name})
-
-
-def forget_all_signals(conn: sa.Connection, ids: Collection[str]) -> None:
-    if ids:
-        _FORGET_OF_SOME.change(conn, {"ids": ids})
 
 
 def is_abort(record: FaultRecord) -> bool:

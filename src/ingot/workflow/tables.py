@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ingot.kit.db import json_column, metadata, partial_index
+from ingot.kit.db.database import json_column, metadata, partial_index
 
 #: `wake_at` of an operation that is to be advanced at once; sorts before every time.
 AT_ONCE = ""

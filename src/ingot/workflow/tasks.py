@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-from ingot.kit.ending import cancelled
+from ingot.kit.tasks.cancellation import cancel_and_wait
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Tasks:
     async def cancel(self, *others: asyncio.Task[Any]) -> None:
         tasks = [*self._loops, *self._small, *others]
         self._loops = []
-        await cancelled(tasks)
+        await cancel_and_wait(tasks)
 
 
 async def _guard(work: Coroutine[Any, Any, Any]) -> None:

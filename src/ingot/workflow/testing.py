@@ -18,9 +18,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.kit.clock import VirtualClock
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
 from ingot.kit.faults import Fault, Kind
+from ingot.kit.tasks.clock import VirtualClock
 
 from . import store
 from .engine import Engine

@@ -24,8 +24,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.kit.clock import Clock, SystemClock
-from ingot.kit.db import Database
+from ingot.kit.db.database import Database
+from ingot.kit.tasks.clock import Clock, SystemClock
 
 from .history import Run, runs
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ingot.kit.db import from_json
+from ingot.kit.db.database import from_json
 from ingot.kit.faults import Fault, Kind
 
 if TYPE_CHECKING:

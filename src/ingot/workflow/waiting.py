@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingot.kit import events
-from ingot.kit.db import from_json
+from ingot.kit.db.database import from_json
 from ingot.kit.faults import Fault
+from ingot.kit.tasks import events
 
-from . import store
+from . import signal_store, store
 from .timing import Rule
 from .types import StepRow
 
@@ -68,15 +68,15 @@ class Waiter:
     def _run(self, conn: sa.Connection, row: StepRow, remaining: float) -> str | None:
         op = self.op
         if self.entering and self.fresh:
-            store.forget_signals(conn, op.id, self.signal)
-        found = store.find_signal(conn, op.id, self.signal, newest=self.latest)
+            signal_store.forget_signals(conn, op.id, self.signal)
+        found = signal_store.find_signal(conn, op.id, self.signal, newest=self.latest)
         if self.entering and self._commit_waiting is not None:
             self._commit_waiting(conn)
         if found is not None and self._commit_resumed is not None:
             self._commit_resumed(conn, from_json(found[1]))
         op.fence(conn)
         if found is None:
-            if store.find_signal(conn, op.id, self.signal, newest=self.latest) is not None:
+            if signal_store.find_signal(conn, op.id, self.signal, newest=self.latest) is not None:
                 if self.fresh and self.entering:
                     self.fresh = False  # it came after the wait had begun
                 raise _Again
@@ -84,7 +84,7 @@ class Waiter:
                 self._park(conn, row, remaining)
             return None
         number, payload = found
-        store.take_signal(conn, op.id, self.signal, number, older=self.latest)
+        signal_store.take_signal(conn, op.id, self.signal, number, older=self.latest)
         done = op.ended(row, "done", result=payload)
         store.save_steps(conn, [done])
         changes = {"state": "running", "waiting_for": None, "what": None}

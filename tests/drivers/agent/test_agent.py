@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from ingot.drivers.agent.client import (
+from ingot.drivers.faults import BadCredentials, Busy, Refused, Unreachable, Unsupported
+from ingot.drivers.machine.agent.client import (
     AgentAddress,
     AgentClient,
     CommandLost,
     VersionMismatch,
 )
-from ingot.drivers.agent.commands import Agent, PartitionIds
-from ingot.drivers.agent.image import DeployImage
-from ingot.drivers.faults import BadCredentials, Busy, Refused, Unreachable, Unsupported
-from ingot.kit.clock import SystemClock
-from ingot.kit.egress import LOOPBACK, Egress
+from ingot.drivers.machine.agent.commands import Agent, PartitionIds
+from ingot.drivers.machine.agent.image import DeployImage
+from ingot.kit.http.egress import LOOPBACK, Egress
+from ingot.kit.tasks.clock import SystemClock
 from tools.conformance.environments import find_uv
 
 TOKEN = "t0ken-of-more-than-thirty-two-characters"

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from ingot.drivers.agent.client import AgentAddress, AgentClient
 from ingot.drivers.faults import DriverFault
-from ingot.kit.clock import SystemClock
-from ingot.kit.egress import LOOPBACK, Egress
+from ingot.drivers.machine.agent.client import AgentAddress, AgentClient
+from ingot.kit.http.egress import LOOPBACK, Egress
+from ingot.kit.tasks.clock import SystemClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ingot.drivers.agent.imagespec import problems, proxy_problems
-from ingot.drivers.agent.interfaces import CustomAgentDeploy, DirectDeploy, RamdiskDeploy
+from ingot.drivers.machine.agent.imagespec import problems, proxy_problems
+from ingot.drivers.machine.agent.interfaces import (
+    CustomAgentDeploy,
+    DirectDeploy,
+    RamdiskDeploy,
+)
 
 SHA = "0" * 64
 URL = {"image_source": "http://x/i", "image_os_hash_algo": "sha256", "image_os_hash_value": SHA}

@@ -7,7 +7,7 @@ import socket
 import stat
 from pathlib import Path
 
-from ingot.drivers.ipmi.probe import answers
+from ingot.drivers.machine.ipmi.probe import answers
 
 USER, PASSWORD = "admin", "s3cret-pass"
 GUID = "4c4c4544004b3510805ab4c04f4e5432"

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from ingot.drivers import DriverContext, build_registry
 from ingot.drivers.faults import BadCredentials, Refused
-from ingot.drivers.identity import compare
-from ingot.drivers.testing import Bench, check_all
-from ingot.drivers.types import BootDevice, Identity, PowerTarget
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine import DriverContext, build_registry
+from ingot.drivers.machine.identity import compare
+from ingot.drivers.machine.testing import Bench, check_all
+from ingot.drivers.machine.types import BootDevice, Identity, PowerTarget
 from ingot.kit.faults import Fault
+from ingot.kit.tasks.clock import SystemClock
 
 sys.path.insert(0, str(Path(__file__).parent))
 import openipmi
@@ -86,7 +86,7 @@ async def test_unknown_user(bench: Bench) -> None:
 
 
 async def test_cipher_suite_is_learned(bench: Bench) -> None:
-    from ingot.drivers.ipmi.tool import IpmiTool, target_of
+    from ingot.drivers.machine.ipmi.tool import IpmiTool, target_of
 
     context = bench.registry.context
     await bench.power.get(bench.access)

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingot.drivers.context import DriverContext
 from ingot.drivers.faults import BadCredentials, Refused, Unreachable, Unsupported
-from ingot.drivers.ipmi import fru, packets
-from ingot.drivers.ipmi.lan import IDLE_SECONDS, Ask, IpmiLan
-from ingot.drivers.ipmi.management import IpmiManagement
-from ingot.drivers.ipmi.session import RESEND_SECONDS, SENDS, Login, Session
-from ingot.drivers.types import Access, BootDevice, BootMode
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine.context import DriverContext
+from ingot.drivers.machine.ipmi import fru, packets
+from ingot.drivers.machine.ipmi.lan import IDLE_SECONDS, Ask, IpmiLan
+from ingot.drivers.machine.ipmi.management import IpmiManagement
+from ingot.drivers.machine.ipmi.session import RESEND_SECONDS, SENDS, Login, Session
+from ingot.drivers.machine.types import Access, BootDevice, BootMode
+from ingot.kit.tasks.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
 
 KEYS = packets.make_keys(packets.SUITES["17"], packets.padded(b"secret"), b"exchanged")

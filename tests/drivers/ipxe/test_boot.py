@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from ingot.baremetal.bootplan import first_script
-from ingot.drivers.ipxe.scripts import render_agent, render_local, render_wait
-from ingot.drivers.types import BootMode
+from ingot.drivers.machine.ipxe.scripts import render_agent, render_local, render_wait
+from ingot.drivers.machine.types import BootMode
+from ingot.services.baremetal.boot.plan import first_script
 
 sys.path.insert(0, str(Path(__file__).parent))
 import machine

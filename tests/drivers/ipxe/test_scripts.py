@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingot.drivers.ipxe.scripts import (
+from ingot.drivers.machine.ipxe.scripts import (
     BadParameter,
     kernel_words,
     render_agent,
@@ -12,7 +12,7 @@ from ingot.drivers.ipxe.scripts import (
     render_sanboot_iscsi,
     render_wait,
 )
-from ingot.drivers.types import BootMode
+from ingot.drivers.machine.types import BootMode
 
 KERNEL, INITRD = "http://10.0.0.1:8080/kernel", "http://10.0.0.1:8080/initrd"
 HOSTILE = (

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from ingot.drivers import DriverContext, Registry, build_registry
-from ingot.drivers.base import StepRunner
 from ingot.drivers.faults import Refused, Unsupported
-from ingot.drivers.types import (
+from ingot.drivers.machine import DriverContext, Registry, build_registry
+from ingot.drivers.machine.base import StepRunner
+from ingot.drivers.machine.types import (
     Access,
     BootMode,
     Component,
@@ -21,7 +21,7 @@ from ingot.drivers.types import (
     PowerTarget,
     StepOutcome,
 )
-from ingot.kit.clock import SystemClock
+from ingot.kit.tasks.clock import SystemClock
 from ingot.lab.sim import Fleet, FleetOptions
 from ingot.lab.sim.faults import ALWAYS
 

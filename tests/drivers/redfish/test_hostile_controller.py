@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from ingot.drivers import Registry
 from ingot.drivers.faults import Refused
-from ingot.drivers.types import BootDevice
+from ingot.drivers.machine import Registry
+from ingot.drivers.machine.types import BootDevice
 
 sys.path.insert(0, str(Path(__file__).parent))
 from service import SYSTEM, Service

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingot.drivers import Registry
+from ingot.drivers.machine import Registry
 
 sys.path.insert(0, str(Path(__file__).parent))
 from service import SYSTEM, Service

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from ingot.drivers import DriverContext, Registry
 from ingot.drivers.faults import DriverFault, Refused, Unreachable
-from ingot.drivers.redfish.client import RedfishClient
-from ingot.drivers.redfish.links import upgraded
-from ingot.drivers.types import Access, PowerState, PowerTarget
+from ingot.drivers.machine import DriverContext, Registry
+from ingot.drivers.machine.redfish.client import RedfishClient
+from ingot.drivers.machine.redfish.links import upgraded
+from ingot.drivers.machine.types import Access, PowerState, PowerTarget
 
 sys.path.insert(0, str(Path(__file__).parent))
 from service import PASSWORD, SYSTEM, Service

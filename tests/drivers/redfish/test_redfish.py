@@ -13,11 +13,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ingot.drivers import DriverContext, Registry, build_registry
 from ingot.drivers.faults import Busy, Refused, Unreachable, Unsupported
-from ingot.drivers.testing import Bench, check_all
-from ingot.drivers.types import BootDevice, BootMode, Identity, PowerState, PowerTarget
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine import DriverContext, Registry, build_registry
+from ingot.drivers.machine.testing import Bench, check_all
+from ingot.drivers.machine.types import (
+    BootDevice,
+    BootMode,
+    Identity,
+    PowerState,
+    PowerTarget,
+)
+from ingot.kit.tasks.clock import SystemClock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from service import PASSWORD, SYSTEM, Service, error

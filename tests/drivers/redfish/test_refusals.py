@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from ingot.drivers import DriverContext, Registry
 from ingot.drivers.faults import (
     BadCredentials,
     Busy,
@@ -17,10 +16,11 @@ from ingot.drivers.faults import (
     Unreachable,
     Unsupported,
 )
-from ingot.drivers.powering import PowerLines, reach
-from ingot.drivers.redfish.client import RedfishClient
-from ingot.drivers.types import BootDevice, BootMode, PowerState, PowerTarget
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine import DriverContext, Registry
+from ingot.drivers.machine.powering import PowerLines, reach
+from ingot.drivers.machine.redfish.client import RedfishClient
+from ingot.drivers.machine.types import BootDevice, BootMode, PowerState, PowerTarget
+from ingot.kit.tasks.clock import SystemClock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from service import SYSTEM, Service, error

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from ingot.drivers import DriverContext, Registry, build_registry
 from ingot.drivers.faults import Busy, Refused
-from ingot.drivers.types import Access, IndicatorState
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine import DriverContext, Registry, build_registry
+from ingot.drivers.machine.types import Access, IndicatorState
+from ingot.kit.tasks.clock import SystemClock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from service import SYSTEM, Service, error

@@ -11,9 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from ingot.drivers import DriverContext, build_registry
 from ingot.drivers.faults import DriverFault
-from ingot.drivers.testing import (
+from ingot.drivers.machine import DriverContext, build_registry
+from ingot.drivers.machine.testing import (
     Bench,
     check_boot_device,
     check_identity,
@@ -22,8 +22,8 @@ from ingot.drivers.testing import (
     check_reboot,
     check_silence,
 )
-from ingot.drivers.types import BootMode, Identity, MediaDevice
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine.types import BootMode, Identity, MediaDevice
+from ingot.kit.tasks.clock import SystemClock
 from tools.conformance.environments import find_uv
 
 UUID = "27946b59-9e44-4fa7-8e91-f3527a1ef094"

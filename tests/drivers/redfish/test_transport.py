@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from ingot.drivers import DriverContext, Registry, build_registry
 from ingot.drivers.faults import Busy, DriverFault, Refused, Unsupported
-from ingot.drivers.redfish.client import LONGEST_REPLY, RedfishClient
-from ingot.drivers.types import Access, PowerState, PowerTarget
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine import DriverContext, Registry, build_registry
+from ingot.drivers.machine.redfish.client import LONGEST_REPLY, RedfishClient
+from ingot.drivers.machine.types import Access, PowerState, PowerTarget
+from ingot.kit.tasks.clock import SystemClock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from service import PASSWORD, SESSIONS, SYSTEM, Service

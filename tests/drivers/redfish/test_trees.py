@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from ingot.drivers.testing import (
+from ingot.drivers.machine.testing import (
     check_boot_device,
     check_credentials,
     check_identity,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ingot.drivers import DriverContext, Registry, build_registry
 from ingot.drivers.faults import Unreachable, Unsupported
-from ingot.drivers.types import PowerState
-from ingot.kit.clock import SystemClock
+from ingot.drivers.machine import DriverContext, Registry, build_registry
+from ingot.drivers.machine.types import PowerState
+from ingot.kit.tasks.clock import SystemClock
 
 sys.path.insert(0, str(Path(__file__).parent))
 from service import Service

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from ingot.drivers.vmedia import iso
-from ingot.drivers.vmedia.store import KEEP_FILES, MediaStore, Source
-from ingot.kit.egress import LOOPBACK, Egress
+from ingot.drivers.machine.vmedia import iso
+from ingot.drivers.machine.vmedia.store import KEEP_FILES, MediaStore, Source
 from ingot.kit.faults import Fault, Kind
+from ingot.kit.http.egress import LOOPBACK, Egress
 
 pytestmark = pytest.mark.anyio
 LOADERS = iso.Loaders({"BOOTX64.EFI": b"MZ" + bytes(70_000)}, bytes(4096))

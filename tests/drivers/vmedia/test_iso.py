@@ -15,10 +15,10 @@ import pycdlib
 import pytest
 from pycdlib.pycdlibexception import PyCdlibException
 
-from ingot.drivers.ipxe.scripts import BadParameter, kernel_words
-from ingot.drivers.vmedia import iso
-from ingot.drivers.vmedia.fat import fat_image
-from ingot.drivers.vmedia.store import MediaStore, Source
+from ingot.drivers.machine.ipxe.scripts import BadParameter, kernel_words
+from ingot.drivers.machine.vmedia import iso
+from ingot.drivers.machine.vmedia.fat import fat_image
+from ingot.drivers.machine.vmedia.store import MediaStore, Source
 from ingot.kit.faults import Failed, Fault, Invalid
 
 LOADERS = iso.Loaders({"BOOTX64.EFI": b"MZ" + bytes(70_000)}, bytes(4096))

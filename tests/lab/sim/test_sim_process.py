@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ingot.baremetal import bootplan
-from ingot.drivers.ipxe import scripts
-from ingot.drivers.types import BootMode
+from ingot.drivers.machine.ipxe import scripts
+from ingot.drivers.machine.types import BootMode
 from ingot.lab.sim.bootscript import BootFailed, BootTarget, ScriptRun
+from ingot.services.baremetal.boot import plan as boot_plan
 
 pytestmark = pytest.mark.anyio
 
@@ -148,14 +148,14 @@ async def test_the_first_script_asks_again_and_ends() -> None:
             slept.append(seconds)
 
         run = ScriptRun({"mac": "52:54:00:00:00:01"}, fetch, check, pause, lambda _text: None)
-        first = bootplan.first_script("http://boot")
+        first = boot_plan.first_script("http://boot")
         return (await run.run(first, "http://boot/boot.ipxe")).kind, slept
 
     disk = scripts.render_local(BootMode.BIOS)
     assert await played("", "", disk) == ("disk", [10.0, 10.0])
     assert asked == ["http://boot/boot/52:54:00:00:00:01?unknown=exit"] * 3
     assert await played() == ("next", [10.0] * 29)
-    assert await played(bootplan.nobodys_script()) == ("next", [5.0])
+    assert await played(boot_plan.nobodys_script()) == ("next", [5.0])
 
 
 async def test_a_script_that_says_wait_is_asked_again_for_as_long_as_it_says_so() -> None:

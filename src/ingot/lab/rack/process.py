@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from ingot.kit.processes import start_ticks
+from ingot.kit.tasks.processes import start_ticks
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -1,0 +1,1 @@
+"""The table of operations and what all services make of it: versions, lists, documents."""

@@ -1,0 +1,1 @@
+"""Time, background tasks, events, and whether this process may still act."""

@@ -1,0 +1,1 @@
+"""Which machine is given to whom: candidates, claims, allocations."""

@@ -1,0 +1,1 @@
+"""What a machine boots: intent, images, config drive, network data."""

@@ -1,0 +1,198 @@
+"""The TCP door of consoles, as clients know it from socat: connect, read and type, one client at a time.
+
+Which doors are open is in the database, so that they open again after a restart, at the same port if it is
+free, and at another process of the cluster when theirs is gone. Nobody is asked for a password: bind them where
+only those reach them who may (`console.address`). A door is closed once whoever opened it may not have it any more,
+or the machine has another owner or lessee than then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from ingot.kit import log
+from ingot.kit.faults import Fault
+from ingot.services.baremetal import store
+from ingot.services.baremetal.consoles import switch as console_switch
+from ingot.services.baremetal.consoles.relay import relay
+from ingot.services.baremetal.consoles.rights import NodeGrant
+from ingot.services.baremetal.consoles.sessions import ConsoleSessions
+from ingot.services.baremetal.context import Context
+from ingot.services.baremetal.nodes import history
+from ingot.workflow import Loop
+
+EVERY = 2.0
+CHUNK = 4096
+#: Bytes that a client may leave unread before it is waited for.
+UNREAD = 1 << 18
+
+_log = log.get("consoles")
+
+
+# -- doors ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class TcpConsole:
+    """One listening port. guests: connections that are served."""
+
+    server: asyncio.Server
+    port: int
+    busy: bool = False
+    guests: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
+
+    async def close(self) -> None:
+        self.server.close()
+        for guest in list(self.guests):
+            guest.cancel()
+        await asyncio.gather(*self.guests, return_exceptions=True)
+        await self.server.wait_closed()
+
+
+class TcpConsoles:
+    """Keeps the doors that the database asks for; `start` and `stop`."""
+
+    def __init__(self, ctx: Context, consoles: ConsoleSessions, grant: NodeGrant) -> None:
+        self._ctx = ctx
+        self._consoles = consoles
+        self._grant = grant
+        self._doors: dict[str, TcpConsole] = {}
+        self._loop = Loop("console doors", EVERY, self.reconcile, clock=ctx.clock)
+
+    async def start(self) -> None:
+        await self._loop.start()
+
+    async def stop(self) -> None:
+        await self._loop.stop()
+        doors = [self._doors.pop(uuid) for uuid in list(self._doors)]
+        await asyncio.gather(*(door.close() for door in doors))
+
+    def kick(self) -> None:
+        """Look now."""
+        self._loop.kick()
+
+    async def reconcile(self) -> None:
+        wanted = await self._ctx.db.read(lambda conn: console_switch.wanted(self._ctx, conn))
+        lost = await self._grant.lost(list(wanted)) if wanted else {}
+        for uuid, since in lost.items():
+            await self._ctx.db.write(
+                lambda conn, uuid=uuid, since=since: console_switch.close_lost(conn, uuid, since)
+            )
+            del wanted[uuid]
+        over = [self._doors.pop(uuid) for uuid in list(self._doors) if uuid not in wanted]
+        await asyncio.gather(*(door.close() for door in over))
+        for uuid, last in wanted.items():
+            if uuid not in self._doors:
+                await self._open(uuid, last)
+
+    async def _open(self, uuid: str, last: int | None) -> None:
+        settings = self._ctx.settings
+        try:
+            fixed = await self._ctx.db.read(lambda conn: self._fixed(conn, uuid))
+            door = await self._listen(uuid, [fixed] if fixed else self._candidates(last))
+        except Fault as fault:
+            text = f"Error enabling the console on node {uuid}. Reason: {fault.sentence()}"
+            _log.warning("no console door", node=uuid, error=fault.text)
+            await self._ctx.db.write(lambda conn: self._failed(conn, uuid, text))
+            return
+        self._doors[uuid] = door
+        host = f"[{settings.console_address}]" if ":" in settings.console_address else ""
+        url = f"tcp://{host or settings.console_address}:{door.port}"
+        await self._ctx.db.write(lambda conn: console_switch.opened(conn, uuid, door.port, url))
+
+    def _fixed(self, conn: sa.Connection, uuid: str) -> int:
+        node = store.get_node(conn, uuid)
+        return self._ctx.access(conn, node, "console").number("ipmi_terminal_port", 0)
+
+    def _failed(self, conn: sa.Connection, uuid: str, text: str) -> None:
+        console_switch.forget(conn, uuid)
+        store.update_node(conn, uuid, last_error=text)
+        history.add(
+            conn,
+            uuid,
+            self._ctx.now(),
+            text,
+            severity="ERROR",
+            event_type="console",
+            conductor=self._ctx.host,
+        )
+
+    def _candidates(self, last: int | None) -> Iterator[int]:
+        """Ports to try: the one of last time, then those of the ranges that we have not given away."""
+        if last:
+            yield last
+        taken = {door.port for door in self._doors.values()}
+        for first, end in self._ctx.settings.console_ports:
+            yield from (port for port in range(first, end) if port not in taken and port != last)
+
+    async def _listen(self, uuid: str, ports: Iterator[int] | list[int]) -> TcpConsole:
+        address = self._ctx.settings.console_address
+        trouble = "no port range is configured (console.ports)"
+        for port in ports:
+            try:
+                server = await asyncio.start_server(
+                    lambda reader, writer: self._enter(uuid, reader, writer),
+                    address,
+                    port,
+                    limit=CHUNK,
+                )
+            except OSError as error:
+                trouble = f"port {port} of {address}: {error.strerror}"
+                if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    break
+                continue
+            return TcpConsole(server, port)
+        raise Fault(f"No TCP port for the console is free ({trouble}).")
+
+    # -- a client ----------------------------------------------------------------------------
+
+    async def _enter(
+        self, uuid: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        door = self._doors.get(uuid)
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            if door is None or door.busy:
+                writer.write(b"The console is in use.\r\n")
+                return
+            door.busy = True
+            door.guests.add(task)
+            try:
+                await self._serve(uuid, reader, writer)
+            finally:
+                door.busy = False
+                door.guests.discard(task)
+        except (OSError, TimeoutError):
+            pass  # the client is gone, or does not read
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _serve(
+        self, uuid: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Until the client leaves or nothing was said for as long as the settings allow."""
+        writer.transport.set_write_buffer_limits(UNREAD)
+        async with self._consoles.attach(uuid) as line:
+            await relay(line, _Guest(reader, writer), self._ctx.settings.console_idle)
+
+
+class _Guest:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def read(self) -> bytes:
+        return await self._reader.read(CHUNK)
+
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()

@@ -1,0 +1,1 @@
+"""What an inspection finds, and what hooks and rules make of it."""

@@ -1,0 +1,1 @@
+"""Nodes: states, verbs, edits, fields, locks."""

@@ -1,0 +1,1 @@
+"""Clean, deploy and service steps: which exist, which are wanted, their secrets."""

@@ -1,0 +1,1 @@
+"""Deploy templates and runbooks."""

@@ -1,0 +1,233 @@
+"""The identity service's front door: who asks, and the Identity API."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import sqlalchemy as sa
+
+from ingot.kit.api.operations import Service
+from ingot.kit.auth.policy import ANONYMOUS, Caller, Policy
+from ingot.kit.db.database import Database
+from ingot.kit.faults import Conflict, Unauthenticated
+from ingot.kit.tasks import events
+from ingot.kit.tasks.clock import Clock
+from ingot.services.identity import bootstrap as first_start
+from ingot.services.identity import grants, store, tables
+from ingot.services.identity.grants import RoleBook
+from ingot.services.identity.passwords import Passwords
+from ingot.services.identity.policies import RULES
+from ingot.services.identity.tokens import TokenKeys
+from ingot.services.identity.types import (
+    Bootstrap,
+    CatalogueEntry,
+    Grant,
+    IdentitySettings,
+    Project,
+    User,
+)
+from ingot.services.identity.validation import resolve, standing
+
+T = TypeVar("T")
+
+_CACHED_TOKENS = 10_000
+#: Whose service token has the right to bring an expired one.
+SERVICE_ROLE = "service"
+
+
+@dataclass(slots=True)
+class _Cached:
+    epoch: int
+    grant: Grant
+
+
+class Identity:
+    """Users, projects, roles, tokens and the catalogue.
+
+    catalog: services of all services, as the app has them. `identity` itself is added.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        settings: IdentitySettings,
+        catalog: Sequence[CatalogueEntry] = (),
+    ) -> None:
+        self.db = db
+        self.clock = clock
+        self.settings = settings
+        own = CatalogueEntry("identity", "keystone", "/identity", "Identity (Ingot)")
+        self.catalog: tuple[CatalogueEntry, ...] = (own, *catalog)
+        self.keys = TokenKeys((settings.keys_dir or settings.state_dir) / "fernet-keys")
+        self.passwords = Passwords(settings.password_cost, clock)
+        self.policy = Policy(RULES, settings.policy)
+        #: Of other services, by what they hold for projects: how many a project has.
+        self.holders: dict[str, Callable[[sa.Connection, str], int]] = {}
+        self._cache: dict[bytes, _Cached] = {}
+        self._book: tuple[int, RoleBook] = (-1, RoleBook({}, {}))
+        self._seen_epoch = (0, float("-inf"))
+
+    async def close(self) -> None:
+        self.passwords.close()
+
+    async def bootstrap(
+        self, admin_password: str | None = None, *, renew: bool = False
+    ) -> Bootstrap:
+        """Make domain, roles, projects and users that are missing; see `Bootstrap` for what came of it.
+
+        renew: give admin and demo new passwords although they exist (clouds.yaml was lost).
+        """
+        return await first_start.bootstrap(self, admin_password, renew)
+
+    # -- callers -----------------------------------------------------------------------------
+
+    async def authenticate(self, header: Callable[[str], str | None]) -> Caller:
+        """The authenticator of the other services: X-Auth-Token, and X-Service-Token's roles beside it.
+
+        A service that finishes old work sends its own token with one that has expired meanwhile: as Keystone's
+        middleware does, the old one is good then for some time more.
+        """
+        service_token = header("X-Service-Token")
+        service = await self.caller_for(service_token) if service_token else ANONYMOUS
+        token = header("X-Auth-Token")
+        if not token:
+            return ANONYMOUS
+        caller = await self.caller_for(token, allow_expired=SERVICE_ROLE in service.roles)
+        return dataclasses.replace(caller, service_roles=service.roles) if service_token else caller
+
+    async def authenticate_here(self, header: Callable[[str], str | None]) -> Caller:
+        """The authenticator of the Identity API itself: an expired token is none, whoever brings it."""
+        token = header("X-Auth-Token")
+        return await self.caller_for(token) if token else ANONYMOUS
+
+    async def caller_for(self, token: str, *, allow_expired: bool = False) -> Caller:
+        """Whose token it is; Unauthenticated when it is not good (unknown, expired, revoked)."""
+        grant = await self.grant(token, allow_expired=allow_expired)
+        if grant is None:
+            raise Unauthenticated(
+                "The request you have made requires authentication.",
+                next_action="The token is unknown, was revoked or has expired: log in again.",
+            )
+        return grant.caller
+
+    async def still(self, caller: Caller) -> Caller:
+        """Who a caller is by now; Unauthenticated once nothing is left of their right.
+
+        Without a token: as if they logged in again for the same scope.
+        """
+        if caller.token:
+            return await self.caller_for(caller.token)
+        book = await self.roles()
+        found = await self.db.read(lambda conn: standing(conn, book, caller))
+        if found is None:
+            raise Unauthenticated("The user has no right here any more.")
+        return found
+
+    async def grant(self, token: str, *, allow_expired: bool = False) -> Grant | None:
+        """What a token grants now; None when it is not good."""
+        key = hashlib.sha256(token.encode()).digest()
+        epoch = await self._epoch()
+        now = self.clock.now()
+        hit = self._cache.get(key)
+        if hit is not None and hit.epoch == epoch:
+            app_cred = hit.grant.application_credential
+            # An application credential may end before the token does: ask anew.
+            if app_cred is None or app_cred["expires_at"] is None:
+                return self._timely(hit.grant, allow_expired)
+        content = self.keys.open(token)
+        if content is None:
+            return None
+        book = await self.roles()
+        grant = await self.db.read(lambda conn: resolve(conn, content, book, now, token))
+        if grant is None:
+            self._cache.pop(key, None)
+            return None
+        while len(self._cache) >= _CACHED_TOKENS:
+            self._cache.pop(next(iter(self._cache)))
+        self._cache[key] = _Cached(epoch, grant)
+        return self._timely(grant, allow_expired)
+
+    def _timely(self, grant: Grant, allow_expired: bool) -> Grant | None:
+        end = grant.expires_at + (store.EXPIRED_WINDOW if allow_expired else timedelta())
+        return grant if self.clock.now() < end else None
+
+    async def roles(self) -> RoleBook:
+        """All roles and their implications as of now."""
+        epoch = await self._epoch()
+        if self._book[0] != epoch:
+            self._book = (epoch, await self.db.read(grants.role_book))
+        return self._book[1]
+
+    async def _epoch(self) -> int:
+        """The count of changes that can make a token mean something else."""
+        # To ask each time would cost an eighth of a request here and more than the request over a network:
+        # other processes' changes may go unseen for `epoch_seconds`, this process's own never (see `write`).
+        now = self.clock.monotonic()
+        if now - self._seen_epoch[1] >= self.settings.epoch_seconds:
+            self._seen_epoch = (await self.db.read(store.epoch), now)
+        return self._seen_epoch[0]
+
+    async def write(self, change: Callable[[sa.Connection], T]) -> T:
+        """A transaction of this service: what it changed counts at once in this process."""
+        try:
+            return await self.db.write(change)
+        finally:
+            self._seen_epoch = (self._seen_epoch[0], float("-inf"))
+
+    def leave(self, conn: sa.Connection, project_id: str, name: str) -> None:
+        """Before a project goes: tell what it leaves without an owner, or Conflict where the site wants that."""
+        held = {what: n for what, count in self.holders.items() if (n := count(conn, project_id))}
+        if not held:
+            return
+        told = " and ".join(f"{n} {what}" for what, n in held.items())
+        if self.settings.keep_used_projects:
+            raise Conflict(
+                f"Project {project_id} has {told}.",
+                next_action="Delete them or give them away first.",
+            )
+        text = f"Project {name} was deleted; it leaves {told} without an owner"
+        events.record(conn, f"project:{project_id}", "identity", text, severity="warning")
+
+    # -- look-ups for other services --------------------------------------------------------------
+
+    async def project(self, project_id: str) -> Project | None:
+        """A project (or domain) by id."""
+        row = await self.db.read(lambda conn: store.get(conn, tables.projects, project_id))
+        if row is None:
+            return None
+        return Project(
+            id=row["id"],
+            name=row["name"],
+            domain_id=row["domain_id"] or None,
+            enabled=bool(row["enabled"]),
+            is_domain=bool(row["is_domain"]),
+            parent_id=row["parent_id"] or None,
+            description=row["description"],
+        )
+
+    async def user(self, user_id: str) -> User | None:
+        """A user by id."""
+        row = await self.db.read(lambda conn: store.get(conn, tables.users, user_id))
+        if row is None:
+            return None
+        return User(
+            id=row["id"],
+            name=row["name"],
+            domain_id=row["domain_id"],
+            enabled=bool(row["enabled"]),
+            default_project_id=row["default_project_id"],
+        )
+
+    # -- the API -----------------------------------------------------------------------------
+
+    def service(self, prefix: str = "/identity") -> Service:
+        """The Identity API v3 as a service."""
+        from ingot.services.identity.api import service  # the API needs this module's types
+
+        return service(self, prefix)
