@@ -11,13 +11,15 @@ from ingot.kit.api.operations import Call, Operation, Reply, Service
 from ingot.kit.auth.policy import ANONYMOUS, Caller
 from ingot.kit.faults import Fault, Kind, Unauthenticated
 from ingot.services.identity.api import (
-    accounts,
     application_credentials,
     auth,
     catalogue,
-    places,
+    domains,
+    groups,
+    projects,
     role_assignments,
     roles,
+    users,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +83,17 @@ def service(identity: Identity, prefix: str) -> Service:
         Operation("GET", "", _versions, rule=None, status=300),
         Operation("GET", "/v3", _version, rule=None),
     ]
-    tables = (auth, accounts, places, roles, role_assignments, application_credentials, catalogue)
+    tables = (
+        auth,
+        users,
+        groups,
+        projects,
+        domains,
+        roles,
+        role_assignments,
+        application_credentials,
+        catalogue,
+    )
     rows = [row for table in tables for row in table.operations(identity, prefix)]
     return Service(
         name="identity",

@@ -16,12 +16,12 @@ from ingot.kit.auth.throttle import Who
 from ingot.kit.db.database import timestamp
 from ingot.kit.faults import Forbidden, Invalid, Missing
 from ingot.services.identity import schemas, store, tables
-from ingot.services.identity.api.common import MAX_BODY, linked, listing, moment
+from ingot.services.identity.api.common import linked, listing, moment
 
 if TYPE_CHECKING:
     from ingot.services.identity.service import Identity
 
-Row = dict[str, Any]
+from ingot.services.identity.api.common import Row, guarded
 
 
 def operations(identity: Identity, prefix: str) -> list[Operation]:
@@ -29,21 +29,9 @@ def operations(identity: Identity, prefix: str) -> list[Operation]:
     many = "/v3/users/{user_id}/application_credentials"
     one = many + "/{credential_id}"
 
-    def row(verb: str, path: str, handler: Any, rule: str, status: int = 200, **more: Any) -> Any:
-        return Operation(
-            verb,
-            path,
-            handler,
-            rule=f"identity:{rule}",
-            late=True,
-            status=status,
-            max_body=MAX_BODY,
-            **more,
-        )
-
     return [
-        row("GET", many, api.index, "list_application_credentials"),
-        row(
+        guarded("GET", many, api.index, "list_application_credentials"),
+        guarded(
             "POST",
             many,
             api.create,
@@ -51,9 +39,9 @@ def operations(identity: Identity, prefix: str) -> list[Operation]:
             201,
             body=schemas.AppCredBody,
         ),
-        row("GET", one, api.show, "get_application_credential"),
-        row("DELETE", one, api.delete, "delete_application_credential", 204),
-        row("GET", "/v3/users/{user_id}/access_rules", api.access_rules, "list_access_rules"),
+        guarded("GET", one, api.show, "get_application_credential"),
+        guarded("DELETE", one, api.delete, "delete_application_credential", 204),
+        guarded("GET", "/v3/users/{user_id}/access_rules", api.access_rules, "list_access_rules"),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -17,12 +17,8 @@ from ingot.services.identity.api.common import (
     moment,
     whole_seconds,
 )
-from ingot.services.identity.api.places import (
-    PROJECT_FLAGS,
-    PROJECTS_BY,
-    domain_body,
-    project_body,
-)
+from ingot.services.identity.api.domains import domain_body
+from ingot.services.identity.api.projects import PROJECT_FLAGS, PROJECTS_BY, project_body
 from ingot.services.identity.catalogue import own_endpoints, own_services, render
 from ingot.services.identity.login import claimed, log_in
 from ingot.services.identity.types import Grant
@@ -30,7 +26,7 @@ from ingot.services.identity.types import Grant
 if TYPE_CHECKING:
     from ingot.services.identity.service import Identity
 
-Row = dict[str, Any]
+from ingot.services.identity.api.common import Row
 
 
 def operations(identity: Identity, prefix: str) -> list[Operation]:

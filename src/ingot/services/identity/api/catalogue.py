@@ -6,7 +6,7 @@ What this cloud itself serves is listed but cannot be changed here: it follows f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from ingot.services.identity.catalogue import own_endpoints, own_services
 if TYPE_CHECKING:
     from ingot.services.identity.service import Identity
 
-Row = dict[str, Any]
+from ingot.services.identity.api.common import Row
 
 
 @dataclass(frozen=True)

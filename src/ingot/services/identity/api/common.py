@@ -8,10 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.kit.api.operations import Call, Reply
+from ingot.kit.api.operations import Call, Operation, Reply
 from ingot.kit.db.database import when
 from ingot.kit.faults import Invalid, Missing
-from ingot.services.identity import store
+from ingot.services.identity import store, tables
 
 Row = dict[str, Any]
 Render = Callable[[Row, str], Row]
@@ -20,6 +20,22 @@ Render = Callable[[Row, str], Row]
 MAX_BODY = 114_688
 
 _FALSE = frozenset({"0", "f", "false", "n", "no", "off"})
+
+
+def guarded(
+    verb: str, path: str, handler: Any, rule: str, status: int = 200, **more: Any
+) -> Operation:
+    """One row of the table of operations, whose handler asks the policy itself once it has read the target."""
+    return Operation(
+        verb,
+        path,
+        handler,
+        rule=f"identity:{rule}",
+        late=True,
+        status=status,
+        max_body=MAX_BODY,
+        **more,
+    )
 
 
 def moment(value: datetime | str | None) -> str | None:
@@ -94,6 +110,12 @@ def limit_of(call: Call) -> int | None:
     return int(text) or None
 
 
+def limit_and_one(call: Call) -> int | None:
+    """The limit of a query plus one row, which tells whether the list was cut; None for no limit."""
+    limit = limit_of(call)
+    return None if limit is None else limit + 1
+
+
 def listing(call: Call, plural: str, rows: list[Row], render: Render) -> Reply:
     """A collection with its links."""
     limit = limit_of(call)
@@ -117,9 +139,6 @@ def domain_of(call: Call, given: str | None, default: str) -> str:
 
 def need_domain(conn: sa.Connection, domain_id: str) -> Row:
     """The domain; a 404 when it is not there or is a project."""
-    from ingot.kit.faults import Missing
-    from ingot.services.identity import tables
-
     row = store.get(conn, tables.projects, domain_id)
     if row is None or not row["is_domain"]:
         raise Missing(f"Could not find domain: {domain_id}.")

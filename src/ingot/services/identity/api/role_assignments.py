@@ -18,7 +18,8 @@ from ingot.services.identity.grants import Assignment, RoleBook
 if TYPE_CHECKING:
     from ingot.services.identity.service import Identity
 
-Row = dict[str, Any]
+from ingot.services.identity.api.common import Row
+
 _ACTORS = {"user": tables.users, "group": tables.groups}
 
 

@@ -22,7 +22,7 @@ from ingot.services.identity.bootstrap import ROLES
 if TYPE_CHECKING:
     from ingot.services.identity.service import Identity
 
-Row = dict[str, Any]
+from ingot.services.identity.api.common import Row
 
 
 def role_body(row: Row, base_url: str) -> Row:
