@@ -29,7 +29,7 @@ from ingot.app import bare as bare  # before parts of uvicorn
 from ingot.app.bootstrap import bootstrap
 from ingot.app.database import reach, tell_new
 from ingot.app.database_retry import retry_while_unavailable
-from ingot.app.metrics import Metrics, count_statement, observe
+from ingot.app.metrics import Metrics, RequestTimes, count_statement
 from ingot.app.options import (
     egress_of,
     machine_options,
@@ -111,6 +111,7 @@ class App:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.db = Database(settings.database or f"sqlite:///{state / 'ingot.db'}")
         self.db.on_statement(count_statement)
+        self._times = RequestTimes()
         self.vault = Vault.at(settings.keys_dir / "vault.key", keep=False)
         self.hub = EventHub(self.db, self.clock)
         self.audit = auditsinks.recorder(settings, self.db, self.clock)
@@ -341,8 +342,9 @@ class App:
         ]
         self.policies.lay_over(offered)
         channels = [Channel(CONSOLE_PATH, self.webdoors.enter)]
-        patience, audit = with_bodies(self.settings), self.audit.note
-        return WebApp([*offered, self._house()], observe, channels, patience, audit, self._proxies)
+        observe, patience = self._times.observe, with_bodies(self.settings)
+        services, audit = [*offered, self._house()], self.audit.note
+        return WebApp(services, observe, channels, patience, audit, self._proxies)
 
     def _has_websockets(self) -> bool:
         """Whether consoles are served here: where their sessions are, beside the API. Others pass on."""
@@ -386,9 +388,8 @@ class App:
             versions=api.versions,
             status=api.status,
         )
-        return WebApp(
-            [service], observe, patience=with_bodies(self.settings), proxies=self._proxies
-        )
+        observe, patience = self._times.observe, with_bodies(self.settings)
+        return WebApp([service], observe, patience=patience, proxies=self._proxies)
 
     def _house(self) -> Service:
         return Service(
@@ -416,6 +417,7 @@ class App:
     @functools.cached_property
     def metrics(self) -> Metrics:
         return Metrics(
+            self._times,
             lambda: self.power_sync.text() + self.audit.text(),
             self.settings.monitoring.metrics_from,
         )
