@@ -17,7 +17,7 @@ from test_api_policy import upstream
 
 from ingot.kit.faults import Invalid
 from ingot.services.baremetal.boot import network_data
-from ingot.services.baremetal.nodes import listing
+from ingot.services.baremetal.nodes import node_fields
 from ingot.services.baremetal.ports import resources as port_resources
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +66,7 @@ def test_nodes_have_the_fields_of_upstream_at_their_versions() -> None:
     wanted = upstream_versions(controllers())
     wanted.pop("events")
     assert len(wanted) > 30
-    ours = {field.name: field.since for field in listing.NODE.fields}
+    ours = {field.name: field.since for field in node_fields.NODE.fields}
     assert {name: ours.get(name) for name in wanted} == wanted
     younger = {name for name, since in ours.items() if since > 1} - set(wanted)
     interfaces = ("boot", "console", "deploy", "inspect", "management", "power", "raid", "vendor")

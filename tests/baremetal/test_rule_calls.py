@@ -12,7 +12,7 @@ from ingot.kit.faults import Failed
 from ingot.kit.http.egress import LOOPBACK, Egress
 from ingot.kit.tasks.clock import VirtualClock
 from ingot.services.baremetal.inspection.rules.actions import ApiCall
-from ingot.services.baremetal.inspection.rules.calls import make
+from ingot.services.baremetal.inspection.rules.api_call import make_api_call
 
 pytestmark = pytest.mark.anyio
 
@@ -39,16 +39,16 @@ async def test_a_host_that_the_machine_named(host: str) -> None:
     async with _inner(_GOOD, met) as port:
         call = ApiCall(f"http://{host}:{port}/x", retries=0, judged=True)
         with pytest.raises(Failed, match="not asked for others"):
-            await make(call, VirtualClock(), Egress())
+            await make_api_call(call, VirtualClock(), Egress())
         assert not met
-        assert await make(call, VirtualClock(), Egress.of(LOOPBACK)) == 204
+        assert await make_api_call(call, VirtualClock(), Egress.of(LOOPBACK)) == 204
 
 
 async def test_a_host_that_the_rule_names() -> None:
     met: list[bytes] = []
     async with _inner(_GOOD, met) as port:
         call = ApiCall(f"http://127.0.0.1:{port}/x", headers={"X-Key": "k"}, retries=0)
-        assert await make(call, VirtualClock(), Egress()) == 204
+        assert await make_api_call(call, VirtualClock(), Egress()) == 204
     assert b"X-Key: k" in met[0]
 
 
@@ -56,5 +56,5 @@ async def test_who_answers_is_not_quoted() -> None:
     async with _inner(b"SSH-2.0-OpenSSH inner-secret\r\n", []) as port:
         with pytest.raises(Failed) as caught:
             call = ApiCall(f"http://127.0.0.1:{port}/x?key=1", retries=0)
-            await make(call, VirtualClock(), Egress())
+            await make_api_call(call, VirtualClock(), Egress())
     assert "inner-secret" not in caught.value.text and "key=1" not in caught.value.text

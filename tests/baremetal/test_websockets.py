@@ -37,7 +37,7 @@ from ingot.services.baremetal import (
     TcpConsoles,
     WebsocketConsoles,
 )
-from ingot.services.baremetal.nodes.listing import Conductors
+from ingot.services.baremetal.nodes.hash_ring import HashRing
 from ingot.workflow import ConductorRow
 from ingot.workflow.tables import conductors
 
@@ -328,8 +328,8 @@ def test_who_holds_what_changes_little_when_one_goes() -> None:
         return ConductorRow(host, host, "", 1, "", "", [], {})
 
     names = [str(uuid.uuid5(uuid.NAMESPACE_DNS, str(number))) for number in range(3000)]
-    three = Conductors([row("c1"), row("c2"), row("c3")])
-    two = Conductors([row("c3"), row("c1")])
+    three = HashRing([row("c1"), row("c2"), row("c3")])
+    two = HashRing([row("c3"), row("c1")])
     before = {name: three.of(name, "") for name in names}
     after = {name: two.of(name, "") for name in names}
     assert all(after[name] == host for name, host in before.items() if host != "c2")

@@ -41,7 +41,7 @@ from ingot.services.baremetal import (
 )
 from ingot.services.baremetal import store as nodes
 from ingot.services.baremetal.adapters import OwnImages, OwnNetworks
-from ingot.services.baremetal.api.others import Roots
+from ingot.services.baremetal.api.root import Roots
 from ingot.services.baremetal.boot.imagesources import ImageSources
 from ingot.services.baremetal.boot.plan import BootUrls
 from ingot.services.baremetal.ramdisk.api import RamdiskApi, RamdiskFiles

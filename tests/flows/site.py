@@ -37,7 +37,7 @@ from ingot.kit.tasks.clock import Clock, SystemClock, VirtualClock
 from ingot.lab.sim import Fleet, FleetOptions
 from ingot.services.baremetal import Baremetal, Extras, Node
 from ingot.services.baremetal.adapters import OwnImages, OwnNetworks
-from ingot.services.baremetal.api.others import Roots
+from ingot.services.baremetal.api.root import Roots
 from ingot.services.baremetal.boot.imagerights import CLOUD, Right
 from ingot.services.baremetal.boot.imagesources import ImageSources
 from ingot.services.baremetal.boot.media_api import MediaApi

@@ -30,7 +30,7 @@ _CALLS = frozenset(
 _TOOLS = ("builders", "cli", "lab")
 KNOWN = {
     "services/baremetal/consoles/peers.py": {"ClientSession": "controllers of the same cluster"},
-    "services/baremetal/inspection/rules/calls.py": {
+    "services/baremetal/inspection/rules/api_call.py": {
         "TCPConnector": "hosts that a system administrator's rule names"
     },
     "drivers/machine/ipmi/console.py": {

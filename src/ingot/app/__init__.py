@@ -65,7 +65,7 @@ from ingot.services.baremetal import (
     WebsocketConsoles,
 )
 from ingot.services.baremetal.adapters import AloneNetworks, OwnImages, OwnNetworks
-from ingot.services.baremetal.api.others import Roots
+from ingot.services.baremetal.api.root import Roots
 from ingot.services.baremetal.boot.imagesources import ImageSources
 from ingot.services.baremetal.boot.media_api import MediaApi
 from ingot.services.baremetal.boot.plan import BootUrls

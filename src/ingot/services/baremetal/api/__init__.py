@@ -20,6 +20,8 @@ from ingot.services.baremetal.api.allocations import (
     AllocationQuery,
     Allocations,
 )
+from ingot.services.baremetal.api.conductors import ConductorQuery, Conductors
+from ingot.services.baremetal.api.drivers import DriverQuery, Drivers
 from ingot.services.baremetal.api.inspection_rules import InspectionRules, RuleListQuery
 from ingot.services.baremetal.api.nodes import (
     FieldsQuery,
@@ -29,17 +31,9 @@ from ingot.services.baremetal.api.nodes import (
     PatchQuery,
     ValidateQuery,
 )
-from ingot.services.baremetal.api.others import (
-    MAXIMUM,
-    MINIMUM,
-    ConductorQuery,
-    Conductors,
-    DriverQuery,
-    Drivers,
-    Roots,
-)
 from ingot.services.baremetal.api.part_rows import part_operations
 from ingot.services.baremetal.api.records import RecordQuery
+from ingot.services.baremetal.api.root import MAXIMUM, MINIMUM, Roots
 from ingot.services.baremetal.api.rows import late as _late
 from ingot.services.baremetal.api.rows import system_wide as _global
 from ingot.services.baremetal.api.states import HistoryQuery, States

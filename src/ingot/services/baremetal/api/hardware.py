@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from ingot.kit.api.operations import Call, Operation, Reply
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
+from ingot.services.baremetal import links
 from ingot.services.baremetal.api.common import Handlers, needs
 from ingot.services.baremetal.api.rows import late
-from ingot.services.baremetal.nodes import hardware, listing, schemas
+from ingot.services.baremetal.nodes import hardware, schemas
 from ingot.services.baremetal.nodes.verbs import free
 
 BIOS_SINCE = 40
@@ -168,4 +169,4 @@ def _setting(
     call: Call, ident: str, row: Mapping[str, Any], fields: Sequence[str]
 ) -> dict[str, Any]:
     path = f"nodes/{ident}/bios/{row['name']}"
-    return {**_picked(row, fields), "links": listing.links(call.base_url, path)}
+    return {**_picked(row, fields), "links": links.links(call.base_url, path)}

@@ -12,10 +12,11 @@ from ingot.kit.api.operations import Call, Reply
 from ingot.kit.api.paging import next_link
 from ingot.kit.api.versions import Field, FieldTable
 from ingot.kit.faults import Invalid
+from ingot.services.baremetal import links, paging_store
 from ingot.services.baremetal.api.common import Handlers, PageQuery, location
 from ingot.services.baremetal.api.nodes import FieldsQuery
 from ingot.services.baremetal.inspection.rules import checking, rows
-from ingot.services.baremetal.nodes import listing, patching, schemas
+from ingot.services.baremetal.nodes import node_fields, patching, schemas
 from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.tables import inspection_rules
 
@@ -34,7 +35,7 @@ RULE = FieldTable(
 )
 RULE_BRIEF = ("uuid", "priority", "phase", "description")
 _SAID = ("conditions", "actions")
-_SORTABLE = listing.sortable(inspection_rules, {*_SAID, "sealed"})
+_SORTABLE = paging_store.sortable(inspection_rules, {*_SAID, "sealed"})
 
 
 class RuleListQuery(PageQuery, kw_only=True):
@@ -49,7 +50,7 @@ class InspectionRules(Handlers):
     async def list(self, call: Call) -> Reply:
         query: RuleListQuery = call.query
         detail = None if query.detail is None else schemas.flag("detail", query.detail)
-        wanted = listing.fields_wanted(query.fields, detail, RULE, RULE_BRIEF, call.version)
+        wanted = node_fields.fields_wanted(query.fields, detail, RULE, RULE_BRIEF, call.version)
         page = self.page(query, _SORTABLE)
         table = inspection_rules
 
@@ -57,7 +58,7 @@ class InspectionRules(Handlers):
             rows = sa.select(table)
             if query.phase is not None:
                 rows = rows.where(table.c.phase == query.phase)
-            paged = listing.paged(conn, rows, table, page, "Rule", table.c.uuid)
+            paged = paging_store.paged(conn, rows, table, page, "Rule", table.c.uuid)
             return [_shown(call, row, wanted) for row in conn.execute(paged).mappings()]
 
         found = await self.scan(find)
@@ -71,7 +72,7 @@ class InspectionRules(Handlers):
         query: FieldsQuery = call.query
         wanted = None
         if query.fields is not None:
-            wanted = listing.fields_wanted(query.fields, None, RULE, RULE_BRIEF, call.version)
+            wanted = node_fields.fields_wanted(query.fields, None, RULE, RULE_BRIEF, call.version)
         uuid = _ident(call)
         return await self.read(lambda conn: Reply(self._one(conn, call, uuid, wanted)))
 
@@ -154,5 +155,5 @@ def _shown(call: Call, row: sa.RowMapping, wanted: tuple[str, ...] | None) -> di
         if name in _SAID and value is not None:
             value = msgspec.Raw(value.encode())
         shown[name] = bool(value) if name == "sensitive" else value
-    shown["links"] = listing.links(call.base_url, f"inspection_rules/{row['uuid']}")
+    shown["links"] = links.links(call.base_url, f"inspection_rules/{row['uuid']}")
     return shown

@@ -25,9 +25,10 @@ from ingot.drivers.machine.types import (
 )
 from ingot.kit.api.operations import Call, Operation, Reply
 from ingot.kit.faults import Invalid, Missing
+from ingot.services.baremetal import links
 from ingot.services.baremetal.api.common import Handlers, accepted, by, optional_body
 from ingot.services.baremetal.api.rows import late
-from ingot.services.baremetal.nodes import acts, calls, listing, schemas
+from ingot.services.baremetal.nodes import acts, firmware_modes, schemas, virtual_media
 from ingot.services.baremetal.nodes.derived import boot_mode
 from ingot.services.baremetal.types import Node
 
@@ -154,7 +155,9 @@ class Management(Handlers):
         return await self._errand(
             call,
             "set_boot_mode",
-            lambda conn, node: calls.set_boot_mode(self.ctx, conn, node, body.target, by(call)),
+            lambda conn, node: firmware_modes.set_boot_mode(
+                self.ctx, conn, node, body.target, by(call)
+            ),
             accepted(call, f"nodes/{call.params['id']}/states"),
             MODES_SINCE,
         )
@@ -165,7 +168,7 @@ class Management(Handlers):
         return await self._errand(
             call,
             "set_secure_boot",
-            lambda conn, node: calls.set_secure_boot(self.ctx, conn, node, on, by(call)),
+            lambda conn, node: firmware_modes.set_secure_boot(self.ctx, conn, node, on, by(call)),
             accepted(call, f"nodes/{call.params['id']}/states"),
             MODES_SINCE,
         )
@@ -235,7 +238,7 @@ class Management(Handlers):
         return await self._errand(
             call,
             "vmedia:attach",
-            lambda conn, node: calls.attach_media(
+            lambda conn, node: virtual_media.attach_media(
                 self.ctx, conn, node, body.device_type, body.image_url, by(call)
             ),
             Reply(),
@@ -246,7 +249,7 @@ class Management(Handlers):
         return await self._errand(
             call,
             "vmedia:detach",
-            lambda conn, node: calls.detach_media(
+            lambda conn, node: virtual_media.detach_media(
                 self.ctx, conn, node, query.device_types or [], by(call)
             ),
             Reply(),
@@ -337,7 +340,7 @@ def _indicator(call: Call, component: Component, light: Indicator) -> dict[str, 
         "component": component.value,
         "readonly": light.readonly,
         "states": list(light.states),
-        "links": listing.links(call.base_url, path),
+        "links": links.links(call.base_url, path),
     }
 
 

@@ -13,7 +13,7 @@ from ingot.kit import ids
 from ingot.kit.api.operations import Call, Reply
 from ingot.kit.api.paging import next_link
 from ingot.kit.faults import Conflict, Fault, Forbidden, Invalid, Kind
-from ingot.services.baremetal import policies, tables
+from ingot.services.baremetal import paging_store, policies, tables
 from ingot.services.baremetal.api.common import (
     Handlers,
     PageQuery,
@@ -26,13 +26,13 @@ from ingot.services.baremetal.api.common import (
 from ingot.services.baremetal.nodes import (
     editing,
     guards,
-    listing,
+    node_fields,
     patching,
     schemas,
     showing,
     states,
 )
-from ingot.services.baremetal.nodes.listing import NODE, NODE_BRIEF
+from ingot.services.baremetal.nodes.node_fields import NODE, NODE_BRIEF
 from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.nodes.verbs import unheld
 from ingot.services.baremetal.ports import store as port_store
@@ -110,7 +110,7 @@ class ReasonBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str | None = None
 
 
-_SORTABLE = listing.sortable(tables.nodes, listing.NODE_UNSORTABLE | {"boot_intent"})
+_SORTABLE = paging_store.sortable(tables.nodes, node_fields.NODE_UNSORTABLE | {"boot_intent"})
 
 
 class Nodes(Handlers):
@@ -125,7 +125,7 @@ class Nodes(Handlers):
             raise Invalid(f"Invalid query parameter ?detail={query.detail} received.")
         if query.fields is not None:
             needs(call, FIELDS_SINCE, "fields")
-        wanted = listing.fields_wanted(query.fields, detail, NODE, NODE_BRIEF, call.version)
+        wanted = node_fields.fields_wanted(query.fields, detail, NODE, NODE_BRIEF, call.version)
         return await self._list(call, query, wanted)
 
     async def list_whole(self, call: Call) -> Reply:
@@ -136,7 +136,7 @@ class Nodes(Handlers):
         own = project if self.confined(call, "node") else None
         filters = showing.node_filters({**_filters(call, query), "project": project}, own)
         if query.sort_key:
-            listing.acceptable([query.sort_key], NODE, call.version)
+            node_fields.acceptable([query.sort_key], NODE, call.version)
         page = self.page(query, _SORTABLE)
         shape = showing.node_shape(wanted, call.version)
         redaction = self.redaction(call)
@@ -162,7 +162,7 @@ class Nodes(Handlers):
             needs(call, FIELDS_SINCE, "fields")
         wanted = None
         if query.fields is not None:
-            wanted = listing.fields_wanted(query.fields, None, NODE, NODE_BRIEF, call.version)
+            wanted = node_fields.fields_wanted(query.fields, None, NODE, NODE_BRIEF, call.version)
         return await self.read(lambda conn: Reply(self._one(conn, call, wanted)))
 
     def _one(self, conn: sa.Connection, call: Call, wanted: tuple[str, ...] | None) -> Any:

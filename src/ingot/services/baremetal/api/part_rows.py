@@ -11,7 +11,6 @@ from ingot.kit.api.operations import Operation
 from ingot.services.baremetal.api.chassis import Chassis, ChassisListQuery, ChassisQuery
 from ingot.services.baremetal.api.events import Events, EventsBody
 from ingot.services.baremetal.api.nodes import FieldsQuery, NodeListQuery, NodeQuery
-from ingot.services.baremetal.api.others import Shards
 from ingot.services.baremetal.api.parts import Parts
 from ingot.services.baremetal.api.portgroups import (
     PortgroupListQuery,
@@ -20,6 +19,7 @@ from ingot.services.baremetal.api.portgroups import (
 )
 from ingot.services.baremetal.api.ports import PortListQuery, PortQuery, Ports
 from ingot.services.baremetal.api.rows import late, system_wide
+from ingot.services.baremetal.api.shards import Shards
 from ingot.services.baremetal.api.volumes import Connectors, Targets, Volume, VolumeListQuery
 from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.ports import schemas as port_schemas

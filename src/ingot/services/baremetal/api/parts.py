@@ -26,7 +26,7 @@ from ingot.services.baremetal.api.common import (
 )
 from ingot.services.baremetal.api.nodes import DETAIL_SINCE, FIELDS_SINCE
 from ingot.services.baremetal.context import By
-from ingot.services.baremetal.nodes import guards, listing, patching, schemas
+from ingot.services.baremetal.nodes import guards, node_fields, patching, schemas
 from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.ports import resources as port_resources
 from ingot.services.baremetal.ports.editing import Reachable
@@ -77,7 +77,7 @@ class Listed(Handlers):
         query: PageQuery = call.query
         table = self.resource.fields
         if query.sort_key and query.sort_key not in self.resource.quiet:
-            listing.acceptable([query.sort_key], table, call.version)
+            node_fields.acceptable([query.sort_key], table, call.version)
         if query.marker is not None:
             schemas.uuid("marker", query.marker)
         page = self.page(query, self.resource.sortable)

@@ -14,7 +14,7 @@ from ingot.kit.api.operations import Call, Operation, Reply
 from ingot.kit.faults import Invalid, Kind, Missing
 from ingot.services.baremetal.api.common import Handlers, accepted, by, optional_body
 from ingot.services.baremetal.api.rows import late, system_wide
-from ingot.services.baremetal.nodes import acts, calls
+from ingot.services.baremetal.nodes import acts, vendor_call
 from ingot.services.baremetal.types import Node
 
 _RULE = "baremetal:node:vendor_passthru"
@@ -43,7 +43,7 @@ class Passthru(Handlers):
             node = self.node(conn, call, call.params["id"], _RULE)
             method = self._method(node, name, verb, data)
             if method.require_exclusive_lock and method.is_async:
-                calls.vendor_call(self.ctx, conn, node, name, verb, data or {}, by(call))
+                vendor_call.vendor_call(self.ctx, conn, node, name, verb, data or {}, by(call))
                 return None
             access = self.ctx.access(conn, node, "vendor")
             if not method.require_exclusive_lock:

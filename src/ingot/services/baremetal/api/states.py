@@ -12,10 +12,10 @@ from ingot.kit.api.operations import Call, Reply
 from ingot.kit.api.paging import next_link
 from ingot.kit.db.database import raw_json
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
-from ingot.services.baremetal import tables
+from ingot.services.baremetal import paging_store, tables
 from ingot.services.baremetal.api.common import Handlers, PageQuery, accepted, by, needs
 from ingot.services.baremetal.api.templates import Runbooks, may_run, with_runbook
-from ingot.services.baremetal.nodes import listing, schemas, states
+from ingot.services.baremetal.nodes import history_store, node_fields, schemas, states
 from ingot.services.baremetal.nodes.verbs import Extras
 from ingot.services.baremetal.ports import vifs
 
@@ -40,7 +40,7 @@ class States(Handlers):
     """Handlers below /v1/nodes/{id}."""
 
     async def show(self, call: Call) -> Reply:
-        names = listing.STATES.names(call.version)
+        names = node_fields.STATES.names(call.version)
         columns = [tables.nodes.c[name] for name in names]
 
         def query(conn: sa.Connection) -> Reply:
@@ -50,7 +50,9 @@ class States(Handlers):
             for name in ("raid_config", "target_raid_config"):
                 if name in body:
                     body[name] = raw_json(body[name])
-            body["provision_state"] = listing.old_state(body["provision_state"], call.version.minor)
+            body["provision_state"] = node_fields.old_state(
+                body["provision_state"], call.version.minor
+            )
             place = self.redaction(call).of(found.owner, found.lessee)
             if "last_error" in place:
                 body["last_error"] = place["last_error"]
@@ -176,11 +178,13 @@ class States(Handlers):
         query: HistoryQuery = call.query
         detail = query.detail is not None and schemas.flag("detail", query.detail)
         names = None if detail else ("uuid", "created_at", "severity", "event")
-        page = self.page(query, listing.sortable(tables.node_history), "created_at")
+        page = self.page(query, paging_store.sortable(tables.node_history), "created_at")
 
         def find(conn: sa.Connection) -> Reply:
             node = self.find(conn, call, call.params["id"], "baremetal:node:history:get")
-            found = listing.read_history(conn, node.uuid, page, call.base_url, names, call.version)
+            found = history_store.read_history(
+                conn, node.uuid, page, call.base_url, names, call.version
+            )
             body: dict[str, Any] = {"history": found}
             if len(found) == page.limit:
                 body["next"] = next_link(call, found[-1]["uuid"], page.limit)
@@ -194,7 +198,7 @@ class States(Handlers):
 
         def find(conn: sa.Connection) -> Reply:
             node = self.find(conn, call, call.params["id"], "baremetal:node:history:get")
-            found = listing.read_history(
+            found = history_store.read_history(
                 conn, node.uuid, page, call.base_url, None, call.version, event
             )
             if not found:

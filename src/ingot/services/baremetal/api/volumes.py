@@ -9,10 +9,11 @@ import sqlalchemy as sa
 
 from ingot.kit.api.operations import Call, Reply
 from ingot.kit.faults import Invalid
+from ingot.services.baremetal import links
 from ingot.services.baremetal.api.common import Handlers, PageQuery, by
 from ingot.services.baremetal.api.parts import Parts
 from ingot.services.baremetal.context import By
-from ingot.services.baremetal.nodes import listing, schemas
+from ingot.services.baremetal.nodes import schemas
 from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.ports import (
     resources as port_resources,
@@ -45,9 +46,9 @@ class Volume(Handlers):
         root = f"nodes/{ident}/volume" if ident else "volume"
         return Reply(
             {
-                "links": listing.links(call.base_url, f"{root}/"),
-                "connectors": listing.links(call.base_url, f"{root}/connectors"),
-                "targets": listing.links(call.base_url, f"{root}/targets"),
+                "links": links.links(call.base_url, f"{root}/"),
+                "connectors": links.links(call.base_url, f"{root}/connectors"),
+                "targets": links.links(call.base_url, f"{root}/targets"),
             }
         )
 

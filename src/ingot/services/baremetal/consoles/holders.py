@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.nodes import listing
+from ingot.services.baremetal.nodes import conductors, hash_ring
 from ingot.services.baremetal.tables import nodes
 from ingot.workflow import ConductorRow
 
@@ -26,8 +26,8 @@ def holders(
     wanted = set(node_uuids)
     if not wanted:
         return {}
-    able = {row.host: row for row in listing.live_conductors(ctx, conn) if ROLE in row.roles}
-    hosts = listing.Conductors(list(able.values()))
+    able = {row.host: row for row in conductors.live_conductors(ctx, conn) if ROLE in row.roles}
+    hosts = hash_ring.HashRing(list(able.values()))
     rows = conn.execute(
         sa.select(nodes.c.uuid, nodes.c.conductor_group).where(nodes.c.uuid.in_(wanted))
     )
@@ -36,7 +36,7 @@ def holders(
 
 def hosts(ctx: Context, conn: sa.Connection) -> frozenset[str]:
     """The living controllers with the role."""
-    return frozenset(row.host for row in listing.live_conductors(ctx, conn) if ROLE in row.roles)
+    return frozenset(row.host for row in conductors.live_conductors(ctx, conn) if ROLE in row.roles)
 
 
 def here(ctx: Context, conn: sa.Connection, node_uuids: Iterable[str]) -> set[str]:
@@ -47,5 +47,5 @@ def here(ctx: Context, conn: sa.Connection, node_uuids: Iterable[str]) -> set[st
 
 def any_passes_on(ctx: Context, conn: sa.Connection) -> bool:
     """Whether some living controller serves consoles to the others."""
-    rows = listing.live_conductors(ctx, conn)
+    rows = conductors.live_conductors(ctx, conn)
     return any(ROLE in row.roles and row.info.get(ADDRESS) for row in rows)

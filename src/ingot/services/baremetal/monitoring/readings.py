@@ -19,7 +19,7 @@ from ingot.kit.tasks.clock import Clock
 from ingot.services import server_events
 from ingot.services.baremetal import store
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.nodes import editing, history, listing, states
+from ingot.services.baremetal.nodes import conductors, editing, hash_ring, history, states
 from ingot.services.baremetal.tables import nodes
 
 POWER_FAILURE = "power failure"
@@ -77,7 +77,7 @@ _IDLE = (
 
 def find_idle(ctx: Context, conn: sa.Connection, only: str | None = None) -> dict[str, Idle]:
     """The idle nodes that this process cares for (or one of them), by uuid."""
-    hosts = listing.Conductors(listing.live_conductors(ctx, conn))
+    hosts = hash_ring.HashRing(conductors.live_conductors(ctx, conn))
     mine = (ctx.host, None)
     query = _IDLE if only is None else _IDLE.where(nodes.c.uuid == only)
     idle = (Idle(*row) for row in conn.execute(query))

@@ -2,7 +2,8 @@
 
 The request asks the controller itself, since its client wants the answer. Meanwhile the machine is held by an
 operation of the request's own: nothing else begins on it, and others are told 409. Should the request die, the
-engine ends that operation when its time is over (`workflows.calls.left`). What nobody waits for is in `calls`.
+engine ends that operation when its time is over (`workflows.controller_act`). What nobody waits for
+starts in `controller_call`.
 """
 
 from __future__ import annotations

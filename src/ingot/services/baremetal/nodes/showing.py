@@ -20,9 +20,10 @@ import sqlalchemy as sa
 from ingot.kit.api.paging import Page
 from ingot.kit.api.versions import Version
 from ingot.kit.db.database import PreparedStatement
+from ingot.services.baremetal import paging_store
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.nodes import listing, states
-from ingot.services.baremetal.nodes.listing import NODE, NODE_JSON, NODE_SUBS
+from ingot.services.baremetal.nodes import conductors, node_fields, states
+from ingot.services.baremetal.nodes.node_fields import NODE, NODE_JSON, NODE_SUBS
 from ingot.services.baremetal.policies import Redaction
 from ingot.services.baremetal.tables import FEW, node_agents, node_traits, nodes
 
@@ -96,10 +97,12 @@ def node_shape(wanted: tuple[str, ...] | None, version: Version) -> Shape:
 
 def _value(column: sa.Column[Any], minor: int) -> sa.ColumnElement[Any]:
     """A column as this microversion shows it."""
-    changed = [state for state in states.STATES if listing.old_state(state, minor) != state]
+    changed = [state for state in states.STATES if node_fields.old_state(state, minor) != state]
     if column.name != "provision_state" or not changed:
         return column
-    older = [(column == state, sa.literal(listing.old_state(state, minor))) for state in changed]
+    older = [
+        (column == state, sa.literal(node_fields.old_state(state, minor))) for state in changed
+    ]
     return sa.case(*older, else_=column).label(column.name)
 
 
@@ -161,14 +164,14 @@ def read_nodes(
     """Nodes in wire form, their number and the last one's uuid. conductor: only those that it cares for."""
     values: dict[str, Any] = {**filters.values, "limit": page.limit}
     if page.marker is not None:
-        at = listing.marked(conn, nodes, page, "Node", nodes.c.uuid, filters.visible)
+        at = paging_store.marked(conn, nodes, page, "Node", nodes.c.uuid, filters.visible)
         values |= {f"at{place}": value for place, value in enumerate(at)}
     statement = _page_of(
         shape, filters.parts, page.sort_key, page.descending, page.marker is not None
     )
     rows = statement.bulk(conn, values)
     if conductor is not None:
-        hosts = listing.who_cares(ctx, conn)
+        hosts = conductors.conductor_ring(ctx, conn)
         rows = [row for row in rows if hosts.of(row[0], row[3]) == conductor]
     shown = _shown(ctx, conn, shape, rows, redaction, base)
     return msgspec.Raw(_encode(shown)), len(rows), rows[-1][0] if rows else None
@@ -181,7 +184,7 @@ def _page_of(
     query = shape.query.where(*(_condition(part) for part in parts))
     places = ("at0",) if sort_key == "id" else ("at0", "at1")
     at: list[Any] | None = [sa.bindparam(place) for place in places] if marked else None
-    query = listing.cut(query, nodes, sort_key, descending, at)
+    query = paging_store.cut(query, nodes, sort_key, descending, at)
     return PreparedStatement(query.limit(sa.bindparam("limit", type_=sa.Integer)))
 
 
@@ -214,7 +217,7 @@ def _shown(
     redaction: Redaction,
     base: str,
 ) -> list[Any]:
-    hosts = listing.who_cares(ctx, conn) if shape.conductor else None
+    hosts = conductors.conductor_ring(ctx, conn) if shape.conductor else None
     pieces = _link_pieces(shape, base)
     build, traits, everything = shape.build, shape.traits, redaction.everything
     made: list[Any] = []

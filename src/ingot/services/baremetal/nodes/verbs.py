@@ -13,12 +13,7 @@ from ingot.drivers.machine.types import PowerTarget
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Locked
 from ingot.services.baremetal import orders, store
 from ingot.services.baremetal.context import NOBODY, By, Context
-from ingot.services.baremetal.nodes import (
-    followups,
-    guards,
-    listing,
-    validation,
-)
+from ingot.services.baremetal.nodes import conductors, followups, guards, validation
 from ingot.services.baremetal.nodes import (
     states as machine,
 )
@@ -101,7 +96,7 @@ def provision(
             return _supersede(ctx, conn, found, row, verb, live.kind, extras, by)
         raise locked(node, live)
     if kind:
-        listing.need_conductor(ctx, conn, node.conductor_group)
+        conductors.need_conductor(ctx, conn, node.conductor_group)
         _crowd(ctx, conn, event)
         _check(ctx, conn, found, kind, extras)
     if event == "deploy":
@@ -166,7 +161,7 @@ def power(
     driver = ctx.registry.power(node.driver, node.interfaces.get("power"))
     guards.power(node, target, [str(one) for one in driver.supported()])
     free(conn, node)
-    listing.need_conductor(ctx, conn, node.conductor_group)
+    conductors.need_conductor(ctx, conn, node.conductor_group)
     ctx.access(conn, node, "power")
     wanted = PowerTarget(target)
     if timeout is None and wanted in (PowerTarget.SOFT_OFF, PowerTarget.SOFT_REBOOT):

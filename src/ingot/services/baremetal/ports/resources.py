@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from ingot.kit.api.paging import Page
 from ingot.kit.api.versions import Field, FieldTable, Version
 from ingot.kit.faults import Missing
-from ingot.services.baremetal.nodes import listing
+from ingot.services.baremetal import links, paging_store
+from ingot.services.baremetal.nodes import node_fields
 from ingot.services.baremetal.tables import (
     chassis,
     nodes,
@@ -67,7 +68,7 @@ class PartKind:
 
     @property
     def sortable(self) -> frozenset[str]:
-        return listing.sortable(self.table, _JSON | {"sealed"})
+        return paging_store.sortable(self.table, _JSON | {"sealed"})
 
     def missing(self, ident: str) -> Missing:
         return Missing(f"{self.noun} {ident} could not be found.")
@@ -79,7 +80,7 @@ class PartKind:
         if fields is not None:
             hidden = {n for n in self.quiet if not self.fields.by_name[n].visible(version.minor)}
             fields = [name for name in fields if name not in hidden]
-        return listing.fields_wanted(fields, detail, self.fields, self.brief, version)
+        return node_fields.fields_wanted(fields, detail, self.fields, self.brief, version)
 
     def of_nodes(self, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
         """Rows whose node satisfies a condition."""
@@ -230,7 +231,7 @@ def read(
     query = shape.query.where(*where, *visible)
     if page is not None:
         table = resource.table
-        query = listing.paged(conn, query, table, page, resource.noun, table.c.uuid, visible)
+        query = paging_store.paged(conn, query, table, page, resource.noun, table.c.uuid, visible)
     hide_vtep = not _VTEP_SINCE <= version.minor <= _VTEP_UNTIL
     made: list[dict[str, Any]] = []
     for row in conn.execute(query):
@@ -243,9 +244,9 @@ def read(
             one["available_for_dynamic_portgroup"] = False
         path = f"{resource.path}/{row[0]}"
         if shape.contents:
-            inside = listing.links(base, f"{path}/{resource.contents}")
+            inside = links.links(base, f"{path}/{resource.contents}")
             one[resource.contents] = [inside] if resource.nested else inside
-        one["links"] = listing.links(base, path)
+        one["links"] = links.links(base, path)
         made.append(one)
     return made
 

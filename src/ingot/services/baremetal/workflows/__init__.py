@@ -1,23 +1,28 @@
-"""The long work of the bare-metal service, one story per file.
+"""The workflows of the Bare Metal service, one verb per file.
 
-room        collaborators and the case: one operation on one node, its bad end
+node_task   one operation on one node, with its collaborators
 orders      what each kind of operation is asked to do
 proofs      is it the right machine?
-patience    silent and lost agents
-kept        agents that stay up between operations
-ending      failures: states, flags, causes
-steps       steps that several stories share
+agent_retry silent and lost agents
+fast_track  agents that stay up between operations
+failure     failures: states, flags, causes
+steps       steps that several workflows share
 stepping    the API's steps: who does each, hold, wait, power
 agentwork   what the agent does for us
-asked       a client's steps: templates, secrets, what agents offer
+requested_steps  a client's steps: templates, secrets, what agents offer
 children    steps that a machine's child nodes do
 deployplan  which deploy steps are run, and when
 deploy      deploy, rebuild, undeploy
 clean       automated and manual cleaning
 service     steps on a machine in use
 inspect     inventory, properties, ports
-small       verify, adopt, rescue, unrescue, power
-calls       boot mode, secure boot, virtual media, vendor calls; acts of requests that have died
+verify      the controller answers, and is known
+adopt       a machine that runs already
+rescue      rescue and unrescue
+power       the power state that a client asked for
+firmware_modes, virtual_media, vendor_call    operations of one step with the controller
+controller_act    acts of requests that have died
+controller_call   what the operations of one step share
 driverwork  steps that a driver carries out from outside
 caching     the machine's own settings, read for the API
 orphans     states without an operation
@@ -31,7 +36,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.services.baremetal.orders import ACTS, ORDERS
-from ingot.services.baremetal.workflows import calls, service, small
+from ingot.services.baremetal.workflows import (
+    adopt,
+    controller_act,
+    controller_call,
+    firmware_modes,
+    power,
+    rescue,
+    service,
+    vendor_call,
+    verify,
+    virtual_media,
+)
 from ingot.services.baremetal.workflows.agentlogs import AgentLogs
 from ingot.services.baremetal.workflows.clean import clean, cleaned
 from ingot.services.baremetal.workflows.deploy import deploy, deployed, undeploy
@@ -53,22 +69,22 @@ from ingot.workflow import Op, Workflow
 Ending = Callable[[NodeTask, sa.Connection], None]
 
 _STORIES: dict[str, tuple[Story, Ending]] = {
-    "verify": (small.verify, small.verified),
+    "verify": (verify.verify, verify.verified),
     "inspect": (inspect, inspected),
     "clean": (clean, cleaned),
     "deploy": (deploy, deployed),
     "undeploy": (undeploy, cleaned),
-    "adopt": (small.adopt, small.adopted),
-    "rescue": (small.rescue, small.rescued),
-    "unrescue": (small.unrescue, small.unrescued),
+    "adopt": (adopt.adopt, adopt.adopted),
+    "rescue": (rescue.rescue, rescue.rescued),
+    "unrescue": (rescue.unrescue, rescue.unrescued),
     "service": (service.service, service.serviced),
     "restore": (service.restore, service.restored),
-    "power": (small.power, small.powered),
-    "boot mode": (calls.boot_mode, calls.over),
-    "secure boot": (calls.secure_boot, calls.over),
-    "virtual media": (calls.media, calls.over),
-    "vendor call": (calls.vendor, calls.over),
-    **dict.fromkeys(sorted(ACTS), (calls.left, calls.over)),
+    "power": (power.power, power.powered),
+    "boot mode": (firmware_modes.boot_mode, controller_call.ended),
+    "secure boot": (firmware_modes.secure_boot, controller_call.ended),
+    "virtual media": (virtual_media.virtual_media, controller_call.ended),
+    "vendor call": (vendor_call.vendor_call, controller_call.ended),
+    **dict.fromkeys(sorted(ACTS), (controller_act.abandoned, controller_call.ended)),
 }
 
 

@@ -18,7 +18,7 @@ from ingot.services.baremetal.inspection import store as inventories
 from ingot.services.baremetal.inspection.hooks import ABOUT_INTERFACES
 from ingot.services.baremetal.inspection.hooks.storage import disk_serials
 from ingot.services.baremetal.inspection.rules.actions import ApiCall
-from ingot.services.baremetal.inspection.rules.calls import make
+from ingot.services.baremetal.inspection.rules.api_call import make_api_call
 from ingot.services.baremetal.inspection.rules.engine import Applied
 from ingot.services.baremetal.orders import InspectOrder
 from ingot.services.baremetal.workflows import agentlogs, proofs, steps
@@ -158,7 +158,7 @@ async def _call(task: NodeTask, sealed: str | None) -> None:
 
         async def ask(ctx: StepContext, rule: str = rule, call: ApiCall = call) -> None:
             try:
-                ctx.log(f"rule {rule}: it answered {await make(call, ctx.clock, egress)}")
+                ctx.log(f"rule {rule}: it answered {await make_api_call(call, ctx.clock, egress)}")
             except Failed as fault:
                 raise Failed(f"Inspection rule {rule} failed: {fault.text}") from None
 

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from ingot.kit.api.operations import Authenticator, Operation, Service
 from ingot.kit.faults import Kind
-from ingot.services.compute.api import others
+from ingot.services.compute.api import limits, server_groups, services, versions, zones
 from ingot.services.compute.api.actions import Actions
 from ingot.services.compute.api.common import VERSIONS, Body, envelope
 from ingot.services.compute.api.consoles import RemoteConsoles
 from ingot.services.compute.api.flavors import Flavors
+from ingot.services.compute.api.instance_actions import InstanceActions
+from ingot.services.compute.api.interfaces import Interfaces
 from ingot.services.compute.api.keypairs import Keypairs
-from ingot.services.compute.api.parts import InstanceActions, Interfaces, Metadata, Tags
+from ingot.services.compute.api.metadata import Metadata
 from ingot.services.compute.api.servers import Servers
+from ingot.services.compute.api.tags import Tags
 
 if TYPE_CHECKING:
     from ingot.services.compute.service import Compute
@@ -45,14 +48,14 @@ def make_service(compute: Compute, authenticator: Authenticator) -> Service:
 def operations(compute: Compute) -> Sequence[Operation]:
     """All rows."""
     return (
-        Operation("GET", "", others.versions, None, title="Versions"),
-        Operation("GET", _V, others.version, None, title="Version 2.1"),
+        Operation("GET", "", versions.versions, None, title="Versions"),
+        Operation("GET", _V, versions.version, None, title="Version 2.1"),
         *_servers(Servers(compute), Actions(compute), RemoteConsoles(compute)),
         *_parts(Metadata(compute), Tags(compute), Interfaces(compute), InstanceActions(compute)),
         *_flavors(Flavors(compute)),
         *_keypairs(Keypairs(compute)),
-        *_limits(others.Limits(compute)),
-        *_rest(others.Zones(compute), others.Groups(compute), others.Services(compute)),
+        *_limits(limits.Limits(compute)),
+        *_rest(zones.Zones(compute), server_groups.Groups(compute), services.Services(compute)),
     )
 
 
@@ -152,7 +155,7 @@ def _keypairs(keys: Keypairs) -> tuple[Operation, ...]:
     )
 
 
-def _limits(limits: others.Limits) -> tuple[Operation, ...]:
+def _limits(limits: limits.Limits) -> tuple[Operation, ...]:
     one = "/os-quota-sets/{id}"
     return (
         _row("GET", "/limits", limits.limits, "limits", late=False),
@@ -165,7 +168,7 @@ def _limits(limits: others.Limits) -> tuple[Operation, ...]:
 
 
 def _rest(
-    zones: others.Zones, groups: others.Groups, services: others.Services
+    zones: zones.Zones, groups: server_groups.Groups, services: services.Services
 ) -> tuple[Operation, ...]:
     zone, group = "/os-availability-zone", "/os-server-groups"
     return (

@@ -1,17 +1,19 @@
-"""The long work of the compute service, one story per file.
+"""The workflows of the Compute service, one verb per file.
 
-room     the case: one operation on one server, and what its stories share
-machines taking a machine for a server and giving it back
-build    create
-end      delete
-small    start, stop, reboot, rebuild, rescue, unrescue
+server_task  one operation on one server, and what the workflows share
+machines     taking a machine for a server and giving it back
+build        create
+end          delete
+power        start, stop, reboot, crash dump
+rebuild      rebuild
+rescue       rescue and unrescue
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingot.services.compute.workflows import small
+from ingot.services.compute.workflows import power, rebuild, rescue
 from ingot.services.compute.workflows.build import create, created, not_created
 from ingot.services.compute.workflows.end import delete, deleted, not_deleted
 from ingot.services.compute.workflows.server_task import (
@@ -30,13 +32,13 @@ if TYPE_CHECKING:
 _STORIES: dict[str, tuple[Story, Ending, Failing]] = {
     "create": (create, created, not_created),
     "delete": (delete, deleted, not_deleted),
-    "start": (small.start, small.running, small.unchanged),
-    "stop": (small.stop, small.stopped, small.unchanged),
-    "reboot": (small.reboot, small.running, small.unchanged),
-    "trigger_crash_dump": (small.crash_dump, small.unchanged_well, small.unchanged),
-    "rebuild": (small.rebuild, small.rebuilt, small.broken),
-    "rescue": (small.rescue, small.rescued, small.broken),
-    "unrescue": (small.unrescue, small.running, small.broken),
+    "start": (power.start, power.ended_active, power.failed_unchanged),
+    "stop": (power.stop, power.ended_stopped, power.failed_unchanged),
+    "reboot": (power.reboot, power.ended_active, power.failed_unchanged),
+    "trigger_crash_dump": (power.crash_dump, power.ended_unchanged, power.failed_unchanged),
+    "rebuild": (rebuild.rebuild, rebuild.rebuilt, rebuild.failed_to_error),
+    "rescue": (rescue.rescue, rescue.rescued, rebuild.failed_to_error),
+    "unrescue": (rescue.unrescue, power.ended_active, rebuild.failed_to_error),
 }
 
 

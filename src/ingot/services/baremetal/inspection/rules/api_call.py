@@ -12,7 +12,7 @@ from ingot.services.baremetal.inspection.rules.actions import ApiCall
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 
 
-async def make(call: ApiCall, clock: Clock, egress: Egress) -> int:
+async def make_api_call(call: ApiCall, clock: Clock, egress: Egress) -> int:
     """Make the call; the status of a good answer. Failed when there is none after all tries.
 
     egress: whom calls may ask whose host the machine has a say in.
