@@ -20,6 +20,7 @@ from ingot.kit.faults import Unauthenticated
 from ingot.kit.http.server import WebApp
 from ingot.kit.tasks.clock import Clock, VirtualClock
 from ingot.services.baremetal import Baremetal, BaremetalSettings
+from ingot.services.baremetal.api import make_service
 from ingot.services.baremetal.context import Images, Networks
 
 LATEST = "1.115"
@@ -147,7 +148,7 @@ async def world(
     async def authenticate(header: Callable[[str], str | None]) -> Caller:
         return callers[0]
 
-    app = WebApp([baremetal.service(authenticate)])
+    app = WebApp([make_service(baremetal, authenticate)])
     made = World(db, baremetal, app, falcon.testing.TestClient(app.asgi), callers)
     try:
         async with falcon.testing.ASGIConductor(app.asgi) as conductor:

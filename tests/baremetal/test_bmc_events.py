@@ -21,6 +21,7 @@ from ingot.kit.auth.policy import ANONYMOUS
 from ingot.kit.http.server import WebApp
 from ingot.kit.tasks import events
 from ingot.lab.sim import Fleet
+from ingot.services.baremetal.api import make_service
 from ingot.services.baremetal.monitoring.controller_events import KIND, EventApi, mark_of
 from ingot.services.baremetal.monitoring.power_sync import PowerSync
 
@@ -40,7 +41,7 @@ async def listener(api: World, sock: socket.socket) -> AsyncIterator[None]:
     async def nobody(header: Any) -> Any:
         return ANONYMOUS
 
-    service = api.baremetal.service(nobody)
+    service = make_service(api.baremetal, nobody)
     made = EventApi(api.baremetal.ctx).operations()
     app = WebApp([dataclasses.replace(service, prefix="", operations=made)])
     server = uvicorn.Server(uvicorn.Config(app.asgi, log_level="error", lifespan="off"))

@@ -58,7 +58,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Place]:
 
     def own(db: Any, clock: Any) -> OwnNetworks:
         rooms.append(Networks(db, clock, NetworkSettings(wires={"wire1": WIRE})))
-        doors.append(OwnNetworks(rooms[0], "provider", "p-admin"))
+        doors.append(OwnNetworks(rooms[0], "provider", lambda: "p-admin"))
         return doors[0]
 
     async with world(tmp_path, networks=own) as api:

@@ -16,6 +16,7 @@ from ingot.kit.db.database import from_json
 from ingot.kit.faults import Invalid
 from ingot.kit.http.server import WebApp
 from ingot.services.baremetal import BaremetalSettings, store
+from ingot.services.baremetal.api.machines import make_service
 from ingot.services.baremetal.steps import known as known_steps
 from ingot.services.baremetal.steps import secrets as step_secrets
 from ingot.services.baremetal.steps.options import StepRules
@@ -62,7 +63,7 @@ async def agent_called(api: World, uuid: str) -> None:
 
 
 async def offered(api: World, query: str = "", ident: str = "n1") -> Any:
-    app = WebApp([api.baremetal.machines_service(api.app.services[0])])
+    app = WebApp([make_service(api.baremetal, api.app.services[0])])
     return await _get(app, f"/machines/v1/nodes/{ident}/steps{query}")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ingot.kit.faults import Failed, Fault, Kind
-from ingot.services.baremetal.workflows import agentlogs, proofs
+from ingot.services.baremetal.workflows import agentlogs, node_task, proofs
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ async def _steps_after(fault: Fault) -> list[str]:
     async def step(name: str, *_: Any, **__: Any) -> None:
         begun.append(name)
 
-    rules = agentlogs.AgentLogs(agentlogs.ON_FAILURE, Path("/nowhere"), 1)
+    rules = agentlogs.AgentLogOptions(node_task.ON_FAILURE, Path("/nowhere"), 1)
     case: Any = SimpleNamespace(
         deps=SimpleNamespace(agent_logs=rules), op=SimpleNamespace(step=step, kind="inspect")
     )

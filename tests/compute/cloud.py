@@ -41,6 +41,7 @@ from ingot.services.baremetal import (
 )
 from ingot.services.baremetal import store as nodes
 from ingot.services.baremetal.adapters import OwnImages, OwnNetworks
+from ingot.services.baremetal.api import make_service as baremetal_api
 from ingot.services.baremetal.api.root import Roots
 from ingot.services.baremetal.boot.imagesources import ImageSources
 from ingot.services.baremetal.boot.plan import BootUrls
@@ -48,6 +49,9 @@ from ingot.services.baremetal.ramdisk.api import RamdiskApi, RamdiskFiles
 from ingot.services.baremetal.workflows import Deps, Timing
 from ingot.services.baremetal.workflows import workflows as baremetal_workflows
 from ingot.services.compute import Compute, ComputeSettings, ConsoleKeeper
+from ingot.services.compute.api import make_service as compute_api
+from ingot.services.compute.loops import loops as compute_loops
+from ingot.services.compute.workflows import workflows as compute_workflows
 from ingot.services.identity import (
     Bootstrap,
     CatalogueEntry,
@@ -55,8 +59,12 @@ from ingot.services.identity import (
     IdentitySettings,
     write_clouds_yaml,
 )
+from ingot.services.identity.api import make_service as identity_api
 from ingot.services.image import Images, ImageSettings
+from ingot.services.image.api import make_service as image_api
+from ingot.services.image.api import provisioning_operations
 from ingot.services.network import Networks, NetworkSettings
+from ingot.services.network.api import make_service as network_api
 from ingot.workflow import Engine, LocalDispatcher, live_operation, operations, steps
 from tests.flows.site import VERSIONS, Operation, free_port, listening
 
@@ -320,7 +328,7 @@ async def cloud(
     world = FakeWorld(seed=1)
     registry = Registry(DriverContext(clock, run_dir=base, world=world), hardware_types())
     agents = AgentClient(clock, egress=Egress.of(LOOPBACK))
-    own = OwnNetworks(networks, "provider", "", has_wires=False)
+    own = OwnNetworks(networks, "provider", lambda: identity.service_project_id, has_wires=False)
     baremetal = Baremetal(
         db,
         clock,
@@ -338,7 +346,6 @@ async def cloud(
     channels = [Channel(CONSOLE_PATH, webdoors.enter)]
     await db.create_all()
     made = await identity.bootstrap()
-    own.project_id = made.service_project_id
     write_clouds_yaml(
         base / "clouds.yaml",
         f"{url}/identity",
@@ -371,7 +378,7 @@ async def cloud(
             Operation("GET", "/", roots.root, rule=None),
             Operation("GET", "/v1", roots.v1, rule=None),
             *ramdisk.operations(),
-            *images.provisioning_operations(),
+            *provisioning_operations(images),
         ],
         plain_envelope,
         Policy({}),
@@ -379,21 +386,21 @@ async def cloud(
     )
     who = identity.authenticate
     services = [
-        identity.service(),
-        images.service(who),
-        networks.service(who),
-        baremetal.service(who),
-        compute.service(who),
+        identity_api(identity),
+        image_api(images, who),
+        network_api(networks, who),
+        baremetal_api(baremetal, who),
+        compute_api(compute, who),
     ]
 
     def engine() -> Engine:
-        kinds = [*baremetal_workflows(deps), *compute.workflows()]
+        kinds = [*baremetal_workflows(deps), *compute_workflows(compute)]
         return Engine(db, clock, kinds, "conductor-1")
 
     await images.start()
     dispatcher = LocalDispatcher(engine())
     await dispatcher.start()
-    loops = compute.loops()
+    loops = compute_loops(compute)
     options = FleetOptions(count=count, boot_url=boot_url, **{"speed": 1000, **fleet})
     async with (
         listening(WebApp([boot]).asgi, boot_port),

@@ -36,6 +36,7 @@ from ingot.services.compute import Compute, ComputeSettings, store
 from ingot.services.compute.service import Draft
 from ingot.services.compute.types import Flavor, NetworkWish, Secrets
 from ingot.services.compute.workflows import machines
+from ingot.services.compute.workflows import workflows as server_workflows
 from ingot.services.image import Images, ImageSettings
 from ingot.services.image.tables import images as image_rows
 from ingot.services.network import Networks, NetworkSettings
@@ -65,7 +66,7 @@ class Rooms:
         registry = build_registry(DriverContext(clock, run_dir=folder, world=self.world))
         self.images = Images(db, clock, ImageSettings(state_dir=folder, deploy_base_url="http://b"))
         self.networks = Networks(db, clock, NetworkSettings())
-        own = OwnNetworks(self.networks, "provider", "", has_wires=False)
+        own = OwnNetworks(self.networks, "provider", lambda: "", has_wires=False)
         self.baremetal = Baremetal(db, clock, vault, registry, own, "host-a")
         settings = ComputeSettings(soft_seconds=10, release_seconds=900)
         self.compute = Compute(
@@ -215,7 +216,7 @@ async def test_every_step_of_a_server_broken(kind: str) -> None:
     def scenario(clock: VirtualClock) -> Scenario:
         rooms = Rooms(*here[0], clock)
         made = Scenario(
-            workflows=[*rooms.compute.workflows(), *machine_workflows(rooms.deps)],
+            workflows=[*server_workflows(rooms.compute), *machine_workflows(rooms.deps)],
             kind=f"server {kind}",
             input=order,
             answer=_nothing,

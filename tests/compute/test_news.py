@@ -12,6 +12,7 @@ from ingot.services.baremetal import store as nodes
 from ingot.services.baremetal.tables import left_servers
 from ingot.services.baremetal.tables import nodes as table
 from ingot.services.compute import store, telling
+from ingot.services.compute.loops import loops
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +24,7 @@ async def news(here: Cloud) -> list[store.News]:
 
 async def turn(here: Cloud) -> None:
     """One turn of the loop; then nobody has to be looked at any more."""
-    (loop,) = [loop for loop in here.compute.loops() if loop.name == "server machines"]
+    (loop,) = [loop for loop in loops(here.compute) if loop.name == "server machines"]
     await loop.once()
     assert loop.status.error is None
     assert await news(here) == await here.db.read(_left) == []

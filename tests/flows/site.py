@@ -37,6 +37,7 @@ from ingot.kit.tasks.clock import Clock, SystemClock, VirtualClock
 from ingot.lab.sim import Fleet, FleetOptions
 from ingot.services.baremetal import Baremetal, Extras, Node
 from ingot.services.baremetal.adapters import OwnImages, OwnNetworks
+from ingot.services.baremetal.api import make_service
 from ingot.services.baremetal.api.root import Roots
 from ingot.services.baremetal.boot.imagerights import CLOUD, Right
 from ingot.services.baremetal.boot.imagesources import ImageSources
@@ -48,13 +49,14 @@ from ingot.services.baremetal.nodes.verbs import followers
 from ingot.services.baremetal.ramdisk.api import RamdiskApi, RamdiskFiles
 from ingot.services.baremetal.types import ImageFile
 from ingot.services.baremetal.workflows import (
-    AgentLogs,
+    AgentLogOptions,
     Deps,
     ImageFacts,
     Orphans,
     Timing,
     workflows,
 )
+from ingot.services.image.api import provisioning_operations
 from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Loop, live_operation, steps
 from ingot.workflow import operations as operations_of
 from ingot.workflow.engine import Probe
@@ -323,7 +325,7 @@ async def cloud(
         timing=timing
         or Timing(agent=60, inspection=60, write=90, power=40, agent_silence=15, poll=0.05),
         fast_track=fast_track,
-        agent_logs=AgentLogs(logs, base / "agent-logs", 2),
+        agent_logs=AgentLogOptions(logs, base / "agent-logs", 2),
         media=MediaStore(
             base / "media", base / "kernel", base / "ramdisk", _loaders, egress=Egress.of(LOOPBACK)
         ),
@@ -339,7 +341,7 @@ async def cloud(
         Operation("GET", "/v1", roots.v1, rule=None),
         *RamdiskApi(deps, files, egress=Egress.of(LOOPBACK)).operations(),
         *MediaApi(deps).operations(),
-        *(pictures.service.provisioning_operations() if pictures else ()),
+        *(provisioning_operations(pictures.service) if pictures else ()),
     ]
     service = Service("ramdisk", "", operations, plain_envelope, Policy({}), versions=VERSIONS)
     engine = Engine(db, time, workflows(deps), host, beat=beat, dead=dead)
@@ -347,7 +349,7 @@ async def cloud(
     dispatcher: ClusterDispatcher | LocalDispatcher = (
         ClusterDispatcher(engine, work=work) if cluster else LocalDispatcher(engine, scan=1)
     )
-    app = WebApp([service, baremetal.service(_operator)])
+    app = WebApp([service, make_service(baremetal, _operator)])
     loops = [
         Loop("verbs that wait", 0.5, FollowUps(baremetal.ctx).run),
         Loop("orphans", 2, Orphans(deps).run),

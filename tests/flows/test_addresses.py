@@ -25,7 +25,7 @@ async def test_provisioning_pool_exhausted() -> None:
 
     def own(db: Any, clock: Any) -> OwnNetworks:
         rooms.append(Networks(db, clock, NetworkSettings(wires={"wire1": WIRE})))
-        return OwnNetworks(rooms[0], "provider", "p-admin")
+        return OwnNetworks(rooms[0], "provider", lambda: "p-admin")
 
     async with site(1, networks=own, protocols=("redfish",)) as here:
         (nets,) = rooms
@@ -68,7 +68,7 @@ async def test_an_instance_takes_the_card_of_an_agent_that_was_kept() -> None:
 
     def own(db: Any, clock: Any) -> OwnNetworks:
         rooms.append(Networks(db, clock, NetworkSettings(wires={"wire1": WIRE})))
-        return OwnNetworks(rooms[0], "provider", "p-admin")
+        return OwnNetworks(rooms[0], "provider", lambda: "p-admin")
 
     async with site(1, networks=own, protocols=("redfish",), fast_track=True) as here:
         (nets,) = rooms
@@ -124,7 +124,7 @@ async def test_addresses_that_no_dhcp_tells_go_onto_the_medium(kind: type[OwnNet
 
     def own(db: Any, clock: Any) -> OwnNetworks:
         rooms.append(Networks(db, clock, NetworkSettings(wires={"wire1": WIRE})))
-        return kind(rooms[0], "provider", "p-admin")
+        return kind(rooms[0], "provider", lambda: "p-admin")
 
     async with site(1, networks=own, protocols=("redfish",)) as here:
         (nets,) = rooms

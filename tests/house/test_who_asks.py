@@ -72,7 +72,7 @@ def test_no_connection_is_opened_elsewhere() -> None:
         if name.parts[0] not in _TOOLS and (calls := _CALLS & set(_calls(path))):
             found[str(name)] = set(calls)
     assert found == {name: set(calls) for name, calls in KNOWN.items()}, (
-        "Who asks somebody asks by kit.egress and kit.outgoing, or says here why it need not."
+        "Who asks somebody asks by kit.http.egress and kit.http.client, or says here why it need not."
     )
 
 
@@ -80,7 +80,7 @@ def test_no_connection_is_opened_elsewhere() -> None:
 NAMED_BY_THE_OPERATOR = {
     "app/auditsinks.py": "[audit] webhook",
     "app/nova.py": "[nova] url and auth_url",
-    "identity/outside.py": "[identity] auth_url",
+    "services/identity/outside.py": "[identity] auth_url",
 }
 
 
@@ -88,7 +88,7 @@ def test_sessions_without_a_connector_of_egress_are_known() -> None:
     open_to_all: set[str] = set()
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or ast.unparse(node.func) != "outgoing.session":
+            if not isinstance(node, ast.Call) or ast.unparse(node.func) != "http_client.session":
                 continue
             if not any(word.arg == "connector" for word in node.keywords):
                 open_to_all.add(str(path.relative_to(SOURCE)))

@@ -29,7 +29,10 @@ from ingot.services.identity import (
     IdentitySettings,
     write_clouds_yaml,
 )
+from ingot.services.identity.api import make_service as identity_api
 from ingot.services.image import Images, ImageSettings
+from ingot.services.image.api import make_service as image_api
+from ingot.services.image.api import provisioning_operations
 from ingot.workflow.api import Timeline
 
 T = TypeVar("T")
@@ -47,6 +50,8 @@ class Cloud:
     bootstrap: Bootstrap
     loop: asyncio.AbstractEventLoop
     stop: Callable[[], None] = field(repr=False)
+    #: What projects have in services that are not here: how many of each kind.
+    held: dict[str, dict[str, int]]
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float = 30) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout)
@@ -88,6 +93,7 @@ def running(
     sock.listen(128)  # clients wait in the queue until the server takes them
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     ready: list[Cloud] = []
+    held: dict[str, dict[str, int]] = {}
     failed: list[BaseException] = []
     event = threading.Event()
 
@@ -101,6 +107,7 @@ def running(
                 state_dir=state, password_cost=password_cost, token_seconds=token_seconds
             ),
             [CatalogueEntry("image", "glance", "/image")],
+            lambda _conn, project_id: held.get(project_id, {}),
         )
         options = {"deploy_base_url": f"{url}/provisioning", "reserve_bytes": 0, **image_options}
         images = Images(db, clock, ImageSettings(state_dir=state, **options))
@@ -119,20 +126,20 @@ def running(
         provisioning = Service(
             "provisioning",
             "/provisioning",
-            images.provisioning_operations(),
+            provisioning_operations(images),
             plain_envelope,
             Policy({}),
         )
         who = identity.authenticate
         timeline = Timeline(db, hub).service(who)
-        app = WebApp([identity.service(), images.service(who), timeline, provisioning])
+        app = WebApp([identity_api(identity), image_api(images, who), timeline, provisioning])
         server = uvicorn.Server(uvicorn.Config(app.asgi, log_level="error", lifespan="off"))
 
         def stop() -> None:
             server.should_exit = True
 
         loop = asyncio.get_running_loop()
-        ready.append(Cloud(state, url, identity, images, made, loop, stop))
+        ready.append(Cloud(state, url, identity, images, made, loop, stop, held))
         event.set()
         await server.serve([sock])
         await hub.close()

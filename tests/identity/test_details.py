@@ -89,27 +89,21 @@ def test_ones_own_revoked_token_is_not_there(cloud: Cloud, tenant: Tenant) -> No
 
 def test_what_a_deleted_project_leaves_is_told(cloud: Cloud, tenant: Tenant) -> None:
     """Without the refusal that is usual, it goes as in Keystone; an event says what has no owner now."""
-    identity, used = cloud.identity, {"p": ""}
-    identity.holders = {
-        "servers": lambda _conn, project_id: 2 if project_id == used["p"] else 0,
-        "machines": lambda _conn, _project_id: 0,
-    }
+    identity = cloud.identity
+    project_id = make(cloud, tenant.admin, "projects", name="used")["id"]
+    cloud.held[project_id] = {"servers": 2, "machines": 0}
+    path = f"/projects/{project_id}"
+    kept = dataclasses.replace(identity.settings, keep_used_projects=True)
+    identity.settings, before = kept, identity.settings
     try:
-        used["p"] = make(cloud, tenant.admin, "projects", name="used")["id"]
-        path = f"/projects/{used['p']}"
-        kept = dataclasses.replace(identity.settings, keep_used_projects=True)
-        identity.settings, before = kept, identity.settings
-        try:
-            refused = call(cloud, "DELETE", path, tenant.admin)
-            assert refused.status_code == 409 and "2 servers" in refused.text
-            assert call(cloud, "GET", path, tenant.admin).status_code == 200
-        finally:
-            identity.settings = before
-        assert call(cloud, "DELETE", path, tenant.admin).status_code == 204
-        headers = {"X-Auth-Token": tenant.admin}
-        url = f"{cloud.url}/timeline/v1/events?subject=project:{used['p']}"
-        (event,) = requests.get(url, headers=headers, timeout=10).json()["events"]
-        assert event["severity"] == "warning"
-        assert event["title"] == "Project used was deleted; it leaves 2 servers without an owner"
+        refused = call(cloud, "DELETE", path, tenant.admin)
+        assert refused.status_code == 409 and "2 servers" in refused.text
+        assert call(cloud, "GET", path, tenant.admin).status_code == 200
     finally:
-        identity.holders = {}
+        identity.settings = before
+    assert call(cloud, "DELETE", path, tenant.admin).status_code == 204
+    headers = {"X-Auth-Token": tenant.admin}
+    url = f"{cloud.url}/timeline/v1/events?subject=project:{project_id}"
+    (event,) = requests.get(url, headers=headers, timeout=10).json()["events"]
+    assert event["severity"] == "warning"
+    assert event["title"] == "Project used was deleted; it leaves 2 servers without an owner"

@@ -14,6 +14,7 @@ from ingot.kit.db.database import Database
 from ingot.kit.http.server import WebApp
 from ingot.kit.tasks.clock import SystemClock
 from ingot.services.network import Networks, NetworkSettings, ProvisioningWire
+from ingot.services.network.api import make_service
 
 CALLERS = {
     "admin": Caller(
@@ -87,7 +88,7 @@ class Api:
 
 @pytest.fixture
 async def api(nets: Networks) -> AsyncIterator[Api]:
-    app = WebApp([nets.service(authenticate)]).asgi
+    app = WebApp([make_service(nets, authenticate)]).asgi
     async with falcon.testing.ASGIConductor(app) as conductor:
         yield Api(conductor)
 

@@ -18,6 +18,7 @@ from ingot.kit.faults import Fault, Kind
 from ingot.kit.http.server import WebApp
 from ingot.kit.tasks.clock import SystemClock
 from ingot.services.network import Networks, NetworkSettings, Port
+from ingot.services.network.api import make_service
 from tests import postgres
 from tests.network.conftest import authenticate
 from tests.races.crowd import CLIENTS, Answers, Ask, crowd
@@ -89,7 +90,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             if number == 0:
                 await db.create_all()
             nets = Networks(db, SystemClock(), NetworkSettings())
-            app = WebApp([nets.service(authenticate)]).asgi
+            app = WebApp([make_service(nets, authenticate)]).asgi
             rooms.append((nets, await stack.enter_async_context(falcon.testing.ASGIConductor(app))))
         yield Place(rooms)
 

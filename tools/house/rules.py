@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.house import ROOT, Check, Finding
+from tools.house.cycles import cycles
 
 LONGEST_FILE = 600
 LONGEST_FUNCTION = 100
@@ -188,4 +189,5 @@ CHECKS: list[Check] = [
     silenced,
     paths,
     front_doors,
+    cycles,
 ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
 from ingot.agents.dhcp.dnsmasq import Dnsmasq, find_loader
 from ingot.app import (
@@ -26,12 +27,14 @@ from ingot.app import (
     starts,
 )
 from ingot.app import bare as bare  # before parts of uvicorn
-from ingot.app.bootstrap import bootstrap
+from ingot.app.bootstrap import OWN_PROJECT, bootstrap
 from ingot.app.database import reach, tell_new
 from ingot.app.database_retry import retry_while_unavailable
 from ingot.app.metrics import Metrics, RequestTimes, count_statement
 from ingot.app.options import (
     egress_of,
+    identity_options,
+    image_options,
     machine_options,
     peer_address,
     server_options,
@@ -65,6 +68,8 @@ from ingot.services.baremetal import (
     WebsocketConsoles,
 )
 from ingot.services.baremetal.adapters import AloneNetworks, OwnImages, OwnNetworks
+from ingot.services.baremetal.api import make_service as baremetal_api
+from ingot.services.baremetal.api.machines import make_service as machines_api
 from ingot.services.baremetal.api.root import Roots
 from ingot.services.baremetal.boot.imagesources import ImageSources
 from ingot.services.baremetal.boot.media_api import MediaApi
@@ -74,16 +79,22 @@ from ingot.services.baremetal.loops import FollowUps
 from ingot.services.baremetal.monitoring.controller_events import KIND, EventApi
 from ingot.services.baremetal.monitoring.power_sync import LOOK_SECONDS, PowerSync
 from ingot.services.baremetal.ramdisk.api import RamdiskApi, RamdiskFiles
-from ingot.services.baremetal.workflows import AgentLogs, Deps, Orphans, Timing
+from ingot.services.baremetal.workflows import AgentLogOptions, Deps, Orphans, Timing
 from ingot.services.baremetal.workflows import workflows as baremetal_workflows
 from ingot.services.compute import Compute, ConsoleKeeper
+from ingot.services.compute.api import make_service as compute_api
+from ingot.services.compute.loops import loops as compute_loops
+from ingot.services.compute.workflows import workflows as compute_workflows
 from ingot.services.identity import (
     CatalogueEntry,
     Identity,
-    IdentitySettings,
 )
-from ingot.services.image import BEAT, Images, ImageSettings
+from ingot.services.identity.api import make_service as identity_api
+from ingot.services.image import BEAT, Images
+from ingot.services.image.api import make_service as image_api
+from ingot.services.image.api import provisioning_operations
 from ingot.services.network import Networks, NetworkSettings, ProvisioningWire
+from ingot.services.network.api import make_service as network_api
 from ingot.services.network.loops import DhcpLoop
 from ingot.settings import Settings, parse_listen
 from ingot.workflow import ClusterDispatcher, Engine, LocalDispatcher, Loop, list_conductors
@@ -125,26 +136,20 @@ class App:
             else access.Gate(self.identity.authenticate, self.identity.still)
         )
         self.gate = access.baremetal_gate(settings, self.clock, self.tokens)
-        self.images = Images(
-            self.db,
-            self.clock,
-            ImageSettings(
-                state_dir=state,
-                deploy_base_url=self.boot_url,
-                host=settings.hostname,
-                folder=_path(settings.cluster.images),
-                keys_dir=settings.keys_dir,
-            ),
-        )
+        self.images = Images(self.db, self.clock, image_options(settings, self.boot_url))
         self.nova = nova.events_of(settings.nova, self.clock)
-        wires = NetworkSettings(wires=self._wires())
-        self.networks = Networks(self.db, self.clock, wires, self.nova)
+        self.networks = Networks(
+            self.db, self.clock, NetworkSettings(wires=self._wires()), self.nova
+        )
         self.egress = egress_of(settings)
         self.registry = self._registry(state)
         self.agents = AgentClient(self.clock, settings.baremetal.max_agent_reply_bytes, self.egress)
         kind = OwnNetworks if self.offers("network") else AloneNetworks
         self.provisioning = kind(
-            self.networks, settings.provisioning.network, "", has_wires=bool(self._wires())
+            self.networks,
+            settings.provisioning.network,
+            self._own_project,
+            has_wires=bool(self._wires()),
         )
         self.baremetal = Baremetal(
             self.db,
@@ -162,8 +167,7 @@ class App:
         lines = ConsoleSessions(self.baremetal.ctx)
         node_grant = self.baremetal.console_grant(self.gate.still)
         self.doors = TcpConsoles(self.baremetal.ctx, lines, node_grant)
-        folder = _path(settings.console.folder) or state / "consoles"
-        self.consoles = ConsoleKeeper(self.db, self.clock, self.baremetal, lines, folder)
+        self.consoles = self._console_keeper(lines)
         self.compute = Compute(
             self.db,
             self.clock,
@@ -175,13 +179,12 @@ class App:
             self.consoles,
             still=self.tokens.still,
         )
-        self.identity.holders = access.holders(self.compute, self.baremetal)
         grants = {"node": node_grant, "server": self.compute.console_grant()}
         self.webdoors = WebsocketConsoles(self.baremetal.ctx, lines, grants)
         self.engine = Engine(
             self.db,
             self.clock,
-            [*baremetal_workflows(self.deps), *self.compute.workflows()],
+            [*baremetal_workflows(self.deps), *compute_workflows(self.compute)],
             settings.hostname,
             # Operations on servers belong to no group of machines: every conductor takes them.
             groups=tuple(dict.fromkeys((settings.group, ""))),
@@ -217,17 +220,29 @@ class App:
         return bool(self.settings.monitoring.event_url)
 
     def _identity(self) -> Identity:
-        settings = self.settings
-        own = IdentitySettings(
-            state_dir=settings.state_dir,
-            token_seconds=settings.identity.token_seconds,
-            password_cost=settings.identity.password_cost,
-            public_url=settings.public_url or None,
-            region=settings.identity.region,
-            keys_dir=settings.keys_dir,
-            keep_used_projects=settings.identity.keep_used_projects,
-        )
-        return Identity(self.db, self.clock, own, [e for e in _CATALOG if self.offers(e.type)])
+        offered = [entry for entry in _CATALOG if self.offers(entry.type)]
+        return Identity(self.db, self.clock, identity_options(self.settings), offered, self._held)
+
+    @property
+    def own_identity(self) -> Identity | None:
+        """Our own identity service, where this cloud has one."""
+        return self.identity if self.offers("identity") and not self.outside else None
+
+    def _own_project(self) -> str:
+        """The project of what the cloud has itself on its networks."""
+        own = self.own_identity
+        return own.service_project_id if own else OWN_PROJECT
+
+    def _held(self, conn: sa.Connection, project_id: str) -> dict[str, int]:
+        """What a project has outside of the identity service."""
+        return {
+            "servers": self.compute.held_by(conn, project_id),
+            "machines": self.baremetal.held_by(conn, project_id),
+        }
+
+    def _console_keeper(self, lines: ConsoleSessions) -> ConsoleKeeper:
+        folder = _path(self.settings.console.folder) or self.settings.state_dir / "consoles"
+        return ConsoleKeeper(self.db, self.clock, self.baremetal, lines, folder)
 
     def _told(self) -> dict[str, Any]:
         """What this process tells the others of itself."""
@@ -308,7 +323,7 @@ class App:
                 egress=self.egress,
                 own_url=base,
             ),
-            agent_logs=AgentLogs(
+            agent_logs=AgentLogOptions(
                 settings.ramdisk.logs,
                 Path(settings.ramdisk.logs_folder or settings.state_dir / "agent-logs"),
                 settings.ramdisk.logs_kept,
@@ -324,18 +339,18 @@ class App:
         """All services that are offered, on one port under path prefixes."""
         who = self.tokens.authenticator
         services = {
-            "identity": None if self.outside else self.identity.service(),
-            "image": self.images.service(who),
-            "network": self.networks.service(who),
+            "identity": None if self.outside else identity_api(self.identity),
+            "image": image_api(self.images, who),
+            "network": network_api(self.networks, who),
             "baremetal": self._baremetal_service(),
-            "compute": self.compute.service(who),
+            "compute": compute_api(self.compute, who),
         }
         offered = [service for name, service in services.items() if service and self.offers(name)]
         # Whoever may see the machines of a cloud that has nothing else may see what happens to them.
         gate = self.tokens if self.offers("identity") or self.outside else self.gate
         timeline = self.timeline.service(gate.authenticator)
         offered.append(dataclasses.replace(timeline, still=gate.still))
-        offered += [self.baremetal.machines_service(s) for s in offered if s.name == "baremetal"]
+        offered += [machines_api(self.baremetal, s) for s in offered if s.name == "baremetal"]
         offered = [
             dataclasses.replace(service, challenge=service.challenge or gate.challenge)
             for service in offered
@@ -356,7 +371,7 @@ class App:
 
     def _baremetal_service(self) -> Service:
         """Also under the root, where clients look that know only an address and a port."""
-        service = self.baremetal.service(self.gate.authenticator, self._public_ramdisk())
+        service = baremetal_api(self.baremetal, self.gate.authenticator, self._public_ramdisk())
         return dataclasses.replace(service, aliases=("",), challenge=self.gate.challenge)
 
     def _public_ramdisk(self) -> list[Operation]:
@@ -364,7 +379,7 @@ class App:
 
     def boot(self) -> WebApp:
         """What a booting machine may reach, and nothing else."""
-        api = self.baremetal.service(self.gate.authenticator)
+        api = baremetal_api(self.baremetal, self.gate.authenticator)
         roots = Roots(self.baremetal)
         operations = [
             Operation("GET", "/", roots.root, rule=None),
@@ -372,7 +387,7 @@ class App:
             *self.ramdisk.operations(),
             *MediaApi(self.deps).operations(),
             *self.deps.sources.operations(),
-            *self.images.provisioning_operations(),
+            *provisioning_operations(self.images),
             *(EventApi(self.baremetal.ctx).operations() if self._takes_events else ()),
         ]
         alive = Operation("GET", "/healthz", self._alive, rule=None)
@@ -443,7 +458,7 @@ class App:
         await starts.tell(self.db, self.settings.hostname)
         self._stack.push_async_callback(self.hub.close)
         self._stack.push_async_callback(self.nova.close)
-        await bootstrap(self)
+        await bootstrap(self.settings, self.db, self.networks, self.own_identity)
         await self.images.start()
         self._stack.push_async_callback(self.images.close)
         if self.policies.any:
@@ -480,7 +495,7 @@ class App:
         if self.offers("image"):
             loops.append(Loop("uploads", BEAT, self.images.look_after, clock=self.clock))
         if self.offers("compute"):
-            loops += self.compute.loops()
+            loops += compute_loops(self.compute)
         for loop in loops:
             await loop.start()
             self._stack.push_async_callback(loop.stop)

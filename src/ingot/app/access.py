@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import sqlalchemy as sa
 
 from ingot.kit import log
 from ingot.kit.api.operations import Authenticator, Service, Still
@@ -17,8 +15,7 @@ from ingot.kit.auth.policyfile import PolicyFile, load
 from ingot.kit.auth.standalone import CHALLENGE, BasicAuth, everybody, still_everybody
 from ingot.kit.faults import Invalid
 from ingot.kit.tasks.clock import Clock
-from ingot.services.baremetal import Baremetal, policies
-from ingot.services.compute import Compute
+from ingot.services.baremetal import policies
 from ingot.services.compute.policies import RULES as COMPUTE
 from ingot.services.identity.outside import OutsideIdentity, OutsideSettings
 from ingot.services.identity.policies import RULES as IDENTITY
@@ -47,13 +44,6 @@ class Gate:
     authenticator: Authenticator
     still: Still
     challenge: str = ""
-
-
-def holders(
-    compute: Compute, baremetal: Baremetal
-) -> dict[str, Callable[[sa.Connection, str], int]]:
-    """What a project may have outside of the identity service, and how many of it."""
-    return {"servers": compute.held_by, "machines": baremetal.held_by}
 
 
 def outside_identity(settings: Settings, clock: Clock) -> OutsideIdentity | None:

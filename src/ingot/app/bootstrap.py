@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ingot.app import tls
 from ingot.app.options import near_url
-from ingot.services.identity import write_clouds_yaml
+from ingot.kit.db.database import Database
+from ingot.services.identity import Identity, write_clouds_yaml
+from ingot.services.network import Networks
+from ingot.settings import Settings
 
-if TYPE_CHECKING:
-    from ingot.app import App
-
-#: Owner of the cloud's own addresses where it has no projects.
+#: Owner of the cloud's own addresses where it has no projects: no project that callers could name.
 OWN_PROJECT = "ingot"
 
 
-async def bootstrap(app: App) -> None:
-    settings = app.settings
-    if app.offers("identity") and not app.outside:
-        admin_project_id = await _bootstrap_identity(app)
-    else:
-        # What the cloud itself has on its networks belongs to no project that callers could name.
-        admin_project_id = app.provisioning.project_id = OWN_PROJECT
+async def bootstrap(
+    settings: Settings, db: Database, networks: Networks, identity: Identity | None
+) -> None:
+    """Make what is missing. identity: our own identity service, where this cloud has it."""
+    project_id = await _bootstrap_identity(settings, db, identity) if identity else OWN_PROJECT
     own = settings.provisioning
     if own.cidr:
         first, _, last = own.pool.partition("-")
-        await app.db.write(
-            lambda conn: app.networks.ensure_flat_network(
+        await db.write(
+            lambda conn: networks.ensure_flat_network(
                 conn,
                 own.network,
                 own.physical_network,
@@ -34,18 +30,17 @@ async def bootstrap(app: App) -> None:
                 (first.strip(), last.strip()) if last else None,
                 own.gateway or None,
                 own.dns,
-                project_id=admin_project_id,
+                project_id=project_id,
             )
         )
 
 
-async def _bootstrap_identity(app: App) -> str:
+async def _bootstrap_identity(settings: Settings, db: Database, identity: Identity) -> str:
     """Users and projects that are missing, and the clouds.yaml that opens them; the admin project's id."""
-    settings = app.settings
     clouds = settings.state_dir / "clouds.yaml"
-    made = await app.identity.bootstrap(
+    made = await identity.bootstrap(
         settings.identity.admin_password or None,
-        renew=app.db.is_sqlite and not clouds.exists(),
+        renew=db.is_sqlite and not clouds.exists(),
     )
     if made.admin_password and made.demo_password:
         write_clouds_yaml(
@@ -56,5 +51,4 @@ async def _bootstrap_identity(app: App) -> str:
             region=settings.identity.region,
             cacert=tls.trusted(settings.tls.certificate),
         )
-    app.provisioning.project_id = made.service_project_id
     return made.admin_project_id

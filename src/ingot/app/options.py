@@ -1,4 +1,4 @@
-"""The operator's settings as the bare-metal service knows them."""
+"""The operator's settings as the services know them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,33 @@ from ingot.kit.http.server import RequestTimeouts
 from ingot.services.baremetal import BaremetalSettings
 from ingot.services.baremetal.steps.options import StepRules
 from ingot.services.compute import ComputeSettings
+from ingot.services.identity import IdentitySettings
+from ingot.services.image import ImageSettings
 from ingot.settings import Settings, StepOptions, parse_listen
+
+
+def identity_options(settings: Settings) -> IdentitySettings:
+    """What the identity service is told."""
+    return IdentitySettings(
+        state_dir=settings.state_dir,
+        token_seconds=settings.identity.token_seconds,
+        password_cost=settings.identity.password_cost,
+        public_url=settings.public_url or None,
+        region=settings.identity.region,
+        keys_dir=settings.keys_dir,
+        keep_used_projects=settings.identity.keep_used_projects,
+    )
+
+
+def image_options(settings: Settings, boot_url: str) -> ImageSettings:
+    """What the image service is told. boot_url: the provisioning listener, as machines reach it."""
+    return ImageSettings(
+        state_dir=settings.state_dir,
+        deploy_base_url=boot_url,
+        host=settings.hostname,
+        folder=Path(settings.cluster.images) if settings.cluster.images else None,
+        keys_dir=settings.keys_dir,
+    )
 
 
 def machine_options(settings: Settings, websockets: bool) -> BaremetalSettings:

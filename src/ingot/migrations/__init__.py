@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Literal
 
 import sqlalchemy as sa
 
 from ingot.kit.db.database import Database
-
-Phase = Literal["all", "expand"]
+from ingot.migrations.types import Phase
 
 
 async def migrate(db: Database, phase: Phase = "all", more: Path | None = None) -> None:

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 
 from ingot.kit.db.database import timestamp
 from ingot.kit.faults import Fault
-from ingot.migrations import Phase
+from ingot.migrations.types import Phase
 
 #: Any number; PostgreSQL's advisory lock so that one process migrates.
 _LOCK = 0x1A607

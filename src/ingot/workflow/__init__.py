@@ -27,6 +27,7 @@ testing     the harness that breaks every step of a workflow
 """
 
 from .cluster import ClusterDispatcher
+from .definition import Workflow
 from .engine import Engine
 from .held import end_held
 from .local import LocalDispatcher
@@ -46,7 +47,7 @@ from .store import (
 from .store import list_operations as operations
 from .store import list_steps as steps
 from .timing import Estimate, estimate
-from .types import DEFAULT, ONCE, FaultRecord, OperationRow, Retry, StepRow, Workflow
+from .types import DEFAULT, ONCE, FaultRecord, OperationRow, Retry, StepRow
 
 __all__ = [
     "DEFAULT",

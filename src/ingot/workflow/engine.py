@@ -21,6 +21,7 @@ from ingot.kit.tasks.clock import Clock, SystemClock
 from ingot.kit.tasks.processes import Processes
 
 from . import store
+from .definition import Workflow
 from .membership import Membership
 from .op import Op
 from .running import run_undo
@@ -36,7 +37,6 @@ from .types import (
     OperationRow,
     Parked,
     Stopped,
-    Workflow,
 )
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import dataclasses
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,6 +22,7 @@ from ingot.kit.tasks import events
 from ingot.kit.tasks.clock import Clock
 
 from . import signal_store, store
+from .recording import OperationHost
 from .running import Runner, StepContext, Undoing, UndoWork, Work
 from .saver import Save
 from .tables import AT_ONCE, UNDO
@@ -42,16 +43,13 @@ from .types import (
 )
 from .waiting import Waiter
 
-if TYPE_CHECKING:
-    from .engine import Engine
-
 log = logging.getLogger(__name__)
 
 
 class Op:
     """One operation, told by its workflow."""
 
-    def __init__(self, engine: Engine, claim: Claim) -> None:
+    def __init__(self, engine: OperationHost, claim: Claim) -> None:
         row = claim.operation
         self.claim = claim
         self.id = row.id

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,13 +16,11 @@ from ingot.kit.faults import Fault, TimedOut, disk_full
 from ingot.kit.tasks import events, fencing
 from ingot.kit.tasks.clock import Clock
 
+from .recording import RecordedOperation
 from .saver import Save
 from .tables import UNDO
 from .timing import Expired, Rule, span
 from .types import Interrupted, Lost, Parked, Retry, StepRow, Stopped, decode, label
-
-if TYPE_CHECKING:
-    from .op import Op
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +41,10 @@ class StepContext:
     began: when the first attempt was made.
     """
 
-    def __init__(self, op: Op, name: str, attempt: int, began: datetime) -> None:
+    def __init__(self, op: RecordedOperation, name: str, attempt: int, began: datetime) -> None:
         self.attempt = attempt
         self.began = began
-        self.epoch = op.claim.operation.epoch
+        self.epoch = op.epoch
         self.clock: Clock = op.clock
         self.lines: list[str] = []
         self._op = op
@@ -92,7 +90,7 @@ class Runner:
 
     def __init__(
         self,
-        op: Op,
+        op: RecordedOperation,
         record: StepRow | None,
         seq: int,
         name: str,
@@ -336,7 +334,7 @@ class Runner:
         return dataclasses.replace(row, attempt=row.attempt + 1)
 
 
-async def run_undo(op: Op, undo: Undoing) -> Fault | None:
+async def run_undo(op: RecordedOperation, undo: Undoing) -> Fault | None:
     """Run or continue one undo; gives the fault when it failed for good."""
     record = op.replayed_undo(undo.seq)
     if record is not None and record.state == "done":

@@ -23,11 +23,12 @@ from ingot.kit.faults import Fault, Kind
 from ingot.kit.tasks.clock import VirtualClock
 
 from . import store
+from .definition import Workflow
 from .engine import Engine
 from .local import LocalDispatcher
 from .op import Op
 from .tables import conductors
-from .types import OperationRow, Workflow
+from .types import OperationRow
 
 log = logging.getLogger(__name__)
 

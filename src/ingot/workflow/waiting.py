@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,11 +12,9 @@ from ingot.kit.faults import Fault
 from ingot.kit.tasks import events
 
 from . import signal_store, store
+from .recording import RecordedOperation
 from .timing import Rule
 from .types import StepRow
-
-if TYPE_CHECKING:
-    from .op import Op
 
 
 class _Again(Exception):
@@ -28,7 +26,7 @@ class Waiter:
 
     def __init__(
         self,
-        op: Op,
+        op: RecordedOperation,
         signal: str,
         what: str,
         latest: bool,

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
 from ingot.kit.audit.records import AUTHENTICATE, Entry
 from ingot.kit.auth.policy import Caller
 from ingot.kit.faults import Fault, Kind
-
-if TYPE_CHECKING:
-    from ingot.kit.api.operations import Operation, Reply
 
 #: Those that change nothing.
 LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -25,15 +22,32 @@ _LONGEST = 100
 _LONGEST_NAME = 255
 
 
+class AuditedOperation(Protocol):
+    """A row of the table of operations, of which a record needs the path with its `{parameters}`."""
+
+    @property
+    def path(self) -> str: ...
+
+
+class AuditedReply(Protocol):
+    """A reply, in which the id of what was made is looked for."""
+
+    @property
+    def body(self) -> Any: ...
+
+    @property
+    def headers(self) -> dict[str, str]: ...
+
+
 @dataclass(slots=True)
 class AuditedRequest:
     """What is known of a request while it is served. user_*: whom it says it is, where the caller is not known yet."""
 
-    operation: Operation | None = None
+    operation: AuditedOperation | None = None
     caller: Caller | None = None
     params: dict[str, str] = field(default_factory=dict[str, str])
     body: Any = None
-    reply: Reply | None = None
+    reply: AuditedReply | None = None
     fault: Fault | None = None
     login: bool = False
     user_id: str | None = None

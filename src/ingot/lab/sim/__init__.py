@@ -13,7 +13,7 @@ and event subscriptions to which they send power changes, alerts and test events
 (the boot script is asked for over HTTP); RAID volumes and BIOS settings do not change what the agent sees.
 """
 
-from ingot.lab.sim.agent import AgentOptions
+from ingot.lab.sim.agent_state import AgentOptions
 from ingot.lab.sim.bmc import Bmc
 from ingot.lab.sim.clock import Chance, ScaledClock, SteppedClock
 from ingot.lab.sim.control import ControlServer

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from ingot.lab.sim.agent import AgentOptions
+from ingot.lab.sim.agent_state import AgentOptions
 from ingot.lab.sim.control import ControlServer
 from ingot.lab.sim.fleet import Fleet, FleetOptions
 from ingot.lab.sim.personalities import PERSONALITIES, misbehaving

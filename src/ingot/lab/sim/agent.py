@@ -17,16 +17,15 @@ import contextlib
 import json
 import random
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from ingot.lab.sim.agent_api import AgentListener
 from ingot.lab.sim.agent_commands import CommandTable
+from ingot.lab.sim.agent_state import AgentWorld
 from ingot.lab.sim.inventory import AGENT_VERSION, hardware_inventory, inspection_data
 from ingot.lab.sim.jsonshape import as_object, read_object
-from ingot.lab.sim.tls import CertificateShop
 
 if TYPE_CHECKING:
     from ingot.lab.sim.machine import Machine
@@ -38,29 +37,6 @@ TOKEN_VERSION: Version = (1, 62)
 VERIFY_CA_VERSION: Version = (1, 68)
 MIN_HEARTBEAT = 5.0
 TROUBLE = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
-
-
-@dataclass(frozen=True)
-class AgentOptions:
-    """`port` 0 lets the system choose one per machine. `heartbeat_speed` scales the regular
-    heartbeat alone; `image_fetch`: `full`, `probe` (first chunk only) or `auto` (full for the
-    first machine that gets an image of that size and checksum, probe for the others)."""
-
-    tls: bool = True
-    port: int = 9999
-    heartbeat_speed: float = 10.0
-    image_fetch: str = "auto"
-    request_timeout: float = 30.0
-
-
-@dataclass
-class AgentWorld:
-    """What all agents of a process share."""
-
-    session: aiohttp.ClientSession
-    certificates: CertificateShop
-    options: AgentOptions
-    verified_images: set[tuple[str, str]]
 
 
 class _NotYet(Exception):
@@ -328,7 +304,9 @@ class Agent:
             )
             self.certificate, context = made.pem, made.context
         port = int(self.params.get("ipa-listen-port") or self.world.options.port)
-        self.listener = await AgentListener.open(self, machine.agent_address, port, context)
+        self.listener = await AgentListener.open(
+            self, self.commands, machine.agent_address, port, context
+        )
         machine.note("agent serves", self.listener.url)
 
     async def _heartbeat_for_ever(self) -> None:

@@ -8,17 +8,15 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from ingot.lab.sim.agent_commands import CommandTable
 from ingot.lab.sim.agent_errors import AgentError
+from ingot.lab.sim.agent_state import AgentState
 from ingot.lab.sim.inventory import AGENT_VERSION
 from ingot.lab.sim.jsonshape import as_object, read_object
 from ingot.lab.sim.listeners import HttpListener, tcp_listener
-
-if TYPE_CHECKING:
-    from ingot.lab.sim.agent import Agent
 
 _MEDIA = "application/vnd.openstack.ironic-python-agent.v1+json"
 _DOCS = "https://docs.openstack.org/ironic-python-agent"
@@ -38,8 +36,9 @@ def _fault(status: int, text: str) -> web.Response:
 class AgentListener:
     """One agent's socket. `url` is the callback URL that its heartbeats announce."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: AgentState, commands: CommandTable) -> None:
         self._agent = agent
+        self._table = commands
         self._started = time.time()
         server = web.Server(self._handle, access_log=None, keepalive_timeout=5)
         self._http = HttpListener(server)
@@ -47,9 +46,14 @@ class AgentListener:
 
     @classmethod
     async def open(
-        cls, agent: Agent, address: str, port: int, context: ssl.SSLContext | None
+        cls,
+        agent: AgentState,
+        commands: CommandTable,
+        address: str,
+        port: int,
+        context: ssl.SSLContext | None,
     ) -> AgentListener:
-        listener = cls(agent)
+        listener = cls(agent, commands)
         sock = tcp_listener(address, port)
         await listener._http.open(sock, context)
         scheme = "https" if context else "http"
@@ -108,7 +112,7 @@ class AgentListener:
     async def _commands(self, request: web.BaseRequest) -> web.Response:
         if self._token_wrong(request):
             return _fault(401, "401 Unauthorized: Token invalid.")
-        table = self._agent.commands
+        table = self._table
         if request.method == "GET":
             return _reply({"commands": [one.as_dict() for one in table.all()]})
         if request.method != "POST":
@@ -133,7 +137,7 @@ class AgentListener:
     async def _command(self, request: web.BaseRequest, ident: str) -> web.Response:
         if self._token_wrong(request):
             return _fault(401, "401 Unauthorized: Token invalid.")
-        command = self._agent.commands.get(ident)
+        command = self._table.get(ident)
         if command is None:
             return _fault(404, f"Not found: Command Result with id {ident} not found.")
         if request.query.get("wait", "").lower() == "true":

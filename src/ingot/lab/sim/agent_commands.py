@@ -13,14 +13,12 @@ import json
 import tarfile
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ingot.lab.sim.agent_errors import AgentError, LocalError
+from ingot.lab.sim.agent_state import AgentState
 from ingot.lab.sim.image_writer import check_image_info, write_image
 from ingot.lab.sim.jsonshape import as_object
-
-if TYPE_CHECKING:
-    from ingot.lab.sim.agent import Agent
 
 MANAGER_VERSIONS = {"generic_hardware_manager": "1.2"}
 _KINDS = {"clean": "CleaningError", "deploy": "DeploymentError", "service": "ServicingError"}
@@ -116,7 +114,7 @@ class Command:
 class CommandTable:
     """All commands that one agent process was given, oldest first."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: AgentState) -> None:
         self._agent = agent
         self._commands: dict[str, Command] = {}
         self._sync: dict[str, Callable[[Params], object]] = {
@@ -256,7 +254,7 @@ class CommandTable:
         match step:
             case "write_image":
                 check_image_info(args.get("image_info"))
-                text = await write_image(self._agent, args, node, source)
+                text = await self._write_image(args, node, source)
                 return {"result": f"prepare_image: {text}"}
             case "erase_devices_metadata" | "erase_devices_express":
                 await self._erase(step, timings.erase_metadata, node, source)
@@ -289,7 +287,12 @@ class CommandTable:
 
     async def _prepare_image(self, params: Params, source: str) -> object:
         node = str((as_object(params.get("image_info")) or {}).get("node_uuid", ""))
-        return await write_image(self._agent, params, node, source)
+        return await self._write_image(params, node, source)
+
+    async def _write_image(self, args: Params, node: str, source: str) -> str:
+        text, root = await write_image(self._agent, args, node, source)
+        self.partition_uuids = {"root uuid": root}
+        return text
 
     async def _power_off(self, params: Params, source: str) -> object:
         await self._take("short", self._agent.machine.timings.short_command)

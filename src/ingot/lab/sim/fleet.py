@@ -18,7 +18,8 @@ from typing import Any
 
 import aiohttp
 
-from ingot.lab.sim.agent import Agent, AgentOptions, AgentWorld
+from ingot.lab.sim.agent import Agent
+from ingot.lab.sim.agent_state import AgentOptions, AgentWorld
 from ingot.lab.sim.bmc import Bmc
 from ingot.lab.sim.boot import BootServer
 from ingot.lab.sim.clock import Chance, Clock, ScaledClock, SteppedClock

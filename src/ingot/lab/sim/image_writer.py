@@ -17,17 +17,15 @@ import base64
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from ingot.lab.sim.agent_errors import AgentError, LocalError
+from ingot.lab.sim.agent_state import AgentState
 from ingot.lab.sim.jsonshape import as_object
 from ingot.lab.sim.types import WrittenImage
-
-if TYPE_CHECKING:
-    from ingot.lab.sim.agent import Agent
 
 CHUNK = 1024 * 1024
 PROBE = 64 * 1024
@@ -68,8 +66,10 @@ def _is_url(text: str) -> bool:
     return text.startswith(("http://", "https://"))
 
 
-async def write_image(agent: Agent, args: dict[str, Any], node: str, source: str) -> str:
-    """Fetch, verify and "write"; gives the agent's result text. Raises AgentError, LocalError."""
+async def write_image(
+    agent: AgentState, args: dict[str, Any], node: str, source: str
+) -> tuple[str, str]:
+    """Fetch, verify and "write"; gives the agent's result text and the id of the root partition. Raises AgentError, LocalError."""
     machine = agent.machine
     info: dict[str, Any] = args["image_info"]
     drive = args.get("configdrive") or info.get("configdrive")
@@ -89,11 +89,11 @@ async def write_image(agent: Agent, args: dict[str, Any], node: str, source: str
     machine.image = WrittenImage(str(info["id"]), digest, size, configdrive, complete=True)
     machine.written.append(machine.image)
     root = f"0x{digest[:8]}"
-    agent.commands.partition_uuids = {"root uuid": root}
-    return f"image ({info['id']}) written to device {disk.name} root_uuid={root}"
+    text = f"image ({info['id']}) written to device {disk.name} root_uuid={root}"
+    return text, root
 
 
-async def _write(agent: Agent, disk: str, size: int) -> None:
+async def _write(agent: AgentState, disk: str, size: int) -> None:
     """Pass the time that the disk takes; half-way is where agents vanish."""
     machine = agent.machine
     drawn = machine.chance.between("write-rate", machine.timings.write_mb_per_s)
@@ -108,7 +108,7 @@ async def _write(agent: Agent, disk: str, size: int) -> None:
     await machine.clock.sleep(seconds / 2, "write")
 
 
-async def _configdrive(agent: Agent, drive: object) -> str:
+async def _configdrive(agent: AgentState, drive: object) -> str:
     """Digest of the config drive's bytes (empty without one): from base64, a URL or JSON."""
     if not drive:
         return ""
@@ -134,7 +134,7 @@ async def _configdrive(agent: Agent, drive: object) -> str:
 class _Download:
     """One image's way from URL to digest, with the agent's retries."""
 
-    def __init__(self, agent: Agent, info: dict[str, Any]) -> None:
+    def __init__(self, agent: AgentState, info: dict[str, Any]) -> None:
         self._agent = agent
         self._info = info
         self._ident = str(info["id"])

@@ -6,7 +6,7 @@ body over an outside service would stand beside them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,18 +102,18 @@ def _holder(node: str) -> str:
     return f"node:{node}"
 
 
-@dataclass
+@dataclass(frozen=True)
 class OwnNetworks:
     """Addresses from the network service.
 
-    provisioning: name of the network on which agents run. project_id: owner of our ports there; known
-    once identity has been bootstrapped. has_wires: whether we give DHCP at all; where others do, the
+    provisioning: name of the network on which agents run. project: gives the project that owns our ports there;
+    known once identity has been bootstrapped. has_wires: whether we give DHCP at all; where others do, the
     machines get their addresses from them and only VIFs are bound.
     """
 
     service: NetworkService
     provisioning: str
-    project_id: str
+    project: Callable[[], str]
     has_wires: bool = True
 
     def reach(self, caller: Caller) -> str | None:
@@ -145,7 +145,7 @@ class OwnNetworks:
             made = self.service.create_port(
                 conn,
                 network_id=network.id,
-                project_id=self.project_id,
+                project_id=self.project(),
                 mac=port.address,
                 device_id=node.uuid,
                 device_owner=OURS,
@@ -169,7 +169,7 @@ class OwnNetworks:
         return [
             port
             for port in self.service.ports_of_device(conn, node.uuid)
-            if port.device_owner == OURS and port.project_id == self.project_id
+            if port.device_owner == OURS and port.project_id == self.project()
         ]
 
     def free_card(self, conn: sa.Connection, node: Node, port: Port) -> None:
@@ -207,7 +207,7 @@ class OwnNetworks:
                 raise
 
 
-@dataclass
+@dataclass(frozen=True)
 class AloneNetworks(OwnNetworks):
     """Where no network service is offered: VIFs are only names, and our DHCP gives each card one address.
 

@@ -64,7 +64,7 @@ from ingot.services.baremetal.types import Node, Port
 from ingot.services.server_events import UNTOLD, ServerEvents
 
 if TYPE_CHECKING:
-    from ingot.kit.api.operations import Authenticator, Operation, Service, Still
+    from ingot.kit.api.operations import Still
 
 
 #: What `validate` looks at beyond the options of each interface.
@@ -106,18 +106,6 @@ class Baremetal:
             servers=servers,
         )
         self.policy = Policy(RULES, self.ctx.settings.policy, system_only=SYSTEM_ONLY)
-
-    def service(self, authenticator: Authenticator, more: Sequence[Operation] = ()) -> Service:
-        """The Bare Metal API, to be mounted by the app. more: rows for agents, where they may call."""
-        from ingot.services.baremetal.api import make_service
-
-        return make_service(self, authenticator, more)
-
-    def machines_service(self, beside: Service) -> Service:
-        """Our own API (`/machines`) beside the Bare Metal API, to be mounted by the app with it."""
-        from ingot.services.baremetal.api.machines import make_service
-
-        return make_service(self, beside)
 
     # -- looking -----------------------------------------------------------------------------
 
@@ -340,7 +328,7 @@ class Baremetal:
 
     def _hold(self, conn: sa.Connection, node_uuid: str | None, instance: str) -> HeldNode | None:
         node = claims.lock(conn, node_uuid, instance)
-        return None if node is None else HeldNode(self, conn, node, instance)
+        return None if node is None else HeldNode(self.ctx, conn, node, instance)
 
     async def interrupt(self, node_uuid: str, instance: str) -> None:
         """A non-maskable interrupt for an instance's machine; Locked while an operation works on it."""

@@ -45,8 +45,7 @@ from ingot.services.image import Image, Images
 from ingot.services.network import Networks, Port
 
 if TYPE_CHECKING:
-    from ingot.kit.api.operations import Authenticator, Service, Still
-    from ingot.workflow import Loop, Workflow
+    from ingot.kit.api.operations import Still
 
 
 #: Why an operation ends that a deletion waits for.
@@ -135,24 +134,6 @@ class Compute:
         self.still = still
         self.policy = Policy(RULES, self.settings.policy)
         self._listeners: list[Callable[[], None]] = []
-
-    def service(self, authenticator: Authenticator) -> Service:
-        """The Compute API v2.1 under /compute, to be mounted by the app."""
-        from ingot.services.compute.api import make_service
-
-        return make_service(self, authenticator)
-
-    def workflows(self) -> list[Workflow]:
-        """All kinds of operation on servers, for the engine."""
-        from ingot.services.compute.workflows import workflows
-
-        return workflows(self)
-
-    def loops(self) -> list[Loop]:
-        """Reconcilers that the app starts and stops."""
-        from ingot.services.compute.loops import loops
-
-        return loops(self)
 
     def now(self) -> str:
         return timestamp(self.clock.now())

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
 from ingot.kit import ids
 from ingot.kit.auth.keyfiles import write_private
+from ingot.kit.db.database import Database
 from ingot.services.identity import grants, store, tables
+from ingot.services.identity.passwords import Passwords
 from ingot.services.identity.types import DEFAULT_DOMAIN, Bootstrap
-
-if TYPE_CHECKING:
-    from ingot.services.identity.service import Identity
 
 ROLES = ("admin", "manager", "member", "reader", "service")
 _IMPLIES = (("admin", "manager"), ("manager", "member"), ("member", "reader"))
@@ -25,25 +24,25 @@ _PROJECTS = {
 }
 
 
-async def bootstrap(identity: Identity, admin_password: str | None, renew: bool) -> Bootstrap:
+async def bootstrap(
+    db: Database, passwords: Passwords, region: str, admin_password: str | None, renew: bool
+) -> Bootstrap:
     """Make what is missing; leave the rest alone.
 
     Passwords of existing users stay, unless `renew` is set or another `admin_password` is given.
     """
-    before = await identity.db.read(_people)
+    before = await db.read(_people)
     new_admin = _password(before.get("admin"), admin_password, renew)
     if admin_password is not None and before.get("admin") is not None and not renew:
         known = before["admin"]["password_hash"]
-        new_admin = (
-            None if await identity.passwords.verify(admin_password, known) else admin_password
-        )
+        new_admin = None if await passwords.verify(admin_password, known) else admin_password
     new_demo = _password(before.get("demo"), None, renew)
     hashes = {
-        name: await identity.passwords.hash(password)
+        name: await passwords.hash(password)
         for name, password in (("admin", new_admin), ("demo", new_demo))
         if password is not None
     }
-    made = await identity.write(lambda conn: _lay(conn, hashes, identity.settings.region))
+    made = await db.write(lambda conn: _lay(conn, hashes, region))
     return Bootstrap(admin_password=new_admin, demo_password=new_demo, **made)
 
 

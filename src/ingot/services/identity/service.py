@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from ingot.kit.api.operations import Service
 from ingot.kit.auth.policy import ANONYMOUS, Caller, Policy
 from ingot.kit.db.database import Database
 from ingot.kit.faults import Conflict, Unauthenticated
@@ -27,9 +26,11 @@ from ingot.services.identity.types import (
     Bootstrap,
     CatalogueEntry,
     Grant,
+    Held,
     IdentitySettings,
     Project,
     User,
+    nothing_held,
 )
 from ingot.services.identity.validation import resolve, standing
 
@@ -49,7 +50,7 @@ class _Cached:
 class Identity:
     """Users, projects, roles, tokens and the catalogue.
 
-    catalog: services of all services, as the app has them. `identity` itself is added.
+    catalog: entries of the other services; `identity` itself is added. held: what a project has in them.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Identity:
         clock: Clock,
         settings: IdentitySettings,
         catalog: Sequence[CatalogueEntry] = (),
+        held: Held = nothing_held,
     ) -> None:
         self.db = db
         self.clock = clock
@@ -67,8 +69,8 @@ class Identity:
         self.keys = TokenKeys((settings.keys_dir or settings.state_dir) / "fernet-keys")
         self.passwords = Passwords(settings.password_cost, clock)
         self.policy = Policy(RULES, settings.policy)
-        #: Of other services, by what they hold for projects: how many a project has.
-        self.holders: dict[str, Callable[[sa.Connection, str], int]] = {}
+        self._held = held
+        self._service_project_id: str | None = None
         self._cache: dict[bytes, _Cached] = {}
         self._book: tuple[int, RoleBook] = (-1, RoleBook({}, {}))
         self._seen_epoch = (0, float("-inf"))
@@ -83,7 +85,21 @@ class Identity:
 
         renew: give admin and demo new passwords although they exist (clouds.yaml was lost).
         """
-        return await first_start.bootstrap(self, admin_password, renew)
+        try:
+            made = await first_start.bootstrap(
+                self.db, self.passwords, self.settings.region, admin_password, renew
+            )
+        finally:
+            self._forget_epoch()
+        self._service_project_id = made.service_project_id
+        return made
+
+    @property
+    def service_project_id(self) -> str:
+        """The project that owns what the cloud's services have themselves. RuntimeError before `bootstrap`."""
+        if self._service_project_id is None:
+            raise RuntimeError("the identity service has not been bootstrapped")
+        return self._service_project_id
 
     # -- callers -----------------------------------------------------------------------------
 
@@ -178,11 +194,15 @@ class Identity:
         try:
             return await self.db.write(change)
         finally:
-            self._seen_epoch = (self._seen_epoch[0], float("-inf"))
+            self._forget_epoch()
+
+    def _forget_epoch(self) -> None:
+        """Ask the database at the next token whether anything has changed."""
+        self._seen_epoch = (self._seen_epoch[0], float("-inf"))
 
     def leave(self, conn: sa.Connection, project_id: str, name: str) -> None:
         """Before a project goes: tell what it leaves without an owner, or Conflict where the site wants that."""
-        held = {what: n for what, count in self.holders.items() if (n := count(conn, project_id))}
+        held = {what: n for what, n in self._held(conn, project_id).items() if n}
         if not held:
             return
         told = " and ".join(f"{n} {what}" for what, n in held.items())
@@ -223,11 +243,3 @@ class Identity:
             enabled=bool(row["enabled"]),
             default_project_id=row["default_project_id"],
         )
-
-    # -- the API -----------------------------------------------------------------------------
-
-    def service(self, prefix: str = "/identity") -> Service:
-        """The Identity API v3 as a service."""
-        from ingot.services.identity.api import service  # the API needs this module's types
-
-        return service(self, prefix)

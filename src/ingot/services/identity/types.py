@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from ingot.kit.auth.policy import Caller
 
 DEFAULT_DOMAIN = "default"
+#: What a project has outside of the identity service: how many of each kind, by the kind's name ("servers").
+Held = Callable[[sa.Connection, str], Mapping[str, int]]
+
+
+def nothing_held(_conn: sa.Connection, _project_id: str) -> Mapping[str, int]:
+    """Where no other service counts."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,7 @@ class IdentitySettings:
     password_cost: log2 of scrypt's N, 10 to 20; 15 takes about 60 ms and 32 MiB.
     public_url: scheme and host as clients shall see them; None takes those of each request.
     epoch_seconds: how long another process's change may go unseen; only on a database over the network.
-    keep_used_projects: refuse to delete a project that has something elsewhere in the cloud (`Identity.holders`).
+    keep_used_projects: refuse to delete a project that has something elsewhere in the cloud (`Held`).
     """
 
     state_dir: Path

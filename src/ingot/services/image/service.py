@@ -15,7 +15,6 @@ import msgspec
 import sqlalchemy as sa
 
 from ingot.kit import ids, log
-from ingot.kit.api.operations import Authenticator, Operation, Service
 from ingot.kit.auth.policy import Caller, Policy
 from ingot.kit.db.database import Database, timestamp
 from ingot.kit.faults import Conflict, Fault, Kind, Missing
@@ -159,18 +158,6 @@ class Images(Receiving):
         while len(self._sent) > 10_000:
             self._sent.pop(next(iter(self._sent)))
         self._sent[token] = self._sent.get(token, 0) + octets
-
-    def service(self, authenticator: Authenticator, prefix: str = "/image") -> Service:
-        """The Image API v2 as a service."""
-        from ingot.services.image.api import service  # the API needs this module's types
-
-        return service(self, authenticator, prefix)
-
-    def provisioning_operations(self) -> list[Operation]:
-        """Rows of the provisioning listener: content by deploy URL, for machines without credentials."""
-        from ingot.services.image.api import provisioning_operations
-
-        return provisioning_operations(self)
 
     # -- for the API ---------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from ingot.services.network.types import (
 from ingot.services.server_events import UNTOLD, ServerEvents
 
 if TYPE_CHECKING:
-    from ingot.kit.api.operations import Authenticator, Service
+    pass
 
 UNBOUND = "unbound"
 #: What a bare-metal port is bound as: the switch side is none of the host's business.
@@ -48,12 +48,6 @@ class Networks(Counting, Telling):
         self._servers = servers
         self.policy = Policy(RULES, settings.policy)
         self._places: dict[str, int] = {}
-
-    def service(self, authenticator: Authenticator) -> Service:
-        """The Networking API v2.0 under /network."""
-        from ingot.services.network.api import make_service
-
-        return make_service(self, authenticator)
 
     # -- finding -----------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ a machine which was taken from him meanwhile, and it cannot be taken before the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,18 +20,13 @@ from ingot.services.baremetal.nodes.verbs import Extras
 from ingot.services.baremetal.ports import vifs
 from ingot.services.baremetal.types import Node, Port
 
-if TYPE_CHECKING:
-    from ingot.services.baremetal.service import Baremetal
-
 
 class HeldNode:
     """What an instance may do with its machine, in the transaction in which it was proved to be its own."""
 
-    def __init__(
-        self, baremetal: Baremetal, conn: sa.Connection, node: Node, instance: str
-    ) -> None:
+    def __init__(self, ctx: Context, conn: sa.Connection, node: Node, instance: str) -> None:
         self.node = node
-        self._ctx: Context = baremetal.ctx
+        self._ctx = ctx
         self._conn = conn
         self._instance = instance
 

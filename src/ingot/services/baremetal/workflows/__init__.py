@@ -48,12 +48,12 @@ from ingot.services.baremetal.workflows import (
     verify,
     virtual_media,
 )
-from ingot.services.baremetal.workflows.agentlogs import AgentLogs
 from ingot.services.baremetal.workflows.clean import clean, cleaned
 from ingot.services.baremetal.workflows.deploy import deploy, deployed, undeploy
 from ingot.services.baremetal.workflows.failure import failing
 from ingot.services.baremetal.workflows.inspect import inspect, inspected
 from ingot.services.baremetal.workflows.node_task import (
+    AgentLogOptions,
     Deps,
     ImageFacts,
     Images,
@@ -111,7 +111,7 @@ def _ending(deps: Deps, ending: Ending) -> Callable[[sa.Connection, Op, Any], No
 
 
 __all__ = [
-    "AgentLogs",
+    "AgentLogOptions",
     "Deps",
     "ImageFacts",
     "Images",

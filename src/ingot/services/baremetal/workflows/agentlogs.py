@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +15,17 @@ from ingot.drivers.machine.agent.commands import Agent
 from ingot.kit.faults import Fault, Kind
 from ingot.services.baremetal.types import Node
 from ingot.services.baremetal.workflows.agent_retry import is_lost
-from ingot.services.baremetal.workflows.node_task import NodeTask
+from ingot.services.baremetal.workflows.node_task import (
+    ALWAYS,
+    NEVER,
+    AgentLogOptions,
+    NodeTask,
+)
 from ingot.workflow import StepContext
 
-ON_FAILURE, ALWAYS, NEVER = "on_failure", "always", "never"
 SECONDS = 180.0
 #: How long an agent that has posted its inspection data may take for its first call: it goes on to that at once.
 FIRST_CALL = 90.0
-
-
-@dataclass(frozen=True)
-class AgentLogs:
-    """collect: when; one of the three above. folder: where to. most: archives of one node."""
-
-    collect: str
-    folder: Path
-    most: int
 
 
 async def keep_after(task: NodeTask, fault: Fault) -> None:
@@ -50,7 +44,7 @@ async def keep_at_end(task: NodeTask) -> None:
         await _keep(task, rules, "at the end")
 
 
-async def _keep(task: NodeTask, rules: AgentLogs, key: str | None) -> None:
+async def _keep(task: NodeTask, rules: AgentLogOptions, key: str | None) -> None:
     async def keep(ctx: StepContext) -> dict[str, Any]:
         try:
             node = await task.node()

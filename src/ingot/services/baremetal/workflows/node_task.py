@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -37,8 +38,8 @@ from ingot.services.server_events import UNTOLD, ServerEvents
 from ingot.workflow import Op, Retry, signal
 from ingot.workflow.running import UndoWork, Work
 
-if TYPE_CHECKING:
-    from ingot.services.baremetal.workflows.agentlogs import AgentLogs
+#: When the agent's own logs are kept.
+ON_FAILURE, ALWAYS, NEVER = "on_failure", "always", "never"
 
 
 class Images(Protocol):
@@ -110,6 +111,15 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class AgentLogOptions:
+    """What is kept of the agents' logs. collect: when; one of the three above. most: archives of one node."""
+
+    collect: str
+    folder: Path
+    most: int
+
+
+@dataclass(frozen=True)
 class Deps:
     """Collaborators of all workflows. agents: the client that speaks to agents.
 
@@ -134,7 +144,7 @@ class Deps:
     automated_clean: bool = True
     media: MediaStore | None = None
     #: What is kept of the agents' own logs; None for nothing.
-    agent_logs: AgentLogs | None = None
+    agent_logs: AgentLogOptions | None = None
     inspection: InspectionOptions = field(default_factory=InspectionOptions)
     #: Whether the agent may run the boot loader's installer of images of file systems, in the image.
     install_boot_loaders: bool = False

@@ -68,7 +68,7 @@ async def _version(call: Call) -> Reply:
     return Reply({"version": _document(call.base_url)})
 
 
-def service(identity: Identity, prefix: str) -> Service:
+def make_service(identity: Identity, prefix: str = "/identity") -> Service:
     """All rows of the Identity API."""
 
     async def authenticate(header: Callable[[str], str | None]) -> Caller:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from datetime import UTC
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,12 @@ import sqlalchemy as sa
 
 from ingot.kit.api.operations import Call, Operation, Reply, Service
 from ingot.kit.api.paging import next_link
-from ingot.kit.db.database import timestamp, when
+from ingot.kit.db.database import timestamp
 from ingot.kit.faults import Conflict, Fault, Forbidden, Invalid, Kind, Missing
 from ingot.kit.http.files import byte_range, range_headers
 from ingot.services.image import patching, queries, schemas, store
-from ingot.services.image.members import member_operations
+from ingot.services.image.api.common import moment, need, needed
+from ingot.services.image.api.members import member_operations
 from ingot.services.image.service import Download, Images, new_row, target
 from ingot.services.image.store import Row
 
@@ -35,7 +35,7 @@ def envelope(fault: Fault, status: int) -> tuple[bytes, str]:
     return msgspec.json.encode({"error": error}), "application/json"
 
 
-def service(images: Images, authenticator: Authenticator, prefix: str) -> Service:
+def make_service(images: Images, authenticator: Authenticator, prefix: str = "/image") -> Service:
     """All rows of the Image API."""
     api = _Api(images)
     one, file = "/v2/images/{image_id}", "/v2/images/{image_id}/file"
@@ -131,13 +131,6 @@ async def _info_import(_call: Call) -> Reply:
 
 async def _info_stores(_call: Call) -> Reply:
     return Reply({"stores": [{"id": STORE, "default": "true"}]})
-
-
-def moment(text: str) -> str:
-    """A stored time as Glance writes it: `2026-01-01T00:00:00Z`."""
-    at = when(text)
-    assert at is not None
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def image_body(row: Row) -> Row:
@@ -343,22 +336,6 @@ class _Api:
             # The content was inspected against these.
             if fixed in values and row["status"] != "queued":
                 raise Forbidden(f"Attribute {fixed} can be only replaced for a queued image.")
-
-
-async def needed(images: Images, call: Call, rule: str) -> Row:
-    """The image of the path, if the caller may see it (404) and may do this (403)."""
-    return await images.db.read(lambda conn: need(conn, images, call, rule))
-
-
-def need(conn: sa.Connection, images: Images, call: Call, rule: str) -> Row:
-    """The same inside of a transaction, for what changes the image in it."""
-    image_id = call.params["image_id"]
-    row = store.get(conn, image_id)
-    if row is None or not images.allows("get_image", call.caller, row, conn):
-        raise Missing(f"No image found with ID {image_id}")
-    if rule != "get_image" and not images.allows(rule, call.caller, row, conn):
-        raise Forbidden(f"You are not permitted to do this with image {image_id} ({rule}).")
-    return row
 
 
 def _relative(call: Call, url: str) -> str:

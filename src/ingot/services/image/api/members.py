@@ -10,6 +10,7 @@ from ingot.kit.api.operations import Call, Operation, Reply
 from ingot.kit.db.database import timestamp
 from ingot.kit.faults import Forbidden, Missing
 from ingot.services.image import schemas, store
+from ingot.services.image.api.common import moment, need
 from ingot.services.image.store import Row
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ class _Members:
         self._images = images
 
     def _get(self, conn: sa.Connection, call: Call, rule: str) -> Row:
-        from ingot.services.image.api import need
-
         row = need(conn, self._images, call, rule)
         if row["visibility"] != "shared":
             raise Forbidden("Only shared images have members.")
@@ -117,8 +116,6 @@ class _Members:
 
 
 def _body(row: Row) -> Row:
-    from ingot.services.image.api import moment
-
     return {
         "image_id": row["image_id"],
         "member_id": row["member_id"],
