@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from ingot.kit.api.operations import STATUS, Operation, Service
+from ingot.kit.api.operations import STATUS, Operation, Service, Shape
 from ingot.kit.api.versions import Version
 from ingot.kit.faults import Fault, Kind
 
@@ -28,13 +28,15 @@ def document(service: Service, version: Version | None = None) -> dict[str, Any]
     if version is None:
         version = known.maximum if known is not None else _NO_VERSION
     rows = [row for row in service.operations if row.visible(version)]
-    schemas, components = _schemas(rows)
+    schemas, components = _schemas(rows, version)
     faults = _faults(service)
     refused = {status: {"$ref": f"#/components/responses/{status}"} for status in faults}
     paths: dict[str, Any] = {}
     for row in rows:
         path = (service.prefix + row.path) or "/"
-        paths.setdefault(path, {})[row.method.lower()] = _operation(service, row, schemas, refused)
+        paths.setdefault(path, {})[row.method.lower()] = _operation(
+            service, row, row.types(version), schemas, refused
+        )
     return {
         "openapi": "3.1.0",
         "info": {"title": f"Ingot: {service.name}", "version": str(version)},
@@ -43,26 +45,33 @@ def document(service: Service, version: Version | None = None) -> dict[str, Any]
     }
 
 
-def _schemas(rows: Iterable[Operation]) -> tuple[dict[Any, Any], dict[str, Any]]:
+def _schemas(rows: Iterable[Operation], version: Version) -> tuple[dict[Any, Any], dict[str, Any]]:
     """Schemas of all types that rows name, and the parts that they refer to."""
-    shapes = {shape for row in rows for shape in (row.body, row.query, row.reply) if shape}
+    shapes: set[Any] = set()
+    for row in rows:
+        types = row.types(version)
+        shapes |= {shape for shape in (types.body, row.query, types.reply) if shape}
     ordered = sorted(shapes, key=repr)
     made, components = msgspec.json.schema_components(ordered, ref_template=_REFS)
     return dict(zip(ordered, made, strict=True)), components
 
 
 def _operation(
-    service: Service, row: Operation, schemas: Mapping[Any, Any], faults: Mapping[str, Any]
+    service: Service,
+    row: Operation,
+    types: Shape,
+    schemas: Mapping[Any, Any],
+    faults: Mapping[str, Any],
 ) -> dict[str, Any]:
     told: dict[str, Any] = {
         "operationId": f"{row.method} {service.prefix}{row.path}",
         "parameters": [*_in_path(row), *_in_query(row)],
-        "responses": {**_success(row, schemas), **faults},
+        "responses": {**_success(row, types, schemas), **faults},
     }
     if row.title:
         told["summary"] = row.title
-    if row.body is not None:
-        content = {"application/json": {"schema": schemas[row.body]}}
+    if types.body is not None:
+        content = {"application/json": {"schema": schemas[types.body]}}
         told["requestBody"] = {"required": True, "content": content}
     elif row.stream:
         told["requestBody"] = {"content": {"application/octet-stream": {"schema": {}}}}
@@ -86,13 +95,13 @@ def _in_query(row: Operation) -> list[dict[str, Any]]:
     ]
 
 
-def _success(row: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+def _success(row: Operation, types: Shape, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     return {
         str(status): {"description": "done"}
         if status in _BODILESS
         else {
             "description": "done",
-            "content": {"*/*": {"schema": schemas[row.reply] if row.reply else {}}},
+            "content": {"*/*": {"schema": schemas[types.reply] if types.reply else {}}},
         }
         for status in (row.status, *row.also)
     }

@@ -61,6 +61,14 @@ Handler = Callable[["Call"], Awaitable["Reply | None"]]
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """Types of a body (None: no body) and of a reply, at one microversion."""
+
+    body: Any
+    reply: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One thing that a service can be asked for.
 
@@ -76,6 +84,8 @@ class Operation:
     status: the success code when the reply names none.
     also: other success codes that the handler may name.
     reply: the type of the reply, for documents.
+    creates: whether it makes something new in what its path names; audit records then name that.
+    shape: the types of body and reply at a minor microversion, for documents, where the handler reads the body itself.
     max_body, max_values: octets of a body, and values in its JSON (0 for any number) that are taken.
     """
 
@@ -96,9 +106,15 @@ class Operation:
     max_body: int = 1 << 20
     max_values: int = 0
     title: str = ""
+    creates: bool = False
+    shape: Callable[[int], Shape] | None = None
 
     def visible(self, version: Version) -> bool:
         return self.since <= version.minor and (self.until is None or version.minor <= self.until)
+
+    def types(self, version: Version) -> Shape:
+        """What documents tell of its body and reply."""
+        return Shape(self.body, self.reply) if self.shape is None else self.shape(version.minor)
 
 
 @dataclass(slots=True)

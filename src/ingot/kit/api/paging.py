@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from ingot.kit.api.operations import Call
+from ingot.kit.api.styles import Style
 from ingot.kit.faults import Invalid
 
 #: A list is sorted by so many keys at most: the condition of a page grows with their square.
@@ -60,3 +62,60 @@ def next_link(call: Call, marker: str, limit: int) -> str:
     kept = [(k, v) for k, v in call.args if k not in ("marker", "limit")]
     url = call.url.partition("?")[0]
     return f"{url}?{urlencode([*kept, ('limit', str(limit)), ('marker', marker)])}"
+
+
+class Cut(Protocol):
+    """What a list's query says of its page (`filters.Query`)."""
+
+    @property
+    def limit(self) -> int | None: ...
+    @property
+    def marker(self) -> str | None: ...
+    @property
+    def reverse(self) -> bool: ...
+
+
+def links(
+    call: Call, style: Style, plural: str, query: Cut, ids: Sequence[str], more: bool
+) -> dict[str, Any]:
+    """What a list's reply says of the pages around it, in the manner of its style."""
+    if style.pages == "keystone":
+        found: dict[str, Any] = {"links": {"next": None, "self": call.url, "previous": None}}
+        return {**found, "truncated": True} if more else found
+    if style.pages == "glance":
+        return _glance_links(call, style, query, ids, more)
+    if not ids or style.pages == "no":
+        return {}
+    limit = query.limit or style.most
+    if style.pages == "nova":
+        if not more and (query.limit is None or len(ids) < limit):
+            return {}
+        return {f"{plural}_links": [{"rel": "next", "href": next_link(call, ids[-1], limit)}]}
+    if query.limit is None and not more:
+        return {}
+    return _neutron_links(call, plural, query, ids, more, limit)
+
+
+def _neutron_links(
+    call: Call, plural: str, query: Cut, ids: Sequence[str], more: bool, limit: int
+) -> dict[str, Any]:
+    call.args[:] = [(name, value) for name, value in call.args if name != "page_reverse"]
+    found: list[dict[str, str]] = []
+    if more or query.reverse:
+        found.append({"rel": "next", "href": next_link(call, ids[-1], limit)})
+    if more if query.reverse else query.marker is not None:
+        href = next_link(call, ids[0], limit) + "&page_reverse=True"
+        found.append({"rel": "previous", "href": href})
+    return {f"{plural}_links": found} if found else {}
+
+
+def _glance_links(
+    call: Call, style: Style, query: Cut, ids: Sequence[str], more: bool
+) -> dict[str, Any]:
+    """Paths without a host, as the Image service writes them."""
+    path = style.root + call.url.partition("?")[0].partition(style.root)[2]
+    kept = [(name, value) for name, value in call.args if name != "marker"]
+    found = {"first": f"{path}?{urlencode(kept)}" if kept else path}
+    if more and ids:
+        found["next"] = f"{path}?{urlencode([*kept, ('marker', ids[-1])])}"
+    return found

@@ -23,10 +23,16 @@ _LONGEST_NAME = 255
 
 
 class AuditedOperation(Protocol):
-    """A row of the table of operations, of which a record needs the path with its `{parameters}`."""
+    """A row of the table of operations, of which a record needs the path with its `{parameters}`.
+
+    creates: whether it makes something new in what the path names.
+    """
 
     @property
     def path(self) -> str: ...
+
+    @property
+    def creates(self) -> bool: ...
 
 
 class AuditedReply(Protocol):
@@ -71,6 +77,8 @@ class AuditedRequest:
             return None
         words = _literals(operation.path) if operation else []
         action, kind, target = _what(method, operation.path if operation else "", self.params)
+        if operation is not None and operation.creates:
+            action, kind, target = "create", "/".join(words), None
         if self.login:
             action, kind, target = AUTHENTICATE, "/".join(words), None
         else:

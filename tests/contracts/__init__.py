@@ -1,0 +1,1 @@
+"""What every declared resource keeps, whatever service it belongs to; see `resource`."""
