@@ -437,7 +437,15 @@ async def test_the_agent_is_shown_where_upstream_keeps_it(api: World) -> None:
     }
     row = {"node_uuid": made["uuid"], "token_hash": "x", **agent}
     shown: list[dict[str, Any]] = []
-    for columns in ({}, {"driver_internal_info": {"boot_seen": True}}):
+    boots: dict[str, Any] = {
+        "boot_seen_at": "2026-11-30T05:00:01",
+        "instance_stopped": True,
+        "bmc_identity": {"serial": "S1"},
+        "unasked_boot_at": "2026-11-30T05:00:02",
+        "unasked_boot_mac": "52:54:00:00:00:01",
+        "driver_internal_info": {"of_a_driver": 1},
+    }
+    for columns in ({}, boots):
         if columns:
             await api.db.write(lambda conn: conn.execute(node_agents.insert().values(**row)))
             await api.force("n1", **columns)
@@ -445,14 +453,18 @@ async def test_the_agent_is_shown_where_upstream_keeps_it(api: World) -> None:
     assert shown == [
         {},
         {
-            "boot_seen": True,
+            "of_a_driver": 1,
+            "boot_seen": "2026-11-30T05:00:01",
+            "instance_stopped": True,
+            "bmc_identity": {"serial": "S1"},
+            "unasked_boot": {"at": "2026-11-30T05:00:02", "mac": "52:54:00:00:00:01"},
             "agent_url": agent["url"],
             "agent_version": "10.1",
             "agent_last_heartbeat": "2026-11-30T05:00:00",
         },
     ]
     listed = (await api.ask("GET", "/v1/nodes/detail")).json["nodes"]
-    assert [len(one["driver_internal_info"]) for one in listed] == [4, 0]
+    assert [len(one["driver_internal_info"]) for one in listed] == [8, 0]
     some = (await api.ask("GET", "/v1/nodes?fields=name,driver_internal_info")).json["nodes"]
     assert some[0]["driver_internal_info"] == shown[1]
     plain = (await api.ask("GET", "/v1/nodes?fields=name")).json["nodes"]

@@ -80,7 +80,7 @@ async def test_the_medium_has_this_boots_words_and_the_agents_token(site: Site) 
         "'console=ttyS0'",
     ):
         assert words.encode() in body, words
-    assert (await site.node(uuid)).driver_internal_info["boot_seen"]
+    assert (await site.node(uuid)).boot_seen_at
 
 
 NETWORK_DATA = {

@@ -12,10 +12,12 @@ import ingot.app
 from ingot.kit.db.database import Database
 from ingot.kit.faults import Fault
 from ingot.migrations import left, migrate, revisions
-from ingot.migrations.line import configuration
+from ingot.migrations.line import configuration, pending, script
 
 pytestmark = pytest.mark.anyio
 _SHRINKS = ("drop_table", "drop_column", "drop_constraint", "nullable=False, existing")
+#: The newest revision of the last release; clusters are upgraded from it.
+RELEASED = "0008"
 _NEXT = '''"""{text}"""
 import sqlalchemy as sa
 from alembic import op
@@ -86,3 +88,9 @@ def test_what_takes_away_says_so() -> None:
         text = file.read_text().partition("def downgrade")[0]
         if any(word in text for word in _SHRINKS):
             assert 'phase = "contract"' in text, f"{file.name} takes away: it is of the other phase"
+
+
+def test_what_contracts_is_last() -> None:
+    """Else a cluster of the last release cannot be upgraded process by process: give such a revision a new number."""
+    sorts = [sort for _, sort in pending(script(), RELEASED)]
+    assert sorts == sorted(sorts, key=("expand", "contract").index)

@@ -44,6 +44,7 @@ _JSON = frozenset(
         "target_raid_config",
         "network_data",
         "boot_intent",
+        "bmc_identity",
     }
 )
 
@@ -82,6 +83,14 @@ def node_of(get: Mapping[str, Any], traits: tuple[str, ...] = ()) -> Node:
         disable_power_off=bool(get["disable_power_off"]),
         boot_mode=get["boot_mode"],
         boot_intent=from_json(get["boot_intent"]),
+        agent_ordered_at=get["agent_ordered_at"],
+        automatic_lessee=bool(get["automatic_lessee"]),
+        bmc_identity=from_json(get["bmc_identity"]),
+        boot_seen_at=get["boot_seen_at"],
+        instance_stopped=bool(get["instance_stopped"]),
+        started_at=get["started_at"],
+        unasked_boot_at=get["unasked_boot_at"],
+        unasked_boot_mac=get["unasked_boot_mac"],
         traits=traits,
         reservation=get["reservation"],
         server_uuid=get["server_uuid"],
@@ -278,39 +287,23 @@ def _update_of(names: tuple[str, ...], moving: bool = False) -> PreparedStatemen
     return PreparedStatement(sa.update(nodes).where(*where).values(values))
 
 
-_INTERNAL_INFO = PreparedStatement(
-    sa.select(nodes.c.driver_internal_info)
-    .where(nodes.c.uuid == sa.bindparam("ident"))
-    .with_for_update()
+_MEET = PreparedStatement(
+    sa.update(nodes)
+    .where(nodes.c.uuid == sa.bindparam("ident"), nodes.c.bmc_identity.is_(None))
+    .values(bmc_identity=sa.bindparam("identity"))
 )
 
 
-def merge_internal_info(
-    conn: sa.Connection, uuid: str, facts: Mapping[str, Any], **values: Any
-) -> None:
-    """Add facts to driver_internal_info; a fact None is removed. values: as for `update_node`."""
-    changed = {**merged_info(conn, uuid, facts), **values}
-    if changed:
-        update_node(conn, uuid, **changed)
+def remember_controller(conn: sa.Connection, uuid: str, identity: Mapping[str, Any]) -> None:
+    """Write down who a node's controller is; what was written at an earlier meeting stays."""
+    _MEET.change(conn, {"ident": uuid, "identity": to_json(identity)})
 
 
-def merged_info(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """{"driver_internal_info": with these facts}, to be written in this transaction; {} if it is so already."""
-    known = _internal_info(conn, uuid)
-    info = {k: v for k, v in {**known, **facts}.items() if v is not None}
-    return {} if info == known else {"driver_internal_info": info}
-
-
-def add_internal_fact(conn: sa.Connection, uuid: str, name: str, value: Any) -> None:
-    """The same for one that stays what it is when it is there."""
-    known = _internal_info(conn, uuid)
-    if name not in known:
-        update_node(conn, uuid, driver_internal_info={**known, name: value})
-
-
-def _internal_info(conn: sa.Connection, uuid: str) -> dict[str, Any]:
-    """Locked while it is changed: heartbeats, boots and the operation all add facts."""
-    return from_json(_INTERNAL_INFO.rows(conn, {"ident": uuid})[0][0])
+def nodes_started_unasked(conn: sa.Connection, since: str, *, but: str) -> list[Node]:
+    """Nodes (without `but`) that asked what to boot since then, without having been started by us."""
+    where = (nodes.c.unasked_boot_at >= since, nodes.c.uuid != but)
+    rows = conn.execute(sa.select(*_NODE).where(*where).order_by(nodes.c.id))
+    return [node_of(dict(row)) for row in rows.mappings()]
 
 
 def nodes_mentioning(

@@ -110,6 +110,20 @@ nodes = sa.Table(
     sa.Column("allocation_uuid", sa.String(36)),
     #: What the machine is to boot when it asks (`bootplan`); NULL: nothing from us.
     json_column("boot_intent"),
+    #: When the machine was last to boot the agent, and when it asked for what it boots since; NULL: it has not asked.
+    sa.Column("agent_ordered_at", sa.String(32)),
+    sa.Column("boot_seen_at", sa.String(32)),
+    #: When we switched the machine on; NULL as soon as it has asked what to boot.
+    sa.Column("started_at", sa.String(32)),
+    #: When, and by which card, it asked last what to boot without having been started by us (`proofs.strangers`).
+    sa.Column("unasked_boot_at", sa.String(32)),
+    sa.Column("unasked_boot_mac", sa.String(17)),
+    #: Who the controller said that it is, when it was met first (`drivers.machine.types.Identity`).
+    json_column("bmc_identity"),
+    #: The instance was stopped for a service, and is to be started again if that is given up.
+    sa.Column("instance_stopped", sa.Boolean, nullable=False, server_default=sa.false()),
+    #: The lessee came with the instance, and goes with it.
+    sa.Column("automatic_lessee", sa.Boolean, nullable=False, server_default=sa.false()),
     #: Who wrote the names of images in instance_info and driver_info (`imagerights`).
     json_column("image_rights"),
     sa.Index("ix_nodes_provision_state", "provision_state"),
@@ -135,6 +149,7 @@ nodes = sa.Table(
         where=_FREE,
     ),
     partial_index("ix_nodes_news", "id", where=NEWS),
+    partial_index("ix_nodes_unasked_boot", "unasked_boot_at", where="unasked_boot_at IS NOT NULL"),
     *(
         sa.Index(
             f"ix_nodes_sorted_{name}", sa.text(f"coalesce({name}, '')") if empty else name, "id"

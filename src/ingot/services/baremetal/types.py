@@ -37,6 +37,14 @@ class Node:
     disable_power_off: bool
     boot_mode: str | None
     boot_intent: dict[str, Any] | None
+    agent_ordered_at: str | None = None
+    automatic_lessee: bool = False
+    bmc_identity: dict[str, Any] | None = None
+    boot_seen_at: str | None = None
+    instance_stopped: bool = False
+    started_at: str | None = None
+    unasked_boot_at: str | None = None
+    unasked_boot_mac: str | None = None
     traits: tuple[str, ...] = ()
     reservation: str | None = None
     server_uuid: str | None = None

@@ -110,7 +110,8 @@ class ReasonBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str | None = None
 
 
-_SORTABLE = paging_store.sortable(tables.nodes, node_fields.NODE_UNSORTABLE | {"boot_intent"})
+_HIDDEN = {column.name for column in tables.nodes.c} - {*node_fields.NODE.by_name, "id"}
+_SORTABLE = paging_store.sortable(tables.nodes, node_fields.NODE_UNSORTABLE | _HIDDEN)
 
 
 class Nodes(Handlers):

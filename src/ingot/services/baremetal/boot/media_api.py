@@ -46,7 +46,7 @@ class MediaApi:
 
     async def medium(self, call: Call) -> Reply:
         node, intent, token, mac = await self._deps.db.read(lambda conn: self._ordered(conn, call))
-        if not node.driver_internal_info.get("boot_seen"):
+        if not node.boot_seen_at:
             await self._deps.db.write(lambda conn: self._seen(conn, node.uuid))
             _log.info("boot medium", node=node.uuid, boots=intent.boot)
         made = await booting.template(self._deps, node.uuid, intent)
@@ -77,8 +77,7 @@ class MediaApi:
         return node, intent, token or "", cards[0] if len(cards) == 1 else ""
 
     def _seen(self, conn: sa.Connection, uuid: str) -> None:
-        facts = {"boot_seen": self._deps.now(), "started_at": None}
-        store.merge_internal_info(conn, uuid, facts)
+        store.update_node(conn, uuid, boot_seen_at=self._deps.now(), started_at=None)
 
 
 def _opens(secret: str, intent: Intent) -> bool:

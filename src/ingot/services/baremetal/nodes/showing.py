@@ -22,15 +22,11 @@ from ingot.kit.api.versions import Version
 from ingot.kit.db.database import PreparedStatement
 from ingot.services.baremetal import paging_store
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.nodes import conductors, node_fields, states
+from ingot.services.baremetal.nodes import conductors, internal_info, node_fields, states
 from ingot.services.baremetal.nodes.node_fields import NODE, NODE_JSON, NODE_SUBS
 from ingot.services.baremetal.policies import Redaction
 from ingot.services.baremetal.tables import FEW, node_agents, node_traits, nodes
 
-#: What is read of every node before the values of its fields: uuid, owner, lessee, conductor group, traits, and of its
-#: agent URL, version and last call with the node's driver_internal_info, in which they are shown.
-#: After them comes a text of JSON.
-_HEAD = 9
 _INTERNAL = "driver_internal_info"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -41,14 +37,19 @@ _AGENT = (
     node_agents.c.version,
     node_agents.c.last_heartbeat,
     nodes.c[_INTERNAL],
+    *(nodes.c[name] for name in internal_info.COLUMNS),
 )
+#: What is read of every node before the values of its fields: uuid, owner, lessee, conductor group, traits (`_HEAD`), and
+#: what is shown in its driver_internal_info (`_AGENT`). After them comes a text of JSON.
+_HEAD = 5
+_VALUES = _HEAD + len(_AGENT)
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
     """What of nodes is read and how it is shown.
 
-    query: the columns of `_HEAD`, then plain values in the order of `build`, then the text of JSON, which holds what is
+    query: the columns of `_HEAD` and `_AGENT`, then plain values in the order of `build`, then the text of JSON, which holds what is
     JSON or a truth value: `,"extra":{},"retired":false`; no WHERE yet.
     build: the struct of a node on the wire; its last field, `links`, is JSON and takes that text along.
     """
@@ -227,25 +228,31 @@ def _shown(
         if traits:
             tail += _traits_text(row[4]) if row[4] else ',"traits":[]'
         if shape.agent:
-            tail += _internal_text(*row[5:9])
+            tail += _internal_text(*row[_HEAD:_VALUES])
         if hosts is not None:
             host = hosts.of(uuid, row[3])
             tail += ',"conductor":null' if host is None else f',"conductor":{_quoted(host)}'
-        one = build(*row[_HEAD:-1], msgspec.Raw(tail.encode()))
+        one = build(*row[_VALUES:-1], msgspec.Raw(tail.encode()))
         if not everything and (instead := redaction.of(row[1], row[2])):
             one = _redacted(one, instead)
         made.append(one)
     return made
 
 
-def _internal_text(url: str | None, version: str | None, called: str | None, info: str) -> str:
-    """driver_internal_info with what is known of the agent, as upstream keeps it there."""
-    facts = {"agent_url": url, "agent_version": version, "agent_last_heartbeat": called}
-    told = {name: value for name, value in facts.items() if value}
-    if told:
-        more = _encode(told).decode()
-        info = more if info == "{}" else f"{info[:-1]},{more[1:]}"
-    return f',"{_INTERNAL}":{info}'
+def _internal_text(
+    url: str | None, version: str | None, called: str | None, own: str, *columns: Any
+) -> str:
+    """driver_internal_info with what is known of the agent and of the machine's boots, as upstream keeps it there."""
+    if url or version or called or any(columns):
+        agent = {"agent_url": url, "agent_version": version, "agent_last_heartbeat": called}
+        shown: dict[str, Any] = {} if own == "{}" else _decode(own)
+        shown.update((name, value) for name, value in agent.items() if value)
+        shown.update(internal_info.facts(*columns))
+        if identity := shown.get("bmc_identity"):
+            # As it is stored: JSON already.
+            shown["bmc_identity"] = msgspec.Raw(identity) if isinstance(identity, str) else identity
+        own = _encode(shown).decode()
+    return f',"{_INTERNAL}":{own}'
 
 
 def _traits_text(traits: str) -> str:

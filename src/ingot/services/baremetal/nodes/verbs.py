@@ -241,14 +241,10 @@ def _abort(ctx: Context, conn: sa.Connection, node: Node, row: machine.Row, by: 
         reason = f"By request, the {live.kind} operation was aborted."
         workflow.cancel(conn, node.subject, reason, by=by.user)
         return live.id
-    if node.provision_state == machine.SERVICEFAIL and _instance_stopped(node):
+    if node.provision_state == machine.SERVICEFAIL and node.instance_stopped:
         return _enter(ctx, conn, node, row, RESTORE, orders.RestoreOrder(), by)
     # Nothing works on it any more: the state itself is all there is to leave.
     return _enter(ctx, conn, node, row, "", None, by)
-
-
-def _instance_stopped(node: Node) -> bool:
-    return bool(node.driver_internal_info.get("instance_stopped"))
 
 
 def _unhold(ctx: Context, conn: sa.Connection, node: Node, row: machine.Row) -> str | None:
@@ -318,8 +314,7 @@ def _lend(ctx: Context, conn: sa.Connection, node: Node) -> None:
     """The instance's project uses the machine as long as the instance is on it."""
     project: object = node.instance_info.get("project_id")
     if ctx.settings.automatic_lessee and node.lessee is None and project:
-        store.update_node(conn, node.uuid, lessee=str(project))
-        store.merge_internal_info(conn, node.uuid, {"automatic_lessee": True})
+        store.update_node(conn, node.uuid, lessee=str(project), automatic_lessee=True)
 
 
 def _check(

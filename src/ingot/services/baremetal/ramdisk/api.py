@@ -245,12 +245,11 @@ class RamdiskApi:
         node = store.lock_node(conn, uuid)
         if node is None:
             return None
-        facts: dict[str, Any] = {"boot_seen": self._deps.now()} if for_agent else {}
+        facts: dict[str, Any] = {"boot_seen_at": self._deps.now()} if for_agent else {}
         live = live_operation(conn, node.subject)
         if live is None and not _just_started(node, self._deps.clock.now()):
-            facts["unasked_boot"] = {"at": self._deps.now(), "mac": mac}
-        facts["started_at"] = None
-        store.merge_internal_info(conn, uuid, facts)
+            facts |= {"unasked_boot_at": self._deps.now(), "unasked_boot_mac": mac}
+        store.update_node(conn, uuid, started_at=None, **facts)
         return store.get_agent(conn, self._deps.vault, uuid) if for_agent else None
 
     async def _forget_dead_agent(self, node: Node, agent: Agent) -> None:
@@ -470,7 +469,7 @@ def _by_medium(node: Node) -> bool:
 
 def _just_started(node: Node, moment: datetime) -> bool:
     """Whether we switched it on a while ago, and this is the first time it asks since."""
-    started = when(node.driver_internal_info.get("started_at"))
+    started = when(node.started_at)
     return started is not None and moment - started < timedelta(seconds=START_SECONDS)
 
 

@@ -102,8 +102,7 @@ def deployed(task: NodeTask, conn: sa.Connection) -> None:
     """In the commit that ends the operation: an instance on its disk fetches nothing any more."""
     if not netboot.is_ramdisk(task, store.get_node(conn, task.uuid)):
         task.deps.images.revoke(conn, task.uuid)
-    started = store.merged_info(conn, task.uuid, {"instance_stopped": None})
-    task.finish(conn, "done", "Deployed.", deploy_step={}, **started)
+    task.finish(conn, "done", "Deployed.", deploy_step={}, instance_stopped=False)
 
 
 async def check_image(task: NodeTask) -> dict[str, Any]:
@@ -216,11 +215,10 @@ def _detach_instance(task: NodeTask, conn: sa.Connection) -> None:
     secrets = ("instance_info", "configdrive", "rescue_password")
     store.forget_agent(conn, task.uuid, *secrets)
     allocations.end_with_instance(task.deps.now(), conn, task.uuid)
-    facts = {"instance_stopped": None, "automatic_lessee": None}
-    gone = store.merged_info(conn, task.uuid, facts)
+    gone: dict[str, Any] = {"instance_stopped": False, "automatic_lessee": False}
     gone |= {"instance_info": {}, "instance_uuid": None, "instance_name": None}
     gone |= {"deploy_step": {}, "boot_intent": None}
-    if node.driver_internal_info.get("automatic_lessee"):
+    if node.automatic_lessee:
         gone["lessee"] = None
     here = history.node_state(conn, task.uuid)
     task.note(conn, "The instance was taken away.", place=here)

@@ -106,7 +106,7 @@ def _back_to_the_instance(task: NodeTask, conn: sa.Connection) -> None:
     """An aborted service goes on to active; an instance that was stopped for it is started again."""
     node = store.get_node(conn, task.uuid)
     task.shift(conn, "abort")
-    if node.driver_internal_info.get("instance_stopped"):
+    if node.instance_stopped:
         followups.add(conn, task.uuid, RESTORE, {}, {"user": ""}, task.deps.now())
 
 

@@ -58,7 +58,7 @@ async def prove_controller(task: NodeTask, name: str = "prove the controller") -
 
     def remember(conn: sa.Connection, result: dict[str, Any]) -> None:
         if result["new"] and result["identity"]:
-            store.add_internal_fact(conn, task.uuid, "bmc_identity", result["identity"])
+            store.remember_controller(conn, task.uuid, result["identity"])
 
     await task.controller_step(name, prove, commit=remember)
 
@@ -81,8 +81,7 @@ async def controller_identity(task: NodeTask, node: Node, access: Any) -> Identi
 
 
 def known_identity(node: Node) -> Identity | None:
-    told = node.driver_internal_info.get("bmc_identity")
-    return msgspec.convert(told, Identity) if told else None
+    return msgspec.convert(node.bmc_identity, Identity) if node.bmc_identity else None
 
 
 # -- the agent -----------------------------------------------------------------------------------
@@ -154,13 +153,8 @@ async def strangers(task: NodeTask) -> list[Node]:
     """Nodes that asked what to boot without having been started by us, since this one was started."""
 
     def query(conn: sa.Connection) -> list[Node]:
-        since = store.get_node(conn, task.uuid).driver_internal_info.get("agent_ordered_at")
-        if since is None:
-            return []
-        found = store.nodes_mentioning(
-            conn, "driver_internal_info", ["unasked_boot"], but=task.uuid
-        )
-        return [node for node in found if node.driver_internal_info["unasked_boot"]["at"] >= since]
+        since = store.get_node(conn, task.uuid).agent_ordered_at
+        return store.nodes_started_unasked(conn, since, but=task.uuid) if since else []
 
     return await task.deps.db.read(query)
 
@@ -171,9 +165,7 @@ def in_use(nodes: Sequence[Node]) -> list[Node]:
 
 def exchanged(label: str, others: Sequence[Node]) -> Fault:
     """The fault of a node whose controller seems to start another machine."""
-    told = ", ".join(
-        f"{node.label} ({node.driver_internal_info['unasked_boot']['mac']})" for node in others[:5]
-    )
+    told = ", ".join(f"{node.label} ({node.unasked_boot_mac})" for node in others[:5])
     return wrong_machine(
         f"the machine of {label} never asked what to boot after it was switched on, but "
         f"{told} did, which nobody had started: nodes {label} and {others[0].label} may be exchanged"
@@ -208,7 +200,7 @@ async def _owner(task: NodeTask, texts: Sequence[str], macs: Sequence[str]) -> N
         told = [text for text in texts if len(text) > 5]
         if not told:
             return None
-        found = store.nodes_mentioning(conn, "driver_internal_info", told, but=task.uuid)
+        found = store.nodes_mentioning(conn, "bmc_identity", told, but=task.uuid)
         return found[0] if found else None
 
     return await task.deps.db.read(query)

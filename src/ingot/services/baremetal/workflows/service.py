@@ -70,7 +70,7 @@ def restored(task: NodeTask, conn: sa.Connection) -> None:
 
 def runs(conn: sa.Connection, task: NodeTask) -> None:
     """The instance is not stopped for a service (any more)."""
-    store.merge_internal_info(conn, task.uuid, {"instance_stopped": None})
+    store.update_node(conn, task.uuid, instance_stopped=False)
 
 
 def _uses_agent(task: NodeTask, node: Node) -> bool:

@@ -51,10 +51,8 @@ async def set_power(
         shown = {} if last else {"power_state": state, "target_power_state": None}
         # Whoever asks what to boot soon after this was started by us.
         started = {"started_at": task.deps.now()} if target.final is PowerState.ON else {}
-        if started:
-            store.merge_internal_info(conn, task.uuid, started, **shown)
-        elif shown:
-            store.update_node(conn, task.uuid, **shown)
+        if started or shown:
+            store.update_node(conn, task.uuid, **started, **shown)
 
     return await task.controller_step(
         name, change, key=key, more=timeout or 0, commit=keep, undo=undo
@@ -229,11 +227,11 @@ async def _order_agent(task: NodeTask, key: str, inspect: bool) -> None:
         node = store.get_node(conn, task.uuid)
         set_intent(conn, task, booting.agent_intent(conn, task, node, inspect))
         forget_agent(conn, task)
-        facts: dict[str, Any] = {"agent_ordered_at": task.deps.now(), "boot_seen": None}
+        facts: dict[str, Any] = {"agent_ordered_at": task.deps.now(), "boot_seen_at": None}
         if task.op.kind == "service":
             # Whoever gives the service up has to start the instance again.
             facts["instance_stopped"] = True
-        store.merge_internal_info(conn, task.uuid, facts)
+        store.update_node(conn, task.uuid, **facts)
 
     await task.op.commit("order the agent", order, key=key)
 
@@ -296,7 +294,7 @@ async def _give_up_boot(task: NodeTask, ctx: StepContext) -> None:
 async def _silence(task: NodeTask, fault: Fault, key: str, *, last: bool) -> Fault | None:
     """Why no agent called, as far as anybody saw; None when one more boot is worth it."""
     node = await task.node()
-    seen = node.driver_internal_info.get("boot_seen")
+    seen = node.boot_seen_at
     others = [] if seen else await proofs.strangers(task)
 
     def note(conn: sa.Connection) -> list[str]:

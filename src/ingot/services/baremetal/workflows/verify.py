@@ -48,7 +48,7 @@ async def verify(task: NodeTask, _order: VerifyOrder) -> None:
     # Coming from enroll, whoever answers now is the machine that the operator means.
     await task.op.commit(
         "forget the old identity",
-        lambda conn: store.merge_internal_info(conn, task.uuid, {"bmc_identity": None}),
+        lambda conn: store.update_node(conn, task.uuid, bmc_identity=None),
     )
     await proofs.prove_controller(task)
     # What the driver wants to be true of every machine in its care, such as the controller's clock.

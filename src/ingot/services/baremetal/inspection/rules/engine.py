@@ -14,6 +14,7 @@ from ingot.services.baremetal.inspection.rules.arguments import Signature, split
 from ingot.services.baremetal.inspection.rules.interpolation import NodeView, fill, masked
 from ingot.services.baremetal.inspection.rules.operators import OPERATORS
 from ingot.services.baremetal.inspection.rules.types import Rule
+from ingot.services.baremetal.nodes import internal_info
 
 #: What of a node rules can read besides the fields that they can change.
 _NODE_FACTS = (
@@ -21,7 +22,6 @@ _NODE_FACTS = (
     "power_state",
     "provision_state",
     "target_provision_state",
-    "driver_internal_info",
     "fault",
     "boot_mode",
 )
@@ -88,6 +88,7 @@ class _Views:
         """As it is now."""
         draft = self._draft
         facts = {name: getattr(draft.node, name) for name in _NODE_FACTS}
+        facts["driver_internal_info"] = internal_info.of_node(draft.node)
         node = NodeView({**facts, **draft.fields, "traits": sorted(draft.traits)})
         if not hide:
             return {"node": node, "inventory": draft.inventory, "plugin_data": draft.plugin_data}
