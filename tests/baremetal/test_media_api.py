@@ -20,6 +20,7 @@ from ingot.kit.faults import Invalid
 from ingot.services.baremetal import store
 from ingot.services.baremetal.boot.plan import Intent, media_url
 from ingot.services.baremetal.nodes.patching import PatchOperation
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.workflows import booting
 from tests.flows.site import Site, cloud
 
@@ -70,7 +71,7 @@ async def test_the_medium_has_this_boots_words_and_the_agents_token(site: Site) 
     uuid = await ordered(site, Intent(boot="agent", extra="console=ttyS0"))
     status, body, _ = await fetch(await url_of(site, uuid))
     assert status == 200 and body[32769:32774] == b"CD001"
-    agent = await site.db.read(lambda conn: store.get_agent(conn, site.deps.vault, uuid))
+    agent = await site.db.read(lambda conn: agent_store.get_agent(conn, site.deps.vault, uuid))
     assert agent is not None and agent.token
     for words in (
         f"'ipa-agent-token={agent.token}'",

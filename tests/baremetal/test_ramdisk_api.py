@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from ingot.services.baremetal import store
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.ramdisk import tokens as agent_tokens
 from tests.flows.site import Site, cloud
 
@@ -88,7 +89,7 @@ async def test_one_token_counts_and_heartbeats_come_only_with_it(tmp_path: Path)
         assert (await _lookup(http))[1] == "******"
         # Orders to the agent carry that one.
         vault = here.deps.vault
-        agent = await here.db.read(lambda conn: store.get_agent(conn, vault, uuid))
+        agent = await here.db.read(lambda conn: agent_store.get_agent(conn, vault, uuid))
         assert agent is not None and agent.token == token
 
 
@@ -109,15 +110,15 @@ async def test_an_agent_that_asks_while_it_calls_keeps_the_token_that_counts(
         for _ in range(15):
             done = await asyncio.gather(*(ask_and_call() for _ in range(6)))
             taken = {token for status, token in done if status == 202}
-            agent = await here.db.read(lambda conn: store.get_agent(conn, vault, uuid))
+            agent = await here.db.read(lambda conn: agent_store.get_agent(conn, vault, uuid))
             assert agent is not None and taken == {agent.token}, done
-            await here.db.write(lambda conn: store.forget_agent(conn, uuid))
+            await here.db.write(lambda conn: agent_store.forget_agent(conn, uuid))
 
 
 async def test_tokens_of_an_earlier_boot_are_worthless(tmp_path: Path) -> None:
     async with world(tmp_path, provision_state="clean hold") as (here, uuid, http):
         before = [(await _lookup(http))[1] for _ in range(3)]
-        await here.db.write(lambda conn: store.forget_agent(conn, uuid))
+        await here.db.write(lambda conn: agent_store.forget_agent(conn, uuid))
         token = (await _lookup(http))[1]
         for old in before:
             assert await _beat(http, uuid, old, "https://10.0.0.7:9999") == 400

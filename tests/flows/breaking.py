@@ -20,6 +20,7 @@ from ingot.kit.faults import Fault, Kind
 from ingot.services.baremetal import store
 from ingot.services.baremetal.nodes import states as table
 from ingot.services.baremetal.orders import BootModeOrder
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.tables import node_history, nodes
 from ingot.workflow import Op, cancel, live_operation, operations, start
 from ingot.workflow.testing import Killed
@@ -324,7 +325,7 @@ async def _failed_well(site: Site, uuid: str, broken: Break, state: str) -> None
     if passing or (broken.story.kind, state) == ("service", "active"):
         return  # The instance runs, again after a service that was given up.
     assert row.boot_intent is None, f"a boot intent is left: {row.boot_intent}"
-    agent = await site.db.read(lambda conn: store.get_agent(conn, site.deps.vault, uuid))
+    agent = await site.db.read(lambda conn: agent_store.get_agent(conn, site.deps.vault, uuid))
     assert agent is None, "the agent is not forgotten"
     name = (await site.node(uuid)).name or ""
     running = site.fleet.machine(name)

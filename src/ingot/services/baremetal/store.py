@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -16,14 +15,13 @@ from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Missing
 from ingot.services.baremetal.tables import (
     INTERFACES,
-    node_agents,
     node_followups,
     node_secrets,
     node_traits,
     nodes,
     ports,
 )
-from ingot.services.baremetal.types import Agent, Node, Port
+from ingot.services.baremetal.types import Node, Port
 from ingot.workflow import live_id
 
 _JSON = frozenset(
@@ -460,61 +458,6 @@ def set_port_internal(conn: sa.Connection, uuid: str, facts: Mapping[str, Any]) 
     ((text,),) = _PORT_INTERNAL.rows(conn, {"ident": uuid})
     info = {k: v for k, v in {**from_json(text), **facts}.items() if v is not None}
     _SET_PORT_INTERNAL.change(conn, {"ident": uuid, "info": to_json(info)})
-
-
-# -- agents --------------------------------------------------------------------------------------
-
-
-_AGENT_OF = PreparedStatement(
-    sa.select(
-        node_agents.c.url,
-        node_agents.c.version,
-        node_agents.c.verify_ca,
-        node_agents.c.last_heartbeat,
-    ).where(node_agents.c.node_uuid == sa.bindparam("ident"))
-)
-_FORGET_AGENT = PreparedStatement(
-    sa.delete(node_agents).where(node_agents.c.node_uuid == sa.bindparam("ident"))
-)
-
-
-def get_agent(conn: sa.Connection, vault: Vault, node_uuid: str) -> Agent | None:
-    row = _AGENT_OF.first(conn, {"ident": node_uuid})
-    if row is None:
-        return None
-    url, version, verify_ca, last_heartbeat = row
-    return Agent(
-        url=url,
-        version=version,
-        verify_ca=verify_ca,
-        last_heartbeat=last_heartbeat,
-        token=read_secret(conn, vault, node_uuid, "agent"),
-    )
-
-
-def token_hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def forget_this_agent(conn: sa.Connection, vault: Vault, node_uuid: str, token: str) -> bool:
-    """As `forget_agent`, unless the node has got another agent meanwhile."""
-    row = conn.execute(
-        sa.delete(node_agents)
-        .where(node_agents.c.node_uuid == node_uuid, node_agents.c.token_hash == token_hash(token))
-        .returning(node_agents.c.node_uuid)
-    ).first()
-    if row is not None:
-        write_secret(conn, vault, node_uuid, "agent", None)
-    return row is not None
-
-
-def forget_agent(conn: sa.Connection, node_uuid: str, *secrets: str) -> None:
-    """The machine is about to be restarted: whatever agent it had is gone, and its token with it.
-
-    secrets: what goes too.
-    """
-    _FORGET_AGENT.change(conn, {"ident": node_uuid})
-    forget_secrets(conn, node_uuid, "agent", *secrets)
 
 
 _LOCK_BY_UUID, _LOCK_BY_NAME = (

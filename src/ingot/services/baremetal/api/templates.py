@@ -21,6 +21,7 @@ from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.policies import owned
 from ingot.services.baremetal.ports.resources import PartKind
 from ingot.services.baremetal.templates import service as templates
+from ingot.services.baremetal.templates import store as template_store
 from ingot.services.baremetal.types import Node
 
 TRAITS_SINCE = 112
@@ -114,7 +115,7 @@ class DeployTemplates(Records):
 
         def change(conn: sa.Connection) -> Reply:
             row = self.look_up(conn, call, call.params["id"])
-            templates.remove(conn, self.resource.table, row["uuid"])
+            template_store.remove(conn, self.resource.table, row["uuid"])
             return Reply()
 
         return await self.write(change)
@@ -249,7 +250,7 @@ class Runbooks(Records):
     async def delete(self, call: Call) -> Reply:
         def change(conn: sa.Connection) -> Reply:
             row = self._held(conn, call, "delete")
-            templates.remove(conn, self.resource.table, row["uuid"])
+            template_store.remove(conn, self.resource.table, row["uuid"])
             return Reply()
 
         return await self.write(change)

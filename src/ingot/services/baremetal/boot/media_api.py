@@ -23,6 +23,7 @@ from ingot.services.baremetal import store
 from ingot.services.baremetal.boot import configdrive
 from ingot.services.baremetal.boot import plan as boot_plan
 from ingot.services.baremetal.boot.plan import Intent
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.types import Node
 from ingot.services.baremetal.workflows import booting
 from ingot.services.baremetal.workflows.node_task import Deps
@@ -71,7 +72,7 @@ class MediaApi:
         intent = boot_plan.intent_of(node.boot_intent) if node is not None else None
         if node is None or intent is None or not _opens(call.params["secret"], intent):
             raise Missing("There is no such medium.")
-        agent = store.get_agent(conn, self._deps.vault, node.uuid)
+        agent = agent_store.get_agent(conn, self._deps.vault, node.uuid)
         cards = [port.address for port in store.ports_of(conn, node.uuid) if port.pxe_enabled]
         token = agent.token if agent is not None and intent.boot == "agent" else ""
         return node, intent, token or "", cards[0] if len(cards) == 1 else ""

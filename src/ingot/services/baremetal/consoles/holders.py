@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
+from ingot.services.baremetal.consoles import store as console_store
 from ingot.services.baremetal.context import Context
 from ingot.services.baremetal.nodes import conductors, hash_ring
-from ingot.services.baremetal.tables import nodes
 from ingot.workflow import ConductorRow
 
 #: In a controller's info: where other controllers reach its API, as host:port; missing where it serves none.
@@ -28,10 +28,8 @@ def holders(
         return {}
     able = {row.host: row for row in conductors.live_conductors(ctx, conn) if ROLE in row.roles}
     hosts = hash_ring.HashRing(list(able.values()))
-    rows = conn.execute(
-        sa.select(nodes.c.uuid, nodes.c.conductor_group).where(nodes.c.uuid.in_(wanted))
-    )
-    return {row.uuid: able.get(hosts.of(row.uuid, row.conductor_group) or "") for row in rows}
+    groups = console_store.conductor_groups(conn, wanted)
+    return {uuid: able.get(hosts.of(uuid, group) or "") for uuid, group in groups.items()}
 
 
 def hosts(ctx: Context, conn: sa.Connection) -> frozenset[str]:

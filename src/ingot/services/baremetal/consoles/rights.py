@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from ingot.kit.api.operations import Still
 from ingot.kit.auth.policy import Caller, Policy
 from ingot.kit.faults import Unauthenticated, Unavailable
+from ingot.services.baremetal.consoles import store as console_store
 from ingot.services.baremetal.consoles.tickets import Ticket, node_ticket
 from ingot.services.baremetal.context import Context
 from ingot.services.baremetal.policies import target
-from ingot.services.baremetal.tables import node_consoles, nodes
 
 
 class Grant(Protocol):
@@ -86,14 +86,12 @@ class NodeGrant:
         """The console is on, since before the ticket was made, and the caller may see it."""
         if not node_ticket(conn, ticket):
             return False
-        row = conn.execute(
-            sa.select(nodes.c.owner, nodes.c.lessee).where(nodes.c.uuid == ticket.node)
-        ).first()
-        return row is not None and self._allows("get_console", caller, row.owner, row.lessee)
+        whose = console_store.owner_and_lessee(conn, ticket.node)
+        return whose is not None and self._allows("get_console", caller, *whose)
 
     async def lost(self, node_uuids: list[str]) -> dict[str, str]:
         """Those of some nodes whose TCP doors are not to be open any longer, with when they were opened."""
-        rows = await self._ctx.db.read(lambda conn: _doors(conn, node_uuids))
+        rows = await self._ctx.db.read(lambda conn: console_store.opened(conn, node_uuids))
         return {row.node_uuid: row.created_at for row in rows if not await self._holds(row)}
 
     async def _holds(self, row: Any) -> bool:
@@ -112,20 +110,3 @@ class NodeGrant:
         return self._policy.allows("baremetal:node:get", caller, place) and self._policy.allows(
             f"baremetal:node:{verb}", caller, place
         )
-
-
-def _doors(conn: sa.Connection, node_uuids: list[str]) -> list[Any]:
-    query = (
-        sa.select(
-            node_consoles.c.node_uuid,
-            node_consoles.c.created_at,
-            node_consoles.c.opened_by,
-            node_consoles.c.owner.label("was_owner"),
-            node_consoles.c.lessee.label("was_lessee"),
-            nodes.c.owner,
-            nodes.c.lessee,
-        )
-        .join(nodes, nodes.c.uuid == node_consoles.c.node_uuid)
-        .where(node_consoles.c.node_uuid.in_(node_uuids))
-    )
-    return list(conn.execute(query))

@@ -11,7 +11,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.kit.auth.policy import Caller
-from ingot.kit.db.database import to_json
 from ingot.kit.faults import Invalid
 from ingot.kit.tasks import events
 from ingot.services.baremetal import store
@@ -19,14 +18,16 @@ from ingot.services.baremetal.consoles import (
     holders as console_holders,
 )
 from ingot.services.baremetal.consoles import (
+    store as console_store,
+)
+from ingot.services.baremetal.consoles import (
     tickets as console_tickets,
 )
 from ingot.services.baremetal.consoles.rights import Opener
 from ingot.services.baremetal.consoles.sessions import console_kind
-from ingot.services.baremetal.consoles.tickets import NO_PORT
+from ingot.services.baremetal.consoles.store import NO_PORT
 from ingot.services.baremetal.context import Context
 from ingot.services.baremetal.nodes.verbs import free
-from ingot.services.baremetal.tables import node_consoles, nodes
 from ingot.services.baremetal.types import Node
 
 WEBSOCKET = "websocket"
@@ -46,44 +47,26 @@ def switch(
             next_action="Choose another console_interface.",
         )
     ctx.access(conn, node, "console")
-    is_on = conn.execute(
-        sa.select(node_consoles.c.node_uuid).where(node_consoles.c.node_uuid == node.uuid)
-    ).first()
-    if on == (is_on is not None):
+    if on == console_store.is_on(conn, node.uuid):
         return
     free(conn, node)
     store.update_node(conn, node.uuid, last_error=None, updated_at=ctx.now())
     if on:
-        conn.execute(
-            node_consoles.insert().values(
-                node_uuid=node.uuid,
-                created_at=ctx.now(),
-                opened_by=to_json(Opener.of(caller)),
-                owner=node.owner,
-                lessee=node.lessee,
-            )
-        )
+        console_store.add(conn, node, Opener.of(caller), ctx.now())
         if kind == WEBSOCKET:
             console_tickets.address(ctx, conn, asked)
-            opened(conn, node.uuid, NO_PORT, "")
+            console_store.set_open(conn, node.uuid, NO_PORT, "")
         events.record(conn, node.subject, "console", "Console opened")
     else:
-        forget(conn, node.uuid)
+        console_store.remove(conn, node.uuid)
         events.record(conn, node.subject, "console", "Console closed")
-
-
-def forget(conn: sa.Connection, node_uuid: str) -> None:
-    conn.execute(sa.delete(node_consoles).where(node_consoles.c.node_uuid == node_uuid))
-    store.update_node(conn, node_uuid, console_enabled=False)
 
 
 def info(
     ctx: Context, conn: sa.Connection, node_uuid: str, asked: str, caller: Caller
 ) -> dict[str, Any] | None:
     """{"type", "url"} of an open door, None when there is none. asked: the request's URL."""
-    row = conn.execute(
-        sa.select(node_consoles).where(node_consoles.c.node_uuid == node_uuid)
-    ).first()
+    row = console_store.find(conn, node_uuid)
     if row is None or row.url is None:
         return None
     if row.port != NO_PORT:
@@ -96,24 +79,12 @@ def info(
 
 def close_lost(conn: sa.Connection, node_uuid: str, since: str) -> None:
     """Close the door of somebody who may not have it any more. since: when it was opened; not a later one."""
-    mine = (node_consoles.c.node_uuid == node_uuid) & (node_consoles.c.created_at == since)
-    if conn.execute(sa.delete(node_consoles).where(mine)).rowcount:
-        store.update_node(conn, node_uuid, console_enabled=False)
+    if console_store.remove_opened_at(conn, node_uuid, since):
         why = "Console closed: whoever opened it has no right to it any more"
         events.record(conn, f"node:{node_uuid}", "console", why)
 
 
 def wanted(ctx: Context, conn: sa.Connection) -> dict[str, int | None]:
     """By node the TCP doors that this process is to hold open, with the port of last time."""
-    rows = conn.execute(sa.select(node_consoles.c.node_uuid, node_consoles.c.port))
-    doors = {row.node_uuid: row.port for row in rows if row.port != NO_PORT}
-    return {uuid: doors[uuid] for uuid in console_holders.here(ctx, conn, doors)}
-
-
-def opened(conn: sa.Connection, uuid: str, port: int, url: str) -> None:
-    """The door is open: now the API may say so (unless it was closed meanwhile)."""
-    changed = conn.execute(
-        sa.update(node_consoles).where(node_consoles.c.node_uuid == uuid).values(port=port, url=url)
-    )
-    if changed.rowcount:
-        conn.execute(sa.update(nodes).where(nodes.c.uuid == uuid).values(console_enabled=True))
+    ports = console_store.tcp_ports(conn)
+    return {uuid: ports[uuid] for uuid in console_holders.here(ctx, conn, ports)}

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from ingot.kit import log
 from ingot.kit.faults import Fault
 from ingot.services.baremetal import store
+from ingot.services.baremetal.consoles import store as console_store
 from ingot.services.baremetal.consoles import switch as console_switch
 from ingot.services.baremetal.consoles.relay import relay
 from ingot.services.baremetal.consoles.rights import NodeGrant
@@ -104,14 +105,14 @@ class TcpConsoles:
         self._doors[uuid] = door
         host = f"[{settings.console_address}]" if ":" in settings.console_address else ""
         url = f"tcp://{host or settings.console_address}:{door.port}"
-        await self._ctx.db.write(lambda conn: console_switch.opened(conn, uuid, door.port, url))
+        await self._ctx.db.write(lambda conn: console_store.set_open(conn, uuid, door.port, url))
 
     def _fixed(self, conn: sa.Connection, uuid: str) -> int:
         node = store.get_node(conn, uuid)
         return self._ctx.access(conn, node, "console").number("ipmi_terminal_port", 0)
 
     def _failed(self, conn: sa.Connection, uuid: str, text: str) -> None:
-        console_switch.forget(conn, uuid)
+        console_store.remove(conn, uuid)
         store.update_node(conn, uuid, last_error=text)
         history.add(
             conn,

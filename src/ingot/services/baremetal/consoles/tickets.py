@@ -18,12 +18,10 @@ from ingot.kit.auth.policy import Caller
 from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Fault, Forbidden, Kind
 from ingot.services.baremetal.consoles import holders as console_holders
+from ingot.services.baremetal.consoles import store as console_store
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.tables import node_consoles
 
 PATH = "/console"
-#: In the place of a console's port, where there is none to open.
-NO_PORT = 0
 _WHAT = "console"
 #: Longer than any that we issue.
 _MOST = 2048
@@ -110,9 +108,5 @@ def address(ctx: Context, conn: sa.Connection, asked: str) -> str:
 
 def node_ticket(conn: sa.Connection, ticket: Ticket) -> bool:
     """Whether the console that a node's ticket is for is on; not one of an earlier time."""
-    since = conn.execute(
-        sa.select(node_consoles.c.created_at).where(
-            node_consoles.c.node_uuid == ticket.node, node_consoles.c.port == NO_PORT
-        )
-    ).scalar()
+    since = console_store.websocket_since(conn, ticket.node)
     return since is not None and since == ticket.holder

@@ -25,9 +25,9 @@ from ingot.kit.http import untrusted
 from ingot.kit.log import get as get_log
 from ingot.kit.tasks import events
 from ingot.services.baremetal.context import Context
+from ingot.services.baremetal.monitoring import store as monitoring_store
 from ingot.services.baremetal.monitoring.readings import Idle
 from ingot.services.baremetal.nodes import history
-from ingot.services.baremetal.tables import nodes
 
 _log = get_log("baremetal")
 
@@ -122,8 +122,7 @@ class EventSources:
         away = self._sources.keys() - set(idle)
         if not away:
             return
-        query = sa.select(nodes.c.uuid).where(nodes.c.uuid.in_(away))
-        there = set(await self._ctx.db.read(lambda conn: conn.execute(query).scalars().all()))
+        there = await self._ctx.db.read(lambda conn: monitoring_store.existing(conn, away))
         for uuid in away - there:
             self._end(self._sources.pop(uuid))
 
@@ -243,7 +242,7 @@ class EventApi:
         return Reply()
 
     def _record(self, conn: sa.Connection, uuid: str, told: list[_Told], noted: bool) -> bool:
-        if conn.execute(sa.select(nodes.c.id).where(nodes.c.uuid == uuid)).first() is None:
+        if not monitoring_store.existing(conn, [uuid]):
             return False
         worst = max(told, key=_weight)
         severity = _SEVERITIES.get(worst.severity, "info")

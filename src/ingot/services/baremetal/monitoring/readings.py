@@ -19,68 +19,22 @@ from ingot.kit.tasks.clock import Clock
 from ingot.services import server_events
 from ingot.services.baremetal import store
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.nodes import conductors, editing, hash_ring, history, states
-from ingot.services.baremetal.tables import nodes
+from ingot.services.baremetal.monitoring import store as monitoring_store
+from ingot.services.baremetal.monitoring.store import POWER_FAILURE, Idle
+from ingot.services.baremetal.nodes import conductors, editing, hash_ring, history
 
-POWER_FAILURE = "power failure"
 #: So long changes wait for company.
 GATHER_SECONDS = 0.05
 #: The API's words for what drivers say; everything else is told as null.
 HEALTH = {"ok": "OK", "warning": "Warning", "critical": "Critical"}
 _SEVERITY = {"Warning": "warning", "Critical": "error"}
-_RESTING = tuple(
-    name
-    for name, state in states.STATES.items()
-    if state.kind in ("stable", "failed") and name != states.ENROLL
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """A node whose power nobody is changing. updated_at tells whether what was read of it still holds."""
-
-    uuid: str
-    name: str | None
-    group: str
-    driver: str
-    power_state: str | None
-    fault: str | None
-    health: str | None
-    instance_uuid: str | None
-    provision_state: str
-    updated_at: str | None
-
-
-_COLUMNS = (
-    nodes.c.uuid,
-    nodes.c.name,
-    nodes.c.conductor_group,
-    nodes.c.driver,
-    nodes.c.power_state,
-    nodes.c.fault,
-    nodes.c.health,
-    nodes.c.instance_uuid,
-    nodes.c.provision_state,
-    nodes.c.updated_at,
-)
-_IDLE = (
-    sa.select(*_COLUMNS)
-    .where(
-        nodes.c.provision_state.in_(_RESTING),
-        nodes.c.reservation.is_(None),
-        nodes.c.target_power_state.is_(None),
-        sa.or_(nodes.c.maintenance.is_(sa.false()), nodes.c.fault == POWER_FAILURE),
-    )
-    .order_by(nodes.c.id)
-)
 
 
 def find_idle(ctx: Context, conn: sa.Connection, only: str | None = None) -> dict[str, Idle]:
     """The idle nodes that this process cares for (or one of them), by uuid."""
     hosts = hash_ring.HashRing(conductors.live_conductors(ctx, conn))
     mine = (ctx.host, None)
-    query = _IDLE if only is None else _IDLE.where(nodes.c.uuid == only)
-    idle = (Idle(*row) for row in conn.execute(query))
+    idle = monitoring_store.idle_nodes(conn, only)
     return {node.uuid: node for node in idle if hosts.of(node.uuid, node.group) in mine}
 
 
@@ -178,7 +132,7 @@ class Findings:
         held: list[bool] = []
 
         def change(conn: sa.Connection) -> None:
-            held[:] = [self._still_idle(conn, idle)]
+            held[:] = [monitoring_store.still_idle(conn, idle)]
             if held[0]:
                 self._write(conn, idle, state, health, now)
 
@@ -195,7 +149,7 @@ class Findings:
         held: list[bool] = []
 
         def give_up(conn: sa.Connection) -> None:
-            held[:] = [self._still_idle(conn, idle)]
+            held[:] = [monitoring_store.still_idle(conn, idle)]
             if not held[0]:
                 return
             editing.set_maintenance(self._ctx, conn, idle.uuid, True, reason, fault=POWER_FAILURE)
@@ -241,14 +195,6 @@ class Findings:
                 conn, f"node:{uuid}", "health changed", text, data=data, severity=severity
             )
 
-    def _still_idle(self, conn: sa.Connection, idle: Idle) -> bool:
-        """Whether nobody has begun something, or set the state, since it was read."""
-        row = conn.execute(_PRESENT, {"ident": idle.uuid}).first()
-        if row is None or row.reservation is not None or row.target_power_state is not None:
-            return False
-        by_operator = row.maintenance and row.fault != POWER_FAILURE
-        return not by_operator and row.power_state == idle.power_state and row.fault == idle.fault
-
     def _note(
         self, conn: sa.Connection, uuid: str, text: str, severity: str, kind: str = "power"
     ) -> None:
@@ -261,12 +207,3 @@ class Findings:
             event_type=kind,
             conductor=self._ctx.host,
         )
-
-
-_PRESENT = sa.select(
-    nodes.c.reservation,
-    nodes.c.target_power_state,
-    nodes.c.power_state,
-    nodes.c.maintenance,
-    nodes.c.fault,
-).where(nodes.c.uuid == sa.bindparam("ident"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,7 +24,7 @@ from ingot.drivers.machine.agent.client import AgentAddress
 from ingot.kit import ids, log
 from ingot.kit.api.operations import Call, Operation, Reply
 from ingot.kit.api.versions import Version
-from ingot.kit.db.database import IntegrityError, PreparedStatement, after_commit, to_json, when
+from ingot.kit.db.database import IntegrityError, after_commit, to_json, when
 from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.kit.http.egress import Egress
 from ingot.kit.http.files import send_file
@@ -34,8 +35,8 @@ from ingot.services.baremetal.inspection import store as inventories
 from ingot.services.baremetal.inspection.facts import facts_of
 from ingot.services.baremetal.nodes import states
 from ingot.services.baremetal.nodes.derived import boot_mode, controller_host
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.ramdisk import tokens as agent_tokens
-from ingot.services.baremetal.tables import node_agents
 from ingot.services.baremetal.types import Agent, Node
 from ingot.services.baremetal.workflows import booting
 from ingot.services.baremetal.workflows.node_task import Deps
@@ -112,23 +113,8 @@ class _Told:
 #: What an agent is told instead of a token that has been given out.
 _MASKED = "******"
 
-_AGENT = sa.select(node_agents.c.token_hash, node_agents.c.url).where(
-    node_agents.c.node_uuid == sa.bindparam("ident")
-)
-_BEATING = PreparedStatement(_AGENT)
-#: The same inside a transaction that changes it: an agent whose answer was late asks while it calls already, and after
-#: its database was away it may do both at three controllers at once.
-_BEATING_LOCKED = PreparedStatement(_AGENT.with_for_update())
-_BEAT = PreparedStatement(
-    sa.update(node_agents)
-    .where(node_agents.c.node_uuid == sa.bindparam("ident"))
-    .values(
-        url=sa.bindparam("url"),
-        version=sa.bindparam("version"),
-        verify_ca=sa.bindparam("verify_ca"),
-        last_heartbeat=sa.bindparam("last_heartbeat"),
-    )
-)
+#: How the token of a node's agent is read, with a lock or without.
+TokenOf = Callable[[sa.Connection, str], tuple[str | None, str | None] | None]
 
 
 class RamdiskApi:
@@ -250,7 +236,7 @@ class RamdiskApi:
         if live is None and not _just_started(node, self._deps.clock.now()):
             facts |= {"unasked_boot_at": self._deps.now(), "unasked_boot_mac": mac}
         store.update_node(conn, uuid, started_at=None, **facts)
-        return store.get_agent(conn, self._deps.vault, uuid) if for_agent else None
+        return agent_store.get_agent(conn, self._deps.vault, uuid) if for_agent else None
 
     async def _forget_dead_agent(self, node: Node, agent: Agent) -> None:
         """A machine that boots the agent anew needs a new token.
@@ -269,7 +255,7 @@ class RamdiskApi:
         except (Fault, TimeoutError):
             pass
         gone = await self._deps.db.write(
-            lambda conn: store.forget_this_agent(conn, self._deps.vault, node.uuid, token)
+            lambda conn: agent_store.forget_this_agent(conn, self._deps.vault, node.uuid, token)
         )
         if gone:
             _log.info("the machine boots anew; its old agent is forgotten", node=node.uuid)
@@ -335,7 +321,7 @@ class RamdiskApi:
         conn: sa.Connection,
         macs: list[str],
         node_uuid: str | None,
-        beating: PreparedStatement = _BEATING,
+        token_of: TokenOf = agent_store.token_and_url,
     ) -> tuple[Node, bool, bool]:
         """The node, whether its agent of this boot has its token for good, and whether it was given any."""
         found = store.nodes_by_addresses(conn, macs) if macs else ()
@@ -344,7 +330,7 @@ class RamdiskApi:
         if node is None or node.provision_state not in states.AGENT_STATES:
             # One answer for all reasons: an unauthenticated caller learns nothing of the inventory.
             raise Missing(_UNKNOWN)
-        token_hash, url = beating.first(conn, {"ident": node.uuid}) or ("", "")
+        token_hash, url = token_of(conn, node.uuid) or ("", "")
         if not token_hash or url:
             return node, bool(token_hash), bool(token_hash)
         # On a medium it travels by itself, and nobody on the network is given one.
@@ -355,7 +341,9 @@ class RamdiskApi:
         self, conn: sa.Connection, macs: list[str], node_uuid: str | None
     ) -> tuple[Node, str]:
         """A new token until the agent has called; masked ever after."""
-        node, has_token, begun = self._look_up(conn, macs, node_uuid, _BEATING_LOCKED)
+        node, has_token, begun = self._look_up(
+            conn, macs, node_uuid, agent_store.token_and_url_locked
+        )
         if has_token:
             return node, _MASKED
         vault = self._deps.vault
@@ -391,13 +379,13 @@ class RamdiskApi:
     def _beat(self, conn: sa.Connection, ident: str, body: HeartbeatBody) -> None:
         """One row and a wake-up. Whoever has no token learns nothing: not even which names and uuids there are."""
         uuid = ident
-        row = _BEATING_LOCKED.first(conn, {"ident": uuid}) if ids.is_uuid(ident) else None
+        row = agent_store.token_and_url_locked(conn, uuid) if ids.is_uuid(ident) else None
         if row is None:  # a name, or spelt otherwise
             node = store.find_node(conn, ident)
             uuid = node.uuid if node is not None else ""
-            row = _BEATING_LOCKED.first(conn, {"ident": uuid})
+            row = agent_store.token_and_url_locked(conn, uuid)
         token_hash, url = row or ("", "")
-        told = store.token_hash(body.agent_token or "")
+        told = agent_store.token_hash(body.agent_token or "")
         known = row is not None and hmac.compare_digest(token_hash or "", told)
         if row is not None and not known and not url:
             vault, token = self._deps.vault, body.agent_token or ""
@@ -412,7 +400,7 @@ class RamdiskApi:
             "verify_ca": body.agent_verify_ca,
             "last_heartbeat": self._deps.now(),
         }
-        _BEAT.change(conn, {**facts, "ident": uuid})
+        agent_store.agent_called(conn, uuid, facts)
         # Only the newest call counts: heartbeats of hours must not pile up.
         signal(conn, f"node:{uuid}", "agent", {"version": body.agent_version}, latest=True)
 

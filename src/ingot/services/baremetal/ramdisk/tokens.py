@@ -14,33 +14,25 @@ import hmac
 import sqlalchemy as sa
 
 from ingot.kit import ids
-from ingot.kit.db.database import PreparedStatement
 from ingot.kit.db.vault import Vault
 from ingot.services.baremetal import store
-from ingot.services.baremetal.tables import node_agents
+from ingot.services.baremetal.ramdisk import store as agent_store
 
 #: Tokens of one boot, together.
 MOST = 8
 _EARLIER = "agent earlier"
 
-_NEW = PreparedStatement.insert(node_agents, "node_uuid", "token_hash")
-_NEXT = PreparedStatement(
-    sa.update(node_agents)
-    .where(node_agents.c.node_uuid == sa.bindparam("ident"))
-    .values(token_hash=sa.bindparam("token_hash"))
-)
-
 
 def give(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
     """The first token of a boot; all of before are forgotten."""
-    store.forget_agent(conn, node_uuid)
+    agent_store.forget_agent(conn, node_uuid)
     return begin(conn, vault, node_uuid)
 
 
 def begin(conn: sa.Connection, vault: Vault, node_uuid: str) -> str:
     """The first token where no agent is known. Raises IntegrityError where one is by now."""
     token = ids.new_secret()
-    _NEW.change(conn, {"node_uuid": node_uuid, "token_hash": store.token_hash(token)})
+    agent_store.add_agent(conn, node_uuid, token)
     store.forget_secrets(conn, node_uuid, _EARLIER)
     store.write_secret(conn, vault, node_uuid, "agent", token)
     return token
@@ -83,5 +75,5 @@ def _earlier(conn: sa.Connection, vault: Vault, node_uuid: str) -> list[str]:
 
 
 def _count(conn: sa.Connection, vault: Vault, node_uuid: str, token: str) -> None:
-    _NEXT.change(conn, {"ident": node_uuid, "token_hash": store.token_hash(token)})
+    agent_store.set_token(conn, node_uuid, token)
     store.write_secret(conn, vault, node_uuid, "agent", token)

@@ -15,11 +15,11 @@ import sqlalchemy as sa
 
 from ingot.drivers.machine.base import CAPABILITIES, runs_steps
 from ingot.drivers.machine.registry import Registry
-from ingot.kit.db.database import BulkStatement, PreparedStatement, from_json, to_json
 from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Invalid
-from ingot.services.baremetal.tables import node_steps
+from ingot.services.baremetal.steps import store as step_store
 from ingot.services.baremetal.templates import service as templates
+from ingot.services.baremetal.templates import store as template_store
 from ingot.services.baremetal.types import Node
 
 Step = Mapping[str, Any]
@@ -52,23 +52,12 @@ def step_id(step: Step) -> Id:
 # -- what is offered -----------------------------------------------------------------------------
 
 
-_KEEP = BulkStatement.insert(
-    node_steps, "node_uuid", "kind", "seen_at", "steps", replacing=("node_uuid", "kind")
-)
-_KEPT = PreparedStatement(
-    sa.select(node_steps.c.steps, node_steps.c.seen_at).where(
-        node_steps.c.node_uuid == sa.bindparam("ident"), node_steps.c.kind == sa.bindparam("kind")
-    )
-)
-
-
 def keep_agents(
     conn: sa.Connection, node_uuid: str, kind: str, steps: Iterable[Step], now: str
 ) -> None:
     """Remember what the agent offers for a kind of work on this machine."""
     kept = [{name: step.get(name) for name in _FACTS} for step in steps]
-    row = {"node_uuid": node_uuid, "kind": kind, "seen_at": now, "steps": to_json(kept)}
-    _KEEP.run(conn, [row])
+    step_store.save(conn, node_uuid, kind, kept, now)
 
 
 def of_drivers(registry: Registry, node: Node, kind: str) -> list[dict[str, Any]]:
@@ -97,11 +86,10 @@ def of_drivers(registry: Registry, node: Node, kind: str) -> list[dict[str, Any]
 
 def of_agent(conn: sa.Connection, node_uuid: str, kind: str) -> list[dict[str, Any]]:
     """Steps that the agent offered when it was asked last."""
-    known = _KEPT.first(conn, {"ident": node_uuid, "kind": kind})
+    known = step_store.load(conn, node_uuid, kind)
     if known is None:
         return []
-    text, seen_at = known
-    steps: list[dict[str, Any]] = from_json(text)
+    steps, seen_at = known
     return [
         {
             "kind": kind,
@@ -255,7 +243,9 @@ def template_steps(
     traits: object = node.instance_info.get("traits")
     if not isinstance(traits, list) or not traits:
         return [], []
-    rows = templates.templates_named(conn, [str(trait) for trait in cast("list[object]", traits)])
+    rows = template_store.templates_named(
+        conn, [str(trait) for trait in cast("list[object]", traits)]
+    )
     steps = [step for row in rows for step in templates.whole_steps(vault, row)]
     return [row["name"] for row in rows], steps
 

@@ -7,7 +7,7 @@ beside it. A client that sends the mask back keeps the secret.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -15,20 +15,18 @@ import sqlalchemy as sa
 from msgspec import UNSET, Meta, UnsetType
 
 from ingot.kit import ids
-from ingot.kit.db.database import IntegrityError, from_json, to_json
+from ingot.kit.db.database import from_json, to_json
 from ingot.kit.db.vault import Vault
-from ingot.kit.faults import Conflict, Invalid
+from ingot.kit.faults import Invalid
 from ingot.services.baremetal.context import Context
 from ingot.services.baremetal.nodes import masking
 from ingot.services.baremetal.nodes.schemas import whole_number
-from ingot.services.baremetal.tables import deploy_templates, runbooks
+from ingot.services.baremetal.templates import store as template_store
 
 Steps = list[dict[str, Any]]
 
 #: Interfaces whose steps a plan may name.
 INTERFACES = frozenset({"vendor", "power", "management", "firmware", "deploy", "bios", "raid"})
-#: What a table's rows are called.
-_THINGS = {deploy_templates.name: "deploy template", runbooks.name: "runbook"}
 
 _Number = int | str
 _Name = Annotated[str, Meta(min_length=1)]
@@ -134,12 +132,8 @@ def whole_steps(vault: Vault, row: sa.RowMapping) -> Steps:
 def insert(ctx: Context, conn: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> str:
     """A new row; its uuid. values: columns, with `steps` and other JSON as plain values."""
     uuid = values.get("uuid") or ids.new_uuid()
-    _unique(conn, table, None, uuid=uuid, name=values["name"])
     row = _row(ctx, {**values, "uuid": uuid}, None) | {"created_at": ctx.now()}
-    try:
-        conn.execute(table.insert().values(**row))
-    except IntegrityError as error:
-        raise _taken(table, error) from error
+    template_store.insert(conn, table, row)
     return uuid
 
 
@@ -147,29 +141,8 @@ def update(
     ctx: Context, conn: sa.Connection, table: sa.Table, old: sa.RowMapping, values: dict[str, Any]
 ) -> None:
     """Change columns of a row."""
-    _unique(conn, table, old["uuid"], name=values.get("name"))
     row = _row(ctx, values, old) | {"updated_at": ctx.now()}
-    try:
-        conn.execute(sa.update(table).where(table.c.uuid == old["uuid"]).values(**row))
-    except IntegrityError as error:
-        raise _taken(table, error) from error
-
-
-def remove(conn: sa.Connection, table: sa.Table, uuid: str) -> None:
-    conn.execute(sa.delete(table).where(table.c.uuid == uuid))
-
-
-def templates_named(conn: sa.Connection, names: Iterable[str]) -> Sequence[sa.RowMapping]:
-    """The deploy templates with these names, in the order of their creation."""
-    query = sa.select(deploy_templates).where(deploy_templates.c.name.in_(list(names)))
-    return conn.execute(query.order_by(deploy_templates.c.id)).mappings().all()
-
-
-def find_runbook(conn: sa.Connection, ident: str) -> sa.RowMapping | None:
-    """By uuid or name."""
-    column = runbooks.c.uuid if ids.is_uuid(ident) else runbooks.c.name
-    meant = column.in_(ids.spellings(ident))
-    return conn.execute(sa.select(runbooks).where(meant)).mappings().first()
+    template_store.update(conn, table, old["uuid"], row)
 
 
 def _row(ctx: Context, values: Mapping[str, Any], old: sa.RowMapping | None) -> dict[str, Any]:
@@ -183,18 +156,3 @@ def _row(ctx: Context, values: Mapping[str, Any], old: sa.RowMapping | None) -> 
         if name in row:
             row[name] = to_json(row[name])
     return row
-
-
-def _unique(conn: sa.Connection, table: sa.Table, but: str | None, **wanted: str | None) -> None:
-    for column, value in wanted.items():
-        query = sa.select(table.c.uuid).where(table.c[column] == value)
-        if value is not None and conn.execute(query).scalar() not in (None, but):
-            what = "UUID" if column == "uuid" else column
-            raise Conflict(f"A {_THINGS[table.name]} with {what} {value} already exists.")
-
-
-def _taken(table: sa.Table, error: IntegrityError) -> Conflict:
-    return Conflict(
-        f"A {_THINGS[table.name]} with this name or UUID already exists.",
-        internal=str(error.orig),
-    )

@@ -11,6 +11,7 @@ from ingot.services.baremetal import store
 from ingot.services.baremetal.orders import (
     AdoptOrder,
 )
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.workflows import netboot, proofs, steps
 from ingot.services.baremetal.workflows.node_task import NodeTask
 from ingot.workflow import StepContext
@@ -45,5 +46,5 @@ def _writes_disk(task: NodeTask, driver: str, node: Any) -> bool:
 
 
 def adopted(task: NodeTask, conn: sa.Connection) -> None:
-    store.forget_agent(conn, task.uuid)  # one that was kept
+    agent_store.forget_agent(conn, task.uuid)  # one that was kept
     task.finish(conn, "done", "Adopted.")

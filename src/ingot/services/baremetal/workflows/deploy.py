@@ -20,6 +20,7 @@ from ingot.services.baremetal.boot import configdrive
 from ingot.services.baremetal.nodes import history
 from ingot.services.baremetal.orders import DeployOrder, UndeployOrder
 from ingot.services.baremetal.ports import store as port_store
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.types import ImageFacts, Node
 from ingot.services.baremetal.workflows import booting, deployplan, netboot, proofs, steps
 from ingot.services.baremetal.workflows.agentwork import (
@@ -213,7 +214,7 @@ def _detach_instance(task: NodeTask, conn: sa.Connection) -> None:
             task.deps.networks.unplug_vif(conn, node, port.vif)
             port_store.set_internal(conn, port, {"tenant_vif_port_id": None})
     secrets = ("instance_info", "configdrive", "rescue_password")
-    store.forget_agent(conn, task.uuid, *secrets)
+    agent_store.forget_agent(conn, task.uuid, *secrets)
     allocations.end_with_instance(task.deps.now(), conn, task.uuid)
     gone: dict[str, Any] = {"instance_stopped": False, "automatic_lessee": False}
     gone |= {"instance_info": {}, "instance_uuid": None, "instance_name": None}

@@ -18,6 +18,7 @@ from ingot.kit.faults import Fault, Kind
 from ingot.services.baremetal import store
 from ingot.services.baremetal.nodes import followups, states
 from ingot.services.baremetal.orders import ACTS, RESTORE
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.steps import secrets as step_secrets
 from ingot.services.baremetal.types import Node
 from ingot.services.baremetal.workflows.node_task import Deps, NodeTask, enter, release, unplug
@@ -122,7 +123,7 @@ def give_up(deps: Deps, conn: sa.Connection, node: Node) -> str:
 
 def tidy(deps: Deps, conn: sa.Connection, node: Node) -> None:
     """What an operation may have left at a node: agent, boot intent, steps shown, addresses."""
-    store.forget_agent(conn, node.uuid, "rescue_password")
+    agent_store.forget_agent(conn, node.uuid, "rescue_password")
     store.update_node(
         conn, node.uuid, boot_intent=None, clean_step={}, deploy_step={}, service_step={}
     )

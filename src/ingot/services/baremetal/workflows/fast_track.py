@@ -18,6 +18,7 @@ from ingot.kit.db.database import when
 from ingot.kit.faults import Fault
 from ingot.services.baremetal import store
 from ingot.services.baremetal.boot import plan as boot_plan
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.types import Agent, Node
 from ingot.services.baremetal.workflows.node_task import NodeTask
 from ingot.workflow import StepContext
@@ -91,7 +92,7 @@ async def _known(task: NodeTask) -> tuple[Node, Agent | None]:
     return await task.deps.db.read(
         lambda conn: (
             store.get_node(conn, task.uuid),
-            store.get_agent(conn, task.deps.vault, task.uuid),
+            agent_store.get_agent(conn, task.deps.vault, task.uuid),
         )
     )
 

@@ -31,6 +31,7 @@ from ingot.services.baremetal.boot.plan import BootUrls
 from ingot.services.baremetal.context import Context, NoNetworks
 from ingot.services.baremetal.inspection.facts import InspectionOptions
 from ingot.services.baremetal.nodes import history, states
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.steps import secrets as step_secrets
 from ingot.services.baremetal.steps.options import StepRules
 from ingot.services.baremetal.types import Agent, ImageFacts, ImageFile, Node, Port
@@ -292,7 +293,7 @@ class NodeTask:
         def query(conn: sa.Connection) -> tuple[Node, Agent | None, tuple[Port, ...], Any]:
             return (
                 store.get_node(conn, self.uuid),
-                store.get_agent(conn, self.deps.vault, self.uuid),
+                agent_store.get_agent(conn, self.deps.vault, self.uuid),
                 store.ports_of(conn, self.uuid),
                 store.target_raid_config(conn, self.uuid),
             )

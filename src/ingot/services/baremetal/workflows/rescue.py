@@ -10,6 +10,7 @@ from ingot.services.baremetal.orders import (
     RescueOrder,
     UnrescueOrder,
 )
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.workflows import netboot, proofs, steps
 from ingot.services.baremetal.workflows.agent_retry import patiently
 from ingot.services.baremetal.workflows.node_task import NodeTask
@@ -74,7 +75,7 @@ def unrescued(task: NodeTask, conn: sa.Connection) -> None:
 
 
 def _forget(task: NodeTask, conn: sa.Connection) -> None:
-    store.forget_agent(conn, task.uuid, "rescue_password")
+    agent_store.forget_agent(conn, task.uuid, "rescue_password")
 
 
 async def _out_of_band(task: NodeTask, verb: str) -> None:

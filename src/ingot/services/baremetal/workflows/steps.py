@@ -18,6 +18,7 @@ from ingot.services.baremetal import store
 from ingot.services.baremetal.boot.plan import DISK, Intent
 from ingot.services.baremetal.nodes.derived import boot_mode
 from ingot.services.baremetal.ports import store as port_store
+from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.types import Node
 from ingot.services.baremetal.workflows import agentlogs, booting, fast_track, proofs
 from ingot.services.baremetal.workflows.agent_retry import is_lost
@@ -238,7 +239,7 @@ async def _order_agent(task: NodeTask, key: str, inspect: bool) -> None:
 
 def forget_agent(conn: sa.Connection, task: NodeTask) -> None:
     """Inside a transaction: whatever agent the machine had is gone."""
-    store.forget_agent(conn, task.uuid)
+    agent_store.forget_agent(conn, task.uuid)
 
 
 def set_intent(conn: sa.Connection, task: NodeTask, intent: Intent | None) -> None:
@@ -402,7 +403,7 @@ def _gone(conn: sa.Connection, task: NodeTask, state: str) -> None:
         store.update_node(conn, task.uuid, power_state=str(PowerState.ON))
         return
     store.update_node(conn, task.uuid, power_state=state)
-    store.forget_agent(conn, task.uuid)
+    agent_store.forget_agent(conn, task.uuid)
     set_intent(conn, task, None)
 
 
