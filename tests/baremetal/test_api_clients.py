@@ -72,15 +72,11 @@ async def running(folder: Path) -> AsyncIterator[Cloud]:
         ctx = api.baremetal.ctx
         urls = BootUrls(base="http://127.0.0.1:1", kernel="k", ramdisk="r")
         deps = Deps(
-            ctx.db,
-            ctx.clock,
-            ctx.vault,
-            ctx.registry,
+            ctx,
             images=NoImages(),
             networks=Wires(),
             agents=lambda *_: None,
             urls=urls,
-            host=ctx.host,
         )
         engine = Engine(ctx.db, ctx.clock, workflows(deps), ctx.host)
         listener = socket.socket()

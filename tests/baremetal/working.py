@@ -96,16 +96,12 @@ async def working(
         ctx = made.baremetal.ctx
         agents = AgentClient(ctx.clock, egress=Egress.of(LOOPBACK))
         deps = Deps(
+            ctx=ctx,
             sources=ImageSources(egress=Egress.of(LOOPBACK)),
-            db=made.db,
-            clock=ctx.clock,
-            vault=ctx.vault,
-            registry=ctx.registry,
             images=NoImages(),
             networks=NoNetworks(),
             agents=agents,
             urls=BootUrls("http://127.0.0.1:1", "", ""),
-            host=ctx.host,
             timing=timing,
         )
         engine = Engine(made.db, ctx.clock, workflows(deps), ctx.host)

@@ -353,16 +353,12 @@ async def cloud(
         demo_password=made.demo_password or "",
     )
     deps = Deps(
+        ctx=baremetal.ctx,
         sources=ImageSources(egress=Egress.of(LOOPBACK)),
-        db=db,
-        clock=clock,
-        vault=vault,
-        registry=registry,
         images=OwnImages(images, identity.still),
         networks=own,
         agents=agents,
         urls=BootUrls(boot_url, f"{boot_url}/files/kernel", f"{boot_url}/files/ramdisk"),
-        host="conductor-1",
         timing=Timing(agent=20, inspection=20, write=30, power=20, agent_silence=5, poll=0.05),
     )
     ramdisk = RamdiskApi(

@@ -80,15 +80,11 @@ class Rooms:
             still=as_before,
         )
         self.deps = Deps(
-            db=db,
-            clock=clock,
-            vault=vault,
-            registry=registry,
+            ctx=self.baremetal.ctx,
             images=NoImages(),
             networks=own,
             agents=FakeAgents(clock),
             urls=BootUrls("http://b", "http://b/k", "http://b/r"),
-            host="host-a",
             timing=TIMING,
         )
         self.server = ""

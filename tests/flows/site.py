@@ -35,7 +35,7 @@ from ingot.kit.http.egress import LOOPBACK, Egress
 from ingot.kit.http.server import WebApp, plain_envelope
 from ingot.kit.tasks.clock import Clock, SystemClock, VirtualClock
 from ingot.lab.sim import Fleet, FleetOptions
-from ingot.services.baremetal import Baremetal, Extras, Node
+from ingot.services.baremetal import Baremetal, BaremetalSettings, Extras, Node
 from ingot.services.baremetal.adapters import OwnImages, OwnNetworks
 from ingot.services.baremetal.api import make_service
 from ingot.services.baremetal.api.root import Roots
@@ -291,6 +291,7 @@ async def cloud(
     dead: float = 30,
     fast_track: bool = False,
     logs: str = "on_failure",
+    options: BaremetalSettings | None = None,
     images: Callable[[Database, Clock, Path, str], OwnImages] | None = None,
 ) -> AsyncIterator[Site]:
     """The controller's side under a folder: room, engine, loops, provisioning listener and API.
@@ -311,17 +312,15 @@ async def cloud(
     agents = AgentClient(time, egress=Egress.of(LOOPBACK))
     wired = networks(db, time)
     pictures = images(db, time, base, boots) if images else None
+    own = wired if isinstance(wired, OwnNetworks) else None
+    baremetal = Baremetal(db, time, vault, registry, own, host, options)
     deps = Deps(
+        ctx=baremetal.ctx,
         sources=ImageSources(egress=Egress.of(LOOPBACK)),
-        db=db,
-        clock=time,
-        vault=vault,
-        registry=registry,
         images=pictures or NoImages(),
         networks=wired,
         agents=agents,
         urls=BootUrls(boots, f"{boots}/files/kernel", f"{boots}/files/ramdisk"),
-        host=host,
         timing=timing
         or Timing(agent=60, inspection=60, write=90, power=40, agent_silence=15, poll=0.05),
         fast_track=fast_track,
@@ -333,8 +332,6 @@ async def cloud(
     files = RamdiskFiles(
         {"kernel": base / "kernel", "ramdisk": base / "ramdisk", "image.raw": image}
     )
-    own = wired if isinstance(wired, OwnNetworks) else None
-    baremetal = Baremetal(db, time, vault, registry, own, host)
     roots = Roots(baremetal)
     operations = [
         Operation("GET", "/", roots.root, rule=None),
@@ -403,6 +400,7 @@ async def site(
     networks: Callable[[Database, Clock], Any] = lambda *_: NoNetworks(),
     fast_track: bool = False,
     logs: str = "on_failure",
+    options: BaremetalSettings | None = None,
     images: Callable[[Database, Clock, Path, str], OwnImages] | None = None,
     **fleet_options: Any,
 ) -> AsyncIterator[Site]:
@@ -421,6 +419,7 @@ async def site(
                 networks=networks,
                 fast_track=fast_track,
                 logs=logs,
+                options=options,
                 images=images,
             )
             async with made as here:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingot.kit.faults import Invalid
-from ingot.services.baremetal import store
+from ingot.services.baremetal import BaremetalSettings, store
 from ingot.services.baremetal.boot.imagerights import CLOUD
 from ingot.services.baremetal.steps import known as known_steps
 from ingot.services.baremetal.steps.options import StepRules
@@ -106,14 +106,13 @@ async def test_a_template_that_became_wrong_fails_the_deploy_with_its_name() -> 
 
 async def test_a_runbook_cleans_where_operators_say_so() -> None:
     """Its steps and no others, on machines that share a trait with it; the others fail with the reason."""
-    async with site(2) as here:
+    rules = StepRules(
+        cleaning_source="runbook",
+        cleaning_runbook="our-cleaning",
+        forbidden={"clean": frozenset({"deploy.erase_pstore"})},
+    )
+    async with site(2, options=BaremetalSettings(steps=rules)) as here:
         fit, other = await here.enrol("manageable")
-        rules = StepRules(
-            cleaning_source="runbook",
-            cleaning_runbook="our-cleaning",
-            forbidden={"clean": frozenset({"deploy.erase_pstore"})},
-        )
-        object.__setattr__(here.deps, "step_rules", rules)
         names = ("erase_pstore", "burnin_cpu", "erase_devices_express")
         asked = [
             {"interface": "deploy", "step": name, "args": {}, "order": 3 - number}

@@ -401,20 +401,16 @@ async def life(kinds: tuple[str, ...] = ("fake", "direct")) -> AsyncIterator[Lif
         vault = Vault.at(folder / "key")
         registry = build_registry(DriverContext(clock, run_dir=folder, world=world))
         agents = FakeAgents(clock)
+        baremetal = Baremetal(db, clock, vault, registry, None, "host-a")
         deps = Deps(
+            ctx=baremetal.ctx,
             sources=ImageSources(egress=Egress.of(LOOPBACK)),
-            db=db,
-            clock=clock,
-            vault=vault,
-            registry=registry,
             images=NoImages(),
             networks=NoNetworks(),
             agents=agents,
             urls=BootUrls("http://b", "http://b/k", "http://b/r"),
-            host="host-a",
             timing=TIMING,
         )
-        baremetal = Baremetal(db, clock, vault, registry, None, "host-a")
         ramdisk = RamdiskApi(deps, RamdiskFiles({}), egress=Egress.of(LOOPBACK))
         service = Service(
             "ramdisk", "", ramdisk.operations(), plain_envelope, Policy({}), versions=VERSIONS

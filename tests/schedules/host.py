@@ -208,20 +208,16 @@ class Host:
         site = self.site
         context = DriverContext(self.clock, world=rig.HostWorld(self), run_dir=Path(site.folder))
         registry = Registry(context, (rig.hardware_type(self),))
+        self.baremetal = Baremetal(self.db, self.clock, site.vault, registry, None, self.name)
         self.deps = Deps(
+            ctx=self.baremetal.ctx,
             sources=ImageSources(egress=Egress.of(LOOPBACK)),
-            db=self.db,
-            clock=self.clock,
-            vault=site.vault,
-            registry=registry,
             images=Images(),
             networks=Networks(),
             agents=rig.HostAgents(self),
             urls=BootUrls("http://b", "http://b/k", "http://b/r"),
-            host=self.name,
             timing=TIMING,
         )
-        self.baremetal = Baremetal(self.db, self.clock, site.vault, registry, None, self.name)
         ramdisk = RamdiskApi(self.deps, RamdiskFiles({}), egress=Egress.of(LOOPBACK))
         service = Service(
             "ramdisk", "", ramdisk.operations(), plain_envelope, Policy({}), versions=VERSIONS

@@ -289,10 +289,7 @@ class App:
         has_agent = bool(settings.ramdisk.kernel and settings.ramdisk.initramfs)
         files = ("agent.kernel", "agent.initramfs") if has_agent else ("", "")
         return Deps(
-            db=self.db,
-            clock=self.clock,
-            vault=self.vault,
-            registry=self.registry,
+            self.baremetal.ctx,
             images=OwnImages(self.images, self.gate.still),
             sources=ImageSources(
                 folders=[Path(folder) for folder in settings.baremetal.file_images],
@@ -310,10 +307,8 @@ class App:
                 *(f"{base}/files/{name}" if name else "" for name in files),
                 params=settings.ramdisk.params,
             ),
-            host=settings.hostname,
             timing=Timing(**msgspec.structs.asdict(settings.deadlines)),
             clean_whole_disks=settings.baremetal.clean_whole_disks,
-            step_rules=self.baremetal.ctx.settings.steps,
             automated_clean=settings.baremetal.automated_clean,
             fast_track=settings.baremetal.fast_track,
             media=MediaStore(
@@ -329,7 +324,6 @@ class App:
                 settings.ramdisk.logs_kept,
             ),
             install_boot_loaders=settings.baremetal.install_boot_loaders,
-            servers=self.nova,
             inspection=inspection_options(msgspec.to_builtins(settings.inspection)),
         )
 

@@ -88,7 +88,7 @@ def _write(task: NodeTask, conn: sa.Connection, draft: Draft) -> None:
     now = task.deps.now()
     inventories.save_inventory(conn, task.uuid, now, draft.inventory, draft.plugin_data)
     try:
-        editing.rewrite_node(task.deps.context(), conn, draft.node, draft.fields)
+        editing.rewrite_node(task.deps.ctx, conn, draft.node, draft.fields)
     except Invalid as fault:
         # A rule may have set what does not go together.
         raise Failed(

@@ -28,14 +28,14 @@ from ingot.services.baremetal import store
 from ingot.services.baremetal.boot.imagerights import Right, right_to
 from ingot.services.baremetal.boot.imagesources import ImageSources
 from ingot.services.baremetal.boot.plan import BootUrls
-from ingot.services.baremetal.context import Context, NoNetworks
+from ingot.services.baremetal.context import Context
 from ingot.services.baremetal.inspection.facts import InspectionOptions
 from ingot.services.baremetal.nodes import history, states
 from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.steps import secrets as step_secrets
 from ingot.services.baremetal.steps.options import StepRules
 from ingot.services.baremetal.types import Agent, ImageFacts, ImageFile, Node, Port
-from ingot.services.server_events import UNTOLD, ServerEvents
+from ingot.services.server_events import ServerEvents
 from ingot.workflow import Op, Retry, signal
 from ingot.workflow.running import UndoWork, Work
 
@@ -122,23 +122,18 @@ class AgentLogOptions:
 
 @dataclass(frozen=True)
 class Deps:
-    """Collaborators of all workflows. agents: the client that speaks to agents.
+    """Collaborators of all workflows. ctx: the verbs' own, for workflows that edit nodes as a client would.
 
-    media: makes boot media; None where nothing serves them.
+    agents: the client that speaks to agents. media: makes boot media; None where nothing serves them.
     """
 
-    db: Database
-    clock: Clock
-    vault: Vault
-    registry: Registry
+    ctx: Context
     images: Images
     networks: Networks
     agents: AgentClient
     urls: BootUrls
-    host: str
     timing: Timing = field(default_factory=Timing)
     clean_whole_disks: bool = False
-    step_rules: StepRules = field(default_factory=StepRules)
     #: Whether agents are left running between operations, where nothing is said at the node.
     fast_track: bool = False
     #: Whether machines are cleaned when nothing is said at the node.
@@ -151,12 +146,36 @@ class Deps:
     install_boot_loaders: bool = False
     #: Images at plain URLs and in files.
     sources: ImageSources = field(default_factory=ImageSources)
-    #: Told of power that changes under an instance.
-    servers: ServerEvents = UNTOLD
 
-    def context(self) -> Context:
-        """What verbs of the room work with, for workflows that edit nodes as a client would."""
-        return Context(self.db, self.clock, self.vault, self.registry, NoNetworks(), self.host)
+    @property
+    def db(self) -> Database:
+        return self.ctx.db
+
+    @property
+    def clock(self) -> Clock:
+        return self.ctx.clock
+
+    @property
+    def vault(self) -> Vault:
+        return self.ctx.vault
+
+    @property
+    def registry(self) -> Registry:
+        return self.ctx.registry
+
+    @property
+    def host(self) -> str:
+        """The name of this process among its peers."""
+        return self.ctx.host
+
+    @property
+    def servers(self) -> ServerEvents:
+        """Told of power that changes under an instance."""
+        return self.ctx.servers
+
+    @property
+    def step_rules(self) -> StepRules:
+        return self.ctx.settings.steps
 
     def now(self) -> str:
         return timestamp(self.clock.now())
