@@ -401,7 +401,7 @@ def count_members(conn: sa.Connection, group_id: str) -> int:
 # -- flavors -------------------------------------------------------------------------------------
 
 
-def _flavor(row: sa.RowMapping) -> Flavor:
+def _flavor(row: Mapping[Any, Any]) -> Flavor:
     values = {name: row[name] for name in Flavor.__struct_fields__}
     return Flavor(**{**values, "extra_specs": from_json(row["extra_specs"])})
 
@@ -440,6 +440,24 @@ def select_flavors(
 def find_flavor(conn: sa.Connection, flavor_id: str, *where: Where) -> Flavor | None:
     found = select_flavors(conn, flavors.c.id == flavor_id, *where)
     return found[0] if found else None
+
+
+_MINE = sa.select(flavor_access.c.flavor_id).where(
+    flavor_access.c.project_id == sa.bindparam("project")
+)
+_ANY_FLAVOR, _SEEN_FLAVOR = (
+    PreparedStatement(sa.select(flavors).where(flavors.c.id == sa.bindparam("ident"), seen))
+    for seen in (sa.true(), sa.or_(flavors.c.is_public, flavors.c.id.in_(_MINE)))
+)
+
+
+def find_visible_flavor(
+    conn: sa.Connection, flavor_id: str, project_id: str | None, everything: bool
+) -> Flavor | None:
+    """A flavor that `visible_flavors` of the same project shows."""
+    query = _ANY_FLAVOR if everything else _SEEN_FLAVOR
+    rows = query.mappings(conn, {"ident": flavor_id, "project": project_id})
+    return _flavor(rows[0]) if rows else None
 
 
 def flavor_where(name: str, value: Any) -> Where:

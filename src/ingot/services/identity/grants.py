@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
+from ingot.kit.db.database import PreparedStatement
+from ingot.kit.db.prepared import among
 from ingot.services.identity import store, tables
 from ingot.services.identity.types import Role, Scope
 
@@ -63,37 +65,50 @@ def held_roles(
     conn: sa.Connection, user_id: str, scope: Scope, project: Mapping[str, Any] | None
 ) -> dict[str, int]:
     """Roles that a user has in a scope (directly, by groups, inherited from above), by id, and the epoch since which."""
-    place = sa.and_(
-        _A.c.target_type == scope.kind, _A.c.target_id == scope.id, _A.c.inherited.is_(False)
-    )
+    given: dict[str, Any] = {"user": user_id, "kind": scope.kind, "target": scope.id}
+    query = _HELD
     if scope.kind == "project" and project is not None:
-        place = sa.or_(place, _above(conn, project))
+        query = _HELD_IN_PROJECT
+        parents = [row["id"] for row in store.parents(conn, dict(project))]
+        given |= {"domain": project["domain_id"], "parents": parents}
+    held: dict[str, int] = {}
+    for role_id, since_given, since_member in query.rows(conn, given):
+        since = max(since_given, since_member)
+        held[role_id] = min(since, held.get(role_id, since))
+    return held
+
+
+def _held(*more: sa.ColumnElement[bool]) -> PreparedStatement:
+    """more: assignments that count besides those of the scope itself."""
+    user: sa.BindParameter[str] = sa.bindparam("user")
     members = tables.memberships
+    itself = sa.and_(
+        _A.c.target_type == sa.bindparam("kind"),
+        _A.c.target_id == sa.bindparam("target"),
+        _A.c.inherited.is_(False),
+    )
+    place = sa.or_(itself, *more)
     direct = sa.select(_A.c.role_id, _A.c.since, _A.c.since.label("member_since")).where(
-        _A.c.actor_type == "user", _A.c.actor_id == user_id, place
+        _A.c.actor_type == "user", _A.c.actor_id == user, place
     )
     by_group = (
         sa.select(_A.c.role_id, _A.c.since, members.c.since.label("member_since"))
         .join(members, members.c.group_id == _A.c.actor_id)
-        .where(_A.c.actor_type == "group", members.c.user_id == user_id, place)
+        .where(_A.c.actor_type == "group", members.c.user_id == user, place)
     )
-    held: dict[str, int] = {}
-    for row in conn.execute(sa.union_all(direct, by_group)):
-        since = max(row.since, row.member_since)
-        held[row.role_id] = min(since, held.get(row.role_id, since))
-    return held
+    return PreparedStatement(sa.union_all(direct, by_group))
 
 
-def _above(conn: sa.Connection, project: Mapping[str, Any]) -> sa.ColumnElement[bool]:
-    """Assignments that a project inherits."""
-    parents = [row["id"] for row in store.parents(conn, dict(project))]
-    return sa.and_(
+_HELD = _held()
+_HELD_IN_PROJECT = _held(
+    sa.and_(
         _A.c.inherited.is_(True),
         sa.or_(
-            sa.and_(_A.c.target_type == "domain", _A.c.target_id == project["domain_id"]),
-            sa.and_(_A.c.target_type == "project", _A.c.target_id.in_(parents)),
+            sa.and_(_A.c.target_type == "domain", _A.c.target_id == sa.bindparam("domain")),
+            sa.and_(_A.c.target_type == "project", among(_A.c.target_id, "parents")),
         ),
     )
+)
 
 
 def places_of(conn: sa.Connection, user_id: str) -> tuple[set[str], set[str], bool]:

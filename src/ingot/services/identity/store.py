@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.kit.db.database import IntegrityError, from_json, timestamp, to_json
+from ingot.kit.db.database import (
+    IntegrityError,
+    PreparedStatement,
+    from_json,
+    timestamp,
+    to_json,
+)
 from ingot.kit.faults import Conflict, Missing
 from ingot.kit.tasks.clock import Clock
 from ingot.services.identity import tables
@@ -65,8 +72,13 @@ def insert(conn: sa.Connection, table: sa.Table, values: Mapping[str, Any], what
 
 
 def get(conn: sa.Connection, table: sa.Table, key: str) -> Row | None:
-    row = conn.execute(sa.select(table).where(table.c.id == key)).mappings().first()
-    return None if row is None else _out(row)
+    rows = _by_id(table).mappings(conn, {"ident": key})
+    return _out(rows[0]) if rows else None
+
+
+@functools.cache
+def _by_id(table: sa.Table) -> PreparedStatement:
+    return PreparedStatement(sa.select(table).where(table.c.id == sa.bindparam("ident")))
 
 
 def need(conn: sa.Connection, table: sa.Table, key: str, what: str) -> Row:

@@ -26,7 +26,8 @@ def resolve(
 
     Its time is the caller's matter.
     """
-    user = live_user(conn, content.user_id)
+    seen: Seen = {}
+    user = live_user(conn, content.user_id, seen)
     if user is None or user["generation"] != content.user_generation:
         return None
     if content.epoch < user["domain_ended"]:
@@ -36,7 +37,7 @@ def resolve(
     scope = Scope(content.scope_kind, content.scope_id)
     target: Row | None = None
     if scope.kind in ("project", "domain"):
-        target = live_target(conn, scope)
+        target = live_target(conn, scope, seen)
         if target is None or target["generation"] != content.scope_generation:
             return None
         if content.epoch < target["domain_ended"]:
@@ -77,14 +78,15 @@ def _lives(book: RoleBook, held: Mapping[str, int], roles: tuple[Role, ...], epo
 
 def standing(conn: sa.Connection, book: RoleBook, caller: Caller) -> Caller | None:
     """What somebody would be, who logged in now for the scope that `caller` has; None when they could not."""
-    user = live_user(conn, caller.user_id or "")
+    seen: Seen = {}
+    user = live_user(conn, caller.user_id or "", seen)
     scope = Scope()
     if caller.project_id or caller.domain_id:
         kind = "project" if caller.project_id else "domain"
         scope = Scope(kind, caller.project_id or caller.domain_id or "")
     elif caller.system:
         scope = Scope("system", "all")
-    target = live_target(conn, scope) if scope.kind in ("project", "domain") else None
+    target = live_target(conn, scope, seen) if scope.kind in ("project", "domain") else None
     if user is None or (target is None and scope.kind in ("project", "domain")):
         return None
     held = grants.held_roles(conn, user["id"], scope, target) if scope.kind else {}
@@ -92,27 +94,39 @@ def standing(conn: sa.Connection, book: RoleBook, caller: Caller) -> Caller | No
     return _who(user, scope, target, roles) if roles else None
 
 
-def live_user(conn: sa.Connection, user_id: str) -> Row | None:
+#: Projects and domains that were read for one decision, by id: a user and a project are often of one domain.
+Seen = dict[str, Row | None]
+
+
+def _place(conn: sa.Connection, key: str, seen: Seen | None) -> Row | None:
+    if seen is None:
+        return store.get(conn, tables.projects, key)
+    if key not in seen:
+        seen[key] = store.get(conn, tables.projects, key)
+    return seen[key]
+
+
+def live_user(conn: sa.Connection, user_id: str, seen: Seen | None = None) -> Row | None:
     """An enabled user of an enabled domain, with `domain_name`."""
     user = store.get(conn, tables.users, user_id)
     if user is None or not user["enabled"]:
         return None
-    domain = store.get(conn, tables.projects, user["domain_id"])
+    domain = _place(conn, user["domain_id"], seen)
     if domain is None or not domain["enabled"]:
         return None
     return {**user, "domain_name": domain["name"], "domain_ended": domain["ended"]}
 
 
-def live_target(conn: sa.Connection, scope: Scope) -> Row | None:
+def live_target(conn: sa.Connection, scope: Scope, seen: Seen | None = None) -> Row | None:
     """The enabled project (of an enabled domain, with `domain_name`) or domain of a scope."""
-    target = store.get(conn, tables.projects, scope.id)
+    target = _place(conn, scope.id, seen)
     if target is None or not target["enabled"]:
         return None
     if target["is_domain"]:
         return {**target, "domain_ended": target["ended"]} if scope.kind == "domain" else None
     if scope.kind != "project":
         return None
-    domain = store.get(conn, tables.projects, target["domain_id"])
+    domain = _place(conn, target["domain_id"], seen)
     if domain is None or not domain["enabled"]:
         return None
     return {**target, "domain_name": domain["name"], "domain_ended": domain["ended"]}

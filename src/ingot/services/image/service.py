@@ -166,9 +166,11 @@ class Images(Receiving):
     ) -> bool:
         """Whether a caller may do something with an image; looks shares up when given a connection."""
         member_id = None
-        if conn is not None and row["visibility"] == "shared" and caller.project_id:
-            shared = store.member(conn, row["id"], caller.project_id)
-            member_id = caller.project_id if shared is not None else None
+        project = caller.project_id
+        # An owner needs no share of its own image.
+        shared = row["visibility"] == "shared" and project != row["owner"]
+        if conn is not None and shared and project:
+            member_id = project if store.member(conn, row["id"], project) is not None else None
         return self.policy.allows(rule, caller, target(row, member_id))
 
     async def remove(self, check: Callable[[sa.Connection], Row]) -> None:

@@ -305,10 +305,16 @@ def members(conn: sa.Connection, image_id: str) -> list[Row]:
     return [dict(row) for row in conn.execute(query).mappings()]
 
 
+_MEMBER = PreparedStatement(
+    sa.select(_M).where(
+        _M.c.image_id == sa.bindparam("image"), _M.c.member_id == sa.bindparam("member")
+    )
+)
+
+
 def member(conn: sa.Connection, image_id: str, member_id: str) -> Row | None:
-    query = sa.select(_M).where(_M.c.image_id == image_id, _M.c.member_id == member_id)
-    row = conn.execute(query).mappings().first()
-    return None if row is None else dict(row)
+    rows = _MEMBER.mappings(conn, {"image": image_id, "member": member_id})
+    return rows[0] if rows else None
 
 
 def add_member(conn: sa.Connection, values: Mapping[str, Any]) -> None:

@@ -201,9 +201,12 @@ def classes(conn: sa.Connection) -> list[str | None]:
     return [None, *(kind for (kind,) in _CLASSES.rows(conn, {}) if kind is not None)]
 
 
+_COUNT = PreparedStatement(sa.select(sa.func.count()).where(*free()))
+
+
 def count(conn: sa.Connection) -> int:
     """How many machines are free: for the words of a refusal only."""
-    return conn.execute(sa.select(sa.func.count()).where(*free())).scalar_one()
+    return int(_COUNT.scalar(conn, {}))
 
 
 # -- values --------------------------------------------------------------------------------------

@@ -158,7 +158,9 @@ class Ordering(Handlers):
                 networks=self._wishes(conn, call, networks, count),
                 secrets=secrets,
                 key=key(conn, call, order.key_name),
-                metadata=metadata(order.metadata, self._most_metadata(conn, call)),
+                metadata=metadata(
+                    order.metadata, self._most_metadata(conn, call) if order.metadata else 0
+                ),
                 tags=tags(order.tags),
                 description=order.description,
                 hostname=hostname(order.hostname, call.version.minor),
@@ -200,8 +202,7 @@ class Ordering(Handlers):
     def _flavor(self, conn: sa.Connection, call: Call, ref: str) -> Flavor:
         flavor_id = ref.rstrip("/").rpartition("/")[2]
         admin = "admin" in call.caller.roles
-        seen = store.visible_flavors(call.caller.project_id, admin)
-        found = store.find_flavor(conn, flavor_id, seen)
+        found = store.find_visible_flavor(conn, flavor_id, call.caller.project_id, admin)
         if found is None:
             raise Invalid(f"Flavor {ref} could not be found.")
         return found

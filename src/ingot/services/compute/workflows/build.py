@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from ingot.kit.faults import Failed, Fault, Kind
 from ingot.services.compute import states
 from ingot.services.compute.placement import Placing
+from ingot.services.compute.types import Server
 from ingot.services.compute.workflows import machines
 from ingot.services.compute.workflows.server_task import ServerTask
 
@@ -18,12 +19,13 @@ _TURNS = 20
 
 async def create(task: ServerTask, _order: Any) -> None:
     """scheduling -> networking -> spawning -> active."""
-    traits = await task.image((await task.server()).image_id or "")
+    server = await task.server()
+    traits = await task.image(server.image_id or "")
     failed: list[str] = []
     last: Fault | None = None
     for attempt in range(1, task.compute.settings.attempts + 1):
         key = str(attempt)
-        place = await _find(task, key, failed, traits, last)
+        place = await _find(task, key, server, (failed, traits), last)
         if attempt == 1:
             await task.op.commit("make the network ports", lambda conn: _ports(task, conn))
         try:
@@ -42,23 +44,33 @@ async def create(task: ServerTask, _order: Any) -> None:
 
 
 async def _find(
-    task: ServerTask, key: str, failed: list[str], traits: list[str], last: Fault | None
+    task: ServerTask,
+    key: str,
+    ordered: Server,
+    limits: tuple[list[str], list[str]],
+    last: Fault | None,
 ) -> dict[str, str]:
-    def wanted(conn: sa.Connection) -> Placing:
-        return machines.placing(task.compute, conn, task.here(conn), failed, traits)
+    """ordered: of which the search takes what no request changes. limits: machines that failed, traits of the image."""
+    failed, traits = limits
 
-    def choose(conn: sa.Connection) -> list[str]:
-        return machines.choose(task.compute, conn, wanted(conn))
+    def wanted(conn: sa.Connection, server: Server) -> Placing:
+        return machines.placing(task.compute, conn, server, failed, traits)
+
+    def choose(conn: sa.Connection) -> list[str] | Fault:
+        sought = wanted(conn, ordered)
+        found = machines.choose(task.compute, conn, sought)
+        return found or machines.no_valid_host(task.compute, conn, sought)
 
     try:
         for turn in range(1, _TURNS + 1):
             # The search is no transaction: only the claim is, so that nobody waits for who searches.
             chosen = [] if task.op.recorded else await task.compute.db.scan(choose)
 
-            def claim(conn: sa.Connection, chosen: list[str] = chosen) -> dict[str, str]:
-                if not chosen:
-                    raise machines.no_valid_host(task.compute, conn, wanted(conn))
-                return machines.claim(task.compute, conn, task.here(conn), wanted(conn), chosen)
+            def claim(conn: sa.Connection, chosen: list[str] | Fault = chosen) -> dict[str, str]:
+                if isinstance(chosen, Fault):
+                    raise chosen
+                server = task.here(conn)
+                return machines.claim(task.compute, conn, server, wanted(conn, server), chosen)
 
             again = key if turn == 1 else f"{key}, again {turn}"
             if found := await task.op.commit("find a machine", claim, key=again):

@@ -91,12 +91,13 @@ def claim(
 
 def no_valid_host(compute: Compute, conn: sa.Connection, wanted: placement.Placing) -> Fault:
     """What was missing, told of some hundred machines."""
+    free = compute.baremetal.count_free(conn)
     seen: list[Candidate] = []
-    for batch in compute.baremetal.candidates(conn, Look()):
+    for batch in compute.baremetal.candidates(conn, Look()) if free else ():
         seen += batch
         if len(seen) >= SURVEY:
             break
-    return placement.no_valid_host(seen, wanted, compute.baremetal.count_free(conn))
+    return placement.no_valid_host(seen, wanted, free)
 
 
 def _network_of(compute: Compute, conn: sa.Connection, wish: NetworkWish) -> Network:
@@ -213,7 +214,8 @@ def free_ports(compute: Compute, conn: sa.Connection, server: Server) -> None:
             continue
         if port.device_id == server.uuid:
             networks.update_port(conn, port, {"device_id": "", "device_owner": ""})
-    compute.update(conn, server.uuid, ports=(), addresses=())
+    if server.ports or server.addresses:
+        compute.update(conn, server.uuid, ports=(), addresses=())
 
 
 # -- what it is to become ------------------------------------------------------------------------
@@ -274,7 +276,8 @@ def give_back(compute: Compute, conn: sa.Connection, server: Server) -> bool:
             held.detach_vif(vif)
         if not held.release():
             _undeploy(conn, held)
-    compute.update(conn, server.uuid, node_uuid=None, node_name=None, addresses=())
+    if server.node_uuid is not None or server.addresses:
+        compute.update(conn, server.uuid, node_uuid=None, node_name=None, addresses=())
     return True
 
 
