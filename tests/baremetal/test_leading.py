@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 @dataclass
-class _Told:
+class _ControllerEvent:
     """An operation as far as a case asks it."""
 
     subject: str
@@ -29,7 +29,7 @@ async def test_a_step_never_writes_over_a_deletion(tmp_path: Path) -> None:
         node = await api.node(name="n1")
         uuid = node["uuid"]
         await api.force("n1", provision_state="wait call-back", target_provision_state="active")
-        case = NodeTask(api.deps, cast("Op", _Told(f"node:{uuid}")))
+        case = NodeTask(api.deps, cast("Op", _ControllerEvent(f"node:{uuid}")))
 
         def late(conn: Any) -> None:
             read = history.node_state(conn, uuid)

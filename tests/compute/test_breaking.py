@@ -34,7 +34,7 @@ from ingot.services.baremetal.workflows import Deps, Timing
 from ingot.services.baremetal.workflows import workflows as machine_workflows
 from ingot.services.compute import Compute, ComputeSettings, store
 from ingot.services.compute.service import Draft
-from ingot.services.compute.types import Flavor, NetworkWish, Secrets
+from ingot.services.compute.types import Flavor, RequestedNetwork, Secrets
 from ingot.services.compute.workflows import machines
 from ingot.services.compute.workflows import workflows as server_workflows
 from ingot.services.image import Images, ImageSettings
@@ -120,7 +120,7 @@ class Rooms:
             name="web",
             flavor=FLAVOR,
             image_id=IMAGE,
-            networks=(NetworkWish(network=net.id),),
+            networks=(RequestedNetwork(network=net.id),),
             secrets=Secrets(admin_pass="let-me-in"),
         )
         (self.server,) = self.compute.create(conn, draft, USER, "req-1").uuids

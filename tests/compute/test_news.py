@@ -11,15 +11,15 @@ import sqlalchemy as sa
 from ingot.services.baremetal import store as nodes
 from ingot.services.baremetal.tables import left_servers
 from ingot.services.baremetal.tables import nodes as table
-from ingot.services.compute import store, telling
+from ingot.services.compute import machine_changes, store
 from ingot.services.compute.loops import loops
 from tests.compute.cloud import Cloud, cloud
 
 pytestmark = pytest.mark.anyio
 
 
-async def news(here: Cloud) -> list[store.News]:
-    return await here.db.read(lambda conn: telling.news(here.compute, conn))
+async def news(here: Cloud) -> list[store.MachineChange]:
+    return await here.db.read(lambda conn: machine_changes.pending(here.compute, conn))
 
 
 async def turn(here: Cloud) -> None:

@@ -151,10 +151,10 @@ async def test_the_quota_of_ports_holds_for_servers(tmp_path: Path, database: st
             quota_store.set_quotas(conn, project, {"port": most})
 
         await here.db.write(lambda conn: limit(conn, 2))
-        wish = {"networks": [{"uuid": here.network_id}]}
-        status, told = await order(here, flavor, min_count=3, max_count=4, **wish)
+        request = {"networks": [{"uuid": here.network_id}]}
+        status, told = await order(here, flavor, min_count=3, max_count=4, **request)
         assert status == 403 and "Maximum number of ports exceeded" in str(told), told
-        assert (await order(here, flavor, min_count=1, max_count=4, **wish))[0] == 202
+        assert (await order(here, flavor, min_count=1, max_count=4, **request))[0] == 202
         assert len(await stored(here, servers.c.uuid)) == 2
         assert (await order(here, flavor, min_count=3, max_count=3))[0] == 202, "without networks"
 

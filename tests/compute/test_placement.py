@@ -11,8 +11,8 @@ from ingot.services.compute.placement import (
     matches,
     no_valid_host,
     rank,
+    request_of,
     resource_class,
-    wish_of,
 )
 
 
@@ -47,13 +47,17 @@ def chosen(machines: list[Candidate], placing: Placing) -> list[str]:
 def test_classes_are_normalized() -> None:
     assert resource_class("baremetal.gold-1") == "CUSTOM_BAREMETAL_GOLD_1"
     assert resource_class("CUSTOM_X") == "CUSTOM_X" and resource_class(None) == ""
-    wish = wish_of({"resources:CUSTOM_X": "1", "resources:VCPU": "0"}, 4, 1024, 10)
-    assert wish.classes == {"CUSTOM_X": 1} and (wish.vcpus, wish.ram, wish.disk) == (0, 0, 0)
-    assert wish_of({}, 4, 1024, 10).ram == 1024
+    request = request_of({"resources:CUSTOM_X": "1", "resources:VCPU": "0"}, 4, 1024, 10)
+    assert request.classes == {"CUSTOM_X": 1} and (request.vcpus, request.ram, request.disk) == (
+        0,
+        0,
+        0,
+    )
+    assert request_of({}, 4, 1024, 10).ram == 1024
 
 
 def test_traits_and_capabilities() -> None:
-    wish = wish_of(
+    request = request_of(
         {
             "resources:CUSTOM_BAREMETAL": "1",
             "trait:CUSTOM_A": "required",
@@ -71,8 +75,8 @@ def test_traits_and_capabilities() -> None:
         machine("3", "CUSTOM_A"),
         machine("4", "CUSTOM_A", capabilities=uefi),
     ]
-    assert chosen(machines, Placing(wish)) == ["4"]
-    told = no_valid_host(machines[:3], Placing(wish)).text
+    assert chosen(machines, Placing(request)) == ["4"]
+    told = no_valid_host(machines[:3], Placing(request)).text
     assert "3 available machines" in told
     assert "1 without trait CUSTOM_A" in told and "1 with the forbidden trait CUSTOM_B" in told
     assert "1 without capability boot_mode:uefi" in told
@@ -109,15 +113,15 @@ def test_sizes_count_where_no_class_is_named() -> None:
         machine("unknown", memory_mb=0, **none),
     )
     fits = machine("fits", **none)
-    wish = wish_of({}, 1, 1024, 1)
-    assert chosen([small, unknown, fits], Placing(wish)) == ["fits"]
-    told = no_valid_host([small, unknown], Placing(wish)).text
+    request = request_of({}, 1, 1024, 1)
+    assert chosen([small, unknown, fits], Placing(request)) == ["fits"]
+    told = no_valid_host([small, unknown], Placing(request)).text
     assert "2 available machines: 2 smaller than" in told
     # A machine of a class is only for flavors that name it, but by the site's option.
-    assert chosen([machine("gpu")], Placing(wish)) == []
-    assert "of a resource class" in no_valid_host([machine("gpu")], Placing(wish)).text
-    assert chosen([machine("gpu")], Placing(wish, any_class=True)) == ["gpu"]
-    assert Placing(wish).accepts(None) and not Placing(wish).accepts("gpu")
+    assert chosen([machine("gpu")], Placing(request)) == []
+    assert "of a resource class" in no_valid_host([machine("gpu")], Placing(request)).text
+    assert chosen([machine("gpu")], Placing(request, any_class=True)) == ["gpu"]
+    assert Placing(request).accepts(None) and not Placing(request).accepts("gpu")
     assert Placing(BM).accepts("baremetal") and not Placing(BM).accepts(None)
 
 

@@ -15,7 +15,7 @@ from ingot.kit.db.database import Database
 from ingot.services.baremetal import Look
 from ingot.services.baremetal.allocations import candidates, claims
 from ingot.services.baremetal.nodes import states
-from ingot.services.baremetal.nodes.server_notices import news
+from ingot.services.baremetal.nodes.unreported import unreported_changes
 from ingot.services.baremetal.tables import node_traits, nodes
 from ingot.services.compute import quota_store, store
 from ingot.services.compute.tables import servers
@@ -141,7 +141,7 @@ async def test_consoles_are_followed_by_an_index(database: Database) -> None:
     since = "2100-01-01T00:00:00.000000+00:00"
 
     def work(conn: sa.Connection) -> None:
-        assert store.consoles_since(conn, claims.held(), news(), since) == {}
+        assert store.consoles_since(conn, claims.held(), unreported_changes(), since) == {}
 
     texts = await db.write(lambda conn: told(db, conn, work))
     assert len(texts) == 2

@@ -107,8 +107,8 @@ class Tenant:
         old = (await self.ask("POST", f"{path}/action", body, version="2.1"))["console"]["url"]
         async with connect(old) as client:
             await echoed(client, b"old words")
-        wish = {"remote_console": SERIAL}
-        made = await self.ask("POST", f"{path}/remote-consoles", wish)
+        request = {"remote_console": SERIAL}
+        made = await self.ask("POST", f"{path}/remote-consoles", request)
         return str(made["remote_console"]["url"])
 
     async def log(self, server: str) -> str:

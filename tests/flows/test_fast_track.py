@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 async def enrolled(here: Site) -> str:
     """One machine whose node wants the fast track, manageable."""
     (uuid,) = await here.enrol()
-    wish = PatchOperation("add", "/driver_info/fast_track", True)
-    await here.db.write(lambda conn: here.baremetal.patch(conn, uuid, [wish]))
+    request = PatchOperation("add", "/driver_info/fast_track", True)
+    await here.db.write(lambda conn: here.baremetal.patch(conn, uuid, [request]))
     await here.verb(uuid, "manage")
     await here.until(uuid, "manageable")
     return uuid
@@ -125,9 +125,9 @@ async def test_a_crash_while_taking_over_changes_nothing() -> None:
     async with site(len(points), probe=breaker.probe) as here:
         breaker.site = here
         uuids = await here.enrol("manageable")
-        wish = PatchOperation("add", "/driver_info/fast_track", True)
+        request = PatchOperation("add", "/driver_info/fast_track", True)
         for uuid in uuids:
-            await here.db.write(lambda conn, u=uuid: here.baremetal.patch(conn, u, [wish]))
+            await here.db.write(lambda conn, u=uuid: here.baremetal.patch(conn, u, [request]))
         await asyncio.gather(*(go(here, uuid, ("provide", "available")) for uuid in uuids))
         before = power_ons(here)
         for uuid, (point, label) in zip(uuids, points, strict=True):

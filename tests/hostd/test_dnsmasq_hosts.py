@@ -58,7 +58,7 @@ def test_only_an_address_that_is_given_again_waits_for_all_to_be_read(tmp_path: 
     files = HostFiles(tmp_path / "hosts")
     files.become([host(ONE, 11)])
     moved = files.change([host(ONE, 12)], [host(ONE, 11)])
-    assert moved.moved and not moved.refused and not moved.headstones
+    assert moved.moved and not moved.refused and not moved.tombstones
     again = files.change([host(TWO, 11)], [])
     assert [Path(path).name for path in again.refused] == [f"{TWO.replace(':', '-')}_192.0.2.11"]
     assert files.forget() == set(again.refused)

@@ -78,8 +78,8 @@ async def test_a_process_that_stands_still_keeps_no_locks(db: Database) -> None:
     """What a controller holds when it is stopped in the middle of a transaction is free again soon."""
     wanted = sa.text("SHOW idle_in_transaction_session_timeout")
     for ask in (db.read, db.write):
-        told = await ask(lambda conn: conn.execute(wanted).scalar_one())
-        assert told == f"{STILL:.0f}s"
+        as_fault = await ask(lambda conn: conn.execute(wanted).scalar_one())
+        assert as_fault == f"{STILL:.0f}s"
 
 
 async def test_the_victim_of_a_deadlock_is_run_again(db: Database) -> None:
@@ -167,8 +167,8 @@ async def test_who_comes_second_meets_his_own_check_and_no_violation(db: Databas
         conn.execute(sa.text("INSERT INTO names VALUES ('x')"))
         return "made"
 
-    told = await asyncio.gather(*(db.write(claim) for _ in range(20)))
-    assert sorted(told) == ["made"] + ["taken"] * 19
+    as_fault = await asyncio.gather(*(db.write(claim) for _ in range(20)))
+    assert sorted(as_fault) == ["made"] + ["taken"] * 19
 
 
 async def test_a_violation_that_no_check_foresees_is_told(db: Database) -> None:

@@ -72,8 +72,8 @@ async def test_addresses(api: Api) -> None:
     )
     one = await port(api, net["id"])
     assert one["fixed_ips"] == [{"subnet_id": sub["id"], "ip_address": "192.0.2.10"}]
-    wish = {"ip_address": "192.0.2.10"}
-    body = {"port": {"network_id": net["id"], "fixed_ips": [wish]}}
+    request = {"ip_address": "192.0.2.10"}
+    body = {"port": {"network_id": net["id"], "fixed_ips": [request]}}
     assert kind(await api.post("/v2.0/ports", body, status=409)) == "IpAddressAlreadyAllocated"
     await port(api, net["id"], fixed_ips=[{"subnet_id": sub["id"]}])
     body = {"port": {"network_id": net["id"]}}

@@ -114,14 +114,14 @@ async def test_what_comes_back_is_what_is_stored(nets: Networks) -> None:
     known = await nets.db.read(lambda c: nets.get_network(c, network.id))
     assert list(known.subnets) == [subnet.id for subnet in subnets]
 
-    wishes = [{"subnet_id": subnets[place].id} for place in (2, 0, 3, 1)]
+    requests = [{"subnet_id": subnets[place].id} for place in (2, 0, 3, 1)]
     port = await nets.db.write(
-        lambda c: nets.create_port(c, network_id=network.id, project_id="p", fixed_ips=wishes)
+        lambda c: nets.create_port(c, network_id=network.id, project_id="p", fixed_ips=requests)
     )
-    assert [ip.subnet_id for ip in port.fixed_ips] == [wish["subnet_id"] for wish in wishes]
+    assert [ip.subnet_id for ip in port.fixed_ips] == [request["subnet_id"] for request in requests]
     assert port.port_security_enabled is True
     assert port == await nets.db.read(lambda c: nets.get_port(c, port.id))
-    changes = {"fixed_ips": [wishes[3], wishes[0]], "tags": ["x"], "mac_address": NIC}
+    changes = {"fixed_ips": [requests[3], requests[0]], "tags": ["x"], "mac_address": NIC}
     changed = await nets.db.write(lambda c: nets.update_port(c, port, changes))
     assert changed.fixed_ips == (port.fixed_ips[3], port.fixed_ips[0])
     assert (changed.tags, changed.revision_number) == (["x"], port.revision_number + 1)

@@ -168,8 +168,8 @@ def test_wishes_of_one_port_do_not_meet() -> None:
     one = subnet(
         ipam.make_range(ipam.network("192.0.2.0/29"), None, default_gateway=True, pools=None)
     )
-    wishes = [ipam.AddressRequest("s"), ipam.AddressRequest("s", "192.0.2.2")]
-    given_ = ipam.allocate("n", [one], wishes, {}, {})
+    requests = [ipam.AddressRequest("s"), ipam.AddressRequest("s", "192.0.2.2")]
+    given_ = ipam.allocate("n", [one], requests, {}, {})
     assert [ip.ip_address for ip in given_] == ["192.0.2.3", "192.0.2.2"]
     for bad in (
         [ipam.AddressRequest("s", "192.0.2.2")] * 2,

@@ -64,12 +64,12 @@ def _engine(text: str, ignore_case: bool) -> Any:
     try:
         return re2.compile(text, options)
     except re2.error as wrong:
-        raise BadPattern(_told(wrong)) from None
+        raise BadPattern(_reason(wrong)) from None
     except UnicodeEncodeError:
         raise BadPattern("it is no text") from None
 
 
-def _told(wrong: Exception) -> str:
+def _reason(wrong: Exception) -> str:
     cause: object = wrong.args[0] if wrong.args else wrong
     return cause.decode("utf-8", "replace") if isinstance(cause, bytes) else str(cause)
 

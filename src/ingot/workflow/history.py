@@ -122,7 +122,7 @@ def _given_up(fault: str | None) -> bool:
     return record.kind == Kind.TIMEOUT and "last_kind" not in record.details
 
 
-class _Told(msgspec.Struct):
+class _AmountOnly(msgspec.Struct):
     """What a result may say of the amount that was done."""
 
     bytes: float | None = None
@@ -132,6 +132,6 @@ def _amount(result: str) -> float:
     if '"bytes"' not in result:
         return 0.0
     try:
-        return msgspec.json.decode(result, type=_Told).bytes or 0.0
+        return msgspec.json.decode(result, type=_AmountOnly).bytes or 0.0
     except msgspec.DecodeError:
         return 0.0

@@ -110,7 +110,7 @@ class Runner:
         self.expected: float | None = None
         self.rule: Rule | None = None
         self.abortable = True
-        self._told: list[events.Event] = []  # the start, pushed but not yet written
+        self._unsaved_events: list[events.Event] = []  # the start, pushed but not yet written
         self._handle: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None
 
@@ -165,10 +165,10 @@ class Runner:
         data: dict[str, Any] = {"attempt": row.attempt, "expected": self.expected}
         data["deadline_at"] = row.deadline_at
         if self.rule is not None:
-            data["rule"] = self.rule.told()
+            data["rule"] = self.rule.as_data()
         event = self.op.event("step.started", self.label, step=self.label, data=data)
         self.op.push(event)
-        self._told = [event]
+        self._unsaved_events = [event]
         loop = asyncio.get_running_loop()
 
         def fire() -> None:
@@ -177,14 +177,14 @@ class Runner:
         self._handle = loop.call_later(WRITE_START_AFTER, fire)
 
     async def _write_start(self, row: StepRow) -> None:
-        told, self._told = self._told, []
+        unsaved, self._unsaved_events = self._unsaved_events, []
         changes = {
             "state": "undoing" if self.sort == "undo" else "running",
             "step": self.label,
             "waiting_for": None,
             "what": None,
         }
-        save = Save(self.op.id, self.op.epoch, [row], told, set(range(len(told))), changes)
+        save = Save(self.op.id, self.op.epoch, [row], unsaved, set(range(len(unsaved))), changes)
         try:
             await self.op.save(save)
         except Lost:
@@ -201,8 +201,8 @@ class Runner:
         if self._writing is not None:
             await self._writing
             self._writing = None
-        told, self._told = self._told, []
-        return told
+        unsaved, self._unsaved_events = self._unsaved_events, []
+        return unsaved
 
     async def _attempt(self, fn: Work, context: StepContext, ends: float, row: StepRow) -> Any:
         op = self.op
@@ -237,8 +237,10 @@ class Runner:
         return await fn(context)
 
     async def _give_back(self, row: StepRow) -> None:
-        told = await self._written()
-        await self.op.save(Save(self.op.id, self.op.epoch, [row], told, set(range(len(told)))))
+        unsaved = await self._written()
+        await self.op.save(
+            Save(self.op.id, self.op.epoch, [row], unsaved, set(range(len(unsaved))))
+        )
 
     async def _done(
         self,
@@ -255,13 +257,13 @@ class Runner:
         except Exception as error:
             raise disk_full(error) or op.bug(self.label, error) from error
         await op.reach("done", row)
-        told = await self._written()
+        unsaved = await self._written()
         done = op.ended(row, "done", result=text)
         data: dict[str, Any] = {"duration": done.duration, "attempt": row.attempt}
         if context.lines:
             data["log"] = list(context.lines)
         end = op.event("step.done", self.label, step=self.label, data=data)
-        save = Save(op.id, op.epoch, [done], [*told, end], set(range(len(told))))
+        save = Save(op.id, op.epoch, [done], [*unsaved, end], set(range(len(unsaved))))
         if commit is not None:
             save.first = lambda conn: commit(conn, result)
         try:
@@ -269,7 +271,7 @@ class Runner:
         except Fault:
             raise
         except Exception as error:
-            self._told = told
+            self._unsaved_events = unsaved
             raise disk_full(error) or op.bug(self.label, error) from error
         await op.reach("saved", row)
         return result
@@ -310,10 +312,10 @@ class Runner:
         data: dict[str, Any] = {"cause": fault.text, "attempt": row.attempt, "delay": delay}
         if context.lines:
             data["log"] = list(context.lines)
-        told = await self._written()
+        unsaved = await self._written()
         event = op.event("step.retry", self.label, step=self.label, data=data, severity="warning")
         tried = dataclasses.replace(row, state="retry")
-        save = Save(op.id, op.epoch, [tried], [*told, event], set(range(len(told))))
+        save = Save(op.id, op.epoch, [tried], [*unsaved, event], set(range(len(unsaved))))
         if delay > PARK_RETRY_AFTER:
             save.changes = op.parked(op.clock.now(), delay, self.label, None, fault.text)
             await op.save(save)

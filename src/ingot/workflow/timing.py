@@ -140,8 +140,8 @@ class Rule:
         """Seconds that the step gets."""
         return learned_deadline(self.default, self.most, known, self.least)
 
-    def told(self) -> dict[str, Any]:
-        """What is said, for the event of the step's start; `Rule(**told)` is the rule again."""
+    def as_data(self) -> dict[str, Any]:
+        """The rule as data of the step's start event; `Rule(**data)` is the rule again."""
         return {name: value for name, value in vars(self).items() if value}
 
 

@@ -101,6 +101,6 @@ class Waiter:
             data: dict[str, Any] = {"signal": self.signal, "what": self.what}
             data |= {"deadline_at": row.deadline_at, "expected": self.expected}
             if self.rule is not None:
-                data["rule"] = self.rule.told()
+                data["rule"] = self.rule.as_data()
             told = op.event("wait.started", self.what or row.label, step=row.label, data=data)
             events.record_all(conn, [told])

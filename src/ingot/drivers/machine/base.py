@@ -77,7 +77,7 @@ class Power(Protocol):
 class StatusPower(Protocol):
     """A `Power` whose controller tells power and health in one answer: what is asked of all, all the time."""
 
-    async def glance(self, access: Access) -> StatusReading: ...
+    async def read_status(self, access: Access) -> StatusReading: ...
 
 
 @runtime_checkable

@@ -62,10 +62,10 @@ def compare(controller: Identity, host: Identity) -> Comparison:
     """
     votes: list[bool] = []
     evidence: list[str] = []
-    if _told_uuid(controller.uuid) and _told_uuid(host.uuid):
+    if _is_stated_uuid(controller.uuid) and _is_stated_uuid(host.uuid):
         votes.append(same_uuid(controller.uuid, host.uuid))
         evidence.append(_say("uuid", controller.uuid, host.uuid, votes[-1]))
-    if _told(controller.serial) and _told(host.serial):
+    if _is_stated(controller.serial) and _is_stated(host.serial):
         votes.append(_plain(controller.serial) == _plain(host.serial))
         evidence.append(_say("serial", controller.serial, host.serial, votes[-1]))
     macs = set(map(str.lower, controller.macs)), set(map(str.lower, host.macs))
@@ -120,12 +120,12 @@ def _plain(text: str) -> str:
     return text.strip().lower()
 
 
-def _told(text: str) -> bool:
+def _is_stated(text: str) -> bool:
     plain = _plain(text)
     return plain not in EMPTY_TEXTS and bool(plain.strip("0 .-x"))
 
 
-def _told_uuid(text: str) -> bool:
+def _is_stated_uuid(text: str) -> bool:
     return bool(canonical_uuid(text))
 
 

@@ -312,7 +312,7 @@ class PortFacts:
 
 @dataclass(frozen=True)
 class VifFacts:
-    """A VIF to be attached: its id, its network's physical networks, an explicit wish if any."""
+    """A VIF to be attached: its id, its network's physical networks, an explicit request if any."""
 
     id: str
     physical_networks: frozenset[str] = frozenset()

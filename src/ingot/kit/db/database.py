@@ -34,8 +34,8 @@ from ingot.kit.db.errors import (
     Misplaced,
     NoRoom,
     ReadOnly,
+    as_fault,
     is_away,
-    told,
     was_ended,
 )
 from ingot.kit.db.gate import Gate
@@ -232,7 +232,7 @@ class _ConnectionPool:
             return result
         except Exception as error:
             # What is read only may be so for this session alone: another server is the first one now.
-            whole = not (is_away(error) or isinstance(told(error), ReadOnly))
+            whole = not (is_away(error) or isinstance(as_fault(error), ReadOnly))
             if not whole:
                 await self.close()
             raise
@@ -379,7 +379,7 @@ class Database:
         try:
             return await self._writes.run(lambda conn: conn.run_sync(change))
         except Exception as error:
-            if (fault := told(error)) is error:
+            if (fault := as_fault(error)) is error:
                 raise
             self._note(fault)
             raise fault from error
@@ -433,7 +433,7 @@ class Database:
                     raise
                 violated = True
             except Exception as error:
-                if (fault := told(error)) is not error:
+                if (fault := as_fault(error)) is not error:
                     raise fault from error
                 if not was_ended(error):
                     raise
@@ -523,7 +523,7 @@ class Database:
         try:
             return query(self._connection())
         except DBAPIError as error:
-            if (fault := told(error)) is error:
+            if (fault := as_fault(error)) is error:
                 raise
             raise fault from error
 
@@ -533,7 +533,7 @@ class Database:
             self._file.require()
             return _transact(conn, change, True)
         except DBAPIError as error:
-            if (fault := told(error)) is error:
+            if (fault := as_fault(error)) is error:
                 raise
             raise fault from error
 
@@ -579,7 +579,7 @@ def _enter_lane(conn: sa.Connection) -> bool:
     try:
         _ENTER_LANE.first(conn, {})
     except DBAPIError as error:
-        if not isinstance(told(error), Contended):
+        if not isinstance(as_fault(error), Contended):
             raise
         return False
     finally:

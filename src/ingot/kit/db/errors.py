@@ -100,8 +100,8 @@ def is_away(error: BaseException) -> bool:
     return state(error).startswith(_AWAY_STATES)
 
 
-def told(error: Exception) -> Exception:
-    """What a caller is told: Away, NoRoom, ReadOnly or Contended where that is the cause, else the error itself."""
+def as_fault(error: Exception) -> Exception:
+    """The fault that a caller gets: DatabaseUnavailable, NoRoom, ReadOnly or Contended, else the error itself."""
     if isinstance(error, DBAPIError):
         name = str(getattr(error.orig, "sqlite_errorname", None) or "")
         code = state(error.orig)

@@ -40,8 +40,8 @@ from ingot.services.baremetal.nodes import (
     editing,
     locked,
     schemas,
-    server_notices,
     states,
+    unreported,
     validation,
     verbs,
 )
@@ -346,17 +346,17 @@ class Baremetal:
         """Machines that have an instance, to be joined: instance, node, power, operation (the live one's id)."""
         return claims.held()
 
-    def news(self) -> sa.Subquery:
-        """What servers of our own have not been told of their machines: server, node, instance, power, operation."""
-        return server_notices.news()
+    def unreported_changes(self) -> sa.Subquery:
+        """Changes of machines that our servers do not know yet: server, node, instance, power, operation."""
+        return unreported.unreported_changes()
 
-    def told(self, conn: sa.Connection, server: str, node: str) -> None:
-        """A server knows by now what is so of its machine."""
-        server_notices.told(conn, server, node)
+    def mark_reported(self, conn: sa.Connection, server: str, node: str) -> None:
+        """The server has taken over what changed of its machine."""
+        unreported.mark_reported(conn, server, node)
 
-    def tell_again(self, conn: sa.Connection, server: str, node: str) -> None:
-        """A server is to be told its machine's power anew."""
-        server_notices.tell_again(conn, server, node)
+    def report_again(self, conn: sa.Connection, server: str, node: str) -> None:
+        """The power of the machine is reported to the server once more."""
+        unreported.report_again(conn, server, node)
 
     def candidates(self, conn: sa.Connection, look: Look) -> Iterator[tuple[Candidate, ...]]:
         """Machines that can be claimed now, some at a time."""

@@ -29,7 +29,7 @@ INTERFACES = (
 #: Flags that few machines have.
 FEW = ("maintenance", "retired")
 #: Whose server does not know of it: the machine is not its own any more, or has another power (`news`).
-NEWS = (
+UNREPORTED = (
     "server_uuid IS NOT NULL AND (instance_uuid IS NULL OR instance_uuid <> server_uuid "
     "OR coalesce(power_state, '') <> coalesce(server_power, ''))"
 )
@@ -148,7 +148,7 @@ nodes = sa.Table(
         "uuid",
         where=_FREE,
     ),
-    partial_index("ix_nodes_news", "id", where=NEWS),
+    partial_index("ix_nodes_news", "id", where=UNREPORTED),
     partial_index("ix_nodes_unasked_boot", "unasked_boot_at", where="unasked_boot_at IS NOT NULL"),
     *(
         sa.Index(

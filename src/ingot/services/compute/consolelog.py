@@ -116,8 +116,8 @@ class ConsoleKeeper:
         return store.consoles(conn, self._baremetal.held())
 
     def _changed(self, conn: sa.Connection) -> dict[str, str | None]:
-        held, news = self._baremetal.held(), self._baremetal.news()
-        return store.consoles_since(conn, held, news, self._since)
+        held, changes = self._baremetal.held(), self._baremetal.unreported_changes()
+        return store.consoles_since(conn, held, changes, self._since)
 
     def _clear(self, servers: set[str]) -> None:
         """Logs of servers that are not there any more."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingot.services.compute import telling
+from ingot.services.compute import machine_changes
 from ingot.services.compute.service import Compute
 from ingot.workflow import Loop
 
@@ -21,10 +21,12 @@ def loops(compute: Compute) -> list[Loop]:
 
     async def tell() -> None:
         """That a machine went, or was switched on or off without us. Who is worked on is told afterwards."""
-        news = await compute.db.scan(lambda conn: telling.news(compute, conn))
-        for start in range(0, len(news), TOGETHER):
-            some = news[start : start + TOGETHER]
-            await compute.db.write(lambda conn, some=some: telling.tell(compute, conn, some))
+        changes = await compute.db.scan(lambda conn: machine_changes.pending(compute, conn))
+        for start in range(0, len(changes), TOGETHER):
+            some = changes[start : start + TOGETHER]
+            await compute.db.write(
+                lambda conn, some=some: machine_changes.apply(compute, conn, some)
+            )
 
     deletions = Loop("server deletions", DELETIONS_EVERY, begin, clock=compute.clock)
     compute.on_ended(deletions.kick)

@@ -44,14 +44,14 @@ class PlacementRequest:
 
 @dataclass(frozen=True, slots=True)
 class Placing:
-    """One request: the flavor's wish and what the server's own order adds.
+    """One request: the flavor's request and what the server's own order adds.
 
     networks: physical networks that must be reached, one entry for each port wanted.
     node: uuid or name of the only machine wanted. excluded: machines that failed already. any_class: as in the settings.
     traits: more that are required, as the image says.
     """
 
-    wish: PlacementRequest
+    request: PlacementRequest
     networks: tuple[str, ...] = ()
     ports: int = 0
     node: str | None = None
@@ -61,14 +61,14 @@ class Placing:
 
     def accepts(self, name: str | None) -> bool:
         """Whether machines of this resource class, as it is written there, are meant."""
-        if not self.wish.classes:
+        if not self.request.classes:
             return self.any_class or not name
-        return set(self.wish.classes) == {resource_class(name)}
+        return set(self.request.classes) == {resource_class(name)}
 
     def look(self) -> Look:
         """What the database is to look for."""
-        wish = self.wish
-        return Look(self.accepts, wish.required, self.node, self.project_id, self.excluded)
+        request = self.request
+        return Look(self.accepts, request.required, self.node, self.project_id, self.excluded)
 
 
 def resource_class(name: str | None) -> str:
@@ -79,7 +79,7 @@ def resource_class(name: str | None) -> str:
     return upper if upper.startswith("CUSTOM_") else f"CUSTOM_{upper}"
 
 
-def wish_of(
+def request_of(
     extra_specs: Mapping[str, str], vcpus: int, ram: int, disk: int, traits: Collection[str] = ()
 ) -> PlacementRequest:
     """What a flavor asks for. Sizes count only where the flavor names no resource class of its own."""
@@ -110,12 +110,12 @@ def rank(candidates: Sequence[Candidate], placing: Placing) -> list[Candidate]:
     """The machines that fit, the best first."""
     fitting = [c for c in candidates if not any(test(c) for _, test in _tests(placing))]
     order = {c.uuid: place for place, c in enumerate(candidates)}
-    return sorted(fitting, key=lambda c: (_waste(c, placing.wish), order[c.uuid]))
+    return sorted(fitting, key=lambda c: (_waste(c, placing.request), order[c.uuid]))
 
 
-def _waste(candidate: Candidate, wish: PlacementRequest) -> tuple[int, int, int, int]:
+def _waste(candidate: Candidate, request: PlacementRequest) -> tuple[int, int, int, int]:
     """Traits nobody asked for first (keep special machines for those who need them), then size."""
-    spare = len(candidate.traits - wish.required)
+    spare = len(candidate.traits - request.required)
     return (spare, candidate.memory_mb, candidate.cpus, candidate.local_gb)
 
 
@@ -124,32 +124,32 @@ Test = Callable[[Candidate], bool]
 
 def _tests(placing: Placing) -> list[tuple[str, Test]]:
     """Every reason why a machine may not do, in the order in which people think of them."""
-    wish = placing.wish
+    request = placing.request
     tests: list[tuple[str, Test]] = []
     if placing.node is not None:
         wanted = placing.node
         tests.append((f"not the machine {wanted}", lambda c: wanted not in (c.uuid, c.name)))
-    for name, amount in sorted(wish.classes.items()):
+    for name, amount in sorted(request.classes.items()):
         if amount > 1:
             tests.append((f"a machine has {name} once, {amount} are wanted", lambda _c: True))
         tests.append(
             (f"another resource class than {name}", _differs(name)),
         )
-    if not wish.classes and not placing.any_class:
+    if not request.classes and not placing.any_class:
         tests.append(
             ("of a resource class, and the flavor names none", lambda c: bool(c.resource_class))
         )
     if placing.excluded:
         tests.append(("failed for this server already", lambda c: c.uuid in placing.excluded))
-    for trait in sorted(wish.required):
+    for trait in sorted(request.required):
         tests.append((f"without trait {trait}", _lacks(trait)))
-    for trait in sorted(wish.forbidden):
+    for trait in sorted(request.forbidden):
         tests.append((f"with the forbidden trait {trait}", _has(trait)))
-    for key, value in sorted(wish.capabilities.items()):
+    for key, value in sorted(request.capabilities.items()):
         tests.append((f"without capability {key}:{value}", _unable(key, value)))
-    if wish.vcpus or wish.ram or wish.disk:
-        text = f"smaller than {wish.vcpus} CPUs, {wish.ram} MiB and {wish.disk} GiB"
-        tests.append((text, lambda c: _smaller(c, wish)))
+    if request.vcpus or request.ram or request.disk:
+        text = f"smaller than {request.vcpus} CPUs, {request.ram} MiB and {request.disk} GiB"
+        tests.append((text, lambda c: _smaller(c, request)))
     for network in sorted(set(placing.networks)):
         tests.append((f"without a port on physical network {network}", _unwired(network)))
     if placing.ports:
@@ -182,12 +182,12 @@ def _unwired(network: str) -> Test:
     return lambda c: bool(c.networks) and network not in c.networks
 
 
-def _smaller(candidate: Candidate, wish: PlacementRequest) -> bool:
+def _smaller(candidate: Candidate, request: PlacementRequest) -> bool:
     """Sizes that nobody has told are not enough: inspect the machine, or let the flavor name its class."""
     pairs = (
-        (candidate.cpus, wish.vcpus),
-        (candidate.memory_mb, wish.ram),
-        (candidate.local_gb, wish.disk),
+        (candidate.cpus, request.vcpus),
+        (candidate.memory_mb, request.ram),
+        (candidate.local_gb, request.disk),
     )
     return any(have < need for have, need in pairs)
 

@@ -36,7 +36,7 @@ from ingot.services.compute.types import (
     ConsoleLog,
     Flavor,
     Key,
-    NetworkWish,
+    RequestedNetwork,
     Secrets,
     Server,
     ServerFault,
@@ -78,7 +78,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     flavor: Flavor
     image_id: str
-    networks: tuple[NetworkWish, ...]
+    networks: tuple[RequestedNetwork, ...]
     secrets: Secrets
     key: Key | None = None
     metadata: dict[str, str] = {}
@@ -277,7 +277,7 @@ class Compute:
         self, conn: sa.Connection, project_id: str, draft: Draft, least: int
     ) -> int:
         """So many of the servers may get their network ports; Forbidden below `least`."""
-        wanted = sum(wish.port is None for wish in draft.networks)
+        wanted = sum(request.port is None for request in draft.networks)
         left = self.networks.ports_left(conn, project_id) if wanted else None
         if left is None or wanted * draft.count <= left:
             return draft.count
@@ -415,7 +415,7 @@ class Compute:
         if not self.shift(conn, server.uuid, store.WANTED, vm_state=vm_state, task_state=None):
             raise Conflict(f"Instance {server.uuid} is being deleted.")
         if server.node_uuid:
-            self.baremetal.tell_again(conn, server.uuid, server.node_uuid)
+            self.baremetal.report_again(conn, server.uuid, server.node_uuid)
 
     def step(self, conn: sa.Connection, uuid: str, task_state: str, **values: Any) -> None:
         """What an operation is at; Aborted when the server's deletion was asked for meanwhile."""
@@ -429,7 +429,7 @@ class Compute:
 
     def fails(self, conn: sa.Connection, uuid: str, fault: Fault) -> bool:
         """The bad end of an operation: ERROR, and why; False when the server is to be deleted anyway."""
-        values = {"vm_state": states.ERROR, "task_state": None, "fault": self.told(fault)}
+        values = {"vm_state": states.ERROR, "task_state": None, "fault": self.server_fault(fault)}
         if self.shift(conn, uuid, store.WANTED, **values):
             return True
         self.ended(conn)
@@ -437,7 +437,7 @@ class Compute:
 
     def not_deleted(self, conn: sa.Connection, uuid: str, fault: Fault) -> None:
         """The server stays, says why, and can be deleted again."""
-        values = {"vm_state": states.ERROR, "task_state": None, "fault": self.told(fault)}
+        values = {"vm_state": states.ERROR, "task_state": None, "fault": self.server_fault(fault)}
         self.shift(conn, uuid, **values)
 
     def gone(self, conn: sa.Connection, uuid: str) -> None:
@@ -467,9 +467,9 @@ class Compute:
 
     def set_fault(self, conn: sa.Connection, uuid: str, fault: Fault) -> None:
         """Put the cause where clients look for it."""
-        self.update(conn, uuid, fault=self.told(fault))
+        self.update(conn, uuid, fault=self.server_fault(fault))
 
-    def told(self, fault: Fault) -> ServerFault:
+    def server_fault(self, fault: Fault) -> ServerFault:
         """A fault as clients are shown it."""
         return ServerFault(code=500, message=fault.sentence(), created=self.now())
 

@@ -18,8 +18,8 @@ from ingot.services.compute.types import (
     Address,
     Flavor,
     Key,
-    NetworkWish,
     Nic,
+    RequestedNetwork,
     Server,
     ServerFault,
     ServerGroup,
@@ -32,7 +32,7 @@ Row = Mapping[str, Any]
 _JSON: dict[str, Any] = {
     "flavor": Flavor,
     "key": Key | None,
-    "networks": tuple[NetworkWish, ...],
+    "networks": tuple[RequestedNetwork, ...],
     "ports": tuple[Nic, ...],
     "addresses": tuple[Address, ...],
     "security_groups": tuple[str, ...],
@@ -218,7 +218,7 @@ def _settled(orders: Sequence[Order]) -> list[tuple[sa.Column[Any], bool]]:
     return [*columns.values(), (servers.c.number, last)]
 
 
-class Glimpse(NamedTuple):
+class SearchFields(NamedTuple):
     """What filters that the database does not have look at."""
 
     number: int
@@ -239,7 +239,7 @@ def tested_servers(
     conn: sa.Connection,
     where: Sequence[Where],
     orders: Sequence[Order],
-    tests: Sequence[Callable[[Glimpse], bool]],
+    tests: Sequence[Callable[[SearchFields], bool]],
     most: int,
     after: Server | None,
     sealed: bool = False,
@@ -248,7 +248,7 @@ def tested_servers(
     seen = sa.select(servers.c.number, servers.c.name, servers.c.addresses, servers.c.tags)
     numbers: list[int] = []
     for row in conn.execute(_sorted(conn, seen.where(*where), orders, after)):
-        glimpse = Glimpse(*row)
+        glimpse = SearchFields(*row)
         if all(test(glimpse) for test in tests):
             numbers.append(glimpse.number)
             if len(numbers) == most:
@@ -327,12 +327,12 @@ def consoles(conn: sa.Connection, held: sa.Subquery) -> dict[str, str | None]:
 
 
 def consoles_since(
-    conn: sa.Connection, held: sa.Subquery, news: sa.Subquery, since: str
+    conn: sa.Connection, held: sa.Subquery, changes: sa.Subquery, since: str
 ) -> dict[str, str | None]:
     """The machine, or None, of servers that have changed since a time, or whose machine has."""
     found: dict[str, str | None] = {}
-    told = sa.select(news.c.server)
-    for changed in (servers.c.updated_at >= since, servers.c.uuid.in_(told)):
+    reported = sa.select(changes.c.server)
+    for changed in (servers.c.updated_at >= since, servers.c.uuid.in_(reported)):
         there = sa.and_(_ours(held), servers.c.deleted_at.is_(None))
         query = sa.select(servers.c.uuid, held.c.node).select_from(servers.outerjoin(held, there))
         found.update((row.uuid, row.node) for row in conn.execute(query.where(changed)))
@@ -360,36 +360,36 @@ def without_machine(held: sa.Subquery) -> Where:
     return sa.and_(servers.c.node_uuid.is_not(None), ~mine)
 
 
-class News(NamedTuple):
-    """A server at rest, or gone, and its machine, of which it has not been told something."""
+class MachineChange(NamedTuple):
+    """A server that nothing works on, or that is deleted, and its machine, which changed since."""
 
     server: str
     node: str
 
 
-def news(conn: sa.Connection, news: sa.Subquery) -> list[News]:
-    """news: as in `Baremetal.news`. Servers that are worked on come later."""
-    live = sa.and_(servers.c.uuid == news.c.server, servers.c.deleted_at.is_(None))
+def machine_changes(conn: sa.Connection, changes: sa.Subquery) -> list[MachineChange]:
+    """changes: as in `Baremetal.unreported_changes`. Servers that an operation works on come later."""
+    live = sa.and_(servers.c.uuid == changes.c.server, servers.c.deleted_at.is_(None))
     query = (
-        sa.select(news.c.server, news.c.node)
-        .select_from(news.outerjoin(servers, live))
-        .where(servers.c.task_state.is_(None), news.c.operation.is_(None))
+        sa.select(changes.c.server, changes.c.node)
+        .select_from(changes.outerjoin(servers, live))
+        .where(servers.c.task_state.is_(None), changes.c.operation.is_(None))
     )
-    return [News(*row) for row in conn.execute(query)]
+    return [MachineChange(*row) for row in conn.execute(query)]
 
 
-class Held(NamedTuple):
+class MachineStatus(NamedTuple):
     """A server's machine: its power, and the operation that works on it."""
 
     power: str | None
     operation: str | None
 
 
-def power_of(conn: sa.Connection, held: sa.Subquery, uuid: str, node: str) -> Held | None:
+def power_of(conn: sa.Connection, held: sa.Subquery, uuid: str, node: str) -> MachineStatus | None:
     """The server's machine; None when it is not its own any more."""
     mine = sa.and_(held.c.instance == uuid, held.c.node == node)
     row = conn.execute(sa.select(held.c.power, held.c.operation).where(mine)).first()
-    return None if row is None else Held(*row)
+    return None if row is None else MachineStatus(*row)
 
 
 def count_members(conn: sa.Connection, group_id: str) -> int:

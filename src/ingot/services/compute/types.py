@@ -78,7 +78,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     public_key: str
 
 
-class NetworkWish(msgspec.Struct, frozen=True, kw_only=True):
+class RequestedNetwork(msgspec.Struct, frozen=True, kw_only=True):
     """One network that a server wants: a network of its choice, or a port that exists."""
 
     network: str | None = None
@@ -180,7 +180,7 @@ class Server:
     locked: bool
     locked_reason: str | None
     locked_by: str | None
-    networks: tuple[NetworkWish, ...]
+    networks: tuple[RequestedNetwork, ...]
     ports: tuple[Nic, ...]
     addresses: tuple[Address, ...]
     security_groups: tuple[str, ...]

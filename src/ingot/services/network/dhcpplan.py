@@ -43,7 +43,7 @@ class DhcpSnapshot:
     """What DHCP was told last: whole plans at first, then what one port's change does to them.
 
     generation: of the rows that it is made of. Networks and subnets are those of its beginning: when one of
-    them changes a new book is made.
+    them changes a new snapshot is made.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class DhcpSnapshot:
             boot=_boot(wire, settings),
         )
 
-    def turn(
+    def apply(
         self, generation: int, port_ids: Sequence[str], known: Sequence[Known]
     ) -> tuple[DhcpChange, ...]:
         """Take in what these ports are now; the difference for each wire, also where there is none.

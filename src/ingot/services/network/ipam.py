@@ -236,32 +236,32 @@ def check_free(subnet: Subnet, wanted: Address, taken: Used) -> None:
 def allocate(
     network_id: str,
     subnets: Sequence[Subnet],
-    wishes: Sequence[AddressRequest] | None,
+    requests: Sequence[AddressRequest] | None,
     taken: Taken,
     places: Places,
 ) -> tuple[FixedIp, ...]:
     """The fixed addresses of a new port.
 
-    wishes: None gives one IPv4 and one IPv6 address where there are such subnets; empty gives none.
+    requests: None gives one IPv4 and one IPv6 address where there are such subnets; empty gives none.
     places: where the search begins; it is moved on.
     Raises 409 IpAddressGenerationFailure when the pools are exhausted.
     """
-    if wishes is None:
+    if requests is None:
         return _automatic(network_id, subnets, taken, places)
-    if len(wishes) > MOST_FIXED_IPS:
+    if len(requests) > MOST_FIXED_IPS:
         raise invalid(
-            "InvalidInput", f"A port has at most {MOST_FIXED_IPS} fixed IPs, not {len(wishes)}."
+            "InvalidInput", f"A port has at most {MOST_FIXED_IPS} fixed IPs, not {len(requests)}."
         )
     given: list[FixedIp] = []
     mine: set[str] = set()
     # Stated addresses first, so that an automatic one does not take them.
-    order = sorted(range(len(wishes)), key=lambda at: wishes[at].ip_address is None)
+    order = sorted(range(len(requests)), key=lambda at: requests[at].ip_address is None)
     chosen: dict[int, FixedIp] = {}
     for at in order:
-        wish = wishes[at]
-        subnet = _subnet_of(network_id, subnets, wish)
-        if wish.ip_address is not None:
-            found = address(wish.ip_address)
+        request = requests[at]
+        subnet = _subnet_of(network_id, subnets, request)
+        if request.ip_address is not None:
+            found = address(request.ip_address)
             check_free(subnet, found, mine if str(found) in mine else taken.get(subnet.id, ()))
         else:
             free = _next(subnet, taken, places, mine)
@@ -270,7 +270,7 @@ def allocate(
             found = free
         mine.add(str(found))
         chosen[at] = FixedIp(subnet.id, str(found))
-    given.extend(chosen[at] for at in range(len(wishes)))
+    given.extend(chosen[at] for at in range(len(requests)))
     return tuple(given)
 
 
@@ -304,17 +304,17 @@ def _automatic(
     return tuple(given)
 
 
-def _subnet_of(network_id: str, subnets: Sequence[Subnet], wish: AddressRequest) -> Subnet:
-    if wish.subnet_id is not None:
+def _subnet_of(network_id: str, subnets: Sequence[Subnet], request: AddressRequest) -> Subnet:
+    if request.subnet_id is not None:
         for subnet in subnets:
-            if subnet.id == wish.subnet_id:
+            if subnet.id == request.subnet_id:
                 return subnet
         raise invalid(
-            "InvalidInput", f"Subnet {wish.subnet_id} is not a subnet of network {network_id}."
+            "InvalidInput", f"Subnet {request.subnet_id} is not a subnet of network {network_id}."
         )
-    if wish.ip_address is None:
+    if request.ip_address is None:
         raise invalid("InvalidInput", "A fixed IP needs a subnet_id, an ip_address, or both.")
-    wanted = address(wish.ip_address)
+    wanted = address(request.ip_address)
     for subnet in subnets:
         if wanted in ipaddress.ip_network(subnet.cidr):
             return subnet
@@ -339,15 +339,15 @@ def request_of(item: Mapping[str, str] | FixedIp) -> AddressRequest:
     return AddressRequest(given.get("subnet_id"), given.get("ip_address"))
 
 
-def keeping(wishes: Sequence[AddressRequest], own: Sequence[FixedIp]) -> list[AddressRequest]:
+def keeping(requests: Sequence[AddressRequest], own: Sequence[FixedIp]) -> list[AddressRequest]:
     """Wishes of a port that has addresses: one for "any address of this subnet" keeps the one there is."""
-    stated = {wish.ip_address for wish in wishes}
+    stated = {request.ip_address for request in requests}
     spare = [ip for ip in own if ip.ip_address not in stated]
     kept: list[AddressRequest] = []
-    for wish in wishes:
-        same = next((ip for ip in spare if ip.subnet_id == wish.subnet_id), None)
-        if wish.ip_address is None and same is not None:
+    for request in requests:
+        same = next((ip for ip in spare if ip.subnet_id == request.subnet_id), None)
+        if request.ip_address is None and same is not None:
             spare.remove(same)
-            wish = AddressRequest(same.subnet_id, same.ip_address)
-        kept.append(wish)
+            request = AddressRequest(same.subnet_id, same.ip_address)
+        kept.append(request)
     return kept

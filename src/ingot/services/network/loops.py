@@ -72,7 +72,7 @@ class DhcpLoop:
         self._book: DhcpSnapshot | None = None
         self._whole_again = 0.0
         self._seen = 0
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self.loop = Loop("network dhcp", EVERY, self.once, clock=clock)
         nets.on_change(self.loop.kick)
         nets.report_agents(self.agents)
@@ -88,31 +88,31 @@ class DhcpLoop:
 
     async def once(self) -> None:
         """Hand over what is new. Raises the first fault that shows at once."""
-        book = self._book
-        if book is not None and self._clock.monotonic() < self._whole_again:
-            news = await self._nets.db.read(
-                lambda conn, book=book: self._nets.dhcp_news(conn, book)
+        snapshot = self._book
+        if snapshot is not None and self._clock.monotonic() < self._whole_again:
+            changed = await self._nets.db.read(
+                lambda conn, snapshot=snapshot: self._nets.dhcp_changes(conn, snapshot)
             )
-            if news is not None:
-                await self._hand_over(book, [self._amend(change) for change in news])
+            if changed is not None:
+                await self._hand_over(snapshot, [self._amend(change) for change in changed])
                 return
         self._book = None
-        book = await self._nets.db.scan(self._nets.dhcp_book)
-        plans = book.plans()
+        snapshot = await self._nets.db.scan(self._nets.dhcp_snapshot)
+        plans = snapshot.plans()
         names = frozenset(plan.name for plan in plans)
         if names != self._wanted:
             await self._hostd.keep_only(names)
             self._wanted = names
-        self._book = book
+        self._book = snapshot
         self._whole_again = self._clock.monotonic() + WHOLE
-        await self._hand_over(book, [self._apply(plan) for plan in plans])
+        await self._hand_over(snapshot, [self._apply(plan) for plan in plans])
         await self._nets.db.write(lambda conn: self._nets.forget_dhcp_changes(conn, FORGET))
 
     async def _hand_over(
-        self, book: DhcpSnapshot, work: Sequence[Coroutine[Any, Any, int]]
+        self, snapshot: DhcpSnapshot, work: Sequence[Coroutine[Any, Any, int]]
     ) -> None:
         tasks = [asyncio.create_task(one) for one in work]
-        self._seen = book.generation
+        self._seen = snapshot.generation
         self._tell()
         if not tasks:
             return
@@ -158,8 +158,8 @@ class DhcpLoop:
 
     def _tell(self) -> None:
         """Wake all who wait for news; the next ones wait for the next news."""
-        self._news.set()
-        self._news = asyncio.Event()
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def has_reached(self, generation: int) -> bool:
         """Whether every wire of this host answers by this generation."""
@@ -170,7 +170,7 @@ class DhcpLoop:
         """Wait until DHCP knows what was committed at `generation` (see `Networks.generation`)."""
         end = self._clock.monotonic() + deadline
         while not self.has_reached(generation):
-            news = self._news
+            changed = self._changed
             left = end - self._clock.monotonic()
             if left <= 0:
                 faults = [s.fault for s in self._hostd.status() if s.fault]
@@ -179,7 +179,7 @@ class DhcpLoop:
                     next_action="Look at `openstack network agent list` and at the server's log.",
                 )
             timer = asyncio.ensure_future(self._clock.sleep(left))
-            waiter = asyncio.ensure_future(news.wait())
+            waiter = asyncio.ensure_future(changed.wait())
             await asyncio.wait([timer, waiter], return_when=asyncio.FIRST_COMPLETED)
             timer.cancel()
             waiter.cancel()

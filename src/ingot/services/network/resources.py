@@ -264,7 +264,7 @@ class PortResource(OnNetwork):
             "profile": {},
         }
         self.require(call, verb, target, values, {**plain, "host_id": "", "mac_address": None})
-        if any("ip_address" in wish for wish in values.get("fixed_ips") or ()):
+        if any("ip_address" in request for request in values.get("fixed_ips") or ()):
             call.require(f"{verb}_port:ip_address", target)
         if str(values.get("device_owner", "")).startswith("network:"):
             call.require(f"{verb}_port:network_owner", target)

@@ -14,11 +14,11 @@ from ingot.kit.auth.policy import Caller, Policy
 from ingot.kit.db.database import Database
 from ingot.kit.tasks.clock import Clock
 from ingot.services.network import groups, ipam, quota_store, store, tables
+from ingot.services.network.dhcp_state import DhcpState
 from ingot.services.network.faults import conflict, invalid, missing
 from ingot.services.network.netdata import network_data
 from ingot.services.network.policies import RULES
 from ingot.services.network.quotas import Counting
-from ingot.services.network.telling import Telling
 from ingot.services.network.types import (
     BASE_MAC,
     FixedIp,
@@ -38,7 +38,7 @@ UNBOUND = "unbound"
 BOUND = "other"
 
 
-class Networks(Counting, Telling):
+class Networks(Counting, DhcpState):
     """The front door. `conn` is always the caller's connection; reads may use any, changes a transaction."""
 
     def __init__(
@@ -358,14 +358,14 @@ class Networks(Counting, Telling):
     ) -> Port:
         """A port with its addresses.
 
-        mac: made up when None. fixed_ips: wishes {"subnet_id", "ip_address"}; None gives one address of
+        mac: made up when None. fixed_ips: requests {"subnet_id", "ip_address"}; None gives one address of
         each IP version that the network has. host_id: bound at once as a bare-metal port. locked: the network is.
-        Raises 404 (network), 400 (wishes), 409 (address or MAC in use, pool exhausted).
+        Raises 404 (network), 400 (requests), 409 (address or MAC in use, pool exhausted).
         """
         if not locked:
             store.lock_network(conn, network_id)
-        wishes = None if fixed_ips is None else [ipam.request_of(item) for item in fixed_ips]
-        given = self._allocate(conn, network_id, wishes)
+        requests = None if fixed_ips is None else [ipam.request_of(item) for item in fixed_ips]
+        given = self._allocate(conn, network_id, requests)
         bound = bool(host_id)
         values: dict[str, Any] = {
             "project_id": project_id,
@@ -395,7 +395,7 @@ class Networks(Counting, Telling):
         self,
         conn: sa.Connection,
         network_id: str,
-        wishes: Sequence[ipam.AddressRequest] | None,
+        requests: Sequence[ipam.AddressRequest] | None,
         own: Sequence[FixedIp] = (),
     ) -> tuple[FixedIp, ...]:
         """Addresses by the pure rules; our own DHCP server's address is never given away."""
@@ -403,10 +403,10 @@ class Networks(Counting, Telling):
         ours = {wire.listen_address for wire in self.settings.wires.values()}
         kept = {ip.ip_address for ip in own}
         taken = {subnet.id: store.Taken(conn, subnet.id, ours, kept) for subnet in subnets}
-        return ipam.allocate(network_id, subnets, wishes, taken, self._places)
+        return ipam.allocate(network_id, subnets, requests, taken, self._places)
 
     def update_port(self, conn: sa.Connection, port: Port, changes: Mapping[str, Any]) -> Port:
-        """Change a port. `fixed_ips` are wishes, `mac_address` None makes a new one up."""
+        """Change a port. `fixed_ips` are requests, `mac_address` None makes a new one up."""
         store.lock_network(conn, port.network_id)
         return self.change_port(conn, port, changes)
 
@@ -419,10 +419,10 @@ class Networks(Counting, Telling):
         """As `update_port`, of a network that is locked."""
         values, ips = dict(changes), tuple(port.fixed_ips)
         if "fixed_ips" in values:
-            wishes = ipam.keeping(
+            requests = ipam.keeping(
                 [ipam.request_of(item) for item in values.pop("fixed_ips") or ()], ips
             )
-            ips = self._allocate(conn, port.network_id, wishes, own=ips)
+            ips = self._allocate(conn, port.network_id, requests, own=ips)
             store.set_fixed_ips(conn, port.id, ips)
         if "mac_address" in values and values["mac_address"] != port.mac_address:
             values["mac_address"] = self._mac(conn, port.network_id, values["mac_address"])

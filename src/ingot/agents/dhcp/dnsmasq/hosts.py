@@ -1,13 +1,13 @@
 """The files of one wire's hosts, and what dnsmasq remembers of those that went.
 
 dnsmasq reads a new file of its folder within milliseconds, but forgets a host only when it reads all of them again,
-a second of work for nine thousand. So a machine that goes gets a *headstone*, a file that says to ignore its MAC: of
+a second of work for nine thousand. So a machine that goes gets a *tombstone*, a file that says to ignore its MAC: of
 two entries for one MAC the one that was read last counts. dnsmasq names a file before it opens it, so an empty one
-follows: when that is named, the headstones before it are known, and are removed. What is left needs the signal: an
+follows: when that is named, the tombstones before it are known, and are removed. What is left needs the signal: an
 address that is given again, since dnsmasq takes no second entry with an address that it remembers, and a machine
 that moves to another subnet, which would be answered on both.
 
-A MAC never has a host's file and a headstone in the folder at once. So in whatever order files are read, and
+A MAC never has a host's file and a tombstone in the folder at once. So in whatever order files are read, and
 however often, the last one read is the one that is true.
 """
 
@@ -32,7 +32,7 @@ class HostsChange:
 
     new: paths that dnsmasq reads by itself. refused: paths of hosts whose address it still remembers, taken at the
     next reading of all. removed: paths that are no more. moved: a machine has another address now, and dnsmasq
-    still remembers the one before. gone: hosts that went. headstones: theirs, MAC -> path. last: the empty file that
+    still remembers the one before. gone: hosts that went. tombstones: theirs, MAC -> path. last: the empty file that
     follows them.
     """
 
@@ -41,7 +41,7 @@ class HostsChange:
     removed: list[str] = field(default_factory=list[str])
     moved: bool = False
     gone: list[DhcpHost] = field(default_factory=list[DhcpHost])
-    headstones: dict[str, str] = field(default_factory=dict[str, str])
+    tombstones: dict[str, str] = field(default_factory=dict[str, str])
     last: str | None = None
 
 
@@ -55,7 +55,7 @@ class HostFiles:
         self._by_ip: dict[str, str] = {}
         self._remembered: set[str] = set()
         self._refused: set[str] = set()
-        self._headstones: dict[str, str] = {}
+        self._tombstones: dict[str, str] = {}
         self._number = itertools.count(1)
         self._begun = False
         self._dead = 0
@@ -99,19 +99,19 @@ class HostFiles:
             if mac in self._by_mac:
                 made.moved = True
             else:
-                made.headstones[mac] = self._bury(mac)
-        if made.headstones:
+                made.tombstones[mac] = self._mark_removed(mac)
+        if made.tombstones:
             path = self.folder / f"last{next(self._number)}"
             replace_file(path, "")
             made.last = str(path)
-            made.new += [*made.headstones.values(), made.last]
+            made.new += [*made.tombstones.values(), made.last]
         return made
 
     def was_read(self, change: HostsChange) -> None:
-        """A change is in force: its headstones have done their work."""
-        for mac, path in change.headstones.items():
-            if self._headstones.get(mac) == path:
-                del self._headstones[mac]
+        """A change is in force: its tombstones have done their work."""
+        for mac, path in change.tombstones.items():
+            if self._tombstones.get(mac) == path:
+                del self._tombstones[mac]
                 Path(path).unlink(missing_ok=True)
         if change.last is not None:
             Path(change.last).unlink(missing_ok=True)
@@ -124,8 +124,8 @@ class HostFiles:
         return refused
 
     def _put(self, host: DhcpHost) -> str:
-        if (headstone := self._headstones.pop(host.mac, None)) is not None:
-            Path(headstone).unlink(missing_ok=True)
+        if (tombstone := self._tombstones.pop(host.mac, None)) is not None:
+            Path(tombstone).unlink(missing_ok=True)
         name, content = host_file(host)
         path = self.folder / name
         replace_file(path, content)
@@ -148,14 +148,14 @@ class HostFiles:
             del self._by_ip[host.ip]
         return path
 
-    def _bury(self, mac: str) -> str:
-        """A name is used once: what is read under it is this headstone and no earlier one."""
-        if mac not in self._headstones:
+    def _mark_removed(self, mac: str) -> str:
+        """A name is used once: what is read under it is this tombstone and no earlier one."""
+        if mac not in self._tombstones:
             name, content = tombstone_file(mac, next(self._number))
             path = self.folder / name
             replace_file(path, content)
-            self._headstones[mac] = str(path)
-        return self._headstones[mac]
+            self._tombstones[mac] = str(path)
+        return self._tombstones[mac]
 
 
 def replace_file(path: Path, content: str) -> None:

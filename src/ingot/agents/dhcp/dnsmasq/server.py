@@ -161,7 +161,7 @@ class Server:
         else:
             await self._see(change, subnets=len(plan.ranges))
         self._hosts.was_read(change)
-        self._seen.difference_update(change.headstones.values(), [change.last])
+        self._seen.difference_update(change.tombstones.values(), [change.last])
         for host in change.gone:
             with suppress(OSError):
                 release(host.mac, host.ip, plan.listen, plan.interface)

@@ -35,9 +35,9 @@ class IpmiPower:
         return tuple(PowerTarget)
 
     async def get(self, access: Access) -> PowerState:
-        return (await self.glance(access)).power
+        return (await self.read_status(access)).power
 
-    async def glance(self, access: Access) -> StatusReading:
+    async def read_status(self, access: Access) -> StatusReading:
         status = await self._lan.ask(access, CHASSIS, STATUS)
         if not status:
             return StatusReading(PowerState.ERROR, "unknown")

@@ -68,7 +68,7 @@ class RedfishManagement(RedfishExtras, RedfishEvents):
         persistent: bool = False,
         mode: BootMode | None = None,
     ) -> None:
-        """Tries the wish in full, then in the ways that the service's refusals leave, and reads it back.
+        """Tries the request in full, then in the ways that the service's refusals leave, and reads it back.
 
         Only a refusal that says that it does not take a value changes the way. "For good" may then become "once":
         a service without Continuous cannot do better, and a disk is what such a machine boots by itself. "Once"
@@ -76,21 +76,21 @@ class RedfishManagement(RedfishExtras, RedfishEvents):
         """
         _, system, _ = await self._systems.read(access)
         target = _target(device, system)
-        wish = await self._order_one(access, _wishes(target, persistent, mode, system))
-        await self._keep_mode(access, wish, mode or _mode(child(system, "Boot")))
+        request = await self._order_one(access, _requests(target, persistent, mode, system))
+        await self._keep_mode(access, request, mode or _mode(child(system, "Boot")))
 
     async def set_http_boot(self, access: Access, url: str, persistent: bool = False) -> None:
         """UEFI HTTP boot of this URL. Unsupported where the service knows no such boot device."""
         _, system, _ = await self._systems.read(access)
         _target(BootDevice.UEFIHTTP, system)
         enabled = "Continuous" if persistent else "Once"
-        wish: Json = {
+        request: Json = {
             "BootSourceOverrideTarget": "UefiHttp",
             "BootSourceOverrideEnabled": enabled,
             "BootSourceOverrideMode": MODES[BootMode.UEFI],
             "HttpBootUri": url,
         }
-        await self._order(access, wish)
+        await self._order(access, request)
 
     async def clear_http_boot(self, access: Access) -> None:
         """Forget the URL of an earlier HTTP boot, if there is one."""
@@ -111,12 +111,12 @@ class RedfishManagement(RedfishExtras, RedfishEvents):
         if _mode(boot) is mode:
             return
         only: Json = {"BootSourceOverrideMode": MODES[mode]}
-        wish = dict(only)
+        request = dict(only)
         for name in ("BootSourceOverrideTarget", "BootSourceOverrideEnabled"):
             if text(boot, name):
-                wish[name] = text(boot, name)
+                request[name] = text(boot, name)
         try:
-            await self._write(access, wish)
+            await self._write(access, request)
         except Refused:
             await self._write(access, only)
         await self._read_back(access, only, {})
@@ -151,39 +151,39 @@ class RedfishManagement(RedfishExtras, RedfishEvents):
 
     # -- writing boot settings -------------------------------------------------------------------
 
-    async def _order_one(self, access: Access, wishes: Sequence[Json]) -> Json:
-        """The first of these wishes that the service takes."""
-        for wish in wishes:
+    async def _order_one(self, access: Access, requests: Sequence[Json]) -> Json:
+        """The first of these requests that the service takes."""
+        for request in requests:
             try:
-                await self._order(access, wish)
-                return wish
+                await self._order(access, request)
+                return request
             except HttpRefused as fault:
-                if wish is wishes[-1] or not _says_unknown(fault):
+                if request is requests[-1] or not _says_unknown(fault):
                     raise
         raise AssertionError("no wish was given")
 
-    async def _order(self, access: Access, wish: Json) -> None:
-        """Write a wish and see that it is there."""
-        before = (await self._told(access))[0]
-        await self._write(access, wish)
+    async def _order(self, access: Access, request: Json) -> None:
+        """Write a request and see that it is there."""
+        before = (await self._boot_settings(access))[0]
+        await self._write(access, request)
         try:
-            await self._read_back(access, wish, before)
+            await self._read_back(access, request, before)
         except Refused:
-            if not _kept_for_good(before, wish):
+            if not _kept_for_good(before, request):
                 raise
             # It holds on to what was set for good: taken off, it may take "once".
             await self._write(access, {"BootSourceOverrideEnabled": "Disabled"})
-            before = (await self._told(access))[0]
-            await self._write(access, wish)
-            await self._read_back(access, wish, before)
+            before = (await self._boot_settings(access))[0]
+            await self._write(access, request)
+            await self._read_back(access, request, before)
 
-    async def _keep_mode(self, access: Access, wish: Json, mode: BootMode | None) -> None:
+    async def _keep_mode(self, access: Access, request: Json, mode: BootMode | None) -> None:
         """Some services fall back to Legacy when the boot device changes (AMI, Supermicro)."""
-        now = _mode((await self._told(access))[0])
+        now = _mode((await self._boot_settings(access))[0])
         if mode is None or now in (mode, None):
             return
-        full: Json = {**wish, "BootSourceOverrideMode": MODES[mode]}
-        if full != wish:
+        full: Json = {**request, "BootSourceOverrideMode": MODES[mode]}
+        if full != request:
             await self._order(access, full)
 
     async def _write(self, access: Access, boot: Json) -> None:
@@ -220,24 +220,24 @@ class RedfishManagement(RedfishExtras, RedfishEvents):
             except (Refused, Unsupported):
                 raise fault from None
 
-    async def _told(self, access: Access) -> list[Json]:
+    async def _boot_settings(self, access: Access) -> list[Json]:
         """Boot settings: the System's, and those that wait in its settings object."""
         _, system, _ = await self._systems.read(access)
         settings = _settings(system)
         waiting = await self._systems.maybe(access, settings) if settings else None
         return [child(system, "Boot"), *([child(waiting, "Boot")] if waiting else [])]
 
-    async def _read_back(self, access: Access, wish: Json, before: Json) -> None:
-        """Read until it shows; some services apply late, some forget. before: what was there before the wish."""
-        told: list[Json] = []
+    async def _read_back(self, access: Access, request: Json, before: Json) -> None:
+        """Read until it shows; some services apply late, some forget. before: what was there before the request."""
+        shown: list[Json] = []
         for pause in (*READ_BACK_SECONDS, 0.0):
-            told = await self._told(access)
-            if any(_shows(boot, wish, before) for boot in told):
+            shown = await self._boot_settings(access)
+            if any(_shows(boot, request, before) for boot in shown):
                 return
             if pause:
                 await self._clock.sleep(pause)
-        asked = ", ".join(str(value) for value in wish.values())
-        found = ", ".join(text(told[0], name) for name in wish if text(told[0], name))
+        asked = ", ".join(str(value) for value in request.values())
+        found = ", ".join(text(shown[0], name) for name in request if text(shown[0], name))
         raise Refused(
             f"boot setting {asked} was accepted, but the service reports {found or 'none'}",
             next_action="Reset the controller or update its firmware.",
@@ -249,29 +249,29 @@ def _settings(system: Mapping[str, object]) -> str:
     return text(child(system, "@Redfish.Settings", "SettingsObject"), "@odata.id")
 
 
-def _shows(boot: Mapping[str, object], wish: Json, before: Mapping[str, object]) -> bool:
-    """Whether boot settings show a wish.
+def _shows(boot: Mapping[str, object], request: Json, before: Mapping[str, object]) -> bool:
+    """Whether boot settings show a request.
 
     A service may have its own way with how long an override lasts, but what stayed as it was (once was asked, for
     good is told) is no change at all.
     """
-    for name, wanted in wish.items():
-        told = text(boot, name)
+    for name, wanted in request.items():
+        shown = text(boot, name)
         if name == ENABLED:
-            same = text(before, TARGET) == text(boot, TARGET) and text(before, name) == told
-            fits = told in ("", wanted) or told == "Once" or (told == "Continuous" and not same)
-        elif name == TARGET or len(wish) == 1:
-            fits = told == wanted
+            same = text(before, TARGET) == text(boot, TARGET) and text(before, name) == shown
+            fits = shown in ("", wanted) or shown == "Once" or (shown == "Continuous" and not same)
+        elif name == TARGET or len(request) == 1:
+            fits = shown == wanted
         else:
-            fits = name == MODE or told in ("", wanted)
+            fits = name == MODE or shown in ("", wanted)
         if not fits:
             return False
     return True
 
 
-def _kept_for_good(before: Mapping[str, object], wish: Json) -> bool:
+def _kept_for_good(before: Mapping[str, object], request: Json) -> bool:
     held = (text(before, TARGET), text(before, ENABLED))
-    return held == (wish.get(TARGET), "Continuous") and wish.get(ENABLED) == "Once"
+    return held == (request.get(TARGET), "Continuous") and request.get(ENABLED) == "Once"
 
 
 def _says_unknown(fault: HttpRefused) -> bool:
@@ -282,8 +282,8 @@ def _says_unknown(fault: HttpRefused) -> bool:
 
 
 def _mode(boot: Mapping[str, object]) -> BootMode | None:
-    told = text(boot, MODE)
-    return next((mode for mode, name in MODES.items() if name == told), None)
+    shown = text(boot, MODE)
+    return next((mode for mode, name in MODES.items() if name == shown), None)
 
 
 def _target(device: BootDevice, system: Mapping[str, object]) -> str:
@@ -318,7 +318,7 @@ def _wants_all(system: Mapping[str, object]) -> bool:
     )
 
 
-def _wishes(
+def _requests(
     target: str, persistent: bool, mode: BootMode | None, system: Mapping[str, object]
 ) -> list[Json]:
     """What to try, best first."""
@@ -332,13 +332,13 @@ def _wishes(
         )
     present = _mode(boot)
     named = mode or present or (BootMode.UEFI if _wants_all(system) else None)
-    wishes: list[Json] = []
+    requests: list[Json] = []
     for word in enabled:
-        wish: Json = {TARGET: target, ENABLED: word}
-        ways: list[Json] = [{**wish, MODE: MODES[named]}] if named else []
+        request: Json = {TARGET: target, ENABLED: word}
+        ways: list[Json] = [{**request, MODE: MODES[named]}] if named else []
         if mode in (present, None) or present is None:
-            ways.append(wish)
+            ways.append(request)
         if mode is None and not _wants_all(system):
             ways.reverse()
-        wishes += ways
-    return wishes
+        requests += ways
+    return requests

@@ -28,7 +28,7 @@ class Parts(Systems):
             systems._ways,
         )  # what is known of services, it shares
         self.untold: dict[str, DriverFault] = {}
-        self._told = 0
+        self._answered = 0
         self._patience = patience
 
     async def maybe(self, access: Access, path: str) -> Json | None:
@@ -48,7 +48,7 @@ class Parts(Systems):
     def some(self) -> None:
         """Raises where all that was asked was answered by "later": then it is no answer."""
         busy = [fault for fault in self.untold.values() if isinstance(fault, Busy)]
-        if busy and not self._told:
+        if busy and not self._answered:
             raise busy[-1]
 
     def words(self) -> list[str]:
@@ -68,5 +68,5 @@ class Parts(Systems):
                 self._patience -= pause
                 await self.context.clock.sleep(pause)
                 continue
-            self._told += 1
+            self._answered += 1
             return body

@@ -41,9 +41,9 @@ class RedfishPower:
         return tuple(PowerTarget)
 
     async def get(self, access: Access) -> PowerState:
-        return (await self.glance(access)).power
+        return (await self.read_status(access)).power
 
-    async def glance(self, access: Access) -> StatusReading:
+    async def read_status(self, access: Access) -> StatusReading:
         _, system, _ = await self._systems.read(access)
         power = STATES.get(text(system, "PowerState"), PowerState.ERROR)
         return StatusReading(power, health_of(system))

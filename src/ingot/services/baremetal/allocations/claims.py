@@ -16,7 +16,7 @@ from ingot.services.baremetal import store
 from ingot.services.baremetal.allocations.candidates import free
 from ingot.services.baremetal.boot import imagerights
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.nodes import masking, server_notices, states
+from ingot.services.baremetal.nodes import masking, states, unreported
 from ingot.services.baremetal.tables import nodes
 from ingot.services.baremetal.types import Node
 from ingot.workflow import live_id
@@ -52,7 +52,7 @@ def claim(
         "now": ctx.now(),
         "to": lessee,
     }
-    server_notices.leave(conn, node_uuid)
+    unreported.leave(conn, node_uuid)
     try:
         return _CLAIM.change(conn, values) == 1
     except IntegrityError as error:

@@ -53,77 +53,77 @@ class _Free(NamedTuple):
 # -- making --------------------------------------------------------------------------------------
 
 
-def create(ctx: Context, conn: sa.Connection, wish: AllocationRequest, by: By = NOBODY) -> None:
+def create(ctx: Context, conn: sa.Connection, request: AllocationRequest, by: By = NOBODY) -> None:
     """A new allocation, decided at once: active with its node, or in error with the reason."""
-    _unique(conn, uuid=wish.uuid, name=wish.name)
-    node, reason = _choose(conn, wish)
+    _unique(conn, uuid=request.uuid, name=request.name)
+    node, reason = _choose(conn, request)
     if reason:
-        reason = f"Failed to process allocation {wish.uuid}: {reason}."
-    _insert(ctx, conn, wish, None if node is None else node.uuid, reason)
+        reason = f"Failed to process allocation {request.uuid}: {reason}."
+    _insert(ctx, conn, request, None if node is None else node.uuid, reason)
     if node is not None:
-        _claim(ctx, conn, node.uuid, from_json(node.instance_info), wish, by)
+        _claim(ctx, conn, node.uuid, from_json(node.instance_info), request, by)
 
 
 def backfill(
-    ctx: Context, conn: sa.Connection, wish: AllocationRequest, node_uuid: str, by: By = NOBODY
+    ctx: Context, conn: sa.Connection, request: AllocationRequest, node_uuid: str, by: By = NOBODY
 ) -> None:
     """An allocation for a machine that is in use already; refused when the machine does not fit."""
-    _unique(conn, uuid=wish.uuid, name=wish.name)
+    _unique(conn, uuid=request.uuid, name=request.name)
     node = store.lock_node(conn, node_uuid)
     if node is None:
         raise Invalid(f"Node {node_uuid} could not be found.")
-    if node.instance_uuid and node.instance_uuid != wish.uuid:
+    if node.instance_uuid and node.instance_uuid != request.uuid:
         raise Conflict(f"Node {node.uuid} is associated with instance {node.instance_uuid}.")
-    if problems := _unfit(node, wish):
+    if problems := _unfit(node, request):
         raise Conflict(
-            f"Failed to process allocation {wish.uuid}: Cannot backfill an allocation for node "
+            f"Failed to process allocation {request.uuid}: Cannot backfill an allocation for node "
             f"{node.uuid}: {'; '.join(problems)}."
         )
-    _insert(ctx, conn, wish, node.uuid, None)
-    _claim(ctx, conn, node.uuid, node.instance_info, wish, by)
+    _insert(ctx, conn, request, node.uuid, None)
+    _claim(ctx, conn, node.uuid, node.instance_info, request, by)
 
 
-def _unfit(node: Node, wish: AllocationRequest) -> list[str]:
+def _unfit(node: Node, request: AllocationRequest) -> list[str]:
     problems: list[str] = []
     if node.provision_state != states.ACTIVE:
         problems.append(
             f'Node must be in the "active" state, but the current state is "{node.provision_state}"'
         )
-    if wish.resource_class and node.resource_class != wish.resource_class:
+    if request.resource_class and node.resource_class != request.resource_class:
         problems.append(
             f"Resource class {node.resource_class} does not match the requested resource class "
-            f"{wish.resource_class}"
+            f"{request.resource_class}"
         )
-    if not set(wish.traits) <= set(node.traits):
+    if not set(request.traits) <= set(node.traits):
         problems.append(
             f"List of traits {list(node.traits)} does not match the requested traits "
-            f"{list(wish.traits)}"
+            f"{list(request.traits)}"
         )
-    if wish.candidate_nodes and node.uuid not in wish.candidate_nodes:
+    if request.candidate_nodes and node.uuid not in request.candidate_nodes:
         problems.append(
             "Candidate nodes must be empty or contain the target node, but got "
-            f"{list(wish.candidate_nodes)}"
+            f"{list(request.candidate_nodes)}"
         )
     return problems
 
 
-def _choose(conn: sa.Connection, wish: AllocationRequest) -> tuple[_Free | None, str]:
+def _choose(conn: sa.Connection, request: AllocationRequest) -> tuple[_Free | None, str]:
     """A free machine, its row locked; or why there is none."""
-    holder = _HOLDER.scalar(conn, {"instance": wish.uuid})
+    holder = _HOLDER.scalar(conn, {"instance": request.uuid})
     if holder is not None:
-        return None, f"instance {wish.uuid} is already associated with node {holder}"
-    found = _find(conn, wish)
+        return None, f"instance {request.uuid} is already associated with node {holder}"
+    found = _find(conn, request)
     if found is not None:
         return found, ""
-    kind, values = _kind(wish), _values(wish)
-    if wish.traits and _any_free(kind).scalar(conn, values):
-        return None, f"no suitable nodes have the requested traits {', '.join(wish.traits)}"
-    if wish.candidate_nodes:
+    kind, values = _kind(request), _values(request)
+    if request.traits and _any_free(kind).scalar(conn, values):
+        return None, f"no suitable nodes have the requested traits {', '.join(request.traits)}"
+    if request.candidate_nodes:
         return None, (
             "none of the requested nodes are available and match the resource class "
-            f"{wish.resource_class}"
+            f"{request.resource_class}"
         )
-    return None, f"no available nodes match the resource class {wish.resource_class}"
+    return None, f"no available nodes match the resource class {request.resource_class}"
 
 
 _HOLDER = PreparedStatement(
@@ -131,11 +131,11 @@ _HOLDER = PreparedStatement(
 )
 
 
-def _find(conn: sa.Connection, wish: AllocationRequest) -> _Free | None:
-    kind = _kind(wish)
+def _find(conn: sa.Connection, request: AllocationRequest) -> _Free | None:
+    kind = _kind(request)
     # From anywhere on, so that requests at one moment do not all look at the same row; by name first.
-    values = {**_values(wish), "start": ids.new_uuid(), "named": wish.name}
-    places = ("named", "after", "before") if wish.name else ("after", "before")
+    values = {**_values(request), "start": ids.new_uuid(), "named": request.name}
+    places = ("named", "after", "before") if request.name else ("after", "before")
     # All that fit may be locked for a moment: then wait for them, in one order, so nobody waits round.
     for place in (*places, "anywhere"):
         found = _fitting(kind, place).first(conn, values)
@@ -145,23 +145,23 @@ def _find(conn: sa.Connection, wish: AllocationRequest) -> _Free | None:
 
 
 class _Kind(NamedTuple):
-    """What decides the text of the statements for a wish: how many of each it names."""
+    """What decides the text of the statements for a request: how many of each it names."""
 
     traits: int
     candidates: int
     owned: bool
 
 
-def _kind(wish: AllocationRequest) -> _Kind:
-    return _Kind(len(wish.traits), len(wish.candidate_nodes), bool(wish.owner))
+def _kind(request: AllocationRequest) -> _Kind:
+    return _Kind(len(request.traits), len(request.candidate_nodes), bool(request.owner))
 
 
-def _values(wish: AllocationRequest) -> dict[str, Any]:
+def _values(request: AllocationRequest) -> dict[str, Any]:
     return {
-        "wanted": wish.resource_class,
-        "owner": wish.owner,
-        **{f"trait{place}": trait for place, trait in enumerate(wish.traits)},
-        **{f"node{place}": uuid for place, uuid in enumerate(wish.candidate_nodes)},
+        "wanted": request.resource_class,
+        "owner": request.owner,
+        **{f"trait{place}": trait for place, trait in enumerate(request.traits)},
+        **{f"node{place}": uuid for place, uuid in enumerate(request.candidate_nodes)},
     }
 
 
@@ -190,7 +190,7 @@ def _any_free(kind: _Kind) -> PreparedStatement:
 
 
 def _free(kind: _Kind) -> list[sa.ColumnElement[bool]]:
-    """Machines without an instance that the wish would take, whatever their traits."""
+    """Machines without an instance that the request would take, whatever their traits."""
     where = [
         nodes.c.resource_class == sa.bindparam("wanted"),
         *free(),
@@ -222,7 +222,7 @@ _INSERT = PreparedStatement.insert(
 def _insert(
     ctx: Context,
     conn: sa.Connection,
-    wish: AllocationRequest,
+    request: AllocationRequest,
     node_uuid: str | None,
     reason: str | None,
 ) -> None:
@@ -230,19 +230,19 @@ def _insert(
         _INSERT.change(
             conn,
             {
-                "uuid": wish.uuid,
-                "name": wish.name,
+                "uuid": request.uuid,
+                "name": request.name,
                 "created_at": ctx.now(),
                 # The decision is a change of its own for whoever compares the two times.
                 "updated_at": ctx.now(),
                 "node_uuid": node_uuid,
                 "state": ACTIVE if node_uuid else ERROR,
                 "last_error": reason or None,
-                "owner": wish.owner,
-                "resource_class": wish.resource_class,
-                "traits": to_json(list(wish.traits)),
-                "candidate_nodes": to_json(list(wish.candidate_nodes)),
-                "extra": to_json(wish.extra),
+                "owner": request.owner,
+                "resource_class": request.resource_class,
+                "traits": to_json(list(request.traits)),
+                "candidate_nodes": to_json(list(request.candidate_nodes)),
+                "extra": to_json(request.extra),
             },
         )
     except IntegrityError as error:
@@ -256,7 +256,7 @@ def _claim(
     conn: sa.Connection,
     node_uuid: str,
     info: Mapping[str, Any],
-    wish: AllocationRequest,
+    request: AllocationRequest,
     by: By,
 ) -> None:
     """Bind a machine whose row is locked; info: its instance_info."""
@@ -264,16 +264,16 @@ def _claim(
         store.update_node(
             conn,
             node_uuid,
-            allocation_uuid=wish.uuid,
-            instance_uuid=wish.uuid,
-            instance_info={**info, "traits": list(wish.traits)},
+            allocation_uuid=request.uuid,
+            instance_uuid=request.uuid,
+            instance_info={**info, "traits": list(request.traits)},
             updated_at=ctx.now(),
         )
     except IntegrityError as error:
         raise Conflict(
-            f"Instance {wish.uuid} is already associated with a node.", internal=str(error.orig)
+            f"Instance {request.uuid} is already associated with a node.", internal=str(error.orig)
         ) from error
-    title = f"Allocated to {wish.name or wish.uuid}"
+    title = f"Allocated to {request.name or request.uuid}"
     events.record(conn, f"node:{node_uuid}", "node allocated", title, project_id=by.project_id)
 
 

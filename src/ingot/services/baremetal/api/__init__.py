@@ -81,7 +81,7 @@ def operations(baremetal: Baremetal) -> Sequence[Operation]:
         *_states(States(baremetal)),
         *hardware.operations(hardware.Hardware(baremetal)),
         *management.operations(management.Management(baremetal)),
-        *consoles.operations(consoles.Doors(baremetal)),
+        *consoles.operations(consoles.NodeConsoles(baremetal)),
         *passthru.operations(passthru.Passthru(baremetal)),
         *part_operations(baremetal),
         *_allocations(Allocations(baremetal)),

@@ -197,15 +197,15 @@ class Allocations(Records):
 
         def change(conn: sa.Connection) -> Reply:
             node = self._seen_node(conn, call, values["node"]) if values.get("node") else None
-            wish = self._wish(conn, call, values, owner, node)
+            request = self._request(conn, call, values, owner, node)
             if node is None:
-                allocations.create(self.ctx, conn, wish, by(call))
+                allocations.create(self.ctx, conn, request, by(call))
             else:
-                allocations.backfill(self.ctx, conn, wish, node.uuid, by(call))
-            shown = self.shown(conn, call, wish.uuid)
+                allocations.backfill(self.ctx, conn, request, node.uuid, by(call))
+            shown = self.shown(conn, call, request.uuid)
             if node is None:
                 shown |= {"state": allocations.ALLOCATING, **_UNDECIDED}
-            return Reply(shown, headers=location(call, f"allocations/{wish.uuid}"))
+            return Reply(shown, headers=location(call, f"allocations/{request.uuid}"))
 
         return await self.write(change)
 
@@ -225,7 +225,7 @@ class Allocations(Records):
             return asked
         return None if call.caller.system else own
 
-    def _wish(
+    def _request(
         self,
         conn: sa.Connection,
         call: Call,

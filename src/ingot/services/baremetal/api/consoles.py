@@ -16,12 +16,12 @@ class ConsoleBody(msgspec.Struct, forbid_unknown_fields=True):
     enabled: bool | str | int
 
 
-class Doors(Handlers):
+class NodeConsoles(Handlers):
     async def show(self, call: Call) -> Reply:
         def query(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], "baremetal:node:get_console")
-            door = console_switch.info(self.ctx, conn, found.uuid, call.url, call.caller)
-            return Reply({"console_enabled": door is not None, "console_info": door})
+            console = console_switch.info(self.ctx, conn, found.uuid, call.url, call.caller)
+            return Reply({"console_enabled": console is not None, "console_info": console})
 
         return await self.read(query)
 
@@ -37,7 +37,7 @@ class Doors(Handlers):
         return await self.write(change)
 
 
-def operations(handlers: Doors) -> tuple[Operation, ...]:
+def operations(handlers: NodeConsoles) -> tuple[Operation, ...]:
     path = "/v1/nodes/{id}/states/console"
     return (
         late("GET", path, handlers.show, "node:get_console"),

@@ -26,7 +26,7 @@ PING_SECONDS = 10.0
 CLOSE_SECONDS = 1.0
 
 
-class PeerLine:
+class PeerConsole:
     """What a peer's console says, and where to type. code, reason: with which the peer closed."""
 
     def __init__(self, peer: str, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -58,7 +58,7 @@ class PeerLine:
             raise Fault(f"{self._peer} is gone", kind=Kind.UNREACHABLE) from None
 
 
-class NoLine:
+class NoPeerConsole:
     """While there is none: what is typed is answered with the reason."""
 
     def __init__(self, why: str) -> None:
@@ -86,7 +86,7 @@ class Peers:
     @contextlib.asynccontextmanager
     async def attach(
         self, peer: ConductorRow, token: Callable[[], str]
-    ) -> AsyncGenerator[PeerLine]:
+    ) -> AsyncGenerator[PeerConsole]:
         """A console that it holds; Fault (unreachable) when it cannot be had there. token: one for it."""
         address = str(peer.info.get(ADDRESS) or "")
         if not address:
@@ -111,7 +111,7 @@ class Peers:
                 kind=Kind.UNREACHABLE,
             ) from None
         try:
-            yield PeerLine(peer.host, socket)
+            yield PeerConsole(peer.host, socket)
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):

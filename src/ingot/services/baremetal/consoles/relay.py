@@ -26,7 +26,7 @@ class Guest(Protocol):
         ...
 
 
-class Line(Protocol):
+class ConsoleStream(Protocol):
     """What a guest is given: iterate for what the machine says, `send` to type (a Fault where it cannot be)."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
@@ -34,7 +34,7 @@ class Line(Protocol):
     async def send(self, data: bytes) -> None: ...
 
 
-class End(Enum):
+class RelayEnd(Enum):
     """Why a guest is served no longer."""
 
     LEFT = "he left"
@@ -44,18 +44,18 @@ class End(Enum):
 
 
 async def relay(
-    line: Line, guest: Guest, idle_seconds: float, over: asyncio.Event | None = None
-) -> End:
+    stream: ConsoleStream, guest: Guest, idle_seconds: float, over: asyncio.Event | None = None
+) -> RelayEnd:
     """Until he leaves, nothing was said for so long (0: for ever), the line ends, or `over` is set.
 
     TimeoutError when he does not read.
     """
     touched = asyncio.Event()
-    works: dict[asyncio.Task[Any], End] = {
-        asyncio.create_task(_from_guest(line, guest, touched)): End.LEFT,
-        asyncio.create_task((over or asyncio.Event()).wait()): End.TOLD,
-        asyncio.create_task(_idle(touched, idle_seconds)): End.SILENT,
-        asyncio.create_task(_to_guest(line, guest, touched)): End.LINE,
+    works: dict[asyncio.Task[Any], RelayEnd] = {
+        asyncio.create_task(_from_guest(stream, guest, touched)): RelayEnd.LEFT,
+        asyncio.create_task((over or asyncio.Event()).wait()): RelayEnd.TOLD,
+        asyncio.create_task(_idle(touched, idle_seconds)): RelayEnd.SILENT,
+        asyncio.create_task(_to_guest(stream, guest, touched)): RelayEnd.LINE,
     }
     try:
         done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
@@ -68,8 +68,8 @@ async def relay(
         await asyncio.gather(*works, return_exceptions=True)
 
 
-async def _to_guest(line: Line, guest: Guest, touched: asyncio.Event) -> None:
-    async for chunk in line:
+async def _to_guest(stream: ConsoleStream, guest: Guest, touched: asyncio.Event) -> None:
+    async for chunk in stream:
         if not chunk:
             continue
         touched.set()
@@ -77,11 +77,11 @@ async def _to_guest(line: Line, guest: Guest, touched: asyncio.Event) -> None:
             await guest.write(chunk)
 
 
-async def _from_guest(line: Line, guest: Guest, touched: asyncio.Event) -> None:
+async def _from_guest(stream: ConsoleStream, guest: Guest, touched: asyncio.Event) -> None:
     while data := await guest.read():
         touched.set()
         try:
-            await line.send(data)
+            await stream.send(data)
         except Fault as fault:
             await guest.write(f"\r\n[{fault.text}]\r\n".encode())
 

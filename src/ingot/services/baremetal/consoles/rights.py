@@ -45,7 +45,7 @@ async def by_now(still: Still, caller: Caller, last: Caller | None) -> Caller | 
         return last  # nobody can say so just now
 
 
-class Opener(msgspec.Struct, frozen=True, omit_defaults=True):
+class PortOwner(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who opened a TCP door, without the token: a door outlasts it."""
 
     user: str = ""
@@ -55,7 +55,7 @@ class Opener(msgspec.Struct, frozen=True, omit_defaults=True):
     roles: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, caller: Caller) -> Opener:
+    def of(cls, caller: Caller) -> PortOwner:
         return cls(
             caller.user_id or "",
             caller.project_id or "",
@@ -99,7 +99,7 @@ class NodeGrant:
             return False
         if (row.was_owner, row.was_lessee) != (row.owner, row.lessee):
             return False
-        opener = msgspec.json.decode(row.opened_by, type=Opener).caller()
+        opener = msgspec.json.decode(row.opened_by, type=PortOwner).caller()
         caller = await by_now(self.still, opener, opener)
         return caller is not None and self._allows(
             "set_console_state", caller, row.owner, row.lessee

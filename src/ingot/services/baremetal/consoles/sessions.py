@@ -41,19 +41,19 @@ class Attachment:
     trouble: why there is no session just now, "" while there is one. dropped: chunks lost by being slow.
     """
 
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, shared: SharedSession) -> None:
+        self._shared = shared
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.dropped = 0
 
     @property
     def trouble(self) -> str:
-        return self._line.trouble
+        return self._shared.trouble
 
     @property
     def online(self) -> bool:
         """Whether the session is up."""
-        return self._line.session is not None
+        return self._shared.session is not None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._read()
@@ -64,7 +64,7 @@ class Attachment:
 
     async def send(self, data: bytes) -> None:
         """Type at the machine; Fault (unreachable) while there is no session."""
-        session = self._line.session
+        session = self._shared.session
         if session is None:
             raise Fault(
                 f"The console has no session: {self.trouble or 'it is being opened'}.",
@@ -79,7 +79,7 @@ class Attachment:
         self._chunks.put_nowait(chunk)
 
 
-class Line:
+class SharedSession:
     """The session of one machine, opened anew while it breaks."""
 
     def __init__(self, ctx: Context, node_uuid: str) -> None:
@@ -160,7 +160,7 @@ class ConsoleSessions:
 
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
-        self._lines: dict[str, Line] = {}
+        self._shared_sessions: dict[str, SharedSession] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
 
     @contextlib.asynccontextmanager
@@ -172,30 +172,30 @@ class ConsoleSessions:
         # The controller must be rid of the last session before a new one is opened.
         while (ending := self._ending.get(node_uuid)) is not None:
             await asyncio.wait([ending])
-        line = self._lines.get(node_uuid)
-        if line is None:
-            line = self._lines[node_uuid] = Line(self.ctx, node_uuid)
-        attachment = Attachment(line)
-        line.listeners.add(attachment)
+        shared = self._shared_sessions.get(node_uuid)
+        if shared is None:
+            shared = self._shared_sessions[node_uuid] = SharedSession(self.ctx, node_uuid)
+        attachment = Attachment(shared)
+        shared.listeners.add(attachment)
         try:
             yield attachment
         finally:
-            line.listeners.discard(attachment)
-            if not line.listeners and self._lines.get(node_uuid) is line:
-                del self._lines[node_uuid]
-                ending = self._ending[node_uuid] = asyncio.create_task(line.end())
+            shared.listeners.discard(attachment)
+            if not shared.listeners and self._shared_sessions.get(node_uuid) is shared:
+                del self._shared_sessions[node_uuid]
+                ending = self._ending[node_uuid] = asyncio.create_task(shared.end())
                 ending.add_done_callback(lambda _done: self._ending.pop(node_uuid, None))
                 await asyncio.shield(ending)
 
     def drop(self) -> None:
         """Others have taken the consoles over, while this process stood still: look anew whose they are."""
-        for line in self._lines.values():
-            line.drop()
+        for shared in self._shared_sessions.values():
+            shared.drop()
 
     async def aclose(self) -> None:
-        lines = list(self._lines.values())
-        self._lines.clear()
-        await asyncio.gather(*(line.end() for line in lines), *self._ending.values())
+        sessions = list(self._shared_sessions.values())
+        self._shared_sessions.clear()
+        await asyncio.gather(*(shared.end() for shared in sessions), *self._ending.values())
 
 
 def console_kind(ctx: Context, node: Node) -> str:

@@ -23,7 +23,7 @@ from ingot.services.baremetal.consoles import (
 from ingot.services.baremetal.consoles import (
     tickets as console_tickets,
 )
-from ingot.services.baremetal.consoles.rights import Opener
+from ingot.services.baremetal.consoles.rights import PortOwner
 from ingot.services.baremetal.consoles.sessions import console_kind
 from ingot.services.baremetal.consoles.store import NO_PORT
 from ingot.services.baremetal.context import Context
@@ -52,7 +52,7 @@ def switch(
     free(conn, node)
     store.update_node(conn, node.uuid, last_error=None, updated_at=ctx.now())
     if on:
-        console_store.add(conn, node, Opener.of(caller), ctx.now())
+        console_store.add(conn, node, PortOwner.of(caller), ctx.now())
         if kind == WEBSOCKET:
             console_tickets.address(ctx, conn, asked)
             console_store.set_open(conn, node.uuid, NO_PORT, "")

@@ -24,8 +24,8 @@ from ingot.kit.auth.policy import Caller
 from ingot.kit.faults import Fault, Forbidden
 from ingot.kit.http.websockets import GOING_AWAY, POLICY, Socket
 from ingot.services.baremetal.consoles import holders as console_holders
-from ingot.services.baremetal.consoles.peers import NoLine, PeerLine, Peers
-from ingot.services.baremetal.consoles.relay import End, Line, relay
+from ingot.services.baremetal.consoles.peers import NoPeerConsole, PeerConsole, Peers
+from ingot.services.baremetal.consoles.relay import ConsoleStream, RelayEnd, relay
 from ingot.services.baremetal.consoles.rights import Grant, by_now
 from ingot.services.baremetal.consoles.sessions import ConsoleSessions
 from ingot.services.baremetal.consoles.tickets import Ticket, read, seal
@@ -60,7 +60,7 @@ class _Guest:
         self.turn = asyncio.Event()
         #: The host that serves him, once one was found.
         self.host = ""
-        self._told = ""
+        self._logged = ""
 
     async def read(self) -> bytes | None:
         while (data := await self._socket.receive()) is not None:
@@ -73,9 +73,9 @@ class _Guest:
 
     async def tell(self, why: str) -> None:
         """A line of ours among the machine's, once for each reason."""
-        if why and why != self._told:
+        if why and why != self._logged:
             await self.write(f"\r\n[{why}.]\r\n".encode())
-        self._told = why
+        self._logged = why
 
 
 #: Code and reason with which a guest is sent away; None: look again who holds the console.
@@ -189,14 +189,14 @@ class WebsocketConsoles:
         if guest.host == self._ctx.host:
             if not self._ctx.settings.console_websockets:
                 return await self._wait(guest, "No controller with the role console is alive")
-            async with self._consoles.attach(node) as line:
-                return await self._relayed(line, guest)
+            async with self._consoles.attach(node) as stream:
+                return await self._relayed(stream, guest)
         if guest.ticket.passed or holder is None:
             return MOVED, "This controller holds the console no more."
         try:
-            async with self._peers.attach(holder, lambda: self._pass(guest.ticket)) as line:
+            async with self._peers.attach(holder, lambda: self._pass(guest.ticket)) as stream:
                 await guest.tell("")
-                close = await self._relayed(line, guest)
+                close = await self._relayed(stream, guest)
         except Fault as fault:
             return await self._wait(guest, fault.text)
         if close is None and not (guest.over or self._stopped):
@@ -204,15 +204,15 @@ class WebsocketConsoles:
             return await self._wait(guest, why)
         return close
 
-    async def _relayed(self, line: Line, guest: _Guest) -> _Close:
+    async def _relayed(self, stream: ConsoleStream, guest: _Guest) -> _Close:
         # Who passes a guest on counts the time in which he says nothing.
         idle = 0 if guest.ticket.passed else self._ctx.settings.console_idle
-        end = await relay(line, guest, idle, guest.turn)
-        if end is End.LINE and isinstance(line, PeerLine):
-            if line.code == POLICY:
+        end = await relay(stream, guest, idle, guest.turn)
+        if end is RelayEnd.LINE and isinstance(stream, PeerConsole):
+            if stream.code == POLICY:
                 return _CLOSED
-            return (line.code, line.reason) if line.code == TRY_AGAIN_LATER else None
-        return None if end is End.TOLD else (GOING_AWAY, "")
+            return (stream.code, stream.reason) if stream.code == TRY_AGAIN_LATER else None
+        return None if end is RelayEnd.TOLD else (GOING_AWAY, "")
 
     async def _wait(self, guest: _Guest, why: str) -> _Close:
         """A moment without a console, for a reason that he is told."""
@@ -220,10 +220,10 @@ class WebsocketConsoles:
         guest.host = ""
         try:
             async with asyncio.timeout(PAUSE):
-                end = await relay(NoLine(why), guest, 0, guest.turn)
+                end = await relay(NoPeerConsole(why), guest, 0, guest.turn)
         except TimeoutError:
             return None
-        return (GOING_AWAY, "") if end is End.LEFT else None
+        return (GOING_AWAY, "") if end is RelayEnd.LEFT else None
 
     def _pass(self, ticket: Ticket) -> str:
         until = int(self._ctx.clock.now().timestamp() + PASS_SECONDS)

@@ -37,7 +37,7 @@ PATH = "/redfish-events"
 #: A controller that refused a subscription is asked again after so long.
 AGAIN_SECONDS = 600.0
 #: Of one message so many are looked at, and so many are written down a minute and machine.
-MOST_TOLD, MOST_NOTED, LONGEST_TEXT = 20, 20, 300
+MOST_EVENTS, MOST_NOTED, LONGEST_TEXT = 20, 20, 300
 LONGEST_BODY = 256 << 10
 STORM_SECONDS = 2.0
 _UNKNOWN = "There is no such destination."
@@ -191,7 +191,7 @@ class EventSources:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _ControllerEvent:
     ident: str = ""
     text: str = "The controller sent an event."
     severity: str = ""
@@ -241,7 +241,7 @@ class EventApi:
             raise Missing(_UNKNOWN)
         return Reply()
 
-    def _record(self, conn: sa.Connection, uuid: str, told: list[_Told], noted: bool) -> bool:
+    def _record(self, conn: sa.Connection, uuid: str, told: list[_ControllerEvent], noted: bool) -> bool:
         if not monitoring_store.existing(conn, [uuid]):
             return False
         worst = max(told, key=_weight)
@@ -272,25 +272,27 @@ class EventApi:
         return count < MOST_NOTED
 
 
-def _weight(told: _Told) -> int:
+def _weight(told: _ControllerEvent) -> int:
     return list(_SEVERITIES).index(told.severity) if told.severity in _SEVERITIES else -1
 
 
-def _read(message: dict[str, Any]) -> tuple[str, list[_Told]]:
+def _read(message: dict[str, Any]) -> tuple[str, list[_ControllerEvent]]:
     """Context and events of a message; one without events is an event without words."""
     rows = message.get("Events")
     listed = cast("list[Any]", rows) if isinstance(rows, list) else []
     told = [
-        _told(cast("dict[str, Any]", row)) for row in listed[:MOST_TOLD] if isinstance(row, dict)
+        _event_of(cast("dict[str, Any]", row))
+        for row in listed[:MOST_EVENTS]
+        if isinstance(row, dict)
     ]
     context = message.get("Context")
-    return context if isinstance(context, str) else "", told or [_Told()]
+    return context if isinstance(context, str) else "", told or [_ControllerEvent()]
 
 
-def _told(row: dict[str, Any]) -> _Told:
+def _event_of(row: dict[str, Any]) -> _ControllerEvent:
     ident, text = _words(row.get("MessageId")), _words(row.get("Message"))
     severity = _words(row.get("MessageSeverity")) or _words(row.get("Severity"))
-    return _Told(ident, text or ident or _Told().text, severity)
+    return _ControllerEvent(ident, text or ident or _ControllerEvent().text, severity)
 
 
 def _words(value: object) -> str:

@@ -202,7 +202,7 @@ class PowerSync:
             await self._failed(idle, Fault(f"internal error: {error!r}"))
         else:
             self._failures.pop(uuid, None)
-            self._know(await self._findings.told(idle, state, health))
+            self._know(await self._findings.record_reading(idle, state, health))
             return True
         return False
 
@@ -220,7 +220,7 @@ class PowerSync:
         if line.glancing is None:
             state, health = await line.power.get(line.access), idle.health
         else:
-            glance = await line.glancing.glance(line.access)
+            glance = await line.glancing.read_status(line.access)
             state, health = glance.power, HEALTH.get(glance.health)
             if not self._ctx.settings.watch_health:
                 health = idle.health

@@ -124,9 +124,9 @@ class Findings:
         self._batches = Batches(ctx.db, ctx.clock)
         self.report = Report()
 
-    async def told(self, idle: Idle, state: str, health: str | None) -> Idle:
+    async def record_reading(self, idle: Idle, state: str, health: str | None) -> Idle:
         """A controller answered; gives the node as it is known now."""
-        if not self._news(idle, state, health):
+        if not self._differs(idle, state, health):
             return idle
         now = self._ctx.now()
         held: list[bool] = []
@@ -167,7 +167,7 @@ class Findings:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _news(self, idle: Idle, state: str, health: str | None) -> bool:
+    def _differs(self, idle: Idle, state: str, health: str | None) -> bool:
         return idle.fault == POWER_FAILURE or state != idle.power_state or health != idle.health
 
     def _write(

@@ -24,7 +24,7 @@ def create_chassis(
 ) -> str:
     """A new chassis; its uuid. values: as `part_schemas.values` gives them."""
     uuid = port_store.insert(conn, CHASSIS, values, ctx.now())
-    _told(conn, uuid, "chassis created", "Made known", by)
+    _record_event(conn, uuid, "chassis created", "Made known", by)
     return uuid
 
 
@@ -51,8 +51,8 @@ def delete_chassis(conn: sa.Connection, uuid: str, by: By = NOBODY) -> None:
             next_action="Take its nodes out of it first: openstack baremetal node unset --chassis.",
         )
     port_store.delete(conn, CHASSIS, uuid)
-    _told(conn, uuid, "chassis deleted", "Removed", by)
+    _record_event(conn, uuid, "chassis deleted", "Removed", by)
 
 
-def _told(conn: sa.Connection, uuid: str, kind: str, title: str, by: By) -> None:
+def _record_event(conn: sa.Connection, uuid: str, kind: str, title: str, by: By) -> None:
     events.record(conn, f"chassis:{uuid}", kind, title, project_id=by.project_id)

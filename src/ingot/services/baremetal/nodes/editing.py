@@ -22,8 +22,8 @@ from ingot.services.baremetal.nodes import (
     masking,
     patching,
     schemas,
-    server_notices,
     states,
+    unreported,
 )
 from ingot.services.baremetal.nodes.locked import Ident, LockedNode
 from ingot.services.baremetal.nodes.patching import PatchOperation
@@ -263,7 +263,7 @@ def delete_node(ctx: Context, conn: sa.Connection, ident: Ident, by: By = NOBODY
     if ctx.images is not None:
         ctx.images.revoke(conn, node.uuid)
     if node.server_uuid is not None:
-        server_notices.leave(conn, node.uuid)
+        unreported.leave(conn, node.uuid)
     conn.execute(sa.delete(nodes).where(nodes.c.uuid == node.uuid))
     events.record(
         conn,

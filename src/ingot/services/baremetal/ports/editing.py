@@ -61,7 +61,7 @@ def create_port(
             )
         _same_network(conn, group, new.get("physical_network"), but=None)
     uuid = port_store.insert(conn, PORT, new, ctx.now())
-    told(conn, node, "port created", f"Port {values['address']} was added", by)
+    record_event(conn, node, "port created", f"Port {values['address']} was added", by)
     return uuid
 
 
@@ -141,7 +141,7 @@ def delete_port(ctx: Context, conn: sa.Connection, uuid: str, by: By = NOBODY) -
     if vif and not node.maintenance:
         raise Conflict(f"Cannot delete the port {uuid} as it is bound to VIF {vif} for use.")
     port_store.delete(conn, PORT, uuid)
-    told(conn, node, "port deleted", f"Port {row['address']} was removed", by)
+    record_event(conn, node, "port deleted", f"Port {row['address']} was removed", by)
 
 
 # -- shared with port groups and volumes ---------------------------------------------------------
@@ -165,7 +165,7 @@ def relinked(
     return other
 
 
-def told(conn: sa.Connection, node: Node, kind: str, title: str, by: By) -> None:
+def record_event(conn: sa.Connection, node: Node, kind: str, title: str, by: By) -> None:
     """One entry of the node's timeline."""
     events.record(conn, node.subject, kind, title, project_id=by.project_id)
 

@@ -19,8 +19,8 @@ from ingot.services.baremetal.ports.editing import (
     Reachable,
     binds_ports,
     everywhere,
+    record_event,
     relinked,
-    told,
 )
 from ingot.services.baremetal.ports.resources import PORTGROUP
 from ingot.services.baremetal.ports.schemas import PortgroupChange
@@ -41,7 +41,7 @@ def create_portgroup(
     new["name"] = _name(values.get("name"), "Cannot create portgroup with")
     uuid = port_store.insert(conn, PORTGROUP, new, ctx.now())
     label = new["name"] or uuid
-    told(conn, node, "port group created", f"Port group {label} was added", by)
+    record_event(conn, node, "port group created", f"Port group {label} was added", by)
     return uuid
 
 
@@ -126,7 +126,9 @@ def delete_portgroup(ctx: Context, conn: sa.Connection, uuid: str, by: By = NOBO
             next_action="Delete its ports, or take them out of it, first.",
         )
     port_store.delete(conn, PORTGROUP, uuid)
-    told(conn, node, "port group deleted", f"Port group {row['name'] or uuid} was removed", by)
+    record_event(
+        conn, node, "port group deleted", f"Port group {row['name'] or uuid} was removed", by
+    )
 
 
 def _name(name: str | None, told_as: str) -> str | None:

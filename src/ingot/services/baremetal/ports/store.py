@@ -80,13 +80,13 @@ def unique(
 ) -> None:
     """uuids, names and addresses belong to one row of a kind only; Conflict names the taken one."""
     table, noun = resource.table, resource.noun.lower()
-    for column, told in _TOLD.items():
+    for column, record_event in _TOLD.items():
         value = new.get(column)
         if value is None or column not in table.c:
             continue
         if taken(conn, table, {column: value}, but):
             raise Conflict(
-                f"A {noun} with {told} {value} already exists.",
+                f"A {noun} with {record_event} {value} already exists.",
                 next_action=f"Correct the value, or delete the {noun} that has it: openstack "
                 f"baremetal {_command(resource)} list.",
             )

@@ -22,7 +22,7 @@ from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.nodes.verbs import unheld
 from ingot.services.baremetal.ports import schemas as port_schemas
 from ingot.services.baremetal.ports import store as port_store
-from ingot.services.baremetal.ports.editing import Reachable, everywhere, relinked, told
+from ingot.services.baremetal.ports.editing import Reachable, everywhere, record_event, relinked
 from ingot.services.baremetal.ports.resources import CONNECTOR, TARGET, PartKind
 from ingot.services.baremetal.ports.schemas import ConnectorChange, TargetChange
 from ingot.services.baremetal.types import Node
@@ -48,7 +48,7 @@ def create(
         new["properties"], new["sealed"] = _sealed(ctx.vault, new["properties"], None)
     uuid = port_store.insert(conn, resource, new, ctx.now())
     noun = resource.noun
-    told(conn, node, f"{noun.lower()} created", f"{noun} {_label(new)} was added", by)
+    record_event(conn, node, f"{noun.lower()} created", f"{noun} {_label(new)} was added", by)
     return uuid
 
 
@@ -99,7 +99,7 @@ def delete(
         raise _running(node, f"{resource.noun.lower()} deletion")
     port_store.delete(conn, resource, uuid)
     noun = resource.noun
-    told(conn, node, f"{noun.lower()} deleted", f"{noun} {_label(row)} was removed", by)
+    record_event(conn, node, f"{noun.lower()} deleted", f"{noun} {_label(row)} was removed", by)
 
 
 def properties(conn: sa.Connection, vault: Vault, uuid: str) -> dict[str, Any]:

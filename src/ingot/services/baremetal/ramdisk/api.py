@@ -100,7 +100,7 @@ class RamdiskFiles:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _InspectionMessage:
     """An inspection's message: addresses of cards and controllers, and its JSON as it is kept."""
 
     macs: list[str]
@@ -385,8 +385,8 @@ class RamdiskApi:
             uuid = node.uuid if node is not None else ""
             row = agent_store.token_and_url_locked(conn, uuid)
         token_hash, url = row or ("", "")
-        told = agent_store.token_hash(body.agent_token or "")
-        known = row is not None and hmac.compare_digest(token_hash or "", told)
+        given = agent_store.token_hash(body.agent_token or "")
+        known = row is not None and hmac.compare_digest(token_hash or "", given)
         if row is not None and not known and not url:
             vault, token = self._deps.vault, body.agent_token or ""
             known = agent_tokens.accept(conn, vault, uuid, token)
@@ -415,24 +415,30 @@ class RamdiskApi:
             raise Invalid("The inspection data names no MAC and no controller address.")
         has_logs = bool(data.pop("logs", None))
         # Megabytes: not while the database waits.
-        told = _Told(macs, addresses, has_logs, to_json(data.get("inventory") or {}), to_json(data))
-        node = await self._deps.db.write(lambda conn: self._take(conn, told, call.query.node_uuid))
+        message = _InspectionMessage(
+            macs, addresses, has_logs, to_json(data.get("inventory") or {}), to_json(data)
+        )
+        node = await self._deps.db.write(
+            lambda conn: self._take(conn, message, call.query.node_uuid)
+        )
         return Reply({"uuid": node.uuid})
 
-    def _take(self, conn: sa.Connection, told: _Told, node_uuid: str | None) -> Node:
-        macs = told.macs
+    def _take(
+        self, conn: sa.Connection, message: _InspectionMessage, node_uuid: str | None
+    ) -> Node:
+        macs = message.macs
         found = store.nodes_by_addresses(conn, macs) if macs else ()
         ident = node_uuid or (found[0] if len(found) == 1 else None)
         node = store.find_node(conn, ident) if ident else None
         if node is None and not found:
-            node = _by_controller(conn, told.controllers)
+            node = _by_controller(conn, message.controllers)
         # A quick machine may be ready before the operation has noted that it waits.
         if node is None or node.provision_state not in (states.INSPECTWAIT, states.INSPECTING):
             raise Missing(_UNKNOWN)
         now = self._deps.now()
-        inventories.save_inventory_texts(conn, node.uuid, now, told.inventory, told.data)
+        inventories.save_inventory_texts(conn, node.uuid, now, message.inventory, message.data)
         signal(
-            conn, node.subject, "inspection data", {"logs": told.logs, "macs": macs}, latest=True
+            conn, node.subject, "inspection data", {"logs": message.logs, "macs": macs}, latest=True
         )
         shown = macs[:_TOLD_ADDRESSES]
         after_commit(

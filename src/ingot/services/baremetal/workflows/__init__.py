@@ -59,16 +59,16 @@ from ingot.services.baremetal.workflows.node_task import (
     Images,
     Networks,
     NodeTask,
-    Story,
     Timing,
-    told,
+    WorkflowBody,
+    bind_task,
 )
 from ingot.services.baremetal.workflows.orphans import Orphans
 from ingot.workflow import Op, Workflow
 
 Ending = Callable[[NodeTask, sa.Connection], None]
 
-_STORIES: dict[str, tuple[Story, Ending]] = {
+_WORKFLOWS: dict[str, tuple[WorkflowBody, Ending]] = {
     "verify": (verify.verify, verify.verified),
     "inspect": (inspect, inspected),
     "clean": (clean, cleaned),
@@ -94,12 +94,12 @@ def workflows(deps: Deps) -> list[Workflow]:
         Workflow(
             kind=kind,
             input=ORDERS[kind],
-            run=told(deps, story),
+            run=bind_task(deps, body),
             on_success=_ending(deps, ending),
             on_failure=failing(deps),
             title=kind.capitalize(),
         )
-        for kind, (story, ending) in _STORIES.items()
+        for kind, (body, ending) in _WORKFLOWS.items()
     ]
 
 

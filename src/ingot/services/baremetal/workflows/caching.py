@@ -19,7 +19,7 @@ from ingot.services.baremetal.workflows.node_task import NodeTask
 from ingot.workflow import StepContext
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class ReadSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine told; None where it did not."""
 
     boot_mode: str | None = None
@@ -40,7 +40,7 @@ async def read_settings(task: NodeTask, *parts: str, key: str | None = None) -> 
     if not asked:
         return
 
-    async def look(ctx: StepContext) -> Told:
+    async def look(ctx: StepContext) -> ReadSettings:
         return await _ask(task, ctx, asked)
 
     try:
@@ -49,7 +49,7 @@ async def read_settings(task: NodeTask, *parts: str, key: str | None = None) -> 
             look,
             key=key,
             commit=lambda conn, told: _write(task, conn, told),
-            result_type=Told,
+            result_type=ReadSettings,
         )
     except Fault:
         task.op.check_aborted()
@@ -66,7 +66,7 @@ def _offered(task: NodeTask, node: Node, part: str) -> bool:
     return not chosen.name.startswith("no-")
 
 
-async def _ask(task: NodeTask, ctx: StepContext, parts: list[str]) -> Told:
+async def _ask(task: NodeTask, ctx: StepContext, parts: list[str]) -> ReadSettings:
     found: dict[str, Any] = {}
     node, info = await task.known()
     for part in parts:
@@ -75,7 +75,7 @@ async def _ask(task: NodeTask, ctx: StepContext, parts: list[str]) -> Told:
             found.update(await _part(task, node, access, part))
         except Fault as fault:
             ctx.log(f"{part}: not told ({fault.text})")
-    return Told(**found)
+    return ReadSettings(**found)
 
 
 async def _part(task: NodeTask, node: Node, access: Access, part: str) -> dict[str, Any]:
@@ -94,7 +94,7 @@ async def _part(task: NodeTask, node: Node, access: Access, part: str) -> dict[s
     }
 
 
-def _write(task: NodeTask, conn: sa.Connection, told: Told) -> None:
+def _write(task: NodeTask, conn: sa.Connection, told: ReadSettings) -> None:
     now = task.deps.now()
     modes = {"boot_mode": told.boot_mode, "secure_boot": told.secure_boot}
     known = {name: value for name, value in modes.items() if value is not None}

@@ -63,11 +63,11 @@ async def run_driver_step(task: NodeTask, kind: str, step: dict[str, Any], key: 
             result_type=StepOutcome,
             abortable=bool(step.get("abortable")),
         )  # fmt: skip
-    await _told(task, str(step["interface"]), outcome, key)
+    await _save_outcome(task, str(step["interface"]), outcome, key)
     return restarted
 
 
-async def _told(task: NodeTask, interface: str, outcome: StepOutcome, key: str) -> None:
+async def _save_outcome(task: NodeTask, interface: str, outcome: StepOutcome, key: str) -> None:
     """What the step changed is shown by the API from now on."""
     made = outcome.raid_config
     if made is not None:

@@ -482,13 +482,13 @@ def unplug(deps: Deps, conn: sa.Connection, node: Node) -> None:
         store.set_port_internal(conn, port.uuid, {"provisioning_vif_port_id": None})
 
 
-Story = Callable[[NodeTask, Any], Awaitable[Any]]
+WorkflowBody = Callable[[NodeTask, Any], Awaitable[Any]]
 
 
-def told(deps: Deps, story: Story) -> Callable[[Op, Any], Awaitable[Any]]:
-    """A story as the engine wants it."""
+def bind_task(deps: Deps, body: WorkflowBody) -> Callable[[Op, Any], Awaitable[Any]]:
+    """The body of a workflow as the engine calls it: with an operation and its order."""
 
     async def run(op: Op, order: Any) -> Any:
-        return await story(NodeTask(deps, op), order)
+        return await body(NodeTask(deps, op), order)
 
     return run

@@ -31,6 +31,7 @@ from ingot.services.compute.api.ordering import (
     Ordering,
     Password,
     address,
+    check_texts,
     disk_config,
     fits,
     hostname,
@@ -38,7 +39,6 @@ from ingot.services.compute.api.ordering import (
     metadata,
     new_password,
     personality,
-    told,
 )
 from ingot.services.compute.types import Server
 
@@ -199,7 +199,7 @@ class Actions(Handlers):
             },
         )
         order = read(RebuildIn, body, "rebuild")
-        told(order)
+        check_texts(order)
         if order.trusted_image_certificates:
             raise Invalid("Trusted image certificates are not supported.")
         if call.version.minor >= PERSONALITY_UNTIL and "personality" in body:
@@ -313,10 +313,10 @@ class Actions(Handlers):
 
     async def _lock(self, call: Call, given: object) -> None:
         # Before 2.73 upstream looks at nothing of what comes with it.
-        told = LockIn()
+        check_texts = LockIn()
         if call.version.minor >= 73 and given is not None:
-            told = read(LockIn, mapping(given, "lock"), "lock")
-        reason = None if told.locked_reason is msgspec.UNSET else told.locked_reason
+            check_texts = read(LockIn, mapping(given, "lock"), "lock")
+        reason = None if check_texts.locked_reason is msgspec.UNSET else check_texts.locked_reason
         await self.change(
             call,
             "os-lock-server:lock",

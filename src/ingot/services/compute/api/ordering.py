@@ -30,7 +30,7 @@ from ingot.services.compute.api.common import (
     unexpected,
 )
 from ingot.services.compute.service import Draft
-from ingot.services.compute.types import Flavor, Key, NetworkWish, Secrets
+from ingot.services.compute.types import Flavor, Key, RequestedNetwork, Secrets
 from ingot.services.image import Image
 from ingot.services.network import Network
 
@@ -129,7 +129,7 @@ class Ordering(Handlers):
         if call.version.minor >= 37 and "networks" not in given:
             raise Invalid("Invalid input for field/attribute server: 'networks' is required.")
         order = read(ServerIn, given, "server")
-        told(order)
+        check_texts(order)
         self._unsupported(order)
         networks = _networks(order, call.version.minor)
         secrets = Secrets(
@@ -245,20 +245,20 @@ class Ordering(Handlers):
 
     def _wishes(
         self, conn: sa.Connection, call: Call, wanted: str | list[NetworkIn], count: int
-    ) -> tuple[NetworkWish, ...]:
+    ) -> tuple[RequestedNetwork, ...]:
         if wanted == "none":
             return ()
         if isinstance(wanted, str):
             return self._automatic(conn, call, wanted)
         if count > 1 and any(net.port or net.fixed_ip for net in wanted):
             raise Invalid("Cannot launch multiple instances with one port or fixed IP.")
-        found = tuple(self._wish(conn, call, net) for net in wanted)
-        ports = [wish.port for wish in found if wish.port]
+        found = tuple(self._request(conn, call, net) for net in wanted)
+        ports = [request.port for request in found if request.port]
         if len(ports) != len(set(ports)):
             raise Invalid("A port is named twice.")
         return found
 
-    def _automatic(self, conn: sa.Connection, call: Call, how: str) -> tuple[NetworkWish, ...]:
+    def _automatic(self, conn: sa.Connection, call: Call, how: str) -> tuple[RequestedNetwork, ...]:
         seen = self.compute.networks.networks(conn, call.caller.project_id)
         usable = [network for network in seen if network.subnets and not network.external]
         if len(usable) > 1:
@@ -266,7 +266,7 @@ class Ordering(Handlers):
                 "Multiple possible networks found, use a Network ID to be more specific."
             )
         if usable:
-            return (NetworkWish(network=usable[0].id),)
+            return (RequestedNetwork(network=usable[0].id),)
         if how == "auto":
             raise Invalid(
                 "Unable to automatically allocate a network for project "
@@ -274,7 +274,7 @@ class Ordering(Handlers):
             )
         return ()
 
-    def _wish(self, conn: sa.Connection, call: Call, net: NetworkIn) -> NetworkWish:
+    def _request(self, conn: sa.Connection, call: Call, net: NetworkIn) -> RequestedNetwork:
         if net.port is not None:
             if net.fixed_ip is not None:
                 raise Invalid(
@@ -293,7 +293,7 @@ class Ordering(Handlers):
                 "project's.",
                 next_action="Leave fixed_ip out, or name a port.",
             )
-        return NetworkWish(network=network.id, fixed_ip=fixed)
+        return RequestedNetwork(network=network.id, fixed_ip=fixed)
 
     def _network(self, conn: sa.Connection, call: Call, ident: str) -> Network:
         view = None if "admin" in call.caller.roles else call.caller.project_id
@@ -304,7 +304,7 @@ class Ordering(Handlers):
                 raise
             raise Invalid(f"Network {ident} could not be found.") from None
 
-    def _port(self, conn: sa.Connection, call: Call, ident: str) -> NetworkWish:
+    def _port(self, conn: sa.Connection, call: Call, ident: str) -> RequestedNetwork:
         try:
             port = self.compute.networks.get_port(conn, ident)
         except Fault as fault:
@@ -317,7 +317,7 @@ class Ordering(Handlers):
             raise Conflict(f"Port {ident} is still in use.")
         if not port.fixed_ips:
             raise Invalid(f"Port {ident} requires a FixedIP in order to be used.")
-        return NetworkWish(port=port.id, network=port.network_id)
+        return RequestedNetwork(port=port.id, network=port.network_id)
 
     # -- what is not there -------------------------------------------------------------------
 
@@ -413,8 +413,8 @@ def fits(flavor: Flavor, image: Image) -> None:
         )
 
 
-class Told(Protocol):
-    """What of an order is printed by others."""
+class Described(Protocol):
+    """The texts of an order that clients print."""
 
     @property
     def name(self) -> str | None: ...
@@ -422,7 +422,7 @@ class Told(Protocol):
     def description(self) -> str | None: ...
 
 
-def told(order: Told) -> None:
+def check_texts(order: Described) -> None:
     """Invalid unless name and description can be printed; a description may have lines."""
     printable(order.name, "name")
     printable(order.description, "description", "\n\r\t")

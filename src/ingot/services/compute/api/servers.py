@@ -33,9 +33,9 @@ from ingot.services.compute.api.ordering import (
     Name,
     Ordering,
     address,
+    check_texts,
     disk_config,
     hostname,
-    told,
 )
 from ingot.services.compute.service import Draft, Ordered
 from ingot.services.compute.tables import servers as table
@@ -137,7 +137,7 @@ class Servers(Handlers):
         given = mapping(part(call.body, "server"), "server")
         since(call, given, {"description": 19, "hostname": 90})
         order = read(UpdateIn, given, "server")
-        told(order)
+        check_texts(order)
         values: dict[str, Any] = {}
         for name in given:
             if name == "name":
@@ -275,7 +275,7 @@ class Search:
         self.call = call
         self.admin = call.allows("os_compute_api:servers:allow_all_filters", own(call))
         self.where: list[Where] = []
-        self.tests: list[Callable[[store.Glimpse], bool]] = []
+        self.tests: list[Callable[[store.SearchFields], bool]] = []
         self.nothing = False
         self.sealed = rule == "servers:detail" and views.shows_user_data(call, own(call))
         self._read(rule)
@@ -428,7 +428,7 @@ class Search:
         if not name.startswith("not"):
             self.where.append(store.has_tags(wanted, every=not name.endswith("any")))
 
-        def test(seen: store.Glimpse) -> bool:
+        def test(seen: store.SearchFields) -> bool:
             have = wanted & set(seen.tags)
             matched = bool(have) if name.endswith("any") else have == wanted
             return matched is not name.startswith("not")

@@ -19,17 +19,17 @@ from ingot.services.compute.workflows.end import delete, deleted, not_deleted
 from ingot.services.compute.workflows.server_task import (
     Ending,
     Failing,
-    Story,
+    WorkflowBody,
+    bind_task,
     ending,
     failing,
-    told,
 )
 from ingot.workflow import Workflow
 
 if TYPE_CHECKING:
     from ingot.services.compute.service import Compute
 
-_STORIES: dict[str, tuple[Story, Ending, Failing]] = {
+_WORKFLOWS: dict[str, tuple[WorkflowBody, Ending, Failing]] = {
     "create": (create, created, not_created),
     "delete": (delete, deleted, not_deleted),
     "start": (power.start, power.ended_active, power.failed_unchanged),
@@ -48,12 +48,12 @@ def workflows(compute: Compute) -> list[Workflow]:
         Workflow(
             kind=f"server {name}",
             input=None,
-            run=told(compute, story),
+            run=bind_task(compute, body),
             on_success=ending(compute, end),
             on_failure=failing(compute, fail),
             title=f"{name.capitalize()} server",
         )
-        for name, (story, end, fail) in _STORIES.items()
+        for name, (body, end, fail) in _WORKFLOWS.items()
     ]
 
 

@@ -14,7 +14,7 @@ from ingot.kit.tasks import events
 from ingot.services.baremetal import Candidate, HeldNode, ImageRight, Look, Node
 from ingot.services.compute import placement, states
 from ingot.services.compute.documents import documents
-from ingot.services.compute.types import Address, NetworkWish, Nic, Server
+from ingot.services.compute.types import Address, Nic, RequestedNetwork, Server
 from ingot.services.network import Network
 
 if TYPE_CHECKING:
@@ -41,10 +41,12 @@ def placing(
 ) -> placement.Placing:
     """What the server's machine must be."""
     flavor = server.flavor
-    wish = placement.wish_of(flavor.extra_specs, flavor.vcpus, flavor.ram, flavor.disk, traits)
+    request = placement.request_of(
+        flavor.extra_specs, flavor.vcpus, flavor.ram, flavor.disk, traits
+    )
     wires = [_network_of(compute, conn, wish_).physical_network for wish_ in server.networks]
     return placement.Placing(
-        wish=wish,
+        request=request,
         networks=tuple(wire for wire in wires if wire),
         ports=len(server.networks),
         node=server.wanted_node,
@@ -100,12 +102,12 @@ def no_valid_host(compute: Compute, conn: sa.Connection, wanted: placement.Placi
     return placement.no_valid_host(seen, wanted, free)
 
 
-def _network_of(compute: Compute, conn: sa.Connection, wish: NetworkWish) -> Network:
-    if wish.port is not None:
+def _network_of(compute: Compute, conn: sa.Connection, request: RequestedNetwork) -> Network:
+    if request.port is not None:
         return compute.networks.get_network(
-            conn, compute.networks.get_port(conn, wish.port).network_id
+            conn, compute.networks.get_port(conn, request.port).network_id
         )
-    return compute.networks.get_network(conn, wish.network or "")
+    return compute.networks.get_network(conn, request.network or "")
 
 
 # -- wiring --------------------------------------------------------------------------------------
@@ -114,7 +116,7 @@ def _network_of(compute: Compute, conn: sa.Connection, wish: NetworkWish) -> Net
 def make_ports(compute: Compute, conn: sa.Connection, server: Server) -> int:
     """The server's network ports: those that were given, and new ones on the networks wanted."""
     groups = _groups(compute, conn, server) if server.networks else []
-    nics = tuple(_port(compute, conn, server, wish, groups) for wish in server.networks)
+    nics = tuple(_port(compute, conn, server, request, groups) for request in server.networks)
     compute.update(conn, server.uuid, ports=nics)
     return len(nics)
 
@@ -131,15 +133,19 @@ def _groups(compute: Compute, conn: sa.Connection, server: Server) -> list[str]:
 
 
 def _port(
-    compute: Compute, conn: sa.Connection, server: Server, wish: NetworkWish, groups: list[str]
+    compute: Compute,
+    conn: sa.Connection,
+    server: Server,
+    request: RequestedNetwork,
+    groups: list[str],
 ) -> Nic:
     networks = compute.networks
     owner = f"{OWNER}{server.availability_zone or compute.settings.availability_zone}"
-    if wish.port is None:
-        fixed = [{"ip_address": wish.fixed_ip}] if wish.fixed_ip else None
+    if request.port is None:
+        fixed = [{"ip_address": request.fixed_ip}] if request.fixed_ip else None
         made = networks.create_port(
             conn,
-            network_id=wish.network or "",
+            network_id=request.network or "",
             project_id=server.project_id,
             fixed_ips=fixed,
             device_id=server.uuid,
@@ -148,7 +154,7 @@ def _port(
         )
         networks.check_quota(conn, server.project_id, "port")
         return Nic(port=made.id, network=made.network_id, ours=True)
-    port = networks.claim_port(conn, wish.port, device_id=server.uuid, device_owner=owner)
+    port = networks.claim_port(conn, request.port, device_id=server.uuid, device_owner=owner)
     return Nic(port=port.id, network=port.network_id, ours=False)
 
 
@@ -226,7 +232,7 @@ def prepare(
 ) -> None:
     """Write instance_info and the config drive; right: opens the image."""
     flavor = server.flavor
-    specs = placement.wish_of(flavor.extra_specs, 0, 0, 0)
+    specs = placement.request_of(flavor.extra_specs, 0, 0, 0)
     info: dict[str, Any] = {
         "image_source": server.image_id,
         "display_name": server.name,

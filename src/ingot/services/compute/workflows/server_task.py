@@ -104,16 +104,16 @@ def failure(payload: dict[str, Any]) -> Fault:
     return Failed(str(payload["error"]), details={"machine": payload.get("kind")})
 
 
-Story = Callable[[ServerTask, Any], Awaitable[Any]]
+WorkflowBody = Callable[[ServerTask, Any], Awaitable[Any]]
 Ending = Callable[[ServerTask, sa.Connection], None]
 Failing = Callable[[ServerTask, sa.Connection, Fault], None]
 
 
-def told(compute: Compute, story: Story) -> Callable[[Op, Any], Awaitable[Any]]:
-    """A story as the engine wants it."""
+def bind_task(compute: Compute, body: WorkflowBody) -> Callable[[Op, Any], Awaitable[Any]]:
+    """The body of a workflow as the engine calls it: with an operation and its order."""
 
     async def run(op: Op, order: Any) -> Any:
-        return await story(ServerTask(compute, op), order)
+        return await body(ServerTask(compute, op), order)
 
     return run
 

@@ -163,7 +163,7 @@ class _Roles:
         book = await self._identity.roles()
         if implied["id"] not in book.implied.get(prior["id"], ()):
             raise Missing(f"{prior['id']} does not imply {implied['id']}.")
-        return self._told(call, prior, implied)
+        return self._implication_reply(call, prior, implied)
 
     async def imply(self, call: Call) -> Reply:
         def imply(conn: sa.Connection) -> tuple[Row, Row]:
@@ -176,7 +176,7 @@ class _Roles:
             grants.set_implied(conn, prior["id"], implied["id"], True)
             return prior, implied
 
-        return self._told(call, *await self._identity.write(imply))
+        return self._implication_reply(call, *await self._identity.write(imply))
 
     async def unimply(self, call: Call) -> None:
         def end(conn: sa.Connection) -> None:
@@ -199,7 +199,7 @@ class _Roles:
         return Reply({"role_inferences": body, "links": {"self": call.url}})
 
     @staticmethod
-    def _told(call: Call, prior: Row, implied: Row) -> Reply:
+    def _implication_reply(call: Call, prior: Row, implied: Row) -> Reply:
         body = {
             "prior_role": _short(prior, call.base_url),
             "implies": _short(implied, call.base_url),

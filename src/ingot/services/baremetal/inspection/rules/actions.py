@@ -37,7 +37,7 @@ class ApiCall:
 
 
 @dataclass
-class Desk:
+class RuleContext:
     """What actions work on. calls: to be made when everything is written, by rule. written: the present action's
     arguments as they stand in the rule."""
 
@@ -124,12 +124,12 @@ class _Thing:
         self.set(parts[0], whole)
 
 
-def _node(desk: Desk) -> _Thing:
-    return _Thing(desk.draft.fields, PATCHABLE, desk.draft.set)
+def _node(context: RuleContext) -> _Thing:
+    return _Thing(context.draft.fields, PATCHABLE, context.draft.set)
 
 
-def _port(desk: Desk, port_id: Any) -> tuple[PortDraft, _Thing]:
-    port = desk.draft.port(str(port_id))
+def _port(context: RuleContext, port_id: Any) -> tuple[PortDraft, _Thing]:
+    port = context.draft.port(str(port_id))
     if port is None:
         raise Failed(f"Port {port_id} could not be found.")
     return port, _Thing(port.values, tuple(PORT_FIELDS), port.set)
@@ -143,71 +143,71 @@ def _trying(what: str, work: Callable[[], None]) -> None:
         raise Failed(f"Failed to {what}: {fault.text}") from None
 
 
-def _set_attribute(desk: Desk, path: Any, value: Any) -> None:
+def _set_attribute(context: RuleContext, path: Any, value: Any) -> None:
     what = f"set attribute {path}"
-    _trying(what, lambda: _node(desk).write(_parts(path), value))
-    desk.draft.say(f"set {path}")
+    _trying(what, lambda: _node(context).write(_parts(path), value))
+    context.draft.say(f"set {path}")
 
 
-def _extend_attribute(desk: Desk, path: Any, value: Any, unique: Any = False) -> None:
+def _extend_attribute(context: RuleContext, path: Any, value: Any, unique: Any = False) -> None:
     what = f"extend attribute {path}"
-    _trying(what, lambda: _node(desk).extend(_parts(path), value, bool(unique)))
-    desk.draft.say(f"extended {path}")
+    _trying(what, lambda: _node(context).extend(_parts(path), value, bool(unique)))
+    context.draft.say(f"extended {path}")
 
 
-def _del_attribute(desk: Desk, path: Any) -> None:
-    _trying(f"delete attribute at {path}", lambda: _node(desk).remove(_parts(path)))
-    desk.draft.say(f"removed {path}")
+def _del_attribute(context: RuleContext, path: Any) -> None:
+    _trying(f"delete attribute at {path}", lambda: _node(context).remove(_parts(path)))
+    context.draft.say(f"removed {path}")
 
 
-def _set_port_attribute(desk: Desk, port_id: Any, path: Any, value: Any) -> None:
-    port, thing = _port(desk, port_id)
+def _set_port_attribute(context: RuleContext, port_id: Any, path: Any, value: Any) -> None:
+    port, thing = _port(context, port_id)
     what = f"set attribute {path} for port {port_id}"
     _trying(what, lambda: thing.write(_parts(path), value))
-    desk.draft.say(f"set {path} of port {port.address}")
+    context.draft.say(f"set {path} of port {port.address}")
 
 
 def _extend_port_attribute(
-    desk: Desk, port_id: Any, path: Any, value: Any, unique: Any = False
+    context: RuleContext, port_id: Any, path: Any, value: Any, unique: Any = False
 ) -> None:
-    port, thing = _port(desk, port_id)
+    port, thing = _port(context, port_id)
     what = f"extend attribute {path} for port {port_id}"
     _trying(what, lambda: thing.extend(_parts(path), value, bool(unique)))
-    desk.draft.say(f"extended {path} of port {port.address}")
+    context.draft.say(f"extended {path} of port {port.address}")
 
 
-def _del_port_attribute(desk: Desk, port_id: Any, path: Any) -> None:
-    port, thing = _port(desk, port_id)
+def _del_port_attribute(context: RuleContext, port_id: Any, path: Any) -> None:
+    port, thing = _port(context, port_id)
     what = f"delete attribute {path} for port {port_id}"
     _trying(what, lambda: thing.remove(_parts(path)))
-    desk.draft.say(f"removed {path} of port {port.address}")
+    context.draft.say(f"removed {path} of port {port.address}")
 
 
 # -- traits and capabilities --------------------------------------------------------------------------
 
 
-def _add_trait(desk: Desk, name: Any) -> None:
-    _trying(f"add new trait {name}", lambda: desk.draft.add_trait(str(name)))
-    desk.draft.say(f"added trait {name}")
+def _add_trait(context: RuleContext, name: Any) -> None:
+    _trying(f"add new trait {name}", lambda: context.draft.add_trait(str(name)))
+    context.draft.say(f"added trait {name}")
 
 
-def _remove_trait(desk: Desk, name: Any) -> None:
-    if str(name) in desk.draft.traits:
-        desk.draft.traits.discard(str(name))
-        desk.draft.say(f"removed trait {name}")
+def _remove_trait(context: RuleContext, name: Any) -> None:
+    if str(name) in context.draft.traits:
+        context.draft.traits.discard(str(name))
+        context.draft.say(f"removed trait {name}")
 
 
-def _set_capability(desk: Desk, name: Any, value: Any) -> None:
+def _set_capability(context: RuleContext, name: Any, value: Any) -> None:
     wrong = [text for text in (str(name), str(value)) if "," in text]
     if wrong or ":" in str(name):
         raise Failed(f"Failed to set capability {name}: names and values have no comma or colon")
-    desk.draft.set_capabilities({str(name): str(value)})
-    desk.draft.say(f"set capability {name}:{value}")
+    context.draft.set_capabilities({str(name): str(value)})
+    context.draft.say(f"set capability {name}:{value}")
 
 
-def _unset_capability(desk: Desk, name: Any) -> None:
-    desk.draft.unset_capability(str(name))
-    desk.draft.say(f"unset capability {name}")
+def _unset_capability(context: RuleContext, name: Any) -> None:
+    context.draft.unset_capability(str(name))
+    context.draft.say(f"unset capability {name}")
 
 
 # -- plugin data --------------------------------------------------------------------------------------
@@ -219,20 +219,20 @@ def _keys(path: Any) -> list[str]:
     return str(path).split(".")
 
 
-def _set_plugin_data(desk: Desk, path: Any, value: Any) -> None:
+def _set_plugin_data(context: RuleContext, path: Any, value: Any) -> None:
     keys = _keys(path)
     what = f"set plugin data at {path}"
     _trying(
-        what, lambda: _inside(desk.draft.plugin_data, keys[:-1], True).update({keys[-1]: value})
+        what, lambda: _inside(context.draft.plugin_data, keys[:-1], True).update({keys[-1]: value})
     )
-    desk.draft.say(f"set plugin data {path}")
+    context.draft.say(f"set plugin data {path}")
 
 
-def _extend_plugin_data(desk: Desk, path: Any, value: Any, unique: Any = False) -> None:
+def _extend_plugin_data(context: RuleContext, path: Any, value: Any, unique: Any = False) -> None:
     keys = _keys(path)
 
     def extend() -> None:
-        holder = _inside(desk.draft.plugin_data, keys[:-1], True)
+        holder = _inside(context.draft.plugin_data, keys[:-1], True)
         found: Any = holder.get(keys[-1]) or []
         if not isinstance(found, list):
             raise Failed("it is no list")
@@ -242,44 +242,44 @@ def _extend_plugin_data(desk: Desk, path: Any, value: Any, unique: Any = False) 
         holder[keys[-1]] = items
 
     _trying(f"extend plugin data at {path}", extend)
-    desk.draft.say(f"extended plugin data {path}")
+    context.draft.say(f"extended plugin data {path}")
 
 
-def _unset_plugin_data(desk: Desk, path: Any) -> None:
+def _unset_plugin_data(context: RuleContext, path: Any) -> None:
     """A missing path is no fault; an object that becomes empty goes too."""
     keys = _keys(path)
     try:
-        holder = _inside(desk.draft.plugin_data, keys[:-1], False)
+        holder = _inside(context.draft.plugin_data, keys[:-1], False)
     except Failed:
         return
     if holder.pop(keys[-1], None) is None:
         return
     if not holder and len(keys) > 1:
-        del _inside(desk.draft.plugin_data, keys[:-2], False)[keys[-2]]
-    desk.draft.say(f"unset plugin data {path}")
+        del _inside(context.draft.plugin_data, keys[:-2], False)[keys[-2]]
+    context.draft.say(f"unset plugin data {path}")
 
 
 # -- the rest -----------------------------------------------------------------------------------------
 
 
-class Told(Failed):
+class RuleFailed(Failed):
     """What the rule itself wants told; shown of sensitive rules too."""
 
 
-def _fail(desk: Desk, msg: Any) -> None:
-    raise Told(str(msg))
+def _fail(context: RuleContext, msg: Any) -> None:
+    raise RuleFailed(str(msg))
 
 
-def _write_log(desk: Desk, msg: Any, level: Any = "info") -> None:
+def _write_log(context: RuleContext, msg: Any, level: Any = "info") -> None:
     chosen = str(level).lower()
     if chosen not in LEVELS:
         raise Failed(f"Invalid log level: {level}. Choose from {', '.join(LEVELS)}")
-    getattr(_log, chosen)(str(msg), node=desk.draft.node.uuid)
-    desk.draft.say(str(msg))
+    getattr(_log, chosen)(str(msg), node=context.draft.node.uuid)
+    context.draft.say(str(msg))
 
 
 def _api_call(
-    desk: Desk,
+    context: RuleContext,
     url: Any,
     headers: Any = None,
     proxies: Any = None,
@@ -295,11 +295,11 @@ def _api_call(
         raise Failed("Invalid parameter: timeout must be greater than zero")
     if not str(url).startswith(("http://", "https://")):
         raise Failed(f"Invalid parameter: {url} is no http or https URL")
-    judged = _leaves_host_open(str(desk.written.get("url")))
-    desk.calls.append(
+    judged = _leaves_host_open(str(context.written.get("url")))
+    context.calls.append(
         ApiCall(str(url), _texts(headers), _texts(proxies), seconds, tries, backoff, judged)
     )
-    desk.draft.say(f"calls {str(url).partition('?')[0]}")
+    context.draft.say(f"calls {str(url).partition('?')[0]}")
 
 
 def _leaves_host_open(written: str) -> bool:

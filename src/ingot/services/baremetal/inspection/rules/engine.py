@@ -9,7 +9,12 @@ from typing import Any, cast
 
 from ingot.kit.faults import Failed, Fault
 from ingot.services.baremetal.inspection.draft import Draft
-from ingot.services.baremetal.inspection.rules.actions import ACTIONS, ApiCall, Desk, Told
+from ingot.services.baremetal.inspection.rules.actions import (
+    ACTIONS,
+    ApiCall,
+    RuleContext,
+    RuleFailed,
+)
 from ingot.services.baremetal.inspection.rules.arguments import Signature, split_operator
 from ingot.services.baremetal.inspection.rules.interpolation import NodeView, fill, masked
 from ingot.services.baremetal.inspection.rules.operators import OPERATORS
@@ -55,7 +60,7 @@ def apply_rules(draft: Draft, rules: Iterable[Rule], mask: str = "always") -> li
 
 
 def _failed(rule: Rule, fault: Fault) -> Failed:
-    hidden = rule.sensitive and not isinstance(fault, Told)
+    hidden = rule.sensitive and not isinstance(fault, RuleFailed)
     why = "the reason is hidden, since the rule is sensitive" if hidden else fault.text
     return Failed(
         f"Inspection rule {rule.label} failed: {why}",
@@ -65,16 +70,16 @@ def _failed(rule: Rule, fault: Fault) -> Failed:
 
 
 def _apply(draft: Draft, rule: Rule, views: _Views, hide: bool) -> Applied | None:
-    context = views.context(hide)
-    if not all(_holds(condition, context) for condition in rule.conditions):
+    fields = views.fields(hide)
+    if not all(_holds(condition, fields) for condition in rule.conditions):
         return None
     draft.said = []
-    desk = Desk(draft)
+    context = RuleContext(draft)
     for action in rule.actions:
-        _act(desk, action, views, hide)
+        _act(context, action, views, hide)
     did = () if rule.sensitive else tuple(draft.said)
     draft.said = []
-    return Applied(rule, did, tuple(desk.calls))
+    return Applied(rule, did, tuple(context.calls))
 
 
 class _Views:
@@ -84,7 +89,7 @@ class _Views:
         self._draft = draft
         self._hidden: dict[str, Any] | None = None
 
-    def context(self, hide: bool) -> dict[str, Any]:
+    def fields(self, hide: bool) -> dict[str, Any]:
         """As it is now."""
         draft = self._draft
         facts = {name: getattr(draft.node, name) for name in _NODE_FACTS}
@@ -101,14 +106,14 @@ class _Views:
         }
 
 
-def _holds(condition: Mapping[str, Any], context: Mapping[str, Any]) -> bool:
+def _holds(condition: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
     items = _items(condition)
     if items is None:
-        return _check(condition, context)
+        return _check(condition, fields)
     how = condition.get("multiple") or "any"
     results: list[bool] = []
     for item in items:
-        results.append(_check(condition, {**context, "item": item}))
+        results.append(_check(condition, {**fields, "item": item}))
         if how == "first" and results[-1]:
             return True
     if how == "all":
@@ -126,41 +131,41 @@ def _items(part: Mapping[str, Any]) -> list[Any] | None:
     return cast("list[Any]", loop) if isinstance(loop, list) else [loop]
 
 
-def _check(condition: Mapping[str, Any], context: Mapping[str, Any]) -> bool:
+def _check(condition: Mapping[str, Any], fields: Mapping[str, Any]) -> bool:
     op, inverted = split_operator(condition["op"])
     known = OPERATORS.get(op)
     if known is None:
         raise Failed(
             f"Unsupported operator: '{op}'. Supported operators are: {', '.join(OPERATORS)}."
         )
-    args = _arguments(known.signature, condition["args"], context, op)
-    if "item" in context and "force_strings" in known.signature.optional:
+    args = _arguments(known.signature, condition["args"], fields, op)
+    if "item" in fields and "force_strings" in known.signature.optional:
         # In a loop interpolation has made texts of numbers.
         args["force_strings"] = True
     return known.check(**args) is not inverted
 
 
-def _act(desk: Desk, action: Mapping[str, Any], views: _Views, hide: bool) -> None:
+def _act(context: RuleContext, action: Mapping[str, Any], views: _Views, hide: bool) -> None:
     op = action["op"]
     known = ACTIONS.get(op)
     if known is None:
         raise Failed(f"Unsupported action: '{op}'. Supported actions are: {', '.join(ACTIONS)}.")
     items = _items(action)
-    desk.written = known.signature.named(action["args"])
+    context.written = known.signature.named(action["args"])
     for item in [None] if items is None else items:
         # Read anew each time: an action sees what the one before it did.
-        context = views.context(hide)
+        fields = views.fields(hide)
         if items is not None:
-            context["item"] = item
-        known.run(desk, **_arguments(known.signature, action["args"], context, op))
+            fields["item"] = item
+        known.run(context, **_arguments(known.signature, action["args"], fields, op))
 
 
 def _arguments(
-    signature: Signature, args: object, context: Mapping[str, Any], op: str
+    signature: Signature, args: object, fields: Mapping[str, Any], op: str
 ) -> dict[str, Any]:
-    in_loop = "item" in context
+    in_loop = "item" in fields
     return {
-        name: fill(value, context, op)
+        name: fill(value, fields, op)
         if in_loop or name in signature.filled
         else copy.deepcopy(value)
         for name, value in signature.named(args).items()

@@ -1,7 +1,7 @@
-"""What the servers of machines have not been told yet: that the machine went, or another power.
+"""Changes of machines that their servers do not know yet: the machine went, or its power changed.
 
-So that nobody walks the fleet for it, the nodes with news are in an index of their own, and whoever has told the
-server says so (`told`).
+The nodes concerned are in a partial index of their own, so that nothing scans all nodes; who has written the change
+into the server calls `mark_reported`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from ingot.kit.db.database import PreparedStatement
-from ingot.services.baremetal.tables import NEWS, left_servers, nodes
+from ingot.services.baremetal.tables import UNREPORTED, left_servers, nodes
 from ingot.workflow import live_id
 
 
-def news() -> sa.Subquery:
+def unreported_changes() -> sa.Subquery:
     """For other services' questions: server, node, instance, power, under an operation.
 
     instance: the node's now; None when it has none or is deleted.
@@ -25,7 +25,7 @@ def news() -> sa.Subquery:
         nodes.c.instance_uuid.label("instance"),
         nodes.c.power_state.label("power"),
         busy.label("operation"),
-    ).where(sa.text(NEWS))
+    ).where(sa.text(UNREPORTED))
     nothing = sa.null().label
     left = sa.select(
         left_servers.c.server_uuid,
@@ -34,28 +34,28 @@ def news() -> sa.Subquery:
         nothing("power"),
         nothing("operation"),
     )
-    return sa.union_all(here, left).subquery("news")
+    return sa.union_all(here, left).subquery("changes")
 
 
-def told(conn: sa.Connection, server: str, node: str) -> None:
+def mark_reported(conn: sa.Connection, server: str, node: str) -> None:
     """The server knows what the node is by now, in this transaction."""
     values = {"server": server, "node": node}
-    _TOLD.change(conn, values)
+    _MARK_REPORTED.change(conn, values)
     _FORGET.change(conn, values)
 
 
-def tell_again(conn: sa.Connection, server: str, node: str) -> None:
-    """The server is to be told the power anew."""
-    _TELL.change(conn, {"server": server, "node": node})
+def report_again(conn: sa.Connection, server: str, node: str) -> None:
+    """The power of the node is reported to the server once more."""
+    _REPORT_AGAIN.change(conn, {"server": server, "node": node})
 
 
 def leave(conn: sa.Connection, node: str) -> None:
-    """The node is deleted, or taken by another server: whose it was is still to be told."""
+    """The node is deleted, or taken by another server: the server that had it still has to learn that."""
     _LEAVE.change(conn, {"node": node})
 
 
 _THIS = sa.and_(nodes.c.uuid == sa.bindparam("node"), nodes.c.server_uuid == sa.bindparam("server"))
-_TOLD = PreparedStatement(
+_MARK_REPORTED = PreparedStatement(
     sa.update(nodes)
     .where(_THIS)
     .values(
@@ -63,7 +63,7 @@ _TOLD = PreparedStatement(
         server_power=nodes.c.power_state,
     )
 )
-_TELL = PreparedStatement(sa.update(nodes).where(_THIS).values(server_power=None))
+_REPORT_AGAIN = PreparedStatement(sa.update(nodes).where(_THIS).values(server_power=None))
 _FORGET = PreparedStatement(
     sa.delete(left_servers).where(
         left_servers.c.server_uuid == sa.bindparam("server"),

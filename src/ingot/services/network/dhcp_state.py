@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from ingot.agents.dhcp.plans import DhcpChange, DhcpPlan
 
 #: More changed ports than so many are read with all others.
-MOST_NEWS = 2000
+MOST_CHANGES = 2000
 
 
-class Telling:
-    """The half of the front door that faces DHCP."""
+class DhcpState:
+    """The part of the Network service that DHCP servers read."""
 
     def __init__(self, db: Database, clock: Clock, settings: NetworkSettings) -> None:
         self.db = db
@@ -55,7 +55,7 @@ class Telling:
         """The newest generation of what DHCP must know."""
         return dhcp_store.generation(conn)
 
-    def dhcp_book(self, conn: sa.Connection) -> DhcpSnapshot:
+    def dhcp_snapshot(self, conn: sa.Connection) -> DhcpSnapshot:
         """What the DHCP servers of this host must know now, from all rows."""
         generation = dhcp_store.generation(conn)
         wires = list(self.settings.wires)
@@ -67,23 +67,27 @@ class Telling:
 
     def dhcp_plans(self, conn: sa.Connection) -> tuple[DhcpPlan, ...]:
         """The same as plans, one per wire that carries a network."""
-        return self.dhcp_book(conn).plans()
+        return self.dhcp_snapshot(conn).plans()
 
-    def dhcp_news(self, conn: sa.Connection, book: DhcpSnapshot) -> tuple[DhcpChange, ...] | None:
-        """What changed since the book was made, which it then knows too; None when it must be made anew."""
+    def dhcp_changes(
+        self, conn: sa.Connection, snapshot: DhcpSnapshot
+    ) -> tuple[DhcpChange, ...] | None:
+        """What changed since the snapshot was made, which it then knows too; None when it must be made anew."""
         generation = dhcp_store.generation(conn)
-        if generation == book.generation:
+        if generation == snapshot.generation:
             return ()
-        changes = dhcp_store.changes(conn, book.generation, MOST_NEWS + 1)
+        changes = dhcp_store.changes(conn, snapshot.generation, MOST_CHANGES + 1)
         newest = max((change[1] for change in changes), default=0)
         ports = [port_id for port_id, _ in changes]
         # A generation without a row: counted by a process older than this table, or long forgotten.
-        if newest < generation or len(ports) > MOST_NEWS or "" in ports:
+        if newest < generation or len(ports) > MOST_CHANGES or "" in ports:
             return None
-        return book.turn(newest, ports, store.known_addresses(conn, book.network_ids, ports))
+        return snapshot.apply(
+            newest, ports, store.known_addresses(conn, snapshot.network_ids, ports)
+        )
 
     def forget_dhcp_changes(self, conn: sa.Connection, seconds: float) -> None:
-        """Those older than so many seconds: every book is made anew sooner than that."""
+        """Those older than so many seconds: every snapshot is made anew sooner than that."""
         dhcp_store.forget_changes(conn, timestamp(self.clock.now() - timedelta(seconds=seconds)))
 
     def agents(self) -> list[dict[str, Any]]:

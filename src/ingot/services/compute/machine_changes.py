@@ -1,4 +1,4 @@
-"""Telling servers what is so of their machines: gone, on or off. Functions of a connection, for the loop."""
+"""Changes of machines that their servers take over: gone, powered on or off. Functions of a connection, for the loop."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 _SHOWN = {states.RUNNING: states.ACTIVE, states.SHUTDOWN: states.STOPPED}
 
 
-def news(compute: Compute, conn: sa.Connection) -> list[store.News]:
-    """Servers that are to be told something of their machines."""
-    return store.news(conn, compute.baremetal.news())
+def pending(compute: Compute, conn: sa.Connection) -> list[store.MachineChange]:
+    """Servers whose machine changed since the server was written, with that machine."""
+    return store.machine_changes(conn, compute.baremetal.unreported_changes())
 
 
-def tell(compute: Compute, conn: sa.Connection, news: Sequence[store.News]) -> None:
-    """Tell servers at rest what is so of their machines now: gone, on or off."""
-    for uuid, node in news:
+def apply(compute: Compute, conn: sa.Connection, changes: Sequence[store.MachineChange]) -> None:
+    """Write into servers that nothing works on what is true of their machines now: gone, on or off."""
+    for uuid, node in changes:
         server = store.find_server(conn, uuid)
         ours = server is not None and server.node_uuid == node
-        if server is None or not ours or _told_machine(compute, conn, server):
-            compute.baremetal.told(conn, uuid, node)
+        if server is None or not ours or _apply_to_server(compute, conn, server):
+            compute.baremetal.mark_reported(conn, uuid, node)
 
 
-def _told_machine(compute: Compute, conn: sa.Connection, server: Server) -> bool:
+def _apply_to_server(compute: Compute, conn: sa.Connection, server: Server) -> bool:
     """False when something has begun to work on the server."""
     held = store.power_of(conn, compute.baremetal.held(), server.uuid, server.node_uuid or "")
     if held is None:
@@ -48,8 +48,8 @@ def _told_machine(compute: Compute, conn: sa.Connection, server: Server) -> bool
 
 
 def _lost(compute: Compute, conn: sa.Connection, server: Server) -> bool:
-    """The server's machine is gone: it says so, or ends with it, as the site wishes."""
-    told = compute.told(
+    """The server's machine is gone: the server goes to ERROR, or is deleted, as `undeploy_under_server` says."""
+    told = compute.server_fault(
         Fault(
             f"Machine {server.node_name} was taken from the server by the Bare Metal API.",
             next_action="Delete the server and create it again.",
