@@ -65,7 +65,7 @@ pytest: ## all tests but the long ones (no set-up); PYTEST_ARGS="-k word" for so
 	$(PYTEST) -n 5 --dist loadfile --no-loadscope-reorder -m "not qemu" $(PYTEST_ARGS) </dev/null || $(call AGAIN,not qemu)
 	$(PYTEST) -m "qemu and not real" $(PYTEST_ARGS) </dev/null || $(call AGAIN,qemu and not real)
 
-real: ## the long stories of real (QEMU) machines; NIGHTLY=1 for all of them
+real: ## the long scenarios of real (QEMU) machines; NIGHTLY=1 for all of them
 	@tools/setup.sh test
 	$(PYTEST) -m real $(PYTEST_ARGS) </dev/null || $(call AGAIN,real)
 

@@ -50,9 +50,9 @@ def bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (rules.shape, "helpers"),
         (rules.docstrings, "module"),
         (rules.clocks, "time.sleep"),
-        (rules.speech, "print"),
+        (rules.prints, "print"),
         (rules.silenced, "noqa"),
-        (rules.front_doors, "ingot.services.identity.store"),
+        (rules.interfaces, "ingot.services.identity.store"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

@@ -14,11 +14,11 @@ from tools.house.cycles import cycles
 LONGEST_FILE = 600
 LONGEST_FUNCTION = 100
 
-#: In the order of the floors; the later may use the front doors of the earlier.
+#: From the lowest; each may use the interfaces of those before it.
 SERVICES = ("identity", "image", "network", "volume", "baremetal", "compute", "orchestration")
 SHAPE = ("__init__", "types", "tables", "store", "service", "schemas", "api")
 
-#: Rooms that live in virtual time, so that whole fleets can be simulated.
+#: Packages that live in virtual time, so that whole fleets can be simulated.
 TIMED = ("kit", "workflow", "drivers", "agents", "services")
 CLOCKS = {
     "time.sleep",
@@ -31,7 +31,7 @@ CLOCKS = {
     "datetime.datetime.utcnow",
     "datetime.date.today",
 }
-SPEAKERS = ("app", "cli", "lab", "builders")
+PRINTING = ("app", "cli", "lab", "builders")
 
 
 @functools.cache
@@ -87,7 +87,7 @@ def sizes(files: list[Path]) -> Iterator[Finding]:
 
 
 def shape(files: list[Path]) -> Iterator[Finding]:
-    """Same file names in every service: who has read one room knows where to look in the next."""
+    """Same file names in every service: who has read one service knows where to look in the next."""
     here = {str(path) for path in files}
     for service in SERVICES:
         folder = f"src/ingot/services/{service}"
@@ -121,14 +121,14 @@ def clocks(files: list[Path]) -> Iterator[Finding]:
                 yield Finding("clock", str(path), name, f"{name}() outside kit.tasks.clock", line)
 
 
-def speech(files: list[Path]) -> Iterator[Finding]:
+def prints(files: list[Path]) -> Iterator[Finding]:
     """Only what a person started prints; everything else logs, because a service's stdout has no reader."""
     for path in _python(files, "src", "ingot"):
-        if _part(path) in SPEAKERS:
+        if _part(path) in PRINTING:
             continue
         for name, line in _calls(path):
             if name == "print":
-                yield Finding("print", str(path), "print", "print() in a room that logs", line)
+                yield Finding("print", str(path), "print", "print() in a package that logs", line)
 
 
 _SILENCED = re.compile(r"#\s*(type: ignore|pyright: ignore|noqa)(?![\w\[:-]*[\[:])")
@@ -158,8 +158,8 @@ def paths(files: list[Path]) -> Iterator[Finding]:
                 yield Finding("path", str(path), match[0], "a path of one machine", number)
 
 
-def front_doors(files: list[Path]) -> Iterator[Finding]:
-    """A service is entered by its front door (`__init__.py`); what lies behind it may change any day. Only
+def interfaces(files: list[Path]) -> Iterator[Finding]:
+    """A service is used by its interface (`__init__.py`); what lies behind it may change any day. Only
     the app, which constructs the services, and the migrations go in."""
     for path in _python(files, "src", "ingot"):
         if _part(path) in ("app", "migrations"):
@@ -176,8 +176,8 @@ def front_doors(files: list[Path]) -> Iterator[Finding]:
                 if parts[:2] != ["ingot", "services"] or len(parts) < 4:
                     continue
                 if parts[2] in SERVICES and parts[2] != service:
-                    text = f"imports {name}; use the front door ingot.services.{parts[2]}"
-                    yield Finding("front-door", str(path), name, text, node.lineno)
+                    text = f"imports {name}; use the interface ingot.services.{parts[2]}"
+                    yield Finding("interface", str(path), name, text, node.lineno)
 
 
 CHECKS: list[Check] = [
@@ -185,9 +185,9 @@ CHECKS: list[Check] = [
     shape,
     docstrings,
     clocks,
-    speech,
+    prints,
     silenced,
     paths,
-    front_doors,
+    interfaces,
     cycles,
 ]

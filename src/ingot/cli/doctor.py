@@ -52,7 +52,7 @@ class Package:
 
 # -- packages ------------------------------------------------------------------------------------
 
-#: What no room lists: the programs that drivers and the image service call.
+#: What no service lists: the programs that drivers and the image service call.
 _RUN = (
     Package("ipmitool", "speaks to IPMI BMCs", "ipmitool"),
     Package("qemu-utils", "reads and converts disk images", "qemu-img"),

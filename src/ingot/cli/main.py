@@ -62,11 +62,11 @@ def main(argv: list[str] | None = None) -> int:
     if name not in COMMANDS:
         return _usage(name)
     module, configure, run, text = COMMANDS[name]
-    room = _loaded(module)
+    command = _loaded(module)
     parser = Parser(prog=f"ingot {name}", description=text)
-    getattr(room, configure)(parser)
+    getattr(command, configure)(parser)
     try:
-        return int(getattr(room, run)(parser.parse_args(words[1:])) or 0)
+        return int(getattr(command, run)(parser.parse_args(words[1:])) or 0)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -1,7 +1,7 @@
 """Crash-safe long work.
 
-An operation is a row; a workflow is an async function that tells its story from top to bottom. Finished
-steps are recorded and return their record when the story is told again; a wait costs a row, not a coroutine.
+An operation is a row; a workflow is an async function that runs from top to bottom. Finished
+steps are recorded and return their record when the workflow runs again; a wait costs a row, not a coroutine.
 Services call `start`, `signal` and `cancel` inside their own transactions.
 
 types       shapes for authors and callers

@@ -22,7 +22,7 @@ class Workflow:
     """A kind of long work.
 
     input: the msgspec type of its input (None: plain JSON).
-    run: the story; async, from top to bottom, deterministic between its steps.
+    run: the body; async, from top to bottom, deterministic between its steps.
     on_success / on_failure: run in the transaction that ends the operation. Aborts come to on_failure with
     fault.kind ABORTED. They may be run more than once when that transaction has to be repeated.
     """

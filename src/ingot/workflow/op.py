@@ -1,6 +1,6 @@
 """What a workflow's author holds in hand.
 
-The story is run from the top at every advance. Calls that are recorded give their record; the first one
+The workflow runs from the top at every advance. Calls that are recorded give their record; the first one
 that is not is the front, where work is really done.
 """
 
@@ -76,7 +76,7 @@ class Op:
         self._abortable = True
         self._in_call = False
 
-    # -- the story ---------------------------------------------------------------------------
+    # -- what authors call -------------------------------------------------------------------
 
     async def step(
         self,
@@ -277,7 +277,7 @@ class Op:
     # -- recorded calls ------------------------------------------------------------------------
 
     def _enter(self, name: str, key: str | None, sort: str) -> tuple[StepRow | None, int]:
-        """The record at this place of the story, if there is one, and the place's number."""
+        """The record at this place of the workflow, if there is one, and the place's number."""
         if self._active is not None:
             raise Changed(
                 f"'{name}' was called while another step is running; steps do not overlap"

@@ -287,7 +287,7 @@ _STEPS_OF_ONE = PreparedStatement(
 
 
 def list_steps(conn: sa.Connection, op_id: str) -> list[StepRow]:
-    """The recorded steps of an operation, in the order of the story; undo steps at the end."""
+    """The recorded steps of an operation, in the order of the workflow; undo steps at the end."""
     return [step_from(row) for row in _STEPS_OF_ONE.mappings(conn, {"op": op_id})]
 
 
@@ -311,7 +311,7 @@ def claimable(
 
 
 def _take(which: sa.ColumnElement[bool]) -> sa.Update:
-    # waiting_for and parked_at are kept until the story has moved: they tell where it stood.
+    # waiting_for and parked_at are kept until the workflow has moved: they say where it stood.
     return (
         sa.update(operations)
         .where(which)

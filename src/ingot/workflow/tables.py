@@ -72,7 +72,7 @@ steps = sa.Table(
         sa.ForeignKey("operations.id", ondelete="CASCADE"),
         primary_key=True,
     ),
-    # Position in the story; the undo of step n has the number UNDO + n.
+    # Position in the workflow; the undo of step n has the number UNDO + n.
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("key", sa.Text),

@@ -140,7 +140,7 @@ class Claim:
 
 
 class Parked(BaseException):
-    """The story waits: its row is saved and the coroutine ends. Not an Exception, so that authors cannot
+    """The workflow waits: its row is saved and the coroutine ends. Not an Exception, so that authors cannot
     catch it by accident."""
 
 
@@ -157,7 +157,7 @@ class Stopped(BaseException):
 
 
 class Changed(Exception):
-    """The story told another step than the record has at this place."""
+    """The workflow reached another step than the record has at this place: its code has changed."""
 
 
 def operation_from(row: dict[str, Any]) -> OperationRow:

@@ -1,6 +1,6 @@
 """Hands on hardware: values in, values out. No database, no states.
 
-Front door: make a `DriverContext` with a clock, `build_registry` over it, turn a node's driver_info
+Make a `DriverContext` with a clock, `build_registry` over it, turn a node's driver_info
 into an `Access` with `Registry.access`, and ask the registry for the capability's driver:
 
     registry = build_registry(DriverContext(SystemClock()))

@@ -324,7 +324,7 @@ class ConsoleSession(Protocol):
 class Console(Protocol):
     """Serial console of one machine.
 
-    kind: what GET …/states/console says of it: "socat" for a TCP door, "websocket" for one with a token;
+    kind: what GET …/states/console says of it: "socat" for a TCP port, "websocket" for one with a token;
         "" when there is no console.
     """
 

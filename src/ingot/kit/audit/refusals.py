@@ -1,6 +1,6 @@
 """Refused requests, gathered: the first of each sort is told by itself, those alike are counted, a minute long.
 
-However many come, they make a bounded number of records. One who knocks at many doors takes no more than his share of
+However many come, they make a bounded number of records. A client that tries many paths takes no more than its share of
 that number, so that the others' refusals can still be told apart.
 """
 

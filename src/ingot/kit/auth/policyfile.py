@@ -1,6 +1,6 @@
 """An operator's own policy rules: a file in oslo.policy's language, YAML or JSON, name -> expression.
 
-A misspelt name or a rule that cannot be read would leave the door as it was without anybody noticing, so
+A misspelt name or a rule that cannot be read would leave the rights as they were without anybody noticing, so
 both are refused with file and line. Names that only the file's own rules refer to (aliases) are welcome.
 """
 

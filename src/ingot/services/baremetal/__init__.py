@@ -1,4 +1,4 @@
-"""Bare-metal machines: their inventory, life-cycle and API. The front door.
+"""Bare-metal machines: their inventory, life-cycle and API.
 
 baremetal = Baremetal(db, clock, vault, registry, networks, host, settings)
 service = baremetal.service(authenticator)      # the Bare Metal API

@@ -1,6 +1,6 @@
 """The services below, as the workflows of this service need them.
 
-The workflows know only the protocols `Images` and `Networks`; here are their bodies over our own rooms. A
+The workflows know only the protocols `Images` and `Networks`; here are their implementations over our own services. A
 body over an outside service would stand beside them.
 """
 

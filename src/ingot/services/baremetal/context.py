@@ -108,7 +108,7 @@ class NoNetworks:
 
 @dataclass(frozen=True)
 class BaremetalSettings:
-    """Options of the room. Seconds where time is meant.
+    """Options of the service. Seconds where time is meant.
 
     agent_ramdisk: whether an agent's kernel and ramdisk are configured, for nodes that name none.
 

@@ -77,9 +77,9 @@ _CHECKS = {
 
 
 class Baremetal:
-    """The service's front door.
+    """The Bare Metal service: what the API, other services and the app call.
 
-    host: this process's name as conductors know it. networks, images: None where there is no such room.
+    host: this process's name as conductors know it. networks, images: None where that service is off.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Rows of the bare-metal service. Private to the room.
+"""Rows of the bare-metal service. Private to the service.
 
 JSON columns hold what the API may show: `driver_info` and `instance_info` are stored already masked, and
 their secrets live encrypted in `node_secrets`, so that lists pass JSON through without looking into it.

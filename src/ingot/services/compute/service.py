@@ -105,7 +105,7 @@ class Ordered(NamedTuple):
 
 
 class Compute:
-    """The service's front door."""
+    """The Compute service: the verbs on servers that its API, workflows and loops call."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The compute service's tables. Private: other services ask the front door."""
+"""The compute service's tables. Private to the service."""
 
 from __future__ import annotations
 

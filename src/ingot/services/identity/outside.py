@@ -1,6 +1,6 @@
 """Callers known to an outside Keystone: each token is validated there, and the answer kept for a while.
 
-The other body of this service's front door (`Authenticates`), for joining an existing cloud: users, projects
+The other implementation of `Authenticates`, for joining an existing cloud: users, projects
 and the catalogue stay with that Keystone, so the Identity API is not offered here.
 
     GET {auth_url}/v3/auth/tokens   X-Auth-Token: ours, X-Subject-Token: the caller's

@@ -1,4 +1,4 @@
-"""The identity service's front door: who asks, and the Identity API."""
+"""The Identity service: authenticates callers and serves the Identity API."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _ENDED: Row = {"receiver": None, "reception": None, "received_at": None}
 
 
 class Receiving:
-    """The half of the front door that takes content."""
+    """The part of the Image service that receives content."""
 
     def __init__(self, db: Database, clock: Clock, settings: ImageSettings, blobs: Blobs) -> None:
         self.db = db

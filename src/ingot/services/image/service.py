@@ -1,4 +1,4 @@
-"""The image service's front door: images, their content, and how machines fetch it."""
+"""The Image service: images, their content, and how machines fetch it."""
 
 from __future__ import annotations
 

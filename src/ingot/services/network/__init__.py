@@ -1,7 +1,7 @@
 """Networks, subnets, ports: which machine has which address on which wire, and who answers its DHCP.
 
-The front door. Functions take the caller's connection, so that a change is part of the caller's own
-transaction; after the commit the room tells DHCP. The API is the Networking API v2.0, thin: flat provider
+Functions take the caller's connection, so that a change is part of the caller's own
+transaction; after the commit the service wakes the DHCP loop. The API is the Networking API v2.0, thin: flat provider
 networks, no routers, no floating IPs (neither listed nor answered).
 """
 

@@ -10,7 +10,7 @@ from ingot.services.network.types import NetworkSettings
 
 
 class Counting:
-    """The part of the front door that counts."""
+    """The part of the Network service that keeps the counters of quotas."""
 
     settings: NetworkSettings
 

@@ -39,7 +39,7 @@ BOUND = "other"
 
 
 class Networks(Counting, DhcpState):
-    """The front door. `conn` is always the caller's connection; reads may use any, changes a transaction."""
+    """The Network service. `conn` is always the caller's connection; reads may use any, changes a transaction."""
 
     def __init__(
         self, db: Database, clock: Clock, settings: NetworkSettings, servers: ServerEvents = UNTOLD

@@ -1,4 +1,4 @@
-"""The network service's tables. Private: other services ask the front door."""
+"""The network service's tables. Private to the service."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Volume:
 
 
 @dataclass
-class _Room:
+class _Reserved:
     """What is still to be had while volumes are being chosen."""
 
     used: set[str] = field(default_factory=set[str])
@@ -94,15 +94,15 @@ def choose(wanted: Sequence[Json], storages: Sequence[Storage]) -> list[Volume]:
 
     Disks that are named are taken first, so that the choice of others leaves them alone.
     """
-    room = _Room()
+    reserved = _Reserved()
     order = sorted(range(len(wanted)), key=lambda n: (not wanted[n].get("physical_disks"), n))
     made: dict[int, Volume] = {}
     for number in order:
-        made[number] = _volume(number + 1, wanted[number], storages, room)
+        made[number] = _volume(number + 1, wanted[number], storages, reserved)
     return [made[number] for number in range(len(wanted))]
 
 
-def _volume(number: int, disk: Json, storages: Sequence[Storage], room: _Room) -> Volume:
+def _volume(number: int, disk: Json, storages: Sequence[Storage], reserved: _Reserved) -> Volume:
     key = str(disk.get("raid_level"))
     level = LEVELS.get(key)
     if level is None:
@@ -115,12 +115,12 @@ def _volume(number: int, disk: Json, storages: Sequence[Storage], room: _Room) -
         if storage.levels is not None and level.name not in storage.levels:
             reasons.append(f"{storage.id} has no {level.name}")
             continue
-        drives = _drives(disk, level, size, storage, room)
+        drives = _drives(disk, level, size, storage, reserved)
         if isinstance(drives, str):
             reasons.append(f"{storage.id}: {drives}")
             continue
         shared = bool(disk.get("share_physical_disks"))
-        (room.shared if shared else room.used).update(drive.path for drive in drives)
+        (reserved.shared if shared else reserved.used).update(drive.path for drive in drives)
         return Volume(storage, key, drives, size, text(disk, "volume_name"))
     raise Refused(
         f"logical disk {number} ({key}, {disk.get('size_gb')} GiB) cannot be made: "
@@ -130,13 +130,13 @@ def _volume(number: int, disk: Json, storages: Sequence[Storage], room: _Room) -
 
 
 def _drives(
-    disk: Json, level: Level, size: int | None, storage: Storage, room: _Room
+    disk: Json, level: Level, size: int | None, storage: Storage, reserved: _Reserved
 ) -> tuple[Drive, ...] | str:
     """The disks for it, or why there are none."""
     named = [str(name) for name in as_list(disk.get("physical_disks")) if not is_map(name)]
     if named:
         return _named(named, level, storage)
-    pool = [drive for drive in storage.drives if _fits(drive, disk, room)]
+    pool = [drive for drive in storage.drives if _fits(drive, disk, reserved)]
     count = disk.get("number_of_physical_disks")
     least = int(str(count)) if count else level.least
     if least < level.least or least > level.most:
@@ -164,10 +164,10 @@ def _named(names: Sequence[str], level: Level, storage: Storage) -> tuple[Drive,
     return tuple(known[name] for name in names)
 
 
-def _fits(drive: Drive, disk: Json, room: _Room) -> bool:
-    if not drive.free or drive.path in room.used:
+def _fits(drive: Drive, disk: Json, reserved: _Reserved) -> bool:
+    if not drive.free or drive.path in reserved.used:
         return False
-    if drive.path in room.shared and not disk.get("share_physical_disks"):
+    if drive.path in reserved.shared and not disk.get("share_physical_disks"):
         return False
     kind, protocol = disk.get("disk_type"), disk.get("interface_type")
     return kind in (None, drive.kind) and protocol in (None, drive.protocol)

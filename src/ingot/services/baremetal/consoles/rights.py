@@ -1,6 +1,6 @@
 """Who may be at a machine's console by now: asked when somebody comes, and again and again while they stay.
 
-A websocket's ticket carries its caller; a TCP door, which asks nobody for anything, stands for whoever opened it
+A websocket's ticket carries its caller; a TCP port, which asks nobody for a token, stands for whoever opened it
 and for the owner and lessee of that time.
 """
 
@@ -46,7 +46,7 @@ async def by_now(still: Still, caller: Caller, last: Caller | None) -> Caller | 
 
 
 class PortOwner(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who opened a TCP door, without the token: a door outlasts it."""
+    """Who opened a TCP port, without the token, which the port outlasts."""
 
     user: str = ""
     project: str = ""
@@ -90,7 +90,7 @@ class NodeGrant:
         return whose is not None and self._allows("get_console", caller, *whose)
 
     async def lost(self, node_uuids: list[str]) -> dict[str, str]:
-        """Those of some nodes whose TCP doors are not to be open any longer, with when they were opened."""
+        """Those of some nodes whose TCP ports must be closed, with when they were opened."""
         rows = await self._ctx.db.read(lambda conn: console_store.opened(conn, node_uuids))
         return {row.node_uuid: row.created_at for row in rows if not await self._holds(row)}
 

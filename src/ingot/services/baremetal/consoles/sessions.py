@@ -1,10 +1,10 @@
 """Serial consoles: one session for each machine, shared by all who listen.
 
-A controller gives one session at a time. So a `Line` holds it while anybody is attached, hands what the machine
-says to everybody, and types what any of them sends. Who may attach: the log of a server (the compute
-room), the TCP door (`tcpdoors.py`) and the websocket door.
+A controller gives one session at a time. So a `SharedSession` holds it while anybody is attached, hands what the machine
+says to everybody, and types what any of them sends. These attach: the console log of a server
+(Compute), the TCP ports (`tcp.py`) and the websockets (`websockets.py`).
 
-In a cluster each process with the role `console` holds the lines of the machines that it cares for.
+In a cluster each process with the role `console` holds the sessions of the machines that it cares for.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class SharedSession:
 
 
 class ConsoleSessions:
-    """The lines of this process. `attach` to listen; `aclose` at the end."""
+    """The console sessions of this process. `attach` to listen; `aclose` at the end."""
 
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx

@@ -1,4 +1,4 @@
-"""Consoles on and off: what is wanted is in the database, the doors follow.
+"""Consoles on and off: what is wanted is in the database, the listening ports follow.
 
 By TCP (type socat) a console is on once its port is open, by websocket (type websocket) at once: there is one
 address for all, and a token for each who asks.
@@ -65,7 +65,7 @@ def switch(
 def info(
     ctx: Context, conn: sa.Connection, node_uuid: str, asked: str, caller: Caller
 ) -> dict[str, Any] | None:
-    """{"type", "url"} of an open door, None when there is none. asked: the request's URL."""
+    """{"type", "url"} of an open console, None when there is none. asked: the request's URL."""
     row = console_store.find(conn, node_uuid)
     if row is None or row.url is None:
         return None
@@ -78,13 +78,13 @@ def info(
 
 
 def close_lost(conn: sa.Connection, node_uuid: str, since: str) -> None:
-    """Close the door of somebody who may not have it any more. since: when it was opened; not a later one."""
+    """Close the TCP port of somebody who has no right to it any more. since: when it was opened; not a later one."""
     if console_store.remove_opened_at(conn, node_uuid, since):
         why = "Console closed: whoever opened it has no right to it any more"
         events.record(conn, f"node:{node_uuid}", "console", why)
 
 
 def wanted(ctx: Context, conn: sa.Connection) -> dict[str, int | None]:
-    """By node the TCP doors that this process is to hold open, with the port of last time."""
+    """By node the TCP ports that this process is to listen on, as numbered last time."""
     ports = console_store.tcp_ports(conn)
     return {uuid: ports[uuid] for uuid in console_holders.here(ctx, conn, ports)}

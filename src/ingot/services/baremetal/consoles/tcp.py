@@ -1,8 +1,8 @@
-"""The TCP door of consoles, as clients know it from socat: connect, read and type, one client at a time.
+"""Consoles by TCP, as clients know them from socat: connect, read and type, one client at a time.
 
-Which doors are open is in the database, so that they open again after a restart, at the same port if it is
+Which ports are open is in the database, so that they open again after a restart, at the same port if it is
 free, and at another process of the cluster when theirs is gone. Nobody is asked for a password: bind them where
-only those reach them who may (`console.address`). A door is closed once whoever opened it may not have it any more,
+only those reach them who may (`console.address`). A port is closed once whoever opened it may not have it any more,
 or the machine has another owner or lessee than then.
 """
 
@@ -36,7 +36,7 @@ UNREAD = 1 << 18
 _log = log.get("consoles")
 
 
-# -- doors ---------------------------------------------------------------------------------------
+# -- listening ports -----------------------------------------------------------------------------
 
 
 @dataclass
@@ -57,22 +57,22 @@ class TcpConsole:
 
 
 class TcpConsoles:
-    """Keeps the doors that the database asks for; `start` and `stop`."""
+    """Keeps the ports open that the database asks for; `start` and `stop`."""
 
-    def __init__(self, ctx: Context, consoles: ConsoleSessions, grant: NodeGrant) -> None:
+    def __init__(self, ctx: Context, sessions: ConsoleSessions, grant: NodeGrant) -> None:
         self._ctx = ctx
-        self._consoles = consoles
+        self._sessions = sessions
         self._grant = grant
-        self._doors: dict[str, TcpConsole] = {}
-        self._loop = Loop("console doors", EVERY, self.reconcile, clock=ctx.clock)
+        self._listening: dict[str, TcpConsole] = {}
+        self._loop = Loop("console ports", EVERY, self.reconcile, clock=ctx.clock)
 
     async def start(self) -> None:
         await self._loop.start()
 
     async def stop(self) -> None:
         await self._loop.stop()
-        doors = [self._doors.pop(uuid) for uuid in list(self._doors)]
-        await asyncio.gather(*(door.close() for door in doors))
+        consoles = [self._listening.pop(uuid) for uuid in list(self._listening)]
+        await asyncio.gather(*(console.close() for console in consoles))
 
     def kick(self) -> None:
         """Look now."""
@@ -86,26 +86,26 @@ class TcpConsoles:
                 lambda conn, uuid=uuid, since=since: console_switch.close_lost(conn, uuid, since)
             )
             del wanted[uuid]
-        over = [self._doors.pop(uuid) for uuid in list(self._doors) if uuid not in wanted]
-        await asyncio.gather(*(door.close() for door in over))
+        over = [self._listening.pop(uuid) for uuid in list(self._listening) if uuid not in wanted]
+        await asyncio.gather(*(console.close() for console in over))
         for uuid, last in wanted.items():
-            if uuid not in self._doors:
+            if uuid not in self._listening:
                 await self._open(uuid, last)
 
     async def _open(self, uuid: str, last: int | None) -> None:
         settings = self._ctx.settings
         try:
             fixed = await self._ctx.db.read(lambda conn: self._fixed(conn, uuid))
-            door = await self._listen(uuid, [fixed] if fixed else self._candidates(last))
+            console = await self._listen(uuid, [fixed] if fixed else self._candidates(last))
         except Fault as fault:
             text = f"Error enabling the console on node {uuid}. Reason: {fault.sentence()}"
-            _log.warning("no console door", node=uuid, error=fault.text)
+            _log.warning("no console port", node=uuid, error=fault.text)
             await self._ctx.db.write(lambda conn: self._failed(conn, uuid, text))
             return
-        self._doors[uuid] = door
+        self._listening[uuid] = console
         host = f"[{settings.console_address}]" if ":" in settings.console_address else ""
-        url = f"tcp://{host or settings.console_address}:{door.port}"
-        await self._ctx.db.write(lambda conn: console_store.set_open(conn, uuid, door.port, url))
+        url = f"tcp://{host or settings.console_address}:{console.port}"
+        await self._ctx.db.write(lambda conn: console_store.set_open(conn, uuid, console.port, url))
 
     def _fixed(self, conn: sa.Connection, uuid: str) -> int:
         node = store.get_node(conn, uuid)
@@ -128,7 +128,7 @@ class TcpConsoles:
         """Ports to try: the one of last time, then those of the ranges that we have not given away."""
         if last:
             yield last
-        taken = {door.port for door in self._doors.values()}
+        taken = {console.port for console in self._listening.values()}
         for first, end in self._ctx.settings.console_ports:
             yield from (port for port in range(first, end) if port not in taken and port != last)
 
@@ -156,20 +156,20 @@ class TcpConsoles:
     async def _enter(
         self, uuid: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        door = self._doors.get(uuid)
+        console = self._listening.get(uuid)
         task = asyncio.current_task()
         assert task is not None
         try:
-            if door is None or door.busy:
+            if console is None or console.busy:
                 writer.write(b"The console is in use.\r\n")
                 return
-            door.busy = True
-            door.guests.add(task)
+            console.busy = True
+            console.guests.add(task)
             try:
                 await self._serve(uuid, reader, writer)
             finally:
-                door.busy = False
-                door.guests.discard(task)
+                console.busy = False
+                console.guests.discard(task)
         except (OSError, TimeoutError):
             pass  # the client is gone, or does not read
         finally:
@@ -182,8 +182,8 @@ class TcpConsoles:
     ) -> None:
         """Until the client leaves or nothing was said for as long as the settings allow."""
         writer.transport.set_write_buffer_limits(UNREAD)
-        async with self._consoles.attach(uuid) as line:
-            await relay(line, _Guest(reader, writer), self._ctx.settings.console_idle)
+        async with self._sessions.attach(uuid) as stream:
+            await relay(stream, _Guest(reader, writer), self._ctx.settings.console_idle)
 
 
 class _Guest:

@@ -1,7 +1,7 @@
 """What opens a console by websocket: a token in its URL, good for some minutes and for one console only.
 
 The token is sealed, not stored, so that every process of the cluster reads it and asking for a URL writes
-nothing. Seconds are those of Nova's and upstream's tokens. It opens nothing by itself: at the door, and again
+nothing. Seconds are those of Nova's and upstream's tokens. It opens nothing by itself: when a client connects, and again
 while the guest is there, it is asked whether he still is who he was and the machine still is his
 (`consolerights.py`). So it carries the token by which it was asked for.
 """

@@ -1,4 +1,4 @@
-"""The websocket door of consoles: `ws://…/console?token=…`, as many guests at a machine as like to.
+"""Consoles by websocket: `ws://…/console?token=…`, as many guests at a machine as like to.
 
 Who has a token of ours comes in (`consoletickets.py`). While he is there, his grant is looked at again every
 few seconds: a console that is switched off, a server that is deleted, or a user who may not be here any more (token

@@ -241,7 +241,9 @@ class EventApi:
             raise Missing(_UNKNOWN)
         return Reply()
 
-    def _record(self, conn: sa.Connection, uuid: str, told: list[_ControllerEvent], noted: bool) -> bool:
+    def _record(
+        self, conn: sa.Connection, uuid: str, told: list[_ControllerEvent], noted: bool
+    ) -> bool:
         if not monitoring_store.existing(conn, [uuid]):
             return False
         worst = max(told, key=_weight)

@@ -86,7 +86,7 @@ def image_problems(ctx: Context, conn: sa.Connection, node: Node, info: Info) ->
         if not ident or ("://" in ident and not ident.startswith("glance://")):
             continue
         right = imagerights.right_to(*rights, f"instance_info.{name}")
-        # What the cloud's own rooms order they have looked at themselves.
+        # Orders of the cloud's own services were checked by them.
         if not right.cloud:
             problem = ctx.images.problem(conn, ident.removeprefix("glance://"), right)
             found += [f"instance_info.{name}: {problem}"] if problem else []

@@ -34,7 +34,7 @@ EVERYTHING = (MODES, BIOS, FIRMWARE)
 
 
 async def read_settings(task: NodeTask, *parts: str, key: str | None = None) -> None:
-    """One step of the story; it never fails the operation. parts: all when none is named."""
+    """One step of the workflow; it never fails the operation. parts: all when none is named."""
     node = await task.node()
     asked = [part for part in parts or EVERYTHING if _offered(task, node, part)]
     if not asked:

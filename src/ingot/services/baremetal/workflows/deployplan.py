@@ -27,7 +27,7 @@ AGENT_OFF = 40
 
 
 def core(step: str, priority: int) -> Step:
-    """One of our own steps, which the story tells in its own words."""
+    """One of our own steps, which the workflow runs itself."""
     return {"interface": "deploy", "step": step, "priority": priority, "args": {}}
 
 
@@ -36,7 +36,7 @@ LOADER = "prepare_instance_boot"
 LEAVE = "tear_down_agent"
 NETWORKS = "switch_to_tenant_network"
 START = "boot_instance"
-#: What the story does itself with the agent: (step, priority).
+#: What the workflow does itself with the agent: (step, priority).
 CORE = (core(WRITE, 80), core(LOADER, 60), core(LEAVE, 40), core(NETWORKS, 30), core(START, 20))
 CORE_NAMES = frozenset(step["step"] for step in CORE)
 

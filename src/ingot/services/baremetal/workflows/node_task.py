@@ -170,7 +170,7 @@ class Deps:
 
     @property
     def servers(self) -> ServerEvents:
-        """Told of power that changes under an instance."""
+        """Receives power changes of machines that have an instance."""
         return self.ctx.servers
 
     @property
@@ -208,7 +208,7 @@ HISTORY_TYPES = {
 
 
 class NodeTask:
-    """One operation on one node. result: what its story gave, at its good end."""
+    """One operation on one node. result: what the workflow returned, in its successful end."""
 
     def __init__(self, deps: Deps, op: Op, result: Any = None) -> None:
         self.result = result

@@ -24,7 +24,7 @@ _BUSY = tuple(name for name, state in states.STATES.items() if state.failure)
 
 
 class Orphans:
-    """A loop's body: `Loop("orphans", 60, Orphans(room).run)`."""
+    """A loop's body: `Loop("orphans", 60, Orphans(deps).run)`."""
 
     def __init__(self, deps: Deps) -> None:
         self._deps = deps

@@ -28,7 +28,7 @@ from ingot.services.baremetal.workflows.driverwork import run_driver_step
 from ingot.services.baremetal.workflows.node_task import NodeTask
 
 Step = dict[str, Any]
-#: A step that a story tells in its own words; gets the key of the present boot.
+#: A step that a workflow runs itself; gets the key of the present boot.
 Own = Callable[[str | None], Awaitable[None]]
 
 #: Done by this service itself, whatever interface they are asked of.
@@ -96,7 +96,7 @@ def offered_by_driver(task: NodeTask, node: Node, kind: str) -> list[Step]:
 def _infos(task: NodeTask, node: Node, interface: str) -> Sequence[StepInfo]:
     if interface == "deploy":
         style = task.deps.registry.deploy(node.driver, node.interfaces.get("deploy"))
-        # The steps of a deploy with the agent are told by its story.
+        # The steps of a deploy with the agent are run by its workflow.
         return () if style.uses_agent else style.steps()
     hand = task.deps.registry.resolve(node.driver, interface, node.interfaces.get(interface))
     return hand.steps() if runs_steps(hand) else ()
@@ -153,7 +153,7 @@ class Steps:
     """The steps of one operation, run in their order; those that an earlier boot has ended are not repeated.
 
     kind: "clean", "deploy" or "service". agent: whether the machine runs the agent for these steps. own: steps
-    of the interface deploy that the story tells itself, by name.
+    of the interface deploy that the workflow runs itself, by name.
     """
 
     def __init__(

@@ -206,7 +206,7 @@ async def attach_provisioning(task: NodeTask) -> bool:
             vif = task.deps.networks.plug_provisioning(conn, node, port, port.vif)
             store.set_port_internal(conn, port.uuid, {"provisioning_vif_port_id": vif})
 
-    # The bad end of every story takes it away again, in the transaction that ends the operation.
+    # The failing end of every workflow takes it away again, in the transaction that ends the operation.
     return bool(await task.op.step("attach the provisioning network", attach, commit=plug))
 
 
@@ -302,7 +302,7 @@ async def _silence(task: NodeTask, fault: Fault, key: str, *, last: bool) -> Fau
         task.shift(conn, "resume")
         return [other.uuid for other in (others if last else proofs.in_use(others))]
 
-    # Judged once and recorded: told again, the story must take the same way.
+    # Judged once and recorded: run again, the workflow must take the same way.
     suspects = await task.op.commit("no call came: look why", note, key=key)
     if suspects:
         nodes = await task.deps.db.read(

@@ -91,11 +91,11 @@ def _servers(servers: Servers, actions: Actions, consoles: RemoteConsoles) -> tu
 
 
 def _parts(
-    metadata: Metadata, tags: Tags, wiring: Interfaces, story: InstanceActions
+    metadata: Metadata, tags: Tags, interfaces: Interfaces, actions: InstanceActions
 ) -> tuple[Operation, ...]:
     one = "/servers/{id}"
     meta, tag = one + "/metadata", one + "/tags"
-    nic, told = one + "/os-interface", one + "/os-instance-actions"
+    nic, path = one + "/os-interface", one + "/os-instance-actions"
     return (
         _row("GET", meta, metadata.index, "server-metadata:index"),
         _row("POST", meta, metadata.merge, "server-metadata:create"),
@@ -110,16 +110,21 @@ def _parts(
         # The tag is in the path; clients send no body with it.
         _row("PUT", tag + "/{tag}", tags.add, "os-server-tags:update", since=26, body=None),
         _row("DELETE", tag + "/{tag}", tags.delete, "os-server-tags:delete", since=26, status=204),
-        _row("GET", one + "/ips", wiring.ips, "ips:index"),
-        _row("GET", one + "/ips/{label}", wiring.ips_of, "ips:show"),
-        _row("GET", nic, wiring.interfaces, "os-attach-interfaces:list"),
-        _row("POST", nic, wiring.attach, "os-attach-interfaces:create"),
-        _row("GET", nic + "/{port}", wiring.interface, "os-attach-interfaces:show"),
-        _row("DELETE", nic + "/{port}", wiring.detach, "os-attach-interfaces:delete"),
-        _row("GET", one + "/os-security-groups", wiring.groups, "os-security-groups:list"),
-        _row("GET", one + "/os-volume_attachments", wiring.volumes, "os-volumes-attachments:index"),
-        _row("GET", told, story.index, "os-instance-actions:list"),
-        _row("GET", told + "/{request}", story.show, "os-instance-actions:show"),
+        _row("GET", one + "/ips", interfaces.ips, "ips:index"),
+        _row("GET", one + "/ips/{label}", interfaces.ips_of, "ips:show"),
+        _row("GET", nic, interfaces.interfaces, "os-attach-interfaces:list"),
+        _row("POST", nic, interfaces.attach, "os-attach-interfaces:create"),
+        _row("GET", nic + "/{port}", interfaces.interface, "os-attach-interfaces:show"),
+        _row("DELETE", nic + "/{port}", interfaces.detach, "os-attach-interfaces:delete"),
+        _row("GET", one + "/os-security-groups", interfaces.groups, "os-security-groups:list"),
+        _row(
+            "GET",
+            one + "/os-volume_attachments",
+            interfaces.volumes,
+            "os-volumes-attachments:index",
+        ),
+        _row("GET", path, actions.index, "os-instance-actions:list"),
+        _row("GET", path + "/{request}", actions.show, "os-instance-actions:show"),
     )
 
 

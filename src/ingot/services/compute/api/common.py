@@ -180,7 +180,7 @@ def moment(value: str, name: str) -> str:
 
 
 class Handlers:
-    """Base of the API's classes: the room, and what each request needs of it."""
+    """Base of the API's handlers: holds the service, and does what each request needs of it."""
 
     def __init__(self, compute: Compute) -> None:
         self.compute = compute

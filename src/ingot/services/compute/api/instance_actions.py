@@ -32,7 +32,7 @@ class InstanceActions(Handlers):
     """/servers/{id}/os-instance-actions: the operations of a server; their steps are the events."""
 
     async def _found(self, call: Call, rule: str) -> Server:
-        """Also a server that is gone: its story stays (2.21)."""
+        """The server, also a deleted one from 2.21 on. Missing for whom it does not exist."""
         uuid = call.params["id"]
         deleted = call.version.minor >= 21
         server = await self.compute.db.read(

@@ -271,7 +271,7 @@ def image_traits(properties: dict[str, str]) -> list[str]:
 def give_back(compute: Compute, conn: sa.Connection, server: Server) -> bool:
     """Let go of a machine on which the deploy has failed or was never begun.
 
-    It keeps its own state and story; what can be undone on it is undone by its own undeploy. False while
+    It keeps its own state and history; what can be undone on it is undone by its own undeploy. False while
     an operation holds it.
     """
     held = compute.baremetal.hold_any(conn, server.uuid)

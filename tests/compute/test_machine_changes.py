@@ -119,7 +119,7 @@ async def test_what_is_given_back_is_nobodys(tmp_path: Path) -> None:
 
 
 async def test_nothing_walks_the_fleet(tmp_path: Path) -> None:
-    """The plan reads the index of news, not the machines and servers."""
+    """The plan reads the index of unreported changes, not the machines and servers."""
     async with cloud(tmp_path, 1) as here:
         texts: list[str] = []
         end = here.db.on_statement(texts.append)
@@ -139,6 +139,6 @@ async def test_nothing_walks_the_fleet(tmp_path: Path) -> None:
                 assert (
                     "ix_nodes_news" in line
                     or "left_servers" in line
-                    or "SCAN news" in line
+                    or "SCAN changes" in line
                     or (line.startswith("SCAN (subquery"))
                 ), told
