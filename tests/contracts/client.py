@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass
 class Client:
-    """Calls of one service; every answer is judged by the service's document. audit: what was noted of them. version: the value of OpenStack-API-Version."""
+    """Calls of one service; every answer is judged by the service's document. audit: what was noted of them. version: the value of OpenStack-API-Version. who: asks where a call does not say."""
 
     app: Any
     db: Database
@@ -57,6 +57,7 @@ class Client:
     documents: Documents
     version: str = ""
     audit: list[Entry] = field(default_factory=list[Entry])
+    who: str = "member"
 
     async def __call__(
         self,
@@ -64,12 +65,12 @@ class Client:
         path: str,
         body: Any = None,
         *,
-        who: str = "member",
+        who: str = "",
         version: str | None = None,
         headers: Mapping[str, str] | None = None,
         raw: bytes | None = None,
     ) -> Answer:
-        sent = {"X-Auth-Token": who, **(headers or {})}
+        sent = {"X-Auth-Token": who or self.who, **(headers or {})}
         if wanted := self.version if version is None else version:
             sent["OpenStack-API-Version"] = wanted
         data = raw if raw is not None else b"" if body is None else msgspec.json.encode(body)

@@ -168,6 +168,11 @@ async def furnish(world: World) -> None:
     endpoint = await new(
         "endpoints", service_id=service, interface="public", url="http://x.example"
     )
+    registered: dict[str, Any] = {"service_id": service, "default_limit": 1}
+    path = f"{v3}/registered_limits"
+    both = [{**registered, "resource_name": name} for name in ("thing", "more")]
+    made_limits = await world.made(path, "admin", {"registered_limits": both})
+    registered_id = made_limits["registered_limits"][0]["id"]
     for name in ("A", "B"):
         side = world.sides[name] = Side(name)
         ids = side.ids
@@ -175,6 +180,11 @@ async def furnish(world: World) -> None:
         ids["roles"] = roles["reader"]
         ids["domains"] = domain = await new("domains", name=f"d{name}")
         ids["projects"] = project = await new("projects", name=f"p{name}", domain_id=domain)
+        ids["registered_limits"] = registered_id
+        limit = {"service_id": service, "resource_name": "thing", "resource_limit": 1}
+        limit["project_id"] = project
+        made_limits = await world.made(f"{v3}/limits", "admin", {"limits": [limit]})
+        ids["limits"] = made_limits["limits"][0]["id"]
         ids["users"] = await user(f"u{name}", domain, "member", f"/projects/{project}")
         ids["groups"] = await new("groups", name=f"g{name}", domain_id=domain)
         for role in ("admin", "manager", "member", "reader", "service"):
@@ -217,6 +227,9 @@ _STEP = {"interface": "bios", "step": "factory_reset", "args": {}, "priority": 1
 async def _things(world: World, side: Side) -> None:
     ids, who, n = side.ids, f"{side.name}.member", "AB".index(side.name) + 1
     project = ids["projects"]
+    credential = {"type": "totp", "blob": "b", "user_id": ids["member"]}
+    made = await world.made("/identity/v3/credentials", who, {"credential": credential})
+    ids["credentials"] = made["credential"]["id"]
     image = {"name": f"i{side.name}", "disk_format": "raw", "container_format": "bare"}
     for kind in ("images", "shares"):
         ids[kind] = (await world.made("/image/v2/images", who, image))["id"]

@@ -37,6 +37,33 @@ _IDENTITY: dict[tuple[str, str], Any] = {
     ("POST", "/v3/users/{user_id}/application_credentials"): {
         "application_credential": {"name": "new"}
     },
+    ("POST", "/v3/credentials"): {
+        "credential": {"type": "totp", "blob": "c", "user_id": "{member}"}
+    },
+    ("PATCH", "/v3/credentials/{credential_id}"): {"credential": {"blob": "d"}},
+    ("POST", "/v3/users/{user_id}/credentials/OS-EC2"): {"tenant_id": "{projects}"},
+    ("POST", "/v3/registered_limits"): {
+        "registered_limits": [
+            {"service_id": "{services}", "resource_name": "new", "default_limit": 1}
+        ]
+    },
+    ("PATCH", "/v3/registered_limits/{registered_limit_id}"): {
+        "registered_limit": {"default_limit": 2}
+    },
+    ("POST", "/v3/limits"): {
+        "limits": [
+            {
+                "service_id": "{services}",
+                "resource_name": "more",
+                "resource_limit": 1,
+                "project_id": "{projects}",
+            }
+        ]
+    },
+    ("PATCH", "/v3/limits/{limit_id}"): {"limit": {"resource_limit": 2}},
+    ("POST", "/v3/ec2tokens"): {
+        "credentials": {"access": "a", "signature": "s", "params": {"SignatureVersion": "2"}}
+    },
 }
 _IMAGE: dict[tuple[str, str], Any] = {
     ("POST", "/v2/images"): {"name": "new", "owner": "{projects}"},

@@ -221,7 +221,9 @@ class App:
 
     def _identity(self) -> Identity:
         offered = [entry for entry in _CATALOG if self.offers(entry.type)]
-        return Identity(self.db, self.clock, identity_options(self.settings), offered, self._held)
+        return Identity(
+            self.db, self.clock, identity_options(self.settings), offered, self._held, self.vault
+        )
 
     @property
     def own_identity(self) -> Identity | None:

@@ -46,7 +46,7 @@ def operations(
         "create": [
             Operation("POST", many, crud.create, rules.create, title=f"Create a {name}", body=Body,
                       status=style.created, max_body=style.max_body,
-                      shape=shapes.one(resource, "create"), creates=True, **common)
+                      shape=shapes.created(resource), creates=True, **common)
         ],
         "show": [
             Operation("GET", one, crud.show, rules.show, title=f"Show a {name}",
@@ -290,7 +290,9 @@ class Crud:
 
     def _items(self, call: Call) -> tuple[list[Values], bool]:
         resource, given = self.resource, call.body
-        if not (resource.style.bulk and set(given) == {resource.plural}):
+        if resource.several and set(given) != {resource.plural}:
+            raise Invalid(f"The body must have {resource.plural!r}, and nothing else.")
+        if not resource.several and not (resource.style.bulk and set(given) == {resource.plural}):
             if resource.style.bulk and set(given) != {resource.name}:
                 raise Invalid(
                     f"The body must have {resource.name!r} (one) or {resource.plural!r} (several), and "
@@ -326,4 +328,4 @@ class Crud:
     def _about_caller(self, call: Call) -> Mapping[str, object]:
         """What the rule of a list looks at: the caller's own."""
         owner = self.resource.owner
-        return {owner: getattr(call.caller, owner, None)} if owner else {}
+        return self.resource.about({owner: getattr(call.caller, owner, None)}) if owner else {}

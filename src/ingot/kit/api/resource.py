@@ -102,7 +102,8 @@ class Resource:
     quota: kind that is counted for the owner. tags: whether it has tags, in the JSON column `tags`.
     unlocked: verbs whose transactions need not be serializable: only constraints and counters decide on them.
     order: columns by which lists are sorted that name no key; the id comes last. verbs: what is offered.
-    since, until: minor microversions at which its operations are there.
+    since, until: minor microversions at which its operations are there. conflict: what is told of a value that another
+    has already. several: whether a creation's body and reply are lists under the plural (Keystone's unified limits).
     """
 
     name: str
@@ -128,6 +129,7 @@ class Resource:
     since: int = 0
     until: int | None = None
     conflict: str = ""
+    several: bool = False
 
     def __post_init__(self) -> None:
         for wrong in _mistakes(self):

@@ -100,6 +100,20 @@ def one(resource: Resource, verb: str) -> Callable[[int], Shape]:
     return shape
 
 
+def created(resource: Resource) -> Callable[[int], Shape]:
+    """Types of a creation."""
+    if not resource.several:
+        return one(resource, "create")
+
+    def shape(minor: int) -> Shape:
+        given: Any = body(resource, "create", minor)
+        shown: Any = reply(resource, minor, False)
+        wrapped = _wrap(resource.plural, list[given], "CreateBody")
+        return Shape(wrapped, _wrap(resource.plural, list[shown], "Reply"))
+
+    return shape
+
+
 def many(resource: Resource, brief: bool = False) -> Callable[[int], Shape]:
     """Types of a list."""
 

@@ -132,7 +132,7 @@ class AuditedRequest:
         location = reply.headers.get("Location")
         if location:
             return location.rstrip("/").rpartition("/")[2]
-        inner = _inner(reply.body)
+        inner = _only(_inner(reply.body))
         for name in _ID:
             value = _value(inner, name)
             if isinstance(value, str):
@@ -169,6 +169,15 @@ def _inner(body: Any) -> Any:
         value = getattr(body, body.__struct_fields__[0])
         if isinstance(value, dict | msgspec.Struct):
             return value  # pyright: ignore[reportUnknownVariableType]
+    return body  # pyright: ignore[reportUnknownVariableType]
+
+
+def _only(body: Any) -> Any:
+    """`{"limits": [{...}]}` without its envelope, where there is one of them."""
+    if isinstance(body, dict) and len(body) == 1:  # pyright: ignore[reportUnknownArgumentType]
+        (value,) = body.values()  # pyright: ignore[reportUnknownVariableType]
+        if isinstance(value, list) and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
+            return value[0]  # pyright: ignore[reportUnknownVariableType]
     return body  # pyright: ignore[reportUnknownVariableType]
 
 

@@ -6,6 +6,7 @@ goes to the log as the fault's internal text.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from ingot.kit.auth.throttle import Who
 from ingot.kit.db.database import when
 from ingot.kit.faults import Invalid, Unauthenticated
 from ingot.services.identity import schemas, store, tables
-from ingot.services.identity.tokens import METHODS, Payload, payload
+from ingot.services.identity.tokens import Payload, payload
 from ingot.services.identity.types import DEFAULT_DOMAIN, Grant, Scope
 from ingot.services.identity.validation import (
     app_cred_expired,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ingot.services.identity.service import Identity
 
 Row = dict[str, Any]
+#: What a body of POST /v3/auth/tokens may show.
+_SHOWN = ("password", "token", "application_credential")
 
 
 def refused(reason: str) -> Unauthenticated:
@@ -69,6 +72,32 @@ async def log_in(identity: Identity, request: schemas.Auth, remote: str = "") ->
     remote: the address of who asks. Fault (too many) while that one has to wait.
     """
     proof = await _prove(identity, request.identity, remote)
+    return await _issue(identity, proof, lambda conn: _scopes(conn, request.scope, proof))
+
+
+async def log_in_by_signature(identity: Identity, key: Row) -> tuple[str, Grant]:
+    """A token for the project of an EC2 key, whose signature the caller has checked; Unauthenticated where it has none."""
+
+    def find(conn: sa.Connection) -> tuple[Row | None, Row | None]:
+        made_with = key["app_cred_id"]
+        app_cred = store.get(conn, tables.application_credentials, made_with) if made_with else None
+        return live_user(conn, key["user_id"]), app_cred
+
+    user, app_cred = await identity.db.read(find)
+    if user is None:
+        raise refused("the user of the EC2 key is gone or disabled")
+    if app_cred is not None and app_cred["project_id"] != key["project_id"]:
+        raise refused(
+            "the EC2 key is for another project than the credential that it was made with"
+        )
+    proof = Proof(user, ("ec2credential",), app_cred=app_cred)
+    return await _issue(identity, proof, lambda _conn: [Scope("project", key["project_id"])])
+
+
+async def _issue(
+    identity: Identity, proof: Proof, scopes: Callable[[sa.Connection], list[Scope]]
+) -> tuple[str, Grant]:
+    """A token for the first of the scopes in which there is something to be had."""
     book = await identity.roles()
     now = identity.clock.now()
     expires = now + timedelta(seconds=identity.settings.token_seconds)
@@ -80,7 +109,7 @@ async def log_in(identity: Identity, request: schemas.Auth, remote: str = "") ->
     def decide(conn: sa.Connection) -> tuple[Payload, Grant]:
         # Before anything that it is to be compared with: what is newer than it came later.
         epoch = store.epoch(conn)
-        for scope in _scopes(conn, request.scope, proof):
+        for scope in scopes(conn):
             content = _content(conn, proof, scope, (now, expires), epoch)
             grant = resolve(conn, content, book, now, None) if content else None
             if content is not None and grant is not None:
@@ -125,7 +154,7 @@ def _content(
 async def _prove(identity: Identity, given: schemas.AuthIdentity, remote: str) -> Proof:
     proofs: list[Proof] = []
     for method in dict.fromkeys(given.methods):
-        if method not in METHODS:
+        if method not in _SHOWN:
             raise refused(f"the method {method!r} is not known")
         shown: Any = getattr(given, method)
         if shown is None:

@@ -49,6 +49,8 @@ _GRANT_WRITE = f"{_ADMIN} or (role:manager and {_GRANT_PLACE} and rule:domain_ma
 _BOTH = "domain_id:%(target.group.domain_id)s and domain_id:%(target.user.domain_id)s"
 _OWN_APP_CRED = "user_id:%(target.user.id)s"
 
+_OWN_CREDENTIAL = "user_id:%(target.credential.user_id)s"
+
 RULES: dict[str, str] = {
     "admin_required": "role:admin",
     "service_role": "role:service",
@@ -139,6 +141,23 @@ RULES: dict[str, str] = {
     "identity:create_application_credential": _OWN_APP_CRED,
     "identity:delete_application_credential": f"{_ADMIN} or {_OWN_APP_CRED}",
     "identity:list_access_rules": f"{_READ} or {_OWN_APP_CRED}",
+    # Credentials for other ways in. A list shows what the caller may see.
+    "identity:get_credential": f"{_READ} or {_OWN_CREDENTIAL}",
+    "identity:list_credentials": f"{_READ} or {_OWN_CREDENTIAL}",
+    "identity:create_credential": f"{_ADMIN} or {_OWN_CREDENTIAL}",
+    "identity:update_credential": f"{_ADMIN} or {_OWN_CREDENTIAL}",
+    "identity:delete_credential": f"{_ADMIN} or {_OWN_CREDENTIAL}",
+    "identity:ec2_get_credential": f"{_READ} or {_OWN_CREDENTIAL}",
+    "identity:ec2_list_credentials": f"{_READ} or rule:owner",
+    "identity:ec2_create_credential": f"{_ADMIN} or rule:owner",
+    "identity:ec2_delete_credential": f"{_ADMIN} or {_OWN_CREDENTIAL}",
+    # A token for whoever can show a signature: only services ask, for the request that one of them got.
+    "identity:ec2tokens_validate": "rule:service_or_admin",
+    # Unified limits. Whose limits a caller sees depends on the token's scope: its project, or its domain with all in it.
+    "identity:see_all_limits": _READ,
+    "identity:get_limit_model": "",
+    **_plain("registered_limit", ""),
+    **_plain("limit", ""),
     # The catalogue. Regions may be read by everybody with a token.
     **_plain("region", ""),
     **_plain("service"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from ingot.kit.faults import Invalid
 
@@ -210,6 +210,61 @@ class AppCredNew(Struct, forbid_unknown_fields=True):
 
 class AppCredBody(Struct):
     application_credential: AppCredNew
+
+
+# -- unified limits ------------------------------------------------------------------------------
+
+
+class LimitModel(Struct):
+    name: str
+    description: str
+
+
+class LimitModelReply(Struct):
+    model: LimitModel
+
+
+# -- EC2 keys ------------------------------------------------------------------------------------
+
+
+class Ec2New(Struct, forbid_unknown_fields=True):
+    tenant_id: Key
+
+
+class Ec2Key(Struct):
+    access: str
+    secret: str
+    user_id: str
+    tenant_id: str
+    trust_id: str | None
+    links: dict[str, str]
+
+
+class Ec2KeyReply(Struct):
+    credential: Ec2Key
+
+
+class Ec2KeysReply(Struct):
+    credentials: list[Ec2Key]
+    links: dict[str, str | None]
+
+
+class Ec2Signed(Struct):
+    """A signed request as the service got it that asks."""
+
+    access: Annotated[str, Meta(min_length=1, max_length=4096)]
+    signature: Annotated[str, Meta(min_length=1, max_length=4096)]
+    host: str = ""
+    verb: str = ""
+    path: str = ""
+    params: dict[str, str] = field(default_factory=dict[str, str])
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    body_hash: str = ""
+
+
+class Ec2Request(Struct):
+    credentials: Ec2Signed | None = None
+    ec2Credentials: Ec2Signed | None = None
 
 
 def split(

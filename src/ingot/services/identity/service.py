@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from ingot.kit.auth.policy import ANONYMOUS, Caller, Policy
 from ingot.kit.db.database import Database
+from ingot.kit.db.tx import Transactions
+from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Conflict, Unauthenticated
 from ingot.kit.tasks import events
 from ingot.kit.tasks.clock import Clock
@@ -51,6 +53,7 @@ class Identity:
     """Users, projects, roles, tokens and the catalogue.
 
     catalog: entries of the other services; `identity` itself is added. held: what a project has in them.
+    vault: seals credentials; the key file of the state folder where none is given.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Identity:
         settings: IdentitySettings,
         catalog: Sequence[CatalogueEntry] = (),
         held: Held = nothing_held,
+        vault: Vault | None = None,
     ) -> None:
         self.db = db
         self.clock = clock
@@ -70,6 +74,8 @@ class Identity:
         self.passwords = Passwords(settings.password_cost, clock)
         self.policy = Policy(RULES, settings.policy)
         self._held = held
+        self.vault = vault or Vault.at((settings.keys_dir or settings.state_dir) / "vault.key")
+        self.transactions = Transactions(db, clock)
         self._service_project_id: str | None = None
         self._cache: dict[bytes, _Cached] = {}
         self._book: tuple[int, RoleBook] = (-1, RoleBook({}, {}))
@@ -90,7 +96,7 @@ class Identity:
                 self.db, self.passwords, self.settings.region, admin_password, renew
             )
         finally:
-            self._forget_epoch()
+            self.forget_epoch()
         self._service_project_id = made.service_project_id
         return made
 
@@ -194,9 +200,9 @@ class Identity:
         try:
             return await self.db.write(change)
         finally:
-            self._forget_epoch()
+            self.forget_epoch()
 
-    def _forget_epoch(self) -> None:
+    def forget_epoch(self) -> None:
         """Ask the database at the next token whether anything has changed."""
         self._seen_epoch = (self._seen_epoch[0], float("-inf"))
 

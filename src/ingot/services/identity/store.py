@@ -273,8 +273,25 @@ def forget_project(conn: sa.Connection, project_id: str) -> None:
             table.c.target_type.in_(("project", "domain")), table.c.target_id == project_id
         )
     )
+    limits = tables.limits
+    conn.execute(
+        limits.delete().where(
+            sa.or_(limits.c.project_id == project_id, limits.c.domain_id == project_id)
+        )
+    )
     delete(conn, tables.projects, project_id)
     touch(conn)
+
+
+def limits_of(project_id: str | None, domain_id: str | None) -> sa.ColumnElement[bool]:
+    """Limits of a project; of a domain and of its projects."""
+    table = tables.limits
+    if project_id:
+        return table.c.project_id == project_id
+    if domain_id:
+        inside = sa.select(tables.projects.c.id).where(tables.projects.c.domain_id == domain_id)
+        return sa.or_(table.c.domain_id == domain_id, table.c.project_id.in_(inside))
+    return sa.false()
 
 
 def ids_in_domain(conn: sa.Connection, table: sa.Table, domain_id: str) -> list[str]:

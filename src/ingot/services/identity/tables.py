@@ -151,6 +151,66 @@ application_credentials = sa.Table(
     sa.UniqueConstraint("user_id", "name"),
 )
 
+# Secrets of users for other ways in: type ec2 (found by the hash of the access key, which is its id), cert, totp…
+# blob: sealed. app_cred_id: a credential that was made with an application credential grants no more than that one.
+credentials = sa.Table(
+    "identity_credentials",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column(
+        "user_id",
+        sa.String(64),
+        sa.ForeignKey("identity_users.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column(
+        "project_id", sa.String(64), sa.ForeignKey("identity_projects.id", ondelete="CASCADE")
+    ),
+    sa.Column("type", sa.String(255), nullable=False),
+    sa.Column("blob", sa.Text, nullable=False, info=SECRET),
+    sa.Column(
+        "app_cred_id",
+        sa.String(64),
+        sa.ForeignKey("identity_application_credentials.id", ondelete="CASCADE"),
+        info=SECRET,
+    ),
+)
+
+# region_id, project_id, domain_id: the empty text where there is none, so that uniqueness holds.
+registered_limits = sa.Table(
+    "identity_registered_limits",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("service_id", sa.String(64), nullable=False),
+    sa.Column("region_id", sa.String(255), nullable=False, server_default=""),
+    sa.Column("resource_name", sa.String(255), nullable=False),
+    sa.Column("default_limit", sa.Integer, nullable=False),
+    sa.Column("description", sa.Text),
+    sa.UniqueConstraint("service_id", "region_id", "resource_name"),
+)
+
+limits = sa.Table(
+    "identity_limits",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column(
+        "registered_limit_id",
+        sa.String(64),
+        sa.ForeignKey("identity_registered_limits.id"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("project_id", sa.String(64), nullable=False, server_default=""),
+    sa.Column("domain_id", sa.String(64), nullable=False, server_default=""),
+    sa.Column("service_id", sa.String(64), nullable=False),
+    sa.Column("region_id", sa.String(255), nullable=False, server_default=""),
+    sa.Column("resource_name", sa.String(255), nullable=False),
+    sa.Column("resource_limit", sa.Integer, nullable=False),
+    sa.Column("description", sa.Text),
+    sa.UniqueConstraint("project_id", "domain_id", "service_id", "region_id", "resource_name"),
+)
+
 regions = sa.Table(
     "identity_regions",
     metadata,

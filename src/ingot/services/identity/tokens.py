@@ -21,7 +21,7 @@ from ingot.kit.auth.keyfiles import create_private, read_fernet_keys, write_priv
 from ingot.kit.faults import Fault
 
 _log = log.get("tokens")
-METHODS = ("password", "token", "application_credential")
+METHODS = ("password", "token", "application_credential", "ec2credential")
 _HEX = re.compile(r"^[0-9a-f]{32}\Z")
 _KINDS = ("", "project", "domain", "system")
 

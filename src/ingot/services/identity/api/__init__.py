@@ -14,8 +14,11 @@ from ingot.services.identity.api import (
     application_credentials,
     auth,
     catalogue,
+    credentials,
     domains,
+    ec2,
     groups,
+    limits,
     projects,
     role_assignments,
     roles,
@@ -93,6 +96,9 @@ def make_service(identity: Identity, prefix: str = "/identity") -> Service:
         role_assignments,
         application_credentials,
         catalogue,
+        credentials,
+        ec2,
+        limits,
     )
     rows = [row for table in tables for row in table.operations(identity, prefix)]
     return Service(

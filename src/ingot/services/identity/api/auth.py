@@ -30,7 +30,7 @@ from ingot.services.identity.api.common import Row
 
 
 def operations(identity: Identity, prefix: str) -> list[Operation]:
-    api = _Auth(identity, prefix)
+    api = TokenApi(identity, prefix)
     token = "/v3/auth/tokens"
     return [
         Operation(
@@ -52,7 +52,9 @@ def operations(identity: Identity, prefix: str) -> list[Operation]:
     ]
 
 
-class _Auth:
+class TokenApi:
+    """Handlers of tokens, and how a token is shown."""
+
     def __init__(self, identity: Identity, prefix: str) -> None:
         self._identity = identity
         self._prefix = prefix
@@ -64,11 +66,11 @@ class _Auth:
         token, grant = await log_in(self._identity, call.body.auth, call.remote)
         call.deed.logs_in(grant.user["id"], grant.user["name"], scope=grant.scope.kind or None)
         call.deed.project_id = grant.scope.id if grant.scope.kind == "project" else None
-        return await self._reply(call, grant, {"X-Subject-Token": token})
+        return await self.reply(call, grant, {"X-Subject-Token": token})
 
     async def validate(self, call: Call) -> Reply:
         token, grant = await self._subject(call, "identity:validate_token")
-        return await self._reply(call, grant, {"X-Subject-Token": token})
+        return await self.reply(call, grant, {"X-Subject-Token": token})
 
     async def check(self, call: Call) -> Reply:
         token, _grant = await self._subject(call, "identity:check_token")
@@ -126,7 +128,7 @@ class _Auth:
         call.require(rule, {"target.token.user_id": grant.user["id"]})
         return token, grant
 
-    async def _reply(self, call: Call, grant: Grant, headers: dict[str, str]) -> Reply:
+    async def reply(self, call: Call, grant: Grant, headers: dict[str, str]) -> Reply:
         token = _token_body(grant)
         if grant.scope.kind and "nocatalog" not in dict(call.args):
             project_id = grant.scope.id if grant.scope.kind == "project" else None

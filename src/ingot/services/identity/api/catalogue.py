@@ -218,6 +218,11 @@ class _Collection:
                     raise Forbidden("This cloud itself is in this region.")
                 if store.find(conn, tables.endpoints, [("region_id", row["id"])]):
                     raise Conflict(f"Region {row['id']} has endpoints.")
+            named = [(f"{self._kind.name}_id", row["id"])]
+            if self._kind.name != "endpoint" and store.find(
+                conn, tables.registered_limits, named, limit=1
+            ):
+                raise Conflict(f"There are limits for the {self._kind.name} {row['id']}.")
             if self._kind.name == "service":
                 for endpoint in store.find(conn, tables.endpoints, [("service_id", row["id"])]):
                     store.delete(conn, tables.endpoints, endpoint["id"])
