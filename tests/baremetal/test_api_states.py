@@ -14,7 +14,13 @@ from api_support import World, world
 from ingot import workflow
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Locked
 from ingot.kit.tasks.clock import SystemClock
-from ingot.services.baremetal import BaremetalSettings, Candidate, Extras, Look, store
+from ingot.services.baremetal import (
+    BaremetalSettings,
+    Candidate,
+    CandidateQuery,
+    VerbArguments,
+    store,
+)
 from ingot.services.baremetal.boot.imagerights import CLOUD
 from ingot.services.baremetal.inspection import store as inventories
 from ingot.services.baremetal.loops import FollowUps
@@ -371,7 +377,7 @@ async def test_claims_are_exclusive(api: World) -> None:
     await api.ask("PUT", "/v1/nodes/n1/traits/CUSTOM_A")
 
     def free(conn: Any) -> list[Candidate]:
-        return [one for some in bm.candidates(conn, Look()) for one in some]
+        return [one for some in bm.candidates(conn, CandidateQuery()) for one in some]
 
     assert await api.db.read(free) == []
     await api.force("n1", provision_state="available", power_state="power off")
@@ -446,7 +452,7 @@ async def test_a_failed_transaction_starts_nothing(api: World) -> None:
     await api.node(name="n1")
 
     def change(conn: Any) -> None:
-        api.baremetal.provision(conn, "n1", "manage", Extras())
+        api.baremetal.provision(conn, "n1", "manage", VerbArguments())
         raise Conflict("changed my mind")
 
     with pytest.raises(Conflict):

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from ingot.drivers.machine.types import Sensor
-from ingot.services.baremetal.monitoring.readings import Idle
+from ingot.services.baremetal.monitoring.readings import IdleNode
 from ingot.services.baremetal.monitoring.sensors import Pages, samples
 
-NODE = Idle("u-1", "web-1", "", "redfish", "power on", None, "OK", "i-1", "active", None)
-OTHER = Idle("u-2", None, "", "ipmi", "power on", None, None, None, "active", None)
+NODE = IdleNode("u-1", "web-1", "", "redfish", "power on", None, "OK", "i-1", "active", None)
+OTHER = IdleNode("u-2", None, "", "ipmi", "power on", None, None, None, "active", None)
 
 
 def test_names_are_those_that_dashboards_know() -> None:

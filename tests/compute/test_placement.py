@@ -6,8 +6,8 @@ import random
 
 from ingot.services.baremetal import Candidate
 from ingot.services.compute.placement import (
+    Placement,
     PlacementRequest,
-    Placing,
     matches,
     no_valid_host,
     rank,
@@ -40,7 +40,7 @@ def machine(uuid: str, *traits: str, **more: object) -> Candidate:
 BM = PlacementRequest(classes={"CUSTOM_BAREMETAL": 1})
 
 
-def chosen(machines: list[Candidate], placing: Placing) -> list[str]:
+def chosen(machines: list[Candidate], placing: Placement) -> list[str]:
     return [found.uuid for found in rank(machines, placing)]
 
 
@@ -75,8 +75,8 @@ def test_traits_and_capabilities() -> None:
         machine("3", "CUSTOM_A"),
         machine("4", "CUSTOM_A", capabilities=uefi),
     ]
-    assert chosen(machines, Placing(request)) == ["4"]
-    told = no_valid_host(machines[:3], Placing(request)).text
+    assert chosen(machines, Placement(request)) == ["4"]
+    told = no_valid_host(machines[:3], Placement(request)).text
     assert "3 available machines" in told
     assert "1 without trait CUSTOM_A" in told and "1 with the forbidden trait CUSTOM_B" in told
     assert "1 without capability boot_mode:uefi" in told
@@ -89,21 +89,21 @@ def test_the_order_is_sure() -> None:
         machine("first"),
         machine("second"),
     ]
-    assert chosen(machines, Placing(BM)) == ["first", "second", "big", "special"]
+    assert chosen(machines, Placement(BM)) == ["first", "second", "big", "special"]
     spread = [machine(str(i), memory_mb=random.Random(i).randint(1, 9)) for i in range(50)]
-    assert chosen(spread, Placing(BM)) == chosen(spread, Placing(BM))
+    assert chosen(spread, Placement(BM)) == chosen(spread, Placement(BM))
 
 
 def test_what_the_order_adds() -> None:
     machines = [machine("1"), machine("2", networks=frozenset({"other"})), machine("3", ports=2)]
-    assert chosen(machines, Placing(BM, networks=("other",))) == ["2"]
-    assert chosen(machines, Placing(BM, ports=2)) == ["3"]
-    assert chosen(machines, Placing(BM, node="n-2")) == ["2"]
-    assert chosen(machines, Placing(BM, excluded=frozenset({"1", "2"}))) == ["3"]
+    assert chosen(machines, Placement(BM, networks=("other",))) == ["2"]
+    assert chosen(machines, Placement(BM, ports=2)) == ["3"]
+    assert chosen(machines, Placement(BM, node="n-2")) == ["2"]
+    assert chosen(machines, Placement(BM, excluded=frozenset({"1", "2"}))) == ["3"]
     owned = [machine("4", lessee="p-one")]
-    assert chosen(owned, Placing(BM, project_id="p-two")) == []
-    assert chosen(owned, Placing(BM, project_id="p-one")) == ["4"]
-    assert "No machine is available" in no_valid_host([], Placing(BM)).text
+    assert chosen(owned, Placement(BM, project_id="p-two")) == []
+    assert chosen(owned, Placement(BM, project_id="p-one")) == ["4"]
+    assert "No machine is available" in no_valid_host([], Placement(BM)).text
 
 
 def test_sizes_count_where_no_class_is_named() -> None:
@@ -114,15 +114,15 @@ def test_sizes_count_where_no_class_is_named() -> None:
     )
     fits = machine("fits", **none)
     request = request_of({}, 1, 1024, 1)
-    assert chosen([small, unknown, fits], Placing(request)) == ["fits"]
-    told = no_valid_host([small, unknown], Placing(request)).text
+    assert chosen([small, unknown, fits], Placement(request)) == ["fits"]
+    told = no_valid_host([small, unknown], Placement(request)).text
     assert "2 available machines: 2 smaller than" in told
     # A machine of a class is only for flavors that name it, but by the site's option.
-    assert chosen([machine("gpu")], Placing(request)) == []
-    assert "of a resource class" in no_valid_host([machine("gpu")], Placing(request)).text
-    assert chosen([machine("gpu")], Placing(request, any_class=True)) == ["gpu"]
-    assert Placing(request).accepts(None) and not Placing(request).accepts("gpu")
-    assert Placing(BM).accepts("baremetal") and not Placing(BM).accepts(None)
+    assert chosen([machine("gpu")], Placement(request)) == []
+    assert "of a resource class" in no_valid_host([machine("gpu")], Placement(request)).text
+    assert chosen([machine("gpu")], Placement(request, any_class=True)) == ["gpu"]
+    assert Placement(request).accepts(None) and not Placement(request).accepts("gpu")
+    assert Placement(BM).accepts("baremetal") and not Placement(BM).accepts(None)
 
 
 def test_capability_words() -> None:

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingot.kit.db.database import Database
-from ingot.services.baremetal import Look
+from ingot.services.baremetal import CandidateQuery
 from ingot.services.baremetal.allocations import candidates, claims
 from ingot.services.baremetal.nodes import states
 from ingot.services.baremetal.nodes.unreported import unreported_changes
@@ -68,8 +68,8 @@ def told(db: Database, conn: sa.Connection, work: Any) -> list[str]:
 async def test_machines_are_found_by_an_index_in_as_many_statements(database: Database) -> None:
     """The first batch of a class: the same statements with 10 and with thousands, none scans the machines."""
     db = database
-    look = Look(accepts=lambda name: name == "baremetal", required=["CUSTOM_A"])
-    plain = Look(accepts=lambda name: name == "baremetal")
+    look = CandidateQuery(accepts=lambda name: name == "baremetal", required=["CUSTOM_A"])
+    plain = CandidateQuery(accepts=lambda name: name == "baremetal")
 
     def first(conn: sa.Connection) -> None:
         next(candidates.batches(conn, plain), None)
@@ -125,12 +125,12 @@ async def test_all_free_machines_are_found_once(database: Database) -> None:
     await db.write(lambda conn: fill(conn, 1000))
 
     def every(conn: sa.Connection) -> list[str]:
-        return [one.uuid for batch in candidates.batches(conn, Look()) for one in batch]
+        return [one.uuid for batch in candidates.batches(conn, CandidateQuery()) for one in batch]
 
     found = await db.read(every)
     assert len(found) == len(set(found)) == 500 == await db.read(candidates.count)
     assert await db.read(candidates.classes) == [None, "CUSTOM_BIG", "baremetal", "gpu"]
-    lent = Look(accepts=lambda name: name is None, project="p")
+    lent = CandidateQuery(accepts=lambda name: name is None, project="p")
     await db.write(lambda conn: conn.execute(sa.update(nodes).values(lessee="other")))
     assert await db.read(lambda conn: list(candidates.batches(conn, lent))) == []
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ingot.kit.auth import throttle
-from ingot.kit.auth.throttle import FREE_TRIES, LoginThrottle, Turns, Who
+from ingot.kit.auth.throttle import FREE_TRIES, HashingQueue, LoginAttempt, LoginThrottle
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.tasks.clock import VirtualClock
 from tests.identity.cloud import Cloud, running
@@ -107,7 +107,7 @@ def test_the_old_password_is_not_guessed_by_changing_it(cloud: Cloud, tenant: Te
 
 
 def test_waits_grow_and_end() -> None:
-    clock, who = VirtualClock(), Who.of(HERE, "u1")
+    clock, who = VirtualClock(), LoginAttempt.of(HERE, "u1")
     made = LoginThrottle(clock)
     for _ in range(FREE_TRIES - 1):
         made.wrong(who)
@@ -126,36 +126,39 @@ def test_waits_grow_and_end() -> None:
         throttle.LONGEST_WAIT,
         throttle.LONGEST_WAIT,
     ]
-    assert made.wait(Who.of(THERE, "u1")) == made.wait(Who.of(HERE, "u2")) == 0
+    assert made.wait(LoginAttempt.of(THERE, "u1")) == made.wait(LoginAttempt.of(HERE, "u2")) == 0
     clock.advance(throttle.LONGEST_WAIT)
     made.check(who)
     made.right(who, "pw", "hash")
     made.wrong(who)
     assert made.wait(who) == 0, "a right answer begins anew"
-    assert Who.of("2001:db8::1", "u") == Who.of("2001:db8::ffff", "u")
+    assert LoginAttempt.of("2001:db8::1", "u") == LoginAttempt.of("2001:db8::ffff", "u")
 
 
 def test_memory_is_bounded() -> None:
     made = LoginThrottle(VirtualClock())
     for n in range(20_000):
-        made.wrong(Who.of(HERE, str(n)))
-        made.right(Who.of(HERE, "x"), str(n), "hash")
+        made.wrong(LoginAttempt.of(HERE, str(n)))
+        made.right(LoginAttempt.of(HERE, "x"), str(n), "hash")
     assert len(made._tries) <= 10_000 and len(made._known) <= 1_000  # type: ignore[attr-defined]
 
 
 def test_a_long_name_takes_no_more_room() -> None:
-    one, other = Who.of(HERE, "x" * 100_000), Who.of(HERE, "x" * 99_999 + "\ud800")
+    one, other = (
+        LoginAttempt.of(HERE, "x" * 100_000),
+        LoginAttempt.of(HERE, "x" * 99_999 + "\ud800"),
+    )
     assert len(one.account) == len(other.account) == 64
     assert one != other
-    assert Who.of(HERE, "a-user").account == "a-user"
+    assert LoginAttempt.of(HERE, "a-user").account == "a-user"
 
 
 @pytest.mark.anyio
 async def test_turns_go_round_and_are_never_lost() -> None:
-    turns, order = Turns(1, most=12, most_a_peer=8), list[str]()
+    turns, order = HashingQueue(1, most=12, most_a_peer=8), list[str]()
 
     async def one(peer: str, account: str) -> None:
-        async with turns.turn(Who(peer, account)):
+        async with turns.turn(LoginAttempt(peer, account)):
             order.append(peer + account)
             await asyncio.sleep(0)
 
@@ -168,7 +171,7 @@ async def test_turns_go_round_and_are_never_lost() -> None:
     assert order.index("b1") <= 3 and order.index("a2") <= 4
     assert len(order) == 7
     # Full: who waits most gives way; who would be the one is refused.
-    async with turns.turn(Who("z", "z")):
+    async with turns.turn(LoginAttempt("z", "z")):
         lines = [asyncio.create_task(one("a", "1")) for _ in range(8)]
         lines += [asyncio.create_task(one("b", "1")) for _ in range(4)]
         await asyncio.sleep(0)
@@ -185,6 +188,6 @@ async def test_turns_go_round_and_are_never_lost() -> None:
 
 def test_hosts_at_a_listener_for_both_versions_are_told_apart() -> None:
     """All of IPv4, as IPv6 writes it, is one /64."""
-    one, other = (Who.of(f"::ffff:192.0.2.{n}", "ann") for n in (1, 2))
-    assert one != other and one == Who.of("192.0.2.1", "ann")
-    assert Who.of("2001:db8::1", "ann") == Who.of("2001:db8::2", "ann")
+    one, other = (LoginAttempt.of(f"::ffff:192.0.2.{n}", "ann") for n in (1, 2))
+    assert one != other and one == LoginAttempt.of("192.0.2.1", "ann")
+    assert LoginAttempt.of("2001:db8::1", "ann") == LoginAttempt.of("2001:db8::2", "ann")

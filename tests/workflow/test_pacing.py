@@ -12,7 +12,7 @@ import pytest
 from ingot.kit.db.database import Database
 from ingot.workflow.pacing import BACKLOG, ROUND, Pacing
 from ingot.workflow.saver import Save, Saver
-from ingot.workflow.types import Lost
+from ingot.workflow.types import LeaseLost
 
 pytestmark = pytest.mark.anyio
 
@@ -79,4 +79,4 @@ async def test_who_starts_waits_for_the_database(saver: Saver) -> None:
     await asyncio.wait_for(turn, 60)
     # None of these operations exists.
     ended = await asyncio.gather(first, *others, return_exceptions=True)
-    assert {type(end) for end in ended} == {Lost}
+    assert {type(end) for end in ended} == {LeaseLost}

@@ -51,7 +51,7 @@ def configure(*, json: bool = False, level: str = "info", stream: TextIO | None 
     stream: None for standard error, as it is when a line is written.
     """
     handler = _Handler(stream)
-    handler.setFormatter(_Json() if json else _Lines(handler))
+    handler.setFormatter(_JsonFormatter() if json else _TextFormatter(handler))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger(_OURS).setLevel(level.upper())
 
@@ -131,7 +131,7 @@ def _event(record: logging.LogRecord) -> str:
     return record.getMessage() if ours else f"{record.name}: {record.getMessage()}"
 
 
-class _Json(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     """A line is an object."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -142,7 +142,7 @@ class _Json(logging.Formatter):
         return dumps(entry, default=repr)
 
 
-class _Lines(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     """For people. Tracebacks are plain text: drawn ones show local variables, and with them secrets."""
 
     def __init__(self, handler: _Handler) -> None:

@@ -202,7 +202,7 @@ class Timeline:
                 retry_after=STILL_SECONDS,
             )
         return Reply(
-            stream=_Seat(self._streams, who, self._live(query, call)),
+            stream=_StreamSlot(self._streams, who, self._live(query, call)),
             content_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -234,7 +234,7 @@ class Timeline:
                 await self._hub.rest()
 
 
-class _Seat:
+class _StreamSlot:
     """A stream that counts from its request to its end, also where nobody ever reads it."""
 
     def __init__(self, taken: Counter[str], who: str, source: AsyncGenerator[bytes]) -> None:

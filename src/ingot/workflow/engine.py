@@ -29,14 +29,14 @@ from .saver import Save, Saver
 from .tables import AT_ONCE
 from .timing import Estimates
 from .types import (
-    Changed,
     Claim,
     FaultRecord,
     Interrupted,
-    Lost,
+    LeaseLost,
     OperationRow,
     Parked,
     Stopped,
+    WorkflowChanged,
 )
 
 log = logging.getLogger(__name__)
@@ -250,7 +250,7 @@ class Engine:
                 await self._tell(op)
         except Parked:
             pass
-        except Lost:
+        except LeaseLost:
             op.lost = True
             log.warning("operation %s is not ours any more, or may not be: stopping here", op.id)
         except Stopped:
@@ -268,7 +268,7 @@ class Engine:
         save = Save(op.id, op.epoch, changes={"owner": None, "wake_at": AT_ONCE})
         try:
             await self.saver.save(save)
-        except Lost:
+        except LeaseLost:
             pass
 
     async def _too_early(self, claim: Claim) -> bool:
@@ -341,7 +341,7 @@ class Engine:
             raise
         except Fault as error:
             fault = before.fault() if before is not None else error
-        except Changed as error:
+        except WorkflowChanged as error:
             fault = before.fault() if before is not None else _changed(op, error)
         except Exception as error:
             fault = before.fault() if before is not None else op.bug(f"workflow {op.kind}", error)
@@ -496,7 +496,7 @@ class Engine:
             )
 
 
-def _changed(op: Op, error: Changed) -> Failed:
+def _changed(op: Op, error: WorkflowChanged) -> Failed:
     log.error("workflow %s changed under operation %s: %s", op.kind, op.id, error)
     return Failed(
         f"The workflow '{op.kind}' changed while this operation was under way: {error}.",

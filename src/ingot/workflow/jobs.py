@@ -19,7 +19,7 @@ RETRY_SECONDS = 1.0
 PATIENCE_SECONDS = 120.0
 
 
-class OneLine(logging.Filter):
+class BriefDatabaseErrors(logging.Filter):
     """Procrastinate's word of a database that is away, which is no error of anybody's code: a line, no traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -34,7 +34,7 @@ class OneLine(logging.Filter):
 
 
 for _name in ("procrastinate.utils", "procrastinate.worker"):
-    logging.getLogger(_name).addFilter(OneLine())
+    logging.getLogger(_name).addFilter(BriefDatabaseErrors())
 
 
 class Jobs(manager.JobManager):

@@ -26,18 +26,18 @@ from .recording import OperationHost
 from .running import Runner, StepContext, Undoing, UndoWork, Work
 from .saver import Save
 from .tables import AT_ONCE, UNDO
-from .timing import Estimate, Limited, Rule, span
+from .timing import Estimate, Rule, TimeLimitedTask, span
 from .types import (
     DEFAULT,
-    Changed,
     Claim,
     FaultRecord,
     Interrupted,
-    Lost,
+    LeaseLost,
     Parked,
     Retry,
     StepRow,
     Stopped,
+    WorkflowChanged,
     decode,
     label,
 )
@@ -72,7 +72,7 @@ class Op:
         self._undoing = row.state == "undoing"
         self._seq = 0
         self._labels: set[str] = set()
-        self._active: Limited | None = None
+        self._active: TimeLimitedTask | None = None
         self._abortable = True
         self._in_call = False
 
@@ -279,7 +279,7 @@ class Op:
     def _enter(self, name: str, key: str | None, sort: str) -> tuple[StepRow | None, int]:
         """The record at this place of the workflow, if there is one, and the place's number."""
         if self._active is not None:
-            raise Changed(
+            raise WorkflowChanged(
                 f"'{name}' was called while another step is running; steps do not overlap"
             )
         seq = self._seq
@@ -287,9 +287,11 @@ class Op:
         wanted = label(name, key)
         record = self._records.get(seq)
         if record is not None and (record.label, record.sort) != (wanted, sort):
-            raise Changed(f"the record has '{record.label}' where the workflow tells '{wanted}'")
+            raise WorkflowChanged(
+                f"the record has '{record.label}' where the workflow tells '{wanted}'"
+            )
         if wanted in self._labels:
-            raise Changed(f"step '{wanted}' is told twice; give repeated steps a key")
+            raise WorkflowChanged(f"step '{wanted}' is told twice; give repeated steps a key")
         self._labels.add(wanted)
         finished = record is not None and record.state in ("done", "failed")
         if self._undoing and record is None:
@@ -303,7 +305,7 @@ class Op:
         if self._engine.stopping and not finished:
             raise Stopped
         if self.lost:
-            raise Lost
+            raise LeaseLost
         if self._abort is not None and record is None:
             raise self.aborted()
         return record, seq
@@ -351,7 +353,7 @@ class Op:
     def confirm(self) -> None:
         """Asked in the moment before an order leaves for hardware; raises Lost when it is not ours to give."""
         if self.lost or self._engine.lease_over:
-            raise Lost
+            raise LeaseLost
 
     def begin_undo(self) -> None:
         self._undoing = True
@@ -365,7 +367,7 @@ class Op:
         await self._engine.reach(point, self, row.label, row.sort)
 
     async def within(self, seconds: float, work: Any, abortable: bool) -> Any:
-        self._active = active = Limited(self.clock, seconds, work)
+        self._active = active = TimeLimitedTask(self.clock, seconds, work)
         self._abortable = abortable
         self._engine.working += 1
         try:
@@ -421,13 +423,13 @@ class Op:
                 lambda conn: store.fence(conn, {self.id: self.epoch})
             )
             if self.id not in held:
-                raise Lost from None
+                raise LeaseLost from None
             raise
 
     def fence(self, conn: sa.Connection) -> None:
         held = store.fence(conn, {self.id: self.epoch})
         if self.id not in held:
-            raise Lost
+            raise LeaseLost
         self._noted(held[self.id])
 
     def _noted(self, abort: str | None) -> None:

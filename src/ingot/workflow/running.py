@@ -20,7 +20,7 @@ from .recording import RecordedOperation
 from .saver import Save
 from .tables import UNDO
 from .timing import Expired, Rule, span
-from .types import Interrupted, Lost, Parked, Retry, StepRow, Stopped, decode, label
+from .types import Interrupted, LeaseLost, Parked, Retry, StepRow, Stopped, decode, label
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class StepContext:
         self.lines: list[str] = []
         self._op = op
         self._name = name
-        self._thinner = events.Thinner(op.clock)
+        self._thinner = events.ProgressSampler(op.clock)
 
     async def progress(
         self, done: float, total: float | None = None, unit: str = "bytes", note: str = ""
@@ -187,7 +187,7 @@ class Runner:
         save = Save(self.op.id, self.op.epoch, [row], unsaved, set(range(len(unsaved))), changes)
         try:
             await self.op.save(save)
-        except Lost:
+        except LeaseLost:
             self.op.give_up()
         except Interrupted:
             pass  # the step's end will meet the same
@@ -216,7 +216,7 @@ class Runner:
             ) from None
         except asyncio.CancelledError:
             if op.lost:
-                raise Lost from None
+                raise LeaseLost from None
             if op.engine_stopping():
                 await self._give_back(row)
                 raise Stopped from None
@@ -225,7 +225,7 @@ class Runner:
             raise
         except DatabaseUnavailable as away:
             raise Interrupted from away
-        except (Fault, Lost):
+        except (Fault, LeaseLost):
             raise
         except Exception as error:
             raise disk_full(error) or op.bug(self.label, error) from error
@@ -326,7 +326,7 @@ class Runner:
             await op.within(delay + 60, op.clock.sleep(delay), True)
         except asyncio.CancelledError:
             if op.lost:
-                raise Lost from None
+                raise LeaseLost from None
             if op.engine_stopping():
                 raise Stopped from None
             if self.sort == "undo":

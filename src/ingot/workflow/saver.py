@@ -20,7 +20,7 @@ from ingot.kit.db.database import Database, DatabaseUnavailable
 from ingot.kit.tasks import events
 
 from . import signal_store, store
-from .types import Lost, StepRow
+from .types import LeaseLost, StepRow
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ class Saver:
             held = await self.db.write(
                 lambda conn: _write_batch(conn, [save for save, _ in batch]), serializable=False
             )
-        except (Exception, Lost) as error:
+        except (Exception, LeaseLost) as error:
             apart = [one for one in batch if one[0].first is not None]
             if len(batch) == 1 or not apart or isinstance(error, DatabaseUnavailable):
                 for _, answer in batch:
@@ -161,7 +161,7 @@ class Saver:
             if save.op_id in held:
                 answer.set_result(held[save.op_id])
             else:
-                answer.set_exception(Lost())
+                answer.set_exception(LeaseLost())
 
 
 def _write_batch(conn: sa.Connection, saves: list[Save]) -> dict[str, str | None]:
@@ -171,7 +171,7 @@ def _write_batch(conn: sa.Connection, saves: list[Save]) -> dict[str, str | None
             save.first(conn)
     held = store.fence(conn, {save.op_id: save.epoch for save in saves})
     if any(save.first is not None and save.op_id not in held for save in saves):
-        raise Lost
+        raise LeaseLost
     write(conn, [save for save in saves if save.op_id in held])
     return held
 

@@ -199,7 +199,7 @@ class Expired(Exception):
     """The time was over."""
 
 
-class Limited:
+class TimeLimitedTask:
     """One coroutine run in a task of its own, for at most `seconds` of a clock; can be cancelled from outside."""
 
     def __init__(self, clock: Clock, seconds: float, work: Coroutine[Any, Any, Any]) -> None:

@@ -144,7 +144,7 @@ class Parked(BaseException):
     catch it by accident."""
 
 
-class Lost(BaseException):
+class LeaseLost(BaseException):
     """Another worker owns the operation now; this one stops quietly."""
 
 
@@ -156,7 +156,7 @@ class Stopped(BaseException):
     """The process is going down; the operation is given back."""
 
 
-class Changed(Exception):
+class WorkflowChanged(Exception):
     """The workflow reached another step than the record has at this place: its code has changed."""
 
 

@@ -17,7 +17,7 @@ from .timing import Rule
 from .types import StepRow
 
 
-class _Again(Exception):
+class _SignalArrived(Exception):
     """A signal came between our look and our lock: run the transaction again."""
 
 
@@ -50,7 +50,7 @@ class Waiter:
         while True:
             try:
                 payload = await op.transact(lambda conn: self._run(conn, row, remaining))
-            except _Again:
+            except _SignalArrived:
                 continue
             except Fault as fault:
                 await op.fail_step(row, fault)
@@ -77,7 +77,7 @@ class Waiter:
             if signal_store.find_signal(conn, op.id, self.signal, newest=self.latest) is not None:
                 if self.fresh and self.entering:
                     self.fresh = False  # it came after the wait had begun
-                raise _Again
+                raise _SignalArrived
             if remaining > 0:
                 self._park(conn, row, remaining)
             return None

@@ -17,7 +17,7 @@ from ingot.drivers.faults import (
     Unsupported,
 )
 from ingot.drivers.machine import DriverContext, Registry
-from ingot.drivers.machine.powering import PowerLines, reach
+from ingot.drivers.machine.powering import PowerProtocol, reach
 from ingot.drivers.machine.redfish.client import RedfishClient
 from ingot.drivers.machine.types import BootDevice, BootMode, PowerState, PowerTarget
 from ingot.kit.tasks.clock import SystemClock
@@ -241,7 +241,7 @@ class Board:
 @pytest.mark.parametrize("trouble", [Unreachable("silent"), Busy("busy"), Refused("not now")])
 async def test_a_machine_that_is_down_is_switched_on_with_patience(trouble: DriverFault) -> None:
     board = Board(trouble, 2)
-    lines = PowerLines(board.read, board.send)
+    lines = PowerProtocol(board.read, board.send)
     outcome = await reach(lines, PowerTarget.REBOOT, SystemClock(), 4)
     assert outcome.after is board.state is PowerState.ON
 

@@ -16,7 +16,7 @@ from ingot.kit.faults import Fault, Kind
 from ingot.kit.http.egress import LOOPBACK, Egress
 
 pytestmark = pytest.mark.anyio
-LOADERS = iso.Loaders({"BOOTX64.EFI": b"MZ" + bytes(70_000)}, bytes(4096))
+LOADERS = iso.BootLoaders({"BOOTX64.EFI": b"MZ" + bytes(70_000)}, bytes(4096))
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from ingot.drivers.machine.vmedia.fat import fat_image
 from ingot.drivers.machine.vmedia.store import MediaStore, Source
 from ingot.kit.faults import Failed, Fault, Invalid
 
-LOADERS = iso.Loaders({"BOOTX64.EFI": b"MZ" + bytes(70_000)}, bytes(4096))
+LOADERS = iso.BootLoaders({"BOOTX64.EFI": b"MZ" + bytes(70_000)}, bytes(4096))
 
 
 @pytest.fixture

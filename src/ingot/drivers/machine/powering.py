@@ -27,7 +27,7 @@ AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class PowerLines:
+class PowerProtocol:
     """The two things a protocol supplies.
 
     send(target): target is ON, OFF (hard) or SOFT_OFF; returns the device's name of the command.
@@ -38,7 +38,7 @@ class PowerLines:
 
 
 async def reach(
-    lines: PowerLines, target: PowerTarget, clock: Clock, timeout: float | None = None
+    lines: PowerProtocol, target: PowerTarget, clock: Clock, timeout: float | None = None
 ) -> PowerOutcome:
     """Bring the machine to `target`. Raises Refused when it was not reached `timeout` s after a command.
 
@@ -79,7 +79,7 @@ def _left_off(fault: DriverFault) -> DriverFault:
 
 
 class _Attempt:
-    def __init__(self, lines: PowerLines, clock: Clock, timeout: float) -> None:
+    def __init__(self, lines: PowerProtocol, clock: Clock, timeout: float) -> None:
         self._lines = lines
         self._clock = clock
         self._timeout = timeout

@@ -20,7 +20,7 @@ from pathlib import Path
 from ingot.kit import log
 from ingot.kit.api.operations import Shown
 from ingot.kit.auth.policy import ANONYMOUS, Caller
-from ingot.kit.auth.throttle import LoginThrottle, Turns, Who
+from ingot.kit.auth.throttle import HashingQueue, LoginAttempt, LoginThrottle
 from ingot.kit.faults import Invalid, Unauthenticated, Unavailable
 from ingot.kit.tasks.clock import Clock
 
@@ -54,7 +54,7 @@ class BasicAuth:
     def __init__(self, file: Path, clock: Clock) -> None:
         self._file = file
         self._brake = LoginThrottle(clock)
-        self._turns = Turns(_THREADS)
+        self._turns = HashingQueue(_THREADS)
         self._seen: tuple[int, int] = (0, 0)
         self._users: dict[str, str] = {}
         self._reread()
@@ -65,7 +65,9 @@ class BasicAuth:
             return ANONYMOUS
         name, password = _credentials(given)
         self._refresh()
-        if not await self._fits(Who.of(header.remote, name), self._users.get(name), password):
+        if not await self._fits(
+            LoginAttempt.of(header.remote, name), self._users.get(name), password
+        ):
             raise Unauthenticated("Incorrect username or password", details={"login": name})
         return _caller(name)
 
@@ -86,7 +88,7 @@ class BasicAuth:
                 "The file of users cannot be read.", next_action="Operators: see the log."
             ) from None
 
-    async def _fits(self, who: Who, hashed: str | None, password: bytes) -> bool:
+    async def _fits(self, who: LoginAttempt, hashed: str | None, password: bytes) -> bool:
         """Whether it is the password of the hash; None (no such user) has none. Fault (too many) while `who` waits."""
         brake, text = self._brake, password.decode("latin-1")
         if brake.knows(who, text, hashed):

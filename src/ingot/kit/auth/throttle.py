@@ -43,14 +43,14 @@ _KNOWN = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class LoginAttempt:
     """Who tries to log in as whom. account: a user's id, or whatever names one that is not there."""
 
     peer: str
     account: str
 
     @classmethod
-    def of(cls, remote: str, account: str) -> Who:
+    def of(cls, remote: str, account: str) -> LoginAttempt:
         # Whoever asks chooses this text, and thousands of them are kept.
         if len(account) > _LONGEST_ACCOUNT:
             account = hashlib.sha256(account.encode("utf-8", "surrogatepass")).hexdigest()
@@ -66,8 +66,8 @@ def too_many(seconds: float) -> Fault:
     )
 
 
-class Turns:
-    """Who may hash a password now: `workers` at a time, peers and their accounts in turn."""
+class HashingQueue:
+    """A fair queue of passwords to be hashed: `workers` at a time, peers and their accounts in turn."""
 
     def __init__(self, workers: int, most: int = 256, most_a_peer: int = 128) -> None:
         self._free = workers
@@ -78,7 +78,7 @@ class Turns:
         self._counts: dict[str, int] = {}
 
     @contextlib.asynccontextmanager
-    async def turn(self, who: Who) -> AsyncGenerator[None]:
+    async def turn(self, who: LoginAttempt) -> AsyncGenerator[None]:
         """Wait for a turn; Fault (too many) where too many wait already."""
         if self._free > 0:
             self._free -= 1
@@ -89,7 +89,7 @@ class Turns:
         finally:
             self._pass_on()
 
-    async def _wait(self, who: Who) -> None:
+    async def _wait(self, who: LoginAttempt) -> None:
         self._make_room(who.peer)
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line = self._waiting.setdefault(who.peer, OrderedDict()).setdefault(who.account, deque())
@@ -145,7 +145,7 @@ class Turns:
 
 
 @dataclass(slots=True)
-class _Tries:
+class _FailedLogins:
     failed: int = 0
     until: float = 0.0
     last: float = 0.0
@@ -157,26 +157,26 @@ class LoginThrottle:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._tries: OrderedDict[Who, _Tries] = OrderedDict()
+        self._tries: OrderedDict[LoginAttempt, _FailedLogins] = OrderedDict()
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, None] = OrderedDict()
 
-    def wait(self, who: Who) -> float:
+    def wait(self, who: LoginAttempt) -> float:
         """Seconds for which this pair must wait; 0 when it need not."""
         tries = self._tries.get(who)
         return 0.0 if tries is None else max(0.0, tries.until - self._clock.monotonic())
 
-    def check(self, who: Who) -> None:
+    def check(self, who: LoginAttempt) -> None:
         """Fault (too many) while this pair must wait."""
         if (seconds := self.wait(who)) > 0:
             raise too_many(seconds)
 
-    def knows(self, who: Who, password: str, hashed: str | None) -> bool:
+    def knows(self, who: LoginAttempt, password: str, hashed: str | None) -> bool:
         """Whether this password is known to belong to the hash; False says nothing."""
         if hashed is None:
             return False
         if self.wait(who) > 0:
-            tries, now = self._tries.setdefault(who, _Tries()), self._clock.monotonic()
+            tries, now = self._tries.setdefault(who, _FailedLogins()), self._clock.monotonic()
             if now - tries.known < KNOWN_EVERY:
                 return False
             tries.known = now
@@ -186,17 +186,17 @@ class LoginThrottle:
         self._known.move_to_end(digest)
         return True
 
-    def right(self, who: Who, password: str, hashed: str) -> None:
+    def right(self, who: LoginAttempt, password: str, hashed: str) -> None:
         """A right answer: the pair starts anew."""
         self._tries.pop(who, None)
         self._known[self._digest(password, hashed)] = None
         if len(self._known) > _KNOWN:
             self._known.popitem(last=False)
 
-    def wrong(self, who: Who) -> None:
+    def wrong(self, who: LoginAttempt) -> None:
         """One more wrong answer."""
         now = self._clock.monotonic()
-        tries = self._tries.setdefault(who, _Tries())
+        tries = self._tries.setdefault(who, _FailedLogins())
         self._tries.move_to_end(who)
         if now - tries.last > FORGET_SECONDS:
             tries.failed = 0
@@ -211,4 +211,4 @@ class LoginThrottle:
         return hmac.new(self._key, text, hashlib.sha256).digest()
 
 
-__all__ = ["LoginThrottle", "Turns", "Who", "too_many"]
+__all__ = ["HashingQueue", "LoginAttempt", "LoginThrottle", "too_many"]

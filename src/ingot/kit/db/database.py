@@ -30,8 +30,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from ingot.kit import log
 from ingot.kit.db.errors import (
     Contended,
+    DatabaseFileReplaced,
     DatabaseUnavailable,
-    Misplaced,
     NoRoom,
     ReadOnly,
     as_fault,
@@ -454,7 +454,7 @@ class Database:
     def full(self) -> str:
         """Why nothing can be written, as the last write of a short while ago told it; "" when all is well."""
         if self._file.is_misplaced:
-            return Misplaced().text
+            return DatabaseFileReplaced().text
         if self._full is None or time.monotonic() - self._full[0] > _FULL_SECONDS:
             return ""
         return self._full[1]

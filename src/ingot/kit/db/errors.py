@@ -49,7 +49,7 @@ class ReadOnly(NoRoom):
         )
 
 
-class Misplaced(NoRoom):
+class DatabaseFileReplaced(NoRoom):
     """SQLite's file was deleted or replaced while it was open: what is written into it is lost with the process."""
 
     kind = Kind.UNAVAILABLE

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ingot.kit.auth.keyfiles import keep_private
-from ingot.kit.db.errors import Misplaced
+from ingot.kit.db.errors import DatabaseFileReplaced
 
 #: Databases that are no files.
 _NONE = ("", ".", ":memory:", "sqlite:")
@@ -25,15 +25,15 @@ class DatabaseFile:
         keep_private(path)
 
     def opened(self) -> None:
-        """It was opened, once more or for the first time. Misplaced when it is another one than before."""
+        """It was opened, once more or for the first time. DatabaseFileReplaced when it is another one than before."""
         with self._guard:
             self._mark = self._mark or self._seen()
         self.require()
 
     def require(self) -> None:
-        """Misplaced when the file that is open is no more what stands at its place."""
+        """DatabaseFileReplaced when the file that is open is no more what stands at its place."""
         if self.is_misplaced:
-            raise Misplaced
+            raise DatabaseFileReplaced
 
     @property
     def is_misplaced(self) -> bool:

@@ -27,7 +27,7 @@ _MOST_PARTS = 64
 _HEADED, _BARE = 47, -15
 
 
-class TooMuch(Unreadable):
+class ReplyTooLarge(Unreadable):
     """A reply beyond its bound."""
 
 
@@ -54,7 +54,9 @@ async def whole(reply: aiohttp.ClientResponse, most: int) -> bytes:
     """
     try:
         if (reply.content_length or 0) > most:
-            raise TooMuch(f"a reply of {reply.content_length} bytes, where at most {most} are read")
+            raise ReplyTooLarge(
+                f"a reply of {reply.content_length} bytes, where at most {most} are read"
+            )
         unpack = _unpacker(reply.headers.get("Content-Encoding", ""), most)
         packed = 0
         async for part in reply.content.iter_any():
@@ -102,21 +104,21 @@ def why(error: BaseException) -> str:
             return type(error).__name__
 
 
-def _too_much(most: int) -> TooMuch:
-    return TooMuch(f"a reply of more than {most} bytes")
+def _too_much(most: int) -> ReplyTooLarge:
+    return ReplyTooLarge(f"a reply of more than {most} bytes")
 
 
-def _unpacker(encoding: str, most: int) -> _Plain:
+def _unpacker(encoding: str, most: int) -> _Collector:
     match encoding.strip().lower():
         case "" | "identity":
-            return _Plain(most)
+            return _Collector(most)
         case "gzip" | "x-gzip" | "deflate":
-            return _Packed(most)
+            return _Decompressor(most)
         case unknown:
             raise Unreadable(f"a reply packed as {unknown[:40]!r}, which was not asked for")
 
 
-class _Plain:
+class _Collector:
     """Collects the parts of a reply up to the bound."""
 
     def __init__(self, most: int) -> None:
@@ -132,7 +134,7 @@ class _Plain:
         return bytes(self._body)
 
 
-class _Packed(_Plain):
+class _Decompressor(_Collector):
     """The same for gzip (also in several members) and deflate; never unpacks more than the bound and one byte."""
 
     def __init__(self, most: int) -> None:

@@ -48,7 +48,7 @@ _NEVER = tuple(
 HOW = "If it is meant to be asked, name it in [egress] allow."
 
 
-class NotAsked(OSError):
+class AddressRefused(OSError):
     """An address that is refused, where a connection to it was to be made."""
 
     def __init__(self, address: str) -> None:
@@ -57,9 +57,9 @@ class NotAsked(OSError):
 
 def is_refusal(error: BaseException) -> bool:
     """Whether an error is NotAsked, or says so for each address of a name (as aiohttp puts them together)."""
-    if isinstance(error, OSError) and not isinstance(error, NotAsked):
+    if isinstance(error, OSError) and not isinstance(error, AddressRefused):
         return error.errno == errno.EACCES and HOW in str(error)
-    return isinstance(error, NotAsked)
+    return isinstance(error, AddressRefused)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Egress:
         for address in found:
             if self.permits(address):
                 return address
-        raise NotAsked(", ".join(dict.fromkeys(found)))
+        raise AddressRefused(", ".join(dict.fromkeys(found)))
 
     def url(self, text: str, what: str) -> SplitResult:
         """An http or https URL in its parts; Invalid where it is none or its host is an address that is refused."""
@@ -150,7 +150,7 @@ class Egress:
     def _socket(self, info: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, place = info
         if not self.permits(str(place[0])):
-            raise NotAsked(str(place[0]))
+            raise AddressRefused(str(place[0]))
         return socket.socket(family, kind, protocol)
 
 
@@ -204,4 +204,4 @@ def _refused(address: Address) -> bool:
     )
 
 
-__all__ = ["HOW", "LOOPBACK", "Egress", "NotAsked", "is_refusal", "split"]
+__all__ = ["HOW", "LOOPBACK", "AddressRefused", "Egress", "is_refusal", "split"]

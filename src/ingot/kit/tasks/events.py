@@ -517,7 +517,7 @@ class EventHub:
         self._floor = max([self._floor, *done])
 
 
-class Thinner:
+class ProgressSampler:
     """Decides for one step's progress what is stored and what is pushed, and computes rate and time left."""
 
     STORE_EVERY = 2.0

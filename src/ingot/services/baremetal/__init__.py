@@ -5,7 +5,7 @@ service = baremetal.service(authenticator)      # the Bare Metal API
 baremetal.claim(conn, node, instance) …         # verbs, as functions of a connection
 """
 
-from ingot.services.baremetal.allocations.candidates import Candidate, Look, capabilities
+from ingot.services.baremetal.allocations.candidates import Candidate, CandidateQuery, capabilities
 from ingot.services.baremetal.boot.imagerights import Right as ImageRight
 from ingot.services.baremetal.boot.imagerights import of as image_right_of
 from ingot.services.baremetal.boot.imagerights import viewer as image_viewer
@@ -19,7 +19,7 @@ from ingot.services.baremetal.consoles.tickets import url as console_url
 from ingot.services.baremetal.consoles.websockets import WebsocketConsoles
 from ingot.services.baremetal.context import NOBODY, BaremetalSettings, By, Networks, NoNetworks
 from ingot.services.baremetal.nodes.patching import PatchOperation
-from ingot.services.baremetal.nodes.verbs import Extras
+from ingot.services.baremetal.nodes.verbs import VerbArguments
 from ingot.services.baremetal.service import Baremetal, HeldNode
 from ingot.services.baremetal.types import Node, Port
 
@@ -32,19 +32,19 @@ __all__ = [
     "BaremetalSettings",
     "By",
     "Candidate",
+    "CandidateQuery",
     "ConsoleGrant",
     "ConsoleSessions",
     "ConsoleTicket",
-    "Extras",
     "HeldNode",
     "ImageRight",
-    "Look",
     "Networks",
     "NoNetworks",
     "Node",
     "PatchOperation",
     "Port",
     "TcpConsoles",
+    "VerbArguments",
     "WebsocketConsoles",
     "capabilities",
     "console_kind",

@@ -23,7 +23,7 @@ from ingot.kit.tasks.clock import Clock
 from ingot.services.baremetal import store
 from ingot.services.baremetal.allocations import candidates as free
 from ingot.services.baremetal.allocations import claims
-from ingot.services.baremetal.allocations.candidates import Candidate, Look
+from ingot.services.baremetal.allocations.candidates import Candidate, CandidateQuery
 from ingot.services.baremetal.boot.imagerights import Right
 from ingot.services.baremetal.consoles import holders as console_holders
 from ingot.services.baremetal.consoles.rights import NodeGrant
@@ -47,7 +47,7 @@ from ingot.services.baremetal.nodes import (
 )
 from ingot.services.baremetal.nodes.held import HeldNode
 from ingot.services.baremetal.nodes.patching import PatchOperation
-from ingot.services.baremetal.nodes.verbs import NOTHING, Extras
+from ingot.services.baremetal.nodes.verbs import NOTHING, VerbArguments
 from ingot.services.baremetal.policies import RULES, SYSTEM_ONLY
 from ingot.services.baremetal.ports import (
     editing as port_editing,
@@ -240,7 +240,7 @@ class Baremetal:
         conn: sa.Connection,
         ident: str | store.NodeForAction,
         verb: str,
-        extras: Extras = NOTHING,
+        extras: VerbArguments = NOTHING,
         by: By = NOBODY,
     ) -> str | None:
         """Any verb of the state table; the id of the operation it started, None when it started none."""
@@ -263,7 +263,7 @@ class Baremetal:
         self, conn: sa.Connection, node_uuid: str, *, notify: str = "", by: By = NOBODY
     ) -> str:
         """Deploy what `prepare_instance` wrote; signal "deploy ended" to `notify`."""
-        return self._do(conn, node_uuid, "active", Extras(notify=notify), by)
+        return self._do(conn, node_uuid, "active", VerbArguments(notify=notify), by)
 
     def rebuild(
         self,
@@ -275,7 +275,7 @@ class Baremetal:
         by: By = NOBODY,
     ) -> str:
         """Signal "deploy ended" to `notify`."""
-        extras = Extras(notify=notify, preserve_ephemeral=preserve_ephemeral)
+        extras = VerbArguments(notify=notify, preserve_ephemeral=preserve_ephemeral)
         return self._do(conn, node_uuid, "rebuild", extras, by)
 
     def undeploy(
@@ -285,7 +285,7 @@ class Baremetal:
 
         None when a deploy had to be given up first: the undeploy starts as soon as that has ended.
         """
-        return self.provision(conn, node_uuid, "deleted", Extras(notify=notify), by)
+        return self.provision(conn, node_uuid, "deleted", VerbArguments(notify=notify), by)
 
     def rescue(
         self,
@@ -296,15 +296,15 @@ class Baremetal:
         notify: str = "",
         by: By = NOBODY,
     ) -> str:
-        extras = Extras(notify=notify, rescue_password=rescue_password)
+        extras = VerbArguments(notify=notify, rescue_password=rescue_password)
         return self._do(conn, node_uuid, "rescue", extras, by)
 
     def unrescue(
         self, conn: sa.Connection, node_uuid: str, *, notify: str = "", by: By = NOBODY
     ) -> str:
-        return self._do(conn, node_uuid, "unrescue", Extras(notify=notify), by)
+        return self._do(conn, node_uuid, "unrescue", VerbArguments(notify=notify), by)
 
-    def _do(self, conn: sa.Connection, uuid: str, verb: str, extras: Extras, by: By) -> str:
+    def _do(self, conn: sa.Connection, uuid: str, verb: str, extras: VerbArguments, by: By) -> str:
         started = self.provision(conn, uuid, verb, extras, by)
         if started is None:
             raise Fault(f"The verb {verb} started no operation on node {uuid}.")
@@ -358,7 +358,9 @@ class Baremetal:
         """The power of the machine is reported to the server once more."""
         unreported.report_again(conn, server, node)
 
-    def candidates(self, conn: sa.Connection, look: Look) -> Iterator[tuple[Candidate, ...]]:
+    def candidates(
+        self, conn: sa.Connection, look: CandidateQuery
+    ) -> Iterator[tuple[Candidate, ...]]:
         """Machines that can be claimed now, some at a time."""
         return free.batches(conn, look)
 

@@ -7,7 +7,7 @@ compute.loops()                     # to be started and stopped by the app
 """
 
 from ingot.services.compute.consolelog import ConsoleKeeper
-from ingot.services.compute.placement import PlacementRequest, Placing, rank, request_of
+from ingot.services.compute.placement import Placement, PlacementRequest, rank, request_of
 from ingot.services.compute.purging import forget, long_deleted
 from ingot.services.compute.service import Compute, Draft
 from ingot.services.compute.types import ComputeSettings, ConsoleLog, Flavor, Keypair, Server
@@ -20,8 +20,8 @@ __all__ = [
     "Draft",
     "Flavor",
     "Keypair",
+    "Placement",
     "PlacementRequest",
-    "Placing",
     "Server",
     "forget",
     "long_deleted",

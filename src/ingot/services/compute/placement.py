@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ingot.kit.faults import Fault, Kind
-from ingot.services.baremetal import Candidate, Look
+from ingot.services.baremetal import Candidate, CandidateQuery
 
 _CLASS = "resources"
 _TRAIT = "trait"
@@ -43,7 +43,7 @@ class PlacementRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Placing:
+class Placement:
     """One request: the flavor's request and what the server's own order adds.
 
     networks: physical networks that must be reached, one entry for each port wanted.
@@ -65,10 +65,12 @@ class Placing:
             return self.any_class or not name
         return set(self.request.classes) == {resource_class(name)}
 
-    def look(self) -> Look:
+    def look(self) -> CandidateQuery:
         """What the database is to look for."""
         request = self.request
-        return Look(self.accepts, request.required, self.node, self.project_id, self.excluded)
+        return CandidateQuery(
+            self.accepts, request.required, self.node, self.project_id, self.excluded
+        )
 
 
 def resource_class(name: str | None) -> str:
@@ -106,7 +108,7 @@ def _amount(value: str) -> int:
     return int(value) if value.strip().isdecimal() else 0
 
 
-def rank(candidates: Sequence[Candidate], placing: Placing) -> list[Candidate]:
+def rank(candidates: Sequence[Candidate], placing: Placement) -> list[Candidate]:
     """The machines that fit, the best first."""
     fitting = [c for c in candidates if not any(test(c) for _, test in _tests(placing))]
     order = {c.uuid: place for place, c in enumerate(candidates)}
@@ -122,7 +124,7 @@ def _waste(candidate: Candidate, request: PlacementRequest) -> tuple[int, int, i
 Test = Callable[[Candidate], bool]
 
 
-def _tests(placing: Placing) -> list[tuple[str, Test]]:
+def _tests(placing: Placement) -> list[tuple[str, Test]]:
     """Every reason why a machine may not do, in the order in which people think of them."""
     request = placing.request
     tests: list[tuple[str, Test]] = []
@@ -207,7 +209,7 @@ def matches(have: str | None, wanted: str) -> bool:
 
 
 def no_valid_host(
-    candidates: Sequence[Candidate], placing: Placing, total: int | None = None
+    candidates: Sequence[Candidate], placing: Placement, total: int | None = None
 ) -> Fault:
     """The fault that says what was missing: how many machines were free (total), and what each of some lacked."""
     total = len(candidates) if total is None else max(total, len(candidates))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ingot.kit.auth.throttle import Who
+from ingot.kit.auth.throttle import LoginAttempt
 from ingot.kit.db.database import when
 from ingot.kit.faults import Invalid, Unauthenticated
 from ingot.services.identity import schemas, store, tables
@@ -180,7 +180,7 @@ async def _by_password(identity: Identity, given: schemas.PasswordUser, remote: 
         raise Invalid("Expecting to find password in user.")
     user = await identity.db.read(lambda conn: _find_user(conn, given))
     # Hashed also when there is no such user: both answers take the same time.
-    who = Who.of(remote, user["id"] if user else _spelt(given))
+    who = LoginAttempt.of(remote, user["id"] if user else _spelt(given))
     known = user["password_hash"] if user else None
     good = await identity.passwords.verify(given.password, known, who)
     if user is None or not good:
@@ -219,7 +219,7 @@ async def _by_app_cred(identity: Identity, given: schemas.AppCredMethod, remote:
     app_cred, user = await identity.db.read(find)
     account = app_cred["id"] if app_cred else given.id or f"{given.name}/{_spelt(given.user)}"
     known = app_cred["secret_hash"] if app_cred else None
-    good = await identity.passwords.verify(given.secret, known, Who.of(remote, account))
+    good = await identity.passwords.verify(given.secret, known, LoginAttempt.of(remote, account))
     if app_cred is None or user is None or not good:
         raise refused("no such application credential, or a wrong secret")
     if app_cred_expired(app_cred, identity.clock.now()):

@@ -68,7 +68,7 @@ class _Domain(msgspec.Struct):
     id: str
 
 
-class _Thing(msgspec.Struct):
+class _NamedEntity(msgspec.Struct):
     """A user, project or role, as far as it matters here."""
 
     id: str | None = None
@@ -77,12 +77,12 @@ class _Thing(msgspec.Struct):
 
 
 class _Token(msgspec.Struct):
-    user: _Thing
+    user: _NamedEntity
     expires_at: datetime
-    project: _Thing | None = None
+    project: _NamedEntity | None = None
     domain: _Domain | None = None
     system: dict[str, bool] = {}
-    roles: list[_Thing] = []
+    roles: list[_NamedEntity] = []
     audit_ids: list[str] = []
 
 
@@ -91,7 +91,7 @@ class _Document(msgspec.Struct):
 
 
 @dataclass(slots=True)
-class _Kept:
+class _CachedToken:
     """since, until: of the monotonic clock. caller: None for a token that is no good."""
 
     since: float
@@ -108,7 +108,7 @@ class OutsideIdentity:
         self._http: aiohttp.ClientSession | None = None
         self._own_token = ""
         self._log_in = asyncio.Lock()
-        self._kept: dict[bytes, _Kept] = {}
+        self._kept: dict[bytes, _CachedToken] = {}
         self._asked: dict[bytes, asyncio.Future[Caller | None]] = {}
         self._tls = _tls(settings)
 
@@ -202,7 +202,7 @@ class OutsideIdentity:
         while len(self._kept) >= _CACHED_TOKENS:
             self._kept.pop(next(iter(self._kept)))
         now = self._clock.monotonic()
-        self._kept[key] = _Kept(now, now + seconds, caller)
+        self._kept[key] = _CachedToken(now, now + seconds, caller)
 
     def _read(self, body: Any, token: str, late: bool) -> tuple[Caller | None, float]:
         """The caller of Keystone's document, and for how many seconds it holds."""
@@ -288,7 +288,7 @@ class OutsideIdentity:
 
 
 def _caller(told: _Token, token: str) -> Caller:
-    user, project = told.user, told.project or _Thing()
+    user, project = told.user, told.project or _NamedEntity()
     return Caller(
         user_id=user.id,
         user_name=user.name,

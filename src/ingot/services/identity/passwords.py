@@ -14,12 +14,12 @@ import hmac
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 
-from ingot.kit.auth.throttle import LoginThrottle, Turns, Who
+from ingot.kit.auth.throttle import HashingQueue, LoginAttempt, LoginThrottle
 from ingot.kit.tasks.clock import Clock
 
 _R, _P, _SIZE = 8, 1, 32
 #: The process itself, at its first start.
-OURSELVES = Who("", "")
+OURSELVES = LoginAttempt("", "")
 
 
 #: How many are hashed at a time.
@@ -37,19 +37,19 @@ class Passwords:
             raise ValueError(f"password_cost must be between 10 and 20, not {cost}")
         self._cost = cost
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scrypt")
-        self._turns = Turns(_THREADS)
+        self._turns = HashingQueue(_THREADS)
         self._brake = LoginThrottle(clock)
         # What an unknown user's password is compared with, so that both answers take as long; no password has it.
         self._decoy = self._text(secrets.token_bytes(16), secrets.token_bytes(_SIZE))
 
-    async def hash(self, password: str, who: Who = OURSELVES) -> str:
+    async def hash(self, password: str, who: LoginAttempt = OURSELVES) -> str:
         """Fault (too many) while too many of theirs wait."""
         async with self._turns.turn(who):
             return await asyncio.get_running_loop().run_in_executor(
                 self._threads, self._make, password
             )
 
-    async def verify(self, password: str, known: str | None, who: Who = OURSELVES) -> bool:
+    async def verify(self, password: str, known: str | None, who: LoginAttempt = OURSELVES) -> bool:
         """Whether `password` belongs to the hash; None (no such user, no password) is always False.
 
         Fault (too many) while `who` has to wait.

@@ -34,7 +34,7 @@ OLD_SILENCE = 3600.0
 _ENDED: Row = {"receiver": None, "reception": None, "received_at": None}
 
 
-class Receiving:
+class Uploads:
     """The part of the Image service that receives content."""
 
     def __init__(self, db: Database, clock: Clock, settings: ImageSettings, blobs: Blobs) -> None:

@@ -24,7 +24,7 @@ from ingot.services.image.blobs import Blobs
 from ingot.services.image.deployurls import DeployKey, Ticket, new_hold
 from ingot.services.image.inspection import inspect
 from ingot.services.image.policies import RULES
-from ingot.services.image.receiving import Receiving
+from ingot.services.image.receiving import Uploads
 from ingot.services.image.store import Filters, Row
 from ingot.services.image.types import Image, ImageSettings, Progress, RawView
 
@@ -35,7 +35,7 @@ def _silent(_share: float) -> None:
     pass
 
 
-class _RawNote(msgspec.Struct):
+class _RawViewRecord(msgspec.Struct):
     """Beside a raw view: what it was made of and what it is."""
 
     source: str
@@ -52,7 +52,7 @@ class Download:
     digest: str
 
 
-class Images(Receiving):
+class Images(Uploads):
     """Images and their content."""
 
     def __init__(self, db: Database, clock: Clock, settings: ImageSettings) -> None:
@@ -224,7 +224,7 @@ class Images(Receiving):
     def _known_raw(self, image: Image) -> RawView | None:
         path = self.blobs.raw / image.id
         try:
-            note = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=_RawNote)
+            note = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=_RawViewRecord)
         except (FileNotFoundError, msgspec.MsgspecError):
             return None
         if note.source != image.os_hash_value or not path.exists():
@@ -249,9 +249,9 @@ class Images(Receiving):
                 has_room=self.blobs.has_room,
             )
 
-            def keep() -> _RawNote:
+            def keep() -> _RawViewRecord:
                 digest = convert.sha512_of(draft)
-                note = _RawNote(image.os_hash_value or "", draft.stat().st_size, digest)
+                note = _RawViewRecord(image.os_hash_value or "", draft.stat().st_size, digest)
                 draft.replace(path)
                 path.with_suffix(".json").write_bytes(msgspec.json.encode(note))
                 return note

@@ -9,7 +9,7 @@ from ingot.services.network.faults import conflict
 from ingot.services.network.types import NetworkSettings
 
 
-class Counting:
+class QuotaCounters:
     """The part of the Network service that keeps the counters of quotas."""
 
     settings: NetworkSettings

@@ -18,7 +18,7 @@ from ingot.services.network.dhcp_state import DhcpState
 from ingot.services.network.faults import conflict, invalid, missing
 from ingot.services.network.netdata import network_data
 from ingot.services.network.policies import RULES
-from ingot.services.network.quotas import Counting
+from ingot.services.network.quotas import QuotaCounters
 from ingot.services.network.types import (
     BASE_MAC,
     FixedIp,
@@ -38,7 +38,7 @@ UNBOUND = "unbound"
 BOUND = "other"
 
 
-class Networks(Counting, DhcpState):
+class Networks(QuotaCounters, DhcpState):
     """The Network service. `conn` is always the caller's connection; reads may use any, changes a transaction."""
 
     def __init__(

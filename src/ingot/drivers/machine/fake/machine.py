@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ingot.drivers.faults import Refused, Unsupported
 from ingot.drivers.machine.fake.base import Fake
-from ingot.drivers.machine.powering import PowerLines, reach
+from ingot.drivers.machine.powering import PowerProtocol, reach
 from ingot.drivers.machine.types import (
     Access,
     BootChoice,
@@ -49,7 +49,7 @@ class FakePower(Fake):
             machine.switch(leg.final)
             return leg.value
 
-        lines = PowerLines(lambda: self.get(access), send)
+        lines = PowerProtocol(lambda: self.get(access), send)
         return await reach(lines, target, self._context.clock, timeout)
 
 

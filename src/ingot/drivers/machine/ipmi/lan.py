@@ -15,11 +15,11 @@ from ingot.drivers.machine.context import DriverContext
 from ingot.drivers.machine.ipmi.packets import SUITES
 from ingot.drivers.machine.ipmi.session import (
     PRIVILEGES,
-    FellSilent,
+    CipherSuiteUnknown,
     Login,
-    NoSuite,
+    NoAnswer,
     Session,
-    Silent,
+    StoppedAnswering,
 )
 from ingot.drivers.machine.ipmi.tool import (
     CIPHER_SUITES,
@@ -122,10 +122,10 @@ class IpmiLan:
         for suite in suites:
             try:
                 made = await Session.log_in(_login(target, suite), at)
-            except NoSuite as fault:
+            except CipherSuiteUnknown as fault:
                 words = fault.cause
                 continue
-            except (Silent, FellSilent) as fault:
+            except (NoAnswer, StoppedAnswering) as fault:
                 # Some say nothing to a suite that they do not know. One that opened a session before is just silent.
                 if self._tool.knows(target):
                     raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ingot.drivers.machine.context import DriverContext
 from ingot.drivers.machine.ipmi.lan import IpmiLan
-from ingot.drivers.machine.powering import PowerLines, reach
+from ingot.drivers.machine.powering import PowerProtocol, reach
 from ingot.drivers.machine.types import Access, PowerOutcome, PowerState, PowerTarget, StatusReading
 
 CHASSIS, STATUS, CONTROL = 0x00, 0x01, 0x02
@@ -51,4 +51,6 @@ class IpmiPower:
             await self._lan.ask(access, CHASSIS, CONTROL, bytes([code]))
             return f"chassis power {name}"
 
-        return await reach(PowerLines(lambda: self.get(access), send), target, self._clock, timeout)
+        return await reach(
+            PowerProtocol(lambda: self.get(access), send), target, self._clock, timeout
+        )

@@ -61,15 +61,15 @@ _CODES: dict[int, tuple[type[DriverFault], str]] = {
 }
 
 
-class NoSuite(Unsupported):
+class CipherSuiteUnknown(Unsupported):
     """The controller does not know the cipher suite."""
 
 
-class Silent(Unreachable):
+class NoAnswer(Unreachable):
     """Nothing answered the offer of a cipher suite: nobody is there, or it is one that cannot say no."""
 
 
-class FellSilent(Busy):
+class StoppedAnswering(Busy):
     """The controller answered, and stopped in the middle of the log-in."""
 
 
@@ -226,15 +226,17 @@ class Session(asyncio.DatagramProtocol):
             found = await self._converse(lambda: wire.plain(kind, payload), mine)
         except TimeoutError:
             if kind == wire.OPEN:
-                raise Silent(f"no IPMI controller answers at {self.login.address}") from None
+                raise NoAnswer(f"no IPMI controller answers at {self.login.address}") from None
             # It answered before: alive, but too busy to go on.
-            raise FellSilent(f"{self.login.address} stopped answering in the log-in") from None
+            raise StoppedAnswering(
+                f"{self.login.address} stopped answering in the log-in"
+            ) from None
         status = found[1]
         if status == 0:
             return found
         told = _STATUS.get(status, f"status 0x{status:02x}")
         if status in NO_SUITE_STATUS:
-            raise NoSuite(f"{self.login.address}: {told}")
+            raise CipherSuiteUnknown(f"{self.login.address}: {told}")
         if status in _BUSY_STATUS:
             raise Busy(f"{self.login.address}: {told}")
         raise self._wrong(told)

@@ -77,11 +77,11 @@ class HttpRefused(Refused):
     ids: tuple[str, ...] = ()
 
 
-class NotThere(Unsupported):
+class ResourceMissing(Unsupported):
     """404: the resource does not exist at this service."""
 
 
-class NotAllowed(BadCredentials):
+class AccessDenied(BadCredentials):
     """403: this user may not see or do this; what else there is may be his."""
 
 
@@ -486,13 +486,13 @@ def fault_of(
     if status == 401:
         return BadCredentials(cause, secrets=secrets)
     if status == 403:
-        return NotAllowed(
+        return AccessDenied(
             cause,
             next_action="Give the user of driver_info this right at the controller, or another user.",
             secrets=secrets,
         )
     if status == 404:
-        return NotThere(cause, secrets=secrets)
+        return ResourceMissing(cause, secrets=secrets)
     if status in (405, 501):
         return Unsupported(cause, secrets=secrets)
     server_trouble = status == 500 and method == "GET"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingot.drivers.faults import Refused, Unsupported
-from ingot.drivers.machine.redfish.client import NotThere
+from ingot.drivers.machine.redfish.client import ResourceMissing
 from ingot.drivers.machine.redfish.system import Systems
 from ingot.drivers.machine.types import Access
 from ingot.drivers.shape import Json, child, link, strings, text
@@ -37,7 +37,7 @@ class RedfishEvents:
         """Whether the subscription is still there."""
         try:
             await self._systems.client.get(access, path)
-        except NotThere:
+        except ResourceMissing:
             return False
         return True
 
@@ -45,7 +45,7 @@ class RedfishEvents:
         """Harmless when it is gone."""
         try:
             await self._systems.client.call(access, "DELETE", path)
-        except NotThere:
+        except ResourceMissing:
             return
 
     async def ask_for_event(self, access: Access) -> None:

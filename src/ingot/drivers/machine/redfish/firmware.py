@@ -21,7 +21,7 @@ from ingot.drivers.faults import (
 )
 from ingot.drivers.machine.context import DriverContext
 from ingot.drivers.machine.redfish.client import Reply
-from ingot.drivers.machine.redfish.parts import Parts
+from ingot.drivers.machine.redfish.parts import ResourceReader
 from ingot.drivers.machine.redfish.system import Systems, links
 from ingot.drivers.machine.redfish.tasks import task_path, unfinished
 from ingot.drivers.machine.types import Access, FirmwareComponent, StepInfo, StepOutcome
@@ -55,7 +55,7 @@ class RedfishFirmware:
         """BIOS, controller and network cards. Unsupported when the service tells none."""
         _, system, _ = await self._systems.read(access)
         found: list[FirmwareComponent] = []
-        parts = Parts(self._systems)
+        parts = ResourceReader(self._systems)
         if version := text(system, "BiosVersion"):
             found.append(FirmwareComponent("bios", version))
         for manager in await parts.linked(access, system, "ManagedBy"):
@@ -166,7 +166,7 @@ class RedfishFirmware:
         if not component.startswith(NIC):
             return []
         _, system, _ = await self._systems.read(access)
-        cards = await _cards(Parts(self._systems), access, system)
+        cards = await _cards(ResourceReader(self._systems), access, system)
         wanted = component.removeprefix(NIC)
         card = next((one for one in cards if one.is_called(wanted)), None)
         collection = link(service, "FirmwareInventory")
@@ -222,7 +222,7 @@ class RedfishFirmware:
         return ""
 
 
-async def _cards(parts: Parts, access: Access, system: Json) -> list[_Card]:
+async def _cards(parts: ResourceReader, access: Access, system: Json) -> list[_Card]:
     """Network cards with a version, those that the service tells (now).
 
     HPE answers 400 until the operating system has started.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ingot.drivers.machine.context import DriverContext
 from ingot.drivers.machine.redfish.nics import has_carrier, is_enabled, own_cards
-from ingot.drivers.machine.redfish.parts import INSPECTION_PATIENCE, Parts
+from ingot.drivers.machine.redfish.parts import INSPECTION_PATIENCE, ResourceReader
 from ingot.drivers.machine.redfish.system import Systems, links
 from ingot.drivers.machine.types import Access
 from ingot.drivers.shape import Json, child, items, link, strings, text, whole
@@ -54,7 +54,7 @@ class RedfishInspect:
         names stand in their place. Parts that a service does not have are no fault.
         """
         _, system, _ = await self._systems.read(access)
-        parts = Parts(self._systems, INSPECTION_PATIENCE)
+        parts = ResourceReader(self._systems, INSPECTION_PATIENCE)
         data = await _Reading(parts, access, system).data()
         parts.some()
         return {**data, "untold": parts.words()} if parts.untold else data
@@ -63,7 +63,7 @@ class RedfishInspect:
 class _Reading:
     """One inspection of one machine."""
 
-    def __init__(self, parts: Parts, access: Access, system: Json) -> None:
+    def __init__(self, parts: ResourceReader, access: Access, system: Json) -> None:
         self._parts = parts
         self._access = access
         self._system = system

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ingot.drivers.faults import Busy, Refused, Unsupported
 from ingot.drivers.machine.context import DriverContext
 from ingot.drivers.machine.identity import canonical_uuid
-from ingot.drivers.machine.redfish.client import HttpRefused, NotAllowed
+from ingot.drivers.machine.redfish.client import AccessDenied, HttpRefused
 from ingot.drivers.machine.redfish.events import RedfishEvents
 from ingot.drivers.machine.redfish.extras import RedfishExtras
 from ingot.drivers.machine.redfish.nics import is_enabled, own_cards
@@ -144,7 +144,7 @@ class RedfishManagement(RedfishExtras, RedfishEvents):
             return ()
         try:
             nics = await self._systems.each(access, collection)
-        except (Unsupported, Refused, NotAllowed, Busy):
+        except (Unsupported, Refused, AccessDenied, Busy):
             # UUID and serial prove enough; a busy controller must not be asked for all again.
             return ()
         return tuple(mac for mac, nic in own_cards(nics) if is_enabled(nic))

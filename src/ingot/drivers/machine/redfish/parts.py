@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ingot.drivers.faults import Busy, DriverFault, Refused, Unsupported
-from ingot.drivers.machine.redfish.client import NotAllowed
+from ingot.drivers.machine.redfish.client import AccessDenied
 from ingot.drivers.machine.redfish.system import Systems
 from ingot.drivers.machine.types import Access
 from ingot.drivers.shape import Json
@@ -14,7 +14,7 @@ PATIENCE, INSPECTION_PATIENCE, LONGEST_WAIT = 5.0, 45.0, 10.0
 MOST_LINES = 100
 
 
-class Parts(Systems):
+class ResourceReader(Systems):
     """A reading of one machine; made anew for each.
 
     untold: what was not told, by its path, and why. A service that is busy is asked again for `patience` seconds;
@@ -37,7 +37,7 @@ class Parts(Systems):
             return None
         try:
             return await self._patiently(access, path)
-        except (Unsupported, Refused, NotAllowed, Busy) as fault:
+        except (Unsupported, Refused, AccessDenied, Busy) as fault:
             self.untold[path] = fault
             return None
 

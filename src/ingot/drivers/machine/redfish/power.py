@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ingot.drivers.faults import Unsupported
 from ingot.drivers.machine.context import DriverContext
-from ingot.drivers.machine.powering import PowerLines, reach
+from ingot.drivers.machine.powering import PowerProtocol, reach
 from ingot.drivers.machine.redfish.client import HttpRefused
 from ingot.drivers.machine.redfish.system import Systems, health_of
 from ingot.drivers.machine.redfish.words import unknown_value
@@ -58,7 +58,7 @@ class RedfishPower:
         async def send(leg: PowerTarget) -> str:
             return await self._reset(access, leg)
 
-        return await reach(PowerLines(read, send), target, self._clock, timeout)
+        return await reach(PowerProtocol(read, send), target, self._clock, timeout)
 
     async def _reset(self, access: Access, leg: PowerTarget) -> str:
         path, system, _ = await self._systems.read(access)

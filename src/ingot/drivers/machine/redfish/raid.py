@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from ingot.drivers.faults import Refused, Unsupported
 from ingot.drivers.machine import raid
 from ingot.drivers.machine.context import DriverContext
-from ingot.drivers.machine.redfish.client import NotThere, Reply
+from ingot.drivers.machine.redfish.client import Reply, ResourceMissing
 from ingot.drivers.machine.redfish.drives import (
     GIB,
     LEVELS,
@@ -211,7 +211,7 @@ class RedfishRaid:
         """A resource that may be gone (404). A service that refuses to show it is not to be worked with."""
         try:
             return (await self._systems.client.get(access, path)).body
-        except NotThere:
+        except ResourceMissing:
             return None
 
     async def _logical_disks(self, access: Access) -> list[Json]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingot.drivers.machine.redfish.parts import Parts
+from ingot.drivers.machine.redfish.parts import ResourceReader
 from ingot.drivers.machine.redfish.system import Systems, links
 from ingot.drivers.machine.types import Access, Sensor
 from ingot.drivers.shape import Json, child, items, link, text
@@ -39,13 +39,13 @@ UNITS = {"Cel": "C", "Percent": "%", "RPM": "RPM", "{rev}/min": "RPM"}
 async def read_sensors(systems: Systems, access: Access) -> tuple[Sensor, ...]:
     """Sensors of the machine's chassis; () when the service tells none."""
     path, system, _ = await systems.read(access)
-    parts = Parts(systems)
+    parts = ResourceReader(systems)
     found = await _all(parts, access, path, system)
     parts.some()
     return tuple(found[:MOST_SENSORS])
 
 
-async def _all(parts: Parts, access: Access, path: str, system: Json) -> list[Sensor]:
+async def _all(parts: ResourceReader, access: Access, path: str, system: Json) -> list[Sensor]:
     found: list[Sensor] = []
     for chassis in await _chassis(parts, access, path, system):
         old = await _old(parts, access, chassis)
@@ -59,7 +59,7 @@ async def _all(parts: Parts, access: Access, path: str, system: Json) -> list[Se
     return [*found, *await _drives(parts, access, system)]
 
 
-async def _chassis(parts: Parts, access: Access, path: str, system: Json) -> list[Json]:
+async def _chassis(parts: ResourceReader, access: Access, path: str, system: Json) -> list[Json]:
     """The System's chassis; where its link names one that tells nearly nothing (NVIDIA), all that name it."""
     linked = await parts.linked(access, system, "Chassis")
     if any(link(one, "Thermal") or link(one, "Power") for one in linked):
@@ -80,7 +80,7 @@ def _plain(paths: list[str]) -> list[str]:
     return [path.rstrip("/") for path in paths]
 
 
-async def _drives(parts: Parts, access: Access, system: Json) -> list[Sensor]:
+async def _drives(parts: ResourceReader, access: Access, system: Json) -> list[Sensor]:
     """Health of disks, where the service tells them in few answers (SimpleStorage, not Storage)."""
     collection = link(system, "SimpleStorage")
     bodies = await parts.each(access, collection) if collection else []
@@ -89,7 +89,7 @@ async def _drives(parts: Parts, access: Access, system: Json) -> list[Sensor]:
     ]
 
 
-async def _old(parts: Parts, access: Access, chassis: Json) -> list[Sensor]:
+async def _old(parts: ResourceReader, access: Access, chassis: Json) -> list[Sensor]:
     bodies = {
         resource: await parts.maybe(access, link(chassis, resource)) or {}
         for resource in ("Thermal", "Power")
@@ -102,7 +102,7 @@ async def _old(parts: Parts, access: Access, chassis: Json) -> list[Sensor]:
     ]
 
 
-async def _new(parts: Parts, access: Access, chassis: Json) -> list[Sensor]:
+async def _new(parts: ResourceReader, access: Access, chassis: Json) -> list[Sensor]:
     return [
         _sensor(
             body,
@@ -115,7 +115,7 @@ async def _new(parts: Parts, access: Access, chassis: Json) -> list[Sensor]:
     ]
 
 
-async def _supplies(parts: Parts, access: Access, chassis: Json) -> list[Sensor]:
+async def _supplies(parts: ResourceReader, access: Access, chassis: Json) -> list[Sensor]:
     """Power supplies of the newer PowerSubsystem; their output is in a resource of its own."""
     subsystem = await parts.maybe(access, link(chassis, "PowerSubsystem")) or {}
     found: list[Sensor] = []
@@ -127,7 +127,7 @@ async def _supplies(parts: Parts, access: Access, chassis: Json) -> list[Sensor]
     return found
 
 
-async def _thermal(parts: Parts, access: Access, chassis: Json) -> list[Sensor]:
+async def _thermal(parts: ResourceReader, access: Access, chassis: Json) -> list[Sensor]:
     """Fans and temperatures of the newer ThermalSubsystem."""
     subsystem = await parts.maybe(access, link(chassis, "ThermalSubsystem")) or {}
     found: list[Sensor] = []
@@ -145,7 +145,7 @@ async def _thermal(parts: Parts, access: Access, chassis: Json) -> list[Sensor]:
     return found
 
 
-async def _members(parts: Parts, access: Access, collection: str) -> list[Json]:
+async def _members(parts: ResourceReader, access: Access, collection: str) -> list[Json]:
     return await parts.expanded(access, collection) if collection else []
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ingot.drivers.faults import Busy, Refused, Unsupported
 from ingot.drivers.machine.context import DriverContext
-from ingot.drivers.machine.redfish.client import NotAllowed, RedfishClient, service_of
+from ingot.drivers.machine.redfish.client import AccessDenied, RedfishClient, service_of
 from ingot.drivers.machine.types import Access
 from ingot.drivers.shape import Json, child, items, link, text
 
@@ -91,7 +91,7 @@ class Systems:
             return None
         try:
             return (await self.client.get(access, path)).body
-        except (Unsupported, Refused, NotAllowed):
+        except (Unsupported, Refused, AccessDenied):
             return None
 
     async def present(self, access: Access, paths: Iterable[str]) -> list[Json]:

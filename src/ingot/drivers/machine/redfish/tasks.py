@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ingot.drivers.faults import Busy, Refused
-from ingot.drivers.machine.redfish.client import NotThere, RedfishClient, Reply
+from ingot.drivers.machine.redfish.client import RedfishClient, Reply, ResourceMissing
 from ingot.drivers.machine.redfish.words import messages
 from ingot.drivers.machine.types import Access
 from ingot.drivers.shape import Json, child, link, strings, text
@@ -35,7 +35,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Left:
+class PendingTasks:
     """Tasks that go on. note: where the first is. waits: whether one waits for the machine's start."""
 
     paths: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ async def look(client: RedfishClient, access: Access, path: str) -> Progress:
     """
     try:
         reply = await client.get(access, path)
-    except NotThere:
+    except ResourceMissing:
         return Progress(True, "the task is over")
     except Busy:
         return Progress(False, "the service is busy")
@@ -84,12 +84,12 @@ async def look(client: RedfishClient, access: Access, path: str) -> Progress:
     return Progress(True, said)
 
 
-async def unfinished(client: RedfishClient, access: Access, paths: Sequence[str]) -> Left:
+async def unfinished(client: RedfishClient, access: Access, paths: Sequence[str]) -> PendingTasks:
     """Those of the tasks that go on."""
     found = {path: await look(client, access, path) for path in paths}
     going = {path: progress for path, progress in found.items() if not progress.done}
     note = next((progress.text for progress in going.values()), "")
-    return Left(tuple(going), note, any(progress.waits for progress in going.values()))
+    return PendingTasks(tuple(going), note, any(progress.waits for progress in going.values()))
 
 
 def words(task: Mapping[str, object]) -> str:

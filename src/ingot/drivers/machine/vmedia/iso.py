@@ -52,7 +52,7 @@ _BIOS_MODULES = ("biosdisk", "iso9660", "linux", "normal", "search", "search_fs_
 
 
 @dataclass(frozen=True)
-class Loaders:
+class BootLoaders:
     """Boot loaders' bytes. uefi: file name in EFI/BOOT -> content. bios: El Torito image, b"" for none."""
 
     uefi: Mapping[str, bytes]
@@ -70,7 +70,7 @@ class Template(msgspec.Struct, frozen=True):
     size: int
     data: int = 0
 
-    def filled(self, config: bytes, network_data: bytes = b"") -> Filled:
+    def filled(self, config: bytes, network_data: bytes = b"") -> FilledTemplate:
         """The image with this configuration, and these addresses, in it. Raises Failed when they are too long."""
         if len(config) > HOLE:
             raise Failed(f"The boot loader's configuration has more than {HOLE} bytes.")
@@ -82,11 +82,11 @@ class Template(msgspec.Struct, frozen=True):
                     next_action="Leave out what the agent needs not: one network that reaches Ingot is enough.",
                 )
             parts.append((self.data, network_data.ljust(DATA_HOLE, b"\n")))
-        return Filled(self, tuple(parts))
+        return FilledTemplate(self, tuple(parts))
 
 
 @dataclass(frozen=True)
-class Filled:
+class FilledTemplate:
     """A template with its holes filled; read piece by piece. parts: offsets and what is there."""
 
     template: Template
@@ -122,7 +122,7 @@ def config(kernel_words: tuple[str, ...]) -> bytes:
     return "\n".join(lines).encode()
 
 
-def installed_loaders() -> Loaders:
+def installed_loaders() -> BootLoaders:
     """GRUB from Debian's packages; signed, behind shim, where the signed ones are installed."""
     if SHIM_SIGNED.is_file() and GRUB_UEFI_SIGNED.is_file():
         uefi = {"BOOTX64.EFI": SHIM_SIGNED, "GRUBX64.EFI": GRUB_UEFI_SIGNED}
@@ -133,7 +133,7 @@ def installed_loaders() -> Loaders:
             "GRUB for UEFI is not installed, so no boot medium can be made.",
             next_action="Install it: apt-get install grub-efi-amd64-bin.",
         )
-    return Loaders({name: path.read_bytes() for name, path in uefi.items()}, _bios_loader())
+    return BootLoaders({name: path.read_bytes() for name, path in uefi.items()}, _bios_loader())
 
 
 def _bios_loader() -> bytes:
@@ -156,7 +156,7 @@ def _bios_loader() -> bytes:
 
 
 def build(
-    target: Path, kernel: Path, ramdisk: Path, loaders: Loaders, *, network_data: bool = False
+    target: Path, kernel: Path, ramdisk: Path, loaders: BootLoaders, *, network_data: bool = False
 ) -> Template:
     """Write a template. Takes as long as the files need to be copied; not for the event loop.
 

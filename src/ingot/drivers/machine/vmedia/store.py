@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from ingot.drivers.machine.vmedia.iso import Loaders, Template, build, installed_loaders
+from ingot.drivers.machine.vmedia.iso import BootLoaders, Template, build, installed_loaders
 from ingot.kit.faults import Failed, Fault, Invalid, Kind
 from ingot.kit.http import client as http_client
 from ingot.kit.http import untrusted
@@ -57,7 +57,7 @@ class MediaStore:
         folder: Path,
         kernel: Path | None = None,
         ramdisk: Path | None = None,
-        loaders: Callable[[], Loaders] = installed_loaders,
+        loaders: Callable[[], BootLoaders] = installed_loaders,
         *,
         egress: Egress | None = None,
         own_url: str = "",

@@ -62,7 +62,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CandidateQuery:
     """What the database can tell of machines that are looked for.
 
     accepts: says of a resource class, as it is written at machines, whether such machines would do. required: traits.
@@ -83,7 +83,7 @@ class Look:
 
 
 def batches(
-    conn: sa.Connection, look: Look, together: int = TOGETHER
+    conn: sa.Connection, look: CandidateQuery, together: int = TOGETHER
 ) -> Iterator[tuple[Candidate, ...]]:
     """Free machines, some at a time, each time in the order of their enrolment.
 
@@ -147,7 +147,7 @@ def _has(number: int) -> Where:
     )
 
 
-def _rows(conn: sa.Connection, look: Look, together: int) -> Iterator[_Row]:
+def _rows(conn: sa.Connection, look: CandidateQuery, together: int) -> Iterator[_Row]:
     shape = (len(look.required), look.project is not None)
     values = look.values()
     if look.node is not None:

@@ -43,7 +43,7 @@ class AllocationRequest:
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-class _Free(NamedTuple):
+class _ChosenNode(NamedTuple):
     """A machine that was chosen; instance_info as it is stored."""
 
     uuid: str
@@ -107,7 +107,7 @@ def _unfit(node: Node, request: AllocationRequest) -> list[str]:
     return problems
 
 
-def _choose(conn: sa.Connection, request: AllocationRequest) -> tuple[_Free | None, str]:
+def _choose(conn: sa.Connection, request: AllocationRequest) -> tuple[_ChosenNode | None, str]:
     """A free machine, its row locked; or why there is none."""
     holder = _HOLDER.scalar(conn, {"instance": request.uuid})
     if holder is not None:
@@ -131,7 +131,7 @@ _HOLDER = PreparedStatement(
 )
 
 
-def _find(conn: sa.Connection, request: AllocationRequest) -> _Free | None:
+def _find(conn: sa.Connection, request: AllocationRequest) -> _ChosenNode | None:
     kind = _kind(request)
     # From anywhere on, so that requests at one moment do not all look at the same row; by name first.
     values = {**_values(request), "start": ids.new_uuid(), "named": request.name}
@@ -140,11 +140,11 @@ def _find(conn: sa.Connection, request: AllocationRequest) -> _Free | None:
     for place in (*places, "anywhere"):
         found = _fitting(kind, place).first(conn, values)
         if found is not None:
-            return _Free(*found)
+            return _ChosenNode(*found)
     return None
 
 
-class _Kind(NamedTuple):
+class _StatementShape(NamedTuple):
     """What decides the text of the statements for a request: how many of each it names."""
 
     traits: int
@@ -152,8 +152,8 @@ class _Kind(NamedTuple):
     owned: bool
 
 
-def _kind(request: AllocationRequest) -> _Kind:
-    return _Kind(len(request.traits), len(request.candidate_nodes), bool(request.owner))
+def _kind(request: AllocationRequest) -> _StatementShape:
+    return _StatementShape(len(request.traits), len(request.candidate_nodes), bool(request.owner))
 
 
 def _values(request: AllocationRequest) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _values(request: AllocationRequest) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=200)
-def _fitting(kind: _Kind, place: str) -> PreparedStatement:
+def _fitting(kind: _StatementShape, place: str) -> PreparedStatement:
     """A machine that fits and is free, its row locked. place: where it is looked for."""
     query = (
         sa.select(nodes.c.uuid, nodes.c.instance_info)
@@ -185,11 +185,11 @@ def _fitting(kind: _Kind, place: str) -> PreparedStatement:
 
 
 @functools.lru_cache(maxsize=200)
-def _any_free(kind: _Kind) -> PreparedStatement:
+def _any_free(kind: _StatementShape) -> PreparedStatement:
     return PreparedStatement(sa.select(sa.exists().where(*_free(kind))))
 
 
-def _free(kind: _Kind) -> list[sa.ColumnElement[bool]]:
+def _free(kind: _StatementShape) -> list[sa.ColumnElement[bool]]:
     """Machines without an instance that the request would take, whatever their traits."""
     where = [
         nodes.c.resource_class == sa.bindparam("wanted"),

@@ -16,7 +16,7 @@ from ingot.services.baremetal import paging_store, tables
 from ingot.services.baremetal.api.common import Handlers, PageQuery, accepted, by, needs
 from ingot.services.baremetal.api.templates import Runbooks, may_run, with_runbook
 from ingot.services.baremetal.nodes import history_store, node_fields, schemas, states
-from ingot.services.baremetal.nodes.verbs import Extras
+from ingot.services.baremetal.nodes.verbs import VerbArguments
 from ingot.services.baremetal.ports import vifs
 
 SOFT_POWER_SINCE = 27
@@ -96,7 +96,7 @@ class States(Handlers):
                 full = with_runbook(Runbooks(self.bm), conn, call, node, body)
                 extras = _extras(call, full)
             else:
-                extras = Extras()
+                extras = VerbArguments()
             self.bm.provision(conn, found, body.target, extras, by(call))
             return accepted(call, f"nodes/{call.params['id']}/states")
 
@@ -235,7 +235,7 @@ def _whole(name: str, value: int | str | None) -> int | None:
         raise Invalid(f"Expected an integer for {name} but received {value}.") from None
 
 
-def _extras(call: Call, body: schemas.ProvisionBody) -> Extras:
+def _extras(call: Call, body: schemas.ProvisionBody) -> VerbArguments:
     """What comes with a verb, checked against verb and microversion."""
     target = body.target
     for kind, given, verbs in (
@@ -258,7 +258,7 @@ def _extras(call: Call, body: schemas.ProvisionBody) -> Extras:
         )
     if body.deploy_steps:
         needs(call, DEPLOY_STEPS_SINCE, "deploy_steps")
-    return Extras(
+    return VerbArguments(
         steps=_steps(body),
         disable_ramdisk=_disable_ramdisk(call, body),
         configdrive=_config_drive(call, body),

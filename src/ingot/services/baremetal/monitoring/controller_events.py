@@ -26,7 +26,7 @@ from ingot.kit.log import get as get_log
 from ingot.kit.tasks import events
 from ingot.services.baremetal.context import Context
 from ingot.services.baremetal.monitoring import store as monitoring_store
-from ingot.services.baremetal.monitoring.readings import Idle
+from ingot.services.baremetal.monitoring.readings import IdleNode
 from ingot.services.baremetal.nodes import history
 
 _log = get_log("baremetal")
@@ -79,7 +79,7 @@ class EventSources:
         self._sources: dict[str, _Source] = {}
         self._ends: set[asyncio.Task[None]] = set()
 
-    async def turn(self, idle: Idle, access: Access, management: base.Management) -> None:
+    async def turn(self, idle: IdleNode, access: Access, management: base.Management) -> None:
         """See to this machine's subscription; never raises a fault."""
         if not self._url or not isinstance(management, base.EventSource):
             return

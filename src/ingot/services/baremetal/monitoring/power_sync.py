@@ -21,7 +21,7 @@ from ingot.services.baremetal.monitoring.readings import (
     HEALTH,
     POWER_FAILURE,
     Findings,
-    Idle,
+    IdleNode,
     Report,
     find_idle,
 )
@@ -72,7 +72,7 @@ class PowerSync:
         self._period = ctx.settings.power_sync_interval
         self._failures: dict[str, int] = {}
         self._rota = PollScheduler(self._period)
-        self._idle: dict[str, Idle] = {}
+        self._idle: dict[str, IdleNode] = {}
         self._lines: dict[str, _Line] = {}
         self._refresh_at = float("-inf")
         slow = ctx.settings.power_sync_slow_workers
@@ -212,7 +212,7 @@ class PowerSync:
         self._idle.pop(uuid, None)
         self._idle.update(found)
 
-    async def _read(self, idle: Idle) -> tuple[str, str | None]:
+    async def _read(self, idle: IdleNode) -> tuple[str, str | None]:
         """Power and health; the health is what it was where the controller is not asked for it."""
         line = self._lines.get(idle.uuid)
         if line is None or line.updated_at != idle.updated_at:
@@ -228,7 +228,7 @@ class PowerSync:
             raise Fault("the controller reports neither on nor off", kind=Kind.REFUSED)
         return str(state), health
 
-    def _line_of(self, idle: Idle) -> Callable[[sa.Connection], _Line]:
+    def _line_of(self, idle: IdleNode) -> Callable[[sa.Connection], _Line]:
         def query(conn: sa.Connection) -> _Line:
             node = store.get_node(conn, idle.uuid)
             access = self._ctx.access(conn, node, "power")
@@ -240,7 +240,7 @@ class PowerSync:
 
         return query
 
-    async def _failed(self, idle: Idle, fault: Fault) -> None:
+    async def _failed(self, idle: IdleNode, fault: Fault) -> None:
         self.report.failed += 1
         self.sources.doubt(idle.uuid)
         count = self._failures[idle.uuid] = self._failures.get(idle.uuid, 0) + 1
@@ -252,7 +252,7 @@ class PowerSync:
         )
         self._know(await self._findings.unreadable(idle, reason))
 
-    def _know(self, idle: Idle) -> None:
+    def _know(self, idle: IdleNode) -> None:
         if idle.uuid in self._idle:
             self._idle[idle.uuid] = idle
 

@@ -20,7 +20,7 @@ from ingot.services import server_events
 from ingot.services.baremetal import store
 from ingot.services.baremetal.context import Context
 from ingot.services.baremetal.monitoring import store as monitoring_store
-from ingot.services.baremetal.monitoring.store import POWER_FAILURE, Idle
+from ingot.services.baremetal.monitoring.store import POWER_FAILURE, IdleNode
 from ingot.services.baremetal.nodes import conductors, editing, hash_ring, history
 
 #: So long changes wait for company.
@@ -30,7 +30,7 @@ HEALTH = {"ok": "OK", "warning": "Warning", "critical": "Critical"}
 _SEVERITY = {"Warning": "warning", "Critical": "error"}
 
 
-def find_idle(ctx: Context, conn: sa.Connection, only: str | None = None) -> dict[str, Idle]:
+def find_idle(ctx: Context, conn: sa.Connection, only: str | None = None) -> dict[str, IdleNode]:
     """The idle nodes that this process cares for (or one of them), by uuid."""
     hosts = hash_ring.HashRing(conductors.live_conductors(ctx, conn))
     mine = (ctx.host, None)
@@ -124,7 +124,7 @@ class Findings:
         self._batches = Batches(ctx.db, ctx.clock)
         self.report = Report()
 
-    async def record_reading(self, idle: Idle, state: str, health: str | None) -> Idle:
+    async def record_reading(self, idle: IdleNode, state: str, health: str | None) -> IdleNode:
         """A controller answered; gives the node as it is known now."""
         if not self._differs(idle, state, health):
             return idle
@@ -144,7 +144,7 @@ class Findings:
         fault = None if idle.fault == POWER_FAILURE else idle.fault
         return dataclasses.replace(idle, power_state=state, health=health, fault=fault)
 
-    async def unreadable(self, idle: Idle, reason: str) -> Idle:
+    async def unreadable(self, idle: IdleNode, reason: str) -> IdleNode:
         """Its controller failed too often: into maintenance until it answers."""
         held: list[bool] = []
 
@@ -167,11 +167,11 @@ class Findings:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _differs(self, idle: Idle, state: str, health: str | None) -> bool:
+    def _differs(self, idle: IdleNode, state: str, health: str | None) -> bool:
         return idle.fault == POWER_FAILURE or state != idle.power_state or health != idle.health
 
     def _write(
-        self, conn: sa.Connection, idle: Idle, state: str, health: str | None, now: str
+        self, conn: sa.Connection, idle: IdleNode, state: str, health: str | None, now: str
     ) -> None:
         uuid = idle.uuid
         if idle.fault == POWER_FAILURE:

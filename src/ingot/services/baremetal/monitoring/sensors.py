@@ -17,7 +17,7 @@ from ingot.drivers.machine.types import Access, Sensor
 from ingot.kit.faults import Fault
 from ingot.kit.log import get as get_log
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.monitoring.readings import Idle
+from ingot.services.baremetal.monitoring.readings import IdleNode
 
 _log = get_log("baremetal")
 
@@ -63,7 +63,7 @@ class Sensors:
         self._slots: dict[str, int] = {}
         self.pages = Pages()
 
-    async def turn(self, idle: Idle, access: Access, management: base.Management) -> None:
+    async def turn(self, idle: IdleNode, access: Access, management: base.Management) -> None:
         """Read them, if this machine's are wanted and it is time; never raises a fault."""
         if not self._due(idle):
             return
@@ -93,7 +93,7 @@ class Sensors:
         now = self._ctx.clock.now().timestamp()
         return self.pages.text(now - SHOWN_INTERVALS * self._interval)
 
-    def _due(self, idle: Idle) -> bool:
+    def _due(self, idle: IdleNode) -> bool:
         """Every machine has its own moment of the interval, wherever the process began."""
         if self._interval <= 0:
             return False
@@ -113,7 +113,7 @@ class Pages:
         self._metrics: dict[str, dict[str, str]] = {}
         self._taken: dict[str, float] = {}
 
-    def put(self, idle: Idle, sensors: Iterable[Sensor], at: float) -> None:
+    def put(self, idle: IdleNode, sensors: Iterable[Sensor], at: float) -> None:
         """Replace a machine's lines. at: seconds since 1970."""
         self.drop(idle.uuid)
         self._taken[idle.uuid] = at
@@ -174,7 +174,7 @@ def _word(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
-def _labels(idle: Idle, **more: str) -> str:
+def _labels(idle: IdleNode, **more: str) -> str:
     told = {
         "node_name": idle.name or "",
         "node_uuid": idle.uuid,

@@ -19,7 +19,7 @@ _RESTING = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
+class IdleNode:
     """A node whose power nobody is changing. updated_at tells whether what was read of it still holds."""
 
     uuid: str
@@ -65,13 +65,13 @@ _PRESENT = sa.select(
 ).where(nodes.c.uuid == sa.bindparam("ident"))
 
 
-def idle_nodes(conn: sa.Connection, only: str | None = None) -> Iterator[Idle]:
+def idle_nodes(conn: sa.Connection, only: str | None = None) -> Iterator[IdleNode]:
     """All idle nodes, or the one with this uuid if it is idle."""
     query = _IDLE if only is None else _IDLE.where(nodes.c.uuid == only)
-    return (Idle(*row) for row in conn.execute(query))
+    return (IdleNode(*row) for row in conn.execute(query))
 
 
-def still_idle(conn: sa.Connection, idle: Idle) -> bool:
+def still_idle(conn: sa.Connection, idle: IdleNode) -> bool:
     """Whether nobody has begun something, or set the state, since it was read."""
     row = conn.execute(_PRESENT, {"ident": idle.uuid}).first()
     if row is None or row.reservation is not None or row.target_power_state is not None:

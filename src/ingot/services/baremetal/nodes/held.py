@@ -16,7 +16,7 @@ from ingot.services.baremetal.allocations import claims
 from ingot.services.baremetal.boot.imagerights import Right
 from ingot.services.baremetal.context import NOBODY, By, Context
 from ingot.services.baremetal.nodes import verbs
-from ingot.services.baremetal.nodes.verbs import Extras
+from ingot.services.baremetal.nodes.verbs import VerbArguments
 from ingot.services.baremetal.ports import vifs
 from ingot.services.baremetal.types import Node, Port
 
@@ -40,32 +40,32 @@ class HeldNode:
 
     def deploy(self, *, notify: str = "", by: By = NOBODY) -> str:
         """Deploy what `prepare` wrote; signal "deploy ended" to `notify`."""
-        return self._do("active", Extras(notify=notify), by)
+        return self._do("active", VerbArguments(notify=notify), by)
 
     def rebuild(
         self, *, notify: str = "", preserve_ephemeral: bool = False, by: By = NOBODY
     ) -> str:
         """Signal "deploy ended" to `notify`."""
-        extras = Extras(notify=notify, preserve_ephemeral=preserve_ephemeral)
+        extras = VerbArguments(notify=notify, preserve_ephemeral=preserve_ephemeral)
         return self._do("rebuild", extras, by)
 
     def rescue(self, *, rescue_password: str, notify: str = "", by: By = NOBODY) -> str:
-        return self._do("rescue", Extras(notify=notify, rescue_password=rescue_password), by)
+        return self._do("rescue", VerbArguments(notify=notify, rescue_password=rescue_password), by)
 
     def unrescue(self, *, notify: str = "", by: By = NOBODY) -> str:
-        return self._do("unrescue", Extras(notify=notify), by)
+        return self._do("unrescue", VerbArguments(notify=notify), by)
 
     def undeploy(self, *, notify: str = "", by: By = NOBODY) -> str | None:
         """Take the instance away and clean; None when a deploy has to be given up first."""
-        return self._provision("deleted", Extras(notify=notify), by)
+        return self._provision("deleted", VerbArguments(notify=notify), by)
 
-    def _do(self, verb: str, extras: Extras, by: By) -> str:
+    def _do(self, verb: str, extras: VerbArguments, by: By) -> str:
         started = self._provision(verb, extras, by)
         if started is None:
             raise Fault(f"The verb {verb} started no operation on node {self.node.uuid}.")
         return started
 
-    def _provision(self, verb: str, extras: Extras, by: By) -> str | None:
+    def _provision(self, verb: str, extras: VerbArguments, by: By) -> str | None:
         return verbs.provision(
             self._ctx, self._conn, self.node.uuid, verb, extras, by, instance=self._instance
         )

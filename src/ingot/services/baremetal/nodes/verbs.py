@@ -26,7 +26,7 @@ from ingot.services.baremetal.types import Node
 
 
 @dataclass(frozen=True, slots=True)
-class Extras:
+class VerbArguments:
     """What may come with a verb.
 
     steps: clean_steps, deploy_steps or service_steps. configdrive: documents
@@ -42,7 +42,7 @@ class Extras:
     notify: str = ""
 
 
-NOTHING = Extras()
+NOTHING = VerbArguments()
 
 
 def provision(
@@ -50,7 +50,7 @@ def provision(
     conn: sa.Connection,
     ident: str | store.NodeForAction,
     verb: str,
-    extras: Extras = NOTHING,
+    extras: VerbArguments = NOTHING,
     by: By = NOBODY,
     *,
     instance: str = "",
@@ -206,7 +206,7 @@ def _succession(verb: str, extras: dict[str, Any]) -> tuple[str, orders.Order]:
     """The operation of a verb that waited, and what it is asked to do."""
     if verb == RESTORE:
         return RESTORE, orders.RestoreOrder()
-    given = Extras(**extras)
+    given = VerbArguments(**extras)
     if verb == "service":
         return "service", _order("service", "service", given) or orders.ServiceOrder()
     return "undeploy", orders.UndeployOrder(notify=given.notify)
@@ -264,7 +264,7 @@ def _supersede(
     row: machine.Row,
     verb: str,
     kind: str,
-    extras: Extras,
+    extras: VerbArguments,
     by: By,
 ) -> None:
     """End the operation that waits, and let this verb follow it.
@@ -318,7 +318,11 @@ def _lend(ctx: Context, conn: sa.Connection, node: Node) -> None:
 
 
 def _check(
-    ctx: Context, conn: sa.Connection, standing: store.NodeForAction, kind: str, extras: Extras
+    ctx: Context,
+    conn: sa.Connection,
+    standing: store.NodeForAction,
+    kind: str,
+    extras: VerbArguments,
 ) -> None:
     """What can be known to be wrong before anything is done."""
     node, info = standing.node, standing.driver_info(ctx.vault)
@@ -344,7 +348,9 @@ def _check(
         ctx.access_by(node, info, "power")
 
 
-def _check_steps(ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: Extras) -> None:
+def _check_steps(
+    ctx: Context, conn: sa.Connection, node: Node, kind: str, extras: VerbArguments
+) -> None:
     if extras.steps:
         ctx.settings.steps.refuse(kind, extras.steps)
         no_ramdisk = extras.disable_ramdisk
@@ -358,8 +364,8 @@ def _check_steps(ctx: Context, conn: sa.Connection, node: Node, kind: str, extra
 
 
 def _keep_secrets(
-    ctx: Context, conn: sa.Connection, node: Node, event: str, extras: Extras
-) -> Extras:
+    ctx: Context, conn: sa.Connection, node: Node, event: str, extras: VerbArguments
+) -> VerbArguments:
     """Seal what must not stand in an order; the extras without it."""
     if event in ("deploy", "rebuild") and extras.configdrive:
         store.write_secret(conn, ctx.vault, node.uuid, "configdrive", extras.configdrive)
@@ -370,7 +376,7 @@ def _keep_secrets(
     return replace(extras, steps=step_secrets.hide(conn, ctx.vault, node.uuid, extras.steps))
 
 
-def _order(kind: str, event: str, extras: Extras) -> orders.Order | None:
+def _order(kind: str, event: str, extras: VerbArguments) -> orders.Order | None:
     if not kind:
         return None
     if kind == "clean":

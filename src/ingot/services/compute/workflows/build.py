@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ingot.kit.faults import Failed, Fault, Kind
 from ingot.services.compute import states
-from ingot.services.compute.placement import Placing
+from ingot.services.compute.placement import Placement
 from ingot.services.compute.types import Server
 from ingot.services.compute.workflows import machines
 from ingot.services.compute.workflows.server_task import ServerTask
@@ -53,7 +53,7 @@ async def _find(
     """ordered: of which the search takes what no request changes. limits: machines that failed, traits of the image."""
     failed, traits = limits
 
-    def wanted(conn: sa.Connection, server: Server) -> Placing:
+    def wanted(conn: sa.Connection, server: Server) -> Placement:
         return machines.placing(task.compute, conn, server, failed, traits)
 
     def choose(conn: sa.Connection) -> list[str] | Fault:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ingot import workflow
 from ingot.kit.faults import Fault, Kind
 from ingot.kit.tasks import events
-from ingot.services.baremetal import Candidate, HeldNode, ImageRight, Look, Node
+from ingot.services.baremetal import Candidate, CandidateQuery, HeldNode, ImageRight, Node
 from ingot.services.compute import placement, states
 from ingot.services.compute.documents import documents
 from ingot.services.compute.types import Address, Nic, RequestedNetwork, Server
@@ -38,14 +38,14 @@ def placing(
     server: Server,
     excluded: Collection[str],
     traits: Collection[str],
-) -> placement.Placing:
+) -> placement.Placement:
     """What the server's machine must be."""
     flavor = server.flavor
     request = placement.request_of(
         flavor.extra_specs, flavor.vcpus, flavor.ram, flavor.disk, traits
     )
     wires = [_network_of(compute, conn, wish_).physical_network for wish_ in server.networks]
-    return placement.Placing(
+    return placement.Placement(
         request=request,
         networks=tuple(wire for wire in wires if wire),
         ports=len(server.networks),
@@ -56,7 +56,7 @@ def placing(
     )
 
 
-def choose(compute: Compute, conn: sa.Connection, wanted: placement.Placing) -> list[str]:
+def choose(compute: Compute, conn: sa.Connection, wanted: placement.Placement) -> list[str]:
     """Some machines that fit, the best first; none when there is none. Nothing is taken yet."""
     for batch in compute.baremetal.candidates(conn, wanted.look()):
         if found := placement.rank(batch, wanted):
@@ -68,7 +68,7 @@ def claim(
     compute: Compute,
     conn: sa.Connection,
     server: Server,
-    wanted: placement.Placing,
+    wanted: placement.Placement,
     chosen: Sequence[str],
 ) -> dict[str, str]:
     """Claim the first of the chosen that still fits; {"node", "name"}, {} when all have been taken meanwhile."""
@@ -91,11 +91,11 @@ def claim(
     return {}
 
 
-def no_valid_host(compute: Compute, conn: sa.Connection, wanted: placement.Placing) -> Fault:
+def no_valid_host(compute: Compute, conn: sa.Connection, wanted: placement.Placement) -> Fault:
     """What was missing, told of some hundred machines."""
     free = compute.baremetal.count_free(conn)
     seen: list[Candidate] = []
-    for batch in compute.baremetal.candidates(conn, Look()) if free else ():
+    for batch in compute.baremetal.candidates(conn, CandidateQuery()) if free else ():
         seen += batch
         if len(seen) >= SURVEY:
             break

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ingot.kit import ids
 from ingot.kit.api.operations import Call, Operation, Reply
-from ingot.kit.auth.throttle import Who
+from ingot.kit.auth.throttle import LoginAttempt
 from ingot.kit.db.database import timestamp
 from ingot.kit.faults import Forbidden, Invalid, Missing
 from ingot.services.identity import schemas, store, tables
@@ -119,7 +119,7 @@ class _AppCreds:
             "name": new.name,
             "description": new.description or "",
             "secret_hash": await self._identity.passwords.hash(
-                secret, Who.of(call.remote, user_id)
+                secret, LoginAttempt.of(call.remote, user_id)
             ),
             "unrestricted": bool(new.unrestricted),
             "expires_at": self._end(new.expires_at),

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from ingot.kit import ids
 from ingot.kit.api.operations import Call, Operation, Reply
-from ingot.kit.auth.throttle import Who
+from ingot.kit.auth.throttle import LoginAttempt
 from ingot.kit.faults import Invalid, Unauthenticated
 from ingot.services.identity import grants, schemas, store, tables
 from ingot.services.identity.api.common import (
@@ -99,7 +99,7 @@ class _Users:
         return listing(call, "users", rows, user_body)
 
     async def _hash(self, call: Call, password: str | None) -> str | None:
-        who = Who.of(call.remote, call.caller.user_id or "")
+        who = LoginAttempt.of(call.remote, call.caller.user_id or "")
         return await self._identity.passwords.hash(password, who) if password else None
 
     async def show(self, call: Call) -> Reply:
@@ -171,7 +171,7 @@ class _Users:
             row = store.get(conn, tables.users, key)
             return row["password_hash"] if row and row["enabled"] else None
 
-        before, who = await identity.db.read(known), Who.of(call.remote, key)
+        before, who = await identity.db.read(known), LoginAttempt.of(call.remote, key)
         if not await identity.passwords.verify(call.body.user.original_password, before, who):
             raise _wrong_password()
         hashed = await identity.passwords.hash(call.body.user.password, who)

@@ -79,7 +79,7 @@ def _inside(root: Any, parts: list[str], make: bool) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Thing:
+class _Attributes:
     """A node or a port whose attributes are changed."""
 
     values: dict[str, Any]
@@ -124,15 +124,15 @@ class _Thing:
         self.set(parts[0], whole)
 
 
-def _node(context: RuleContext) -> _Thing:
-    return _Thing(context.draft.fields, PATCHABLE, context.draft.set)
+def _node(context: RuleContext) -> _Attributes:
+    return _Attributes(context.draft.fields, PATCHABLE, context.draft.set)
 
 
-def _port(context: RuleContext, port_id: Any) -> tuple[PortDraft, _Thing]:
+def _port(context: RuleContext, port_id: Any) -> tuple[PortDraft, _Attributes]:
     port = context.draft.port(str(port_id))
     if port is None:
         raise Failed(f"Port {port_id} could not be found.")
-    return port, _Thing(port.values, tuple(PORT_FIELDS), port.set)
+    return port, _Attributes(port.values, tuple(PORT_FIELDS), port.set)
 
 
 def _trying(what: str, work: Callable[[], None]) -> None:
