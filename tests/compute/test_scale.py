@@ -149,6 +149,8 @@ async def test_consoles_are_followed_by_an_index(database: Database) -> None:
         plan = await db.read(lambda conn, text=text: _plan(conn, text))
         scans = [line for line in plan.splitlines() if line.startswith("SCAN")]
         assert all(
-            re.search(r"SCAN (left_servers|news|nodes USING (COVERING )?INDEX ix_nodes_news)", line)
+            re.search(
+                r"SCAN (left_servers|changes|nodes USING (COVERING )?INDEX ix_nodes_news)", line
+            )
             for line in scans
         ), plan
