@@ -193,3 +193,30 @@ async def test_no_request_reads_the_fleet(api: World) -> None:
         if found := await walks(api, await asked(api, method, path, body)):
             wrong[f"{method} {path}"] = found
     assert not wrong, "\n".join(f"{one}\n    {text}" for one, text in wrong.items())
+
+
+async def test_only_traits_that_differ_are_written(api: World) -> None:
+    node = await api.node(name="n1")
+    path = f"/v1/nodes/{node['uuid']}/traits"
+
+    async def written(method: str, path: str, body: Any) -> list[str]:
+        texts = await asked(api, method, path, body)
+        return [text.split()[0] for text in texts if re.search(r"(INTO|FROM) node_traits\b", text)]
+
+    def writes(words: list[str]) -> list[str]:
+        return [word for word in words if word != "SELECT"]
+
+    def all_of(letters: str) -> dict[str, list[str]]:
+        return {"traits": [f"CUSTOM_{letter}" for letter in letters]}
+
+    assert writes(await written("PUT", path, all_of("ABC"))) == ["INSERT"]
+    assert writes(await written("PUT", path, all_of("CBA"))) == []
+    assert writes(await written("PUT", f"{path}/CUSTOM_D", None)) == ["INSERT"]
+    assert writes(await written("PUT", f"{path}/CUSTOM_D", None)) == []
+    assert writes(await written("PUT", path, all_of("ABE"))) == ["DELETE", "INSERT"]
+    assert writes(await written("DELETE", f"{path}/CUSTOM_E", None)) == ["DELETE"]
+    shown = await api.ask("GET", path)
+    assert sorted(shown.json["traits"]) == ["CUSTOM_A", "CUSTOM_B"]
+    assert writes(await written("DELETE", path, None)) == ["DELETE"]
+    assert (await api.ask("GET", path)).json["traits"] == []
+    assert (await api.ask("DELETE", f"{path}/CUSTOM_A")).status == 404

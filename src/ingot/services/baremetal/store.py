@@ -314,12 +314,28 @@ def nodes_mentioning(
     return [node_of(dict(row)) for row in rows.mappings()]
 
 
-def set_traits(conn: sa.Connection, uuid: str, traits: set[str]) -> None:
-    conn.execute(sa.delete(node_traits).where(node_traits.c.node_uuid == uuid))
-    if traits:
-        conn.execute(
-            node_traits.insert(), [{"node_uuid": uuid, "trait": trait} for trait in sorted(traits)]
-        )
+_GIVE_TRAITS = BulkStatement.insert(node_traits, "node_uuid", "trait")
+_TAKE_TRAITS = PreparedStatement(
+    sa.delete(node_traits).where(
+        node_traits.c.node_uuid == sa.bindparam("ident"), among(node_traits.c.trait, "traits")
+    )
+)
+
+
+def change_traits(conn: sa.Connection, uuid: str, before: Collection[str], after: set[str]) -> None:
+    """Write what is different. before: the traits that a node has, whose row is locked."""
+    if gone := sorted(set(before) - after):
+        _TAKE_TRAITS.change(conn, {"ident": uuid, "traits": gone})
+    if new := sorted(after - set(before)):
+        _GIVE_TRAITS.run(conn, [{"node_uuid": uuid, "trait": trait} for trait in new])
+
+
+_DELETE_NODE = PreparedStatement(sa.delete(nodes).where(nodes.c.uuid == sa.bindparam("ident")))
+
+
+def delete_node(conn: sa.Connection, uuid: str) -> None:
+    """The row, and what hangs on it."""
+    _DELETE_NODE.change(conn, {"ident": uuid})
 
 
 # -- secrets -------------------------------------------------------------------------------------

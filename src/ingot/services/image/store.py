@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,8 +81,12 @@ def insert(conn: sa.Connection, values: Mapping[str, Any]) -> None:
 _BY_ID = PreparedStatement(sa.select(_I).where(_I.c.id == sa.bindparam("ident")))
 
 
-def get(conn: sa.Connection, image_id: str) -> Row | None:
-    found = _BY_ID.mappings(conn, {"ident": image_id})
+_LOCKED = PreparedStatement(sa.select(_I).where(_I.c.id == sa.bindparam("ident")).with_for_update())
+
+
+def get(conn: sa.Connection, image_id: str, *, hold: bool = False) -> Row | None:
+    """An image. hold: nobody else changes or deletes it until the transaction ends."""
+    found = (_LOCKED if hold else _BY_ID).mappings(conn, {"ident": image_id})
     return _out(found[0]) if found else None
 
 
@@ -91,8 +96,19 @@ def named(conn: sa.Connection, name: str, filters: Filters) -> list[Row]:
     return [_out(row) for row in conn.execute(query.limit(2)).mappings()]
 
 
-def update(conn: sa.Connection, image_id: str, values: Mapping[str, Any]) -> None:
-    conn.execute(_I.update().where(_I.c.id == image_id).values(_in(values)))
+def update(conn: sa.Connection, image_id: str, values: Mapping[str, Any]) -> Row | None:
+    """The image as it is then; None when there is none."""
+    written = _in(values)
+    found = _updating(tuple(written)).mappings(conn, {**written, "ident": image_id})
+    return _out(found[0]) if found else None
+
+
+@functools.lru_cache(maxsize=100)
+def _updating(names: tuple[str, ...]) -> PreparedStatement:
+    """The statement that sets these columns; some dozens of combinations are met."""
+    change = _I.update().where(_I.c.id == sa.bindparam("ident"))
+    set_to: dict[str, Any] = {name: sa.bindparam(name) for name in names}
+    return PreparedStatement(change.values(set_to).returning(*_I.c))
 
 
 def move(

@@ -29,7 +29,7 @@ from ingot.services.baremetal.nodes.locked import Ident, LockedNode
 from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.nodes.verbs import free, unheld
 from ingot.services.baremetal.ports import store as port_store
-from ingot.services.baremetal.tables import INTERFACES, node_traits, nodes
+from ingot.services.baremetal.tables import INTERFACES, nodes
 from ingot.services.baremetal.types import Node
 
 UNSET_CHASSIS_SINCE = 25
@@ -264,7 +264,7 @@ def delete_node(ctx: Context, conn: sa.Connection, ident: Ident, by: By = NOBODY
         ctx.images.revoke(conn, node.uuid)
     if node.server_uuid is not None:
         unreported.leave(conn, node.uuid)
-    conn.execute(sa.delete(nodes).where(nodes.c.uuid == node.uuid))
+    store.delete_node(conn, node.uuid)
     events.record(
         conn,
         node.subject,
@@ -311,7 +311,7 @@ def set_traits(ctx: Context, conn: sa.Connection, ident: Ident, traits: Iterable
     node, wanted = held.node, set(traits)
     guards.traits(wanted)
     unheld(conn, held)
-    store.set_traits(conn, node.uuid, wanted)
+    store.change_traits(conn, node.uuid, node.traits, wanted)
     store.update_node(conn, node.uuid, updated_at=ctx.now())
 
 
@@ -325,13 +325,9 @@ def remove_trait(ctx: Context, conn: sa.Connection, ident: Ident, trait: str) ->
     held = locked.lock(conn, ident)
     node = held.node
     unheld(conn, held)
-    gone = conn.execute(
-        sa.delete(node_traits).where(
-            node_traits.c.node_uuid == node.uuid, node_traits.c.trait == trait
-        )
-    )
-    if gone.rowcount == 0:
+    if trait not in node.traits:
         raise Missing(f"Node {node.uuid} doesn't have a trait '{trait}'")
+    store.change_traits(conn, node.uuid, node.traits, {*node.traits} - {trait})
     store.update_node(conn, node.uuid, updated_at=ctx.now())
 
 

@@ -26,7 +26,7 @@ from ingot.services.baremetal.inspection.draft import (
 from ingot.services.baremetal.inspection.facts import Applied, finish, parted
 from ingot.services.baremetal.inspection.rules import MAIN
 from ingot.services.baremetal.inspection.rules import rows as rule_rows
-from ingot.services.baremetal.nodes import editing
+from ingot.services.baremetal.nodes import editing, locked
 from ingot.services.baremetal.tables import nodes, ports
 from ingot.services.baremetal.workflows import proofs
 from ingot.services.baremetal.workflows.node_task import NodeTask
@@ -96,7 +96,8 @@ def _write(task: NodeTask, conn: sa.Connection, draft: Draft) -> None:
             next_action="Look at the inspection rules: openstack baremetal inspection rule list.",
         ) from None
     if draft.traits != set(draft.node.traits):
-        store.set_traits(conn, task.uuid, draft.traits)
+        stored = locked.lock(conn, task.uuid).node.traits
+        store.change_traits(conn, task.uuid, stored, draft.traits)
     if draft.boot_mode:
         store.update_node(conn, task.uuid, boot_mode=draft.boot_mode)
 

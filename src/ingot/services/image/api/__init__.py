@@ -223,14 +223,15 @@ class _Api:
         changes = patching.read(call.body, call.header("Content-Type"))
 
         def change(conn: sa.Connection) -> Row:
-            now = need(conn, self._images, call, "modify_image")
+            now = need(conn, self._images, call, "modify_image", hold=True)
             values, properties = patching.apply(now, now["properties"], changes)
             self._check_change(call, now, values)
             stamp = {"updated_at": self._now()}
-            store.update(conn, now["id"], {**values, "properties": properties, **stamp})
-            return store.get(conn, now["id"]) or now
+            whole = {**values, "properties": properties, **stamp}
+            return store.update(conn, now["id"], whole) or now
 
-        return Reply(image_body(await self._images.db.write(change)))
+        # All that decides is in the row, which is locked first.
+        return Reply(image_body(await self._images.db.write(change, serializable=False)))
 
     async def delete(self, call: Call) -> None:
         await self._images.remove(lambda conn: need(conn, self._images, call, "delete_image"))
@@ -303,7 +304,7 @@ class _Api:
             raise Invalid("A tag has 255 characters at most.")
 
         def change(conn: sa.Connection) -> None:
-            row = need(conn, self._images, call, "modify_image")
+            row = need(conn, self._images, call, "modify_image", hold=True)
             tags = set(row["tags"])
             if not wanted and tag not in tags:
                 raise Missing(f"Image {row['id']} has no tag {tag}.")
@@ -313,7 +314,7 @@ class _Api:
             values = {"tags": sorted(tags), "updated_at": self._now()}
             store.update(conn, row["id"], values)
 
-        await self._images.db.write(change)
+        await self._images.db.write(change, serializable=False)
 
     # -- inside ------------------------------------------------------------------------------
 

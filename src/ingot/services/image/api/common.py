@@ -26,10 +26,10 @@ async def needed(images: Images, call: Call, rule: str) -> Row:
     return await images.db.read(lambda conn: need(conn, images, call, rule))
 
 
-def need(conn: sa.Connection, images: Images, call: Call, rule: str) -> Row:
-    """The same inside of a transaction, for what changes the image in it."""
+def need(conn: sa.Connection, images: Images, call: Call, rule: str, *, hold: bool = False) -> Row:
+    """The same inside of a transaction, for what changes the image in it; hold: as in `store.get`."""
     image_id = call.params["image_id"]
-    row = store.get(conn, image_id)
+    row = store.get(conn, image_id, hold=hold)
     if row is None or not images.allows("get_image", call.caller, row, conn):
         raise Missing(f"No image found with ID {image_id}")
     if rule != "get_image" and not images.allows(rule, call.caller, row, conn):
