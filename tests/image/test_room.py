@@ -50,11 +50,11 @@ async def test_a_conversion_stops_where_room_ends(tmp_path: Path) -> None:
     assert path.stat().st_size < 1 << 20 and inspect(path, "qcow2") == 8 << 30
     target = tmp_path / "raw"
 
-    def offers() -> bool:
+    def has_room() -> bool:
         return not target.exists() or target.stat().st_blocks * 512 < 64 << 20
 
     with pytest.raises(Fault) as caught:
-        await to_raw(path, target, deadline=60, progress=lambda _: None, offers=offers)
+        await to_raw(path, target, deadline=60, progress=lambda _: None, has_room=has_room)
     assert caught.value.kind is Kind.FULL
     assert target.stat().st_blocks * 512 < 3 << 30
 
@@ -63,10 +63,12 @@ async def test_a_conversion_does_not_begin_without_room(tmp_path: Path) -> None:
     path = _qcow2(tmp_path / "a", 1 << 20)
     with pytest.raises(Fault) as caught:
         await to_raw(
-            path, tmp_path / "raw", deadline=60, progress=lambda _: None, offers=lambda: False
+            path, tmp_path / "raw", deadline=60, progress=lambda _: None, has_room=lambda: False
         )
     assert caught.value.kind is Kind.FULL and not (tmp_path / "raw").exists()
-    await to_raw(path, tmp_path / "raw", deadline=60, progress=lambda _: None, offers=lambda: True)
+    await to_raw(
+        path, tmp_path / "raw", deadline=60, progress=lambda _: None, has_room=lambda: True
+    )
 
 
 def test_an_iso_that_is_a_disk_too(tmp_path: Path) -> None:
