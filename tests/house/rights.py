@@ -181,6 +181,8 @@ async def furnish(world: World) -> None:
         ids["domains"] = domain = await new("domains", name=f"d{name}")
         ids["projects"] = project = await new("projects", name=f"p{name}", domain_id=domain)
         ids["registered_limits"] = registered_id
+        ids |= {"config": "ldap", "option": "url"}
+        await _filters(world, domain, project, ids)
         limit = {"service_id": service, "resource_name": "thing", "resource_limit": 1}
         limit["project_id"] = project
         made_limits = await world.made(f"{v3}/limits", "admin", {"limits": [limit]})
@@ -199,6 +201,20 @@ async def furnish(world: World) -> None:
         await _things(world, side)
     await _between(world)
     await world.keep()
+
+
+async def _filters(world: World, domain: str, project: str, ids: dict[str, str]) -> None:
+    """A domain with an option, a project with an endpoint and an endpoint group."""
+    base = "/identity/v3/OS-EP-FILTER"
+    group = {"name": "eg", "filters": {"interface": "public"}}
+    made = await world.made(f"{base}/endpoint_groups", "admin", {"endpoint_group": group})
+    ids["endpoint_groups"] = made["endpoint_group"]["id"]
+    for path, body in (
+        (f"/identity/v3/domains/{domain}/config", {"config": {"ldap": {"url": "u"}}}),
+        (f"{base}/projects/{project}/endpoints/{ids['endpoints']}", None),
+        (f"{base}/endpoint_groups/{ids['endpoint_groups']}/projects/{project}", None),
+    ):
+        assert (await world.call("PUT", path, "admin", body))[0] in (201, 204), path
 
 
 async def _between(world: World) -> None:
@@ -286,6 +302,7 @@ async def _things(world: World, side: Side) -> None:
 
 #: Ids of what has several names on the way: the word before a parameter, by service.
 _PARAMETERS = {"user_id": "users", "group_id": "groups", "project_id": "projects"}
+_PARAMETERS |= {"group": "config", "option": "option"}
 _PARAMETERS |= {"domain_id": "domains", "role_id": "roles", "implied_id": "roles"}
 
 

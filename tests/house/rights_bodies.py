@@ -42,6 +42,17 @@ _IDENTITY: dict[tuple[str, str], Any] = {
     },
     ("PATCH", "/v3/credentials/{credential_id}"): {"credential": {"blob": "d"}},
     ("POST", "/v3/users/{user_id}/credentials/OS-EC2"): {"tenant_id": "{projects}"},
+    ("PUT", "/v3/regions/{region_id}"): {"region": {"description": "d"}},
+    ("POST", "/v3/OS-EP-FILTER/endpoint_groups"): {
+        "endpoint_group": {"name": "new", "filters": {"interface": "public"}}
+    },
+    ("PATCH", "/v3/OS-EP-FILTER/endpoint_groups/{endpoint_group_id}"): {
+        "endpoint_group": {"name": "other"}
+    },
+    ("PUT", "/v3/domains/{domain_id}/config"): {"config": {"ldap": {"url": "u"}}},
+    ("PATCH", "/v3/domains/{domain_id}/config"): {"config": {"ldap": {"url": "v"}}},
+    ("PATCH", "/v3/domains/{domain_id}/config/{group}"): {"config": {"ldap": {"url": "v"}}},
+    ("PATCH", "/v3/domains/{domain_id}/config/{group}/{option}"): {"config": {"url": "v"}},
     ("POST", "/v3/registered_limits"): {
         "registered_limits": [
             {"service_id": "{services}", "resource_name": "new", "default_limit": 1}

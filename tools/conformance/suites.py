@@ -28,11 +28,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Suite:
-    """name: also of its list of packages. configure: writes its files, gives its environment variables."""
+    """configure: writes its files, gives its environment variables. requirements: the name of its list of packages."""
 
     name: str
     package: str
     configure: Callable[[Cloud], Mapping[str, str]]
+    requirements: str
 
 
 def configure_tempest(cloud: Cloud) -> Mapping[str, str]:
@@ -62,8 +63,10 @@ def configure_library(cloud: Cloud) -> Mapping[str, str]:
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("tempest", "ironic_tempest_plugin.tests.api", configure_tempest),
-        Suite("sdk", "openstack.tests.functional.baremetal", configure_library),
+        Suite("tempest", "ironic_tempest_plugin.tests.api", configure_tempest, "tempest"),
+        Suite("sdk", "openstack.tests.functional.baremetal", configure_library, "sdk"),
+        Suite("identity", "tempest.api.identity", configure_tempest, "tempest"),
+        Suite("sdk-identity", "openstack.tests.functional.identity", configure_library, "sdk"),
     )
 }
 
@@ -82,7 +85,7 @@ def run(
 
     Raises Unavailable when its environment cannot be had, RuntimeError when it did not run to its end.
     """
-    python = environment(suite.name)
+    python = environment(suite.requirements)
     variables = clean_environment(**suite.configure(cloud))
     wanted = cloud.folder / f"{suite.name}.only"
     wanted.write_text("\n".join(only or ()))
@@ -145,6 +148,12 @@ uri_v3 = {url}/identity/v3
 auth_version = v3
 region = RegionOne
 v3_endpoint_type = public
+[identity-feature-enabled]
+application_credentials = true
+access_rules = false
+security_compliance = false
+domain_specific_drivers = false
+project_tags = true
 [service_available]
 ironic = true
 nova = false

@@ -8,7 +8,7 @@ clients at once (compute ends in /v2.1; image, network and baremetal are unversi
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ingot.services.identity.types import CatalogueEntry
@@ -54,6 +54,11 @@ def own_endpoints(
         for entry in entries
         for interface in INTERFACES
     ]
+
+
+def meets(endpoint: Mapping[str, Any], filters: Mapping[str, str]) -> bool:
+    """Whether an endpoint is what the filters of an endpoint group say."""
+    return all(endpoint.get(name) == value for name, value in filters.items())
 
 
 def render(

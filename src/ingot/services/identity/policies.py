@@ -70,6 +70,35 @@ RULES: dict[str, str] = {
     "identity:get_auth_projects": "",
     "identity:get_auth_domains": "",
     "identity:get_auth_system": "",
+    # Options of domains.
+    "identity:get_domain_config": _READ,
+    "identity:get_domain_config_default": _READ,
+    "identity:create_domain_config": _ADMIN,
+    "identity:update_domain_config": _ADMIN,
+    "identity:delete_domain_config": _ADMIN,
+    # Endpoints of projects.
+    **_plain("endpoint_group"),
+    **{
+        f"identity:{verb}": _READ
+        for verb in (
+            "check_endpoint_in_project",
+            "list_endpoints_for_project",
+            "list_projects_for_endpoint",
+            "list_endpoints_associated_with_endpoint_group",
+            "list_projects_associated_with_endpoint_group",
+            "list_endpoint_groups_for_project",
+            "get_endpoint_group_in_project",
+        )
+    },
+    **{
+        f"identity:{verb}": _ADMIN
+        for verb in (
+            "add_endpoint_to_project",
+            "remove_endpoint_from_project",
+            "add_endpoint_group_to_project",
+            "remove_endpoint_group_from_project",
+        )
+    },
     # People.
     **_owned("user"),
     "identity:get_user": (

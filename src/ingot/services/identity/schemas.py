@@ -212,6 +212,10 @@ class AppCredBody(Struct):
     application_credential: AppCredNew
 
 
+class ConfigBody(Struct):
+    config: Attributes
+
+
 # -- unified limits ------------------------------------------------------------------------------
 
 

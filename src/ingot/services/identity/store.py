@@ -25,7 +25,7 @@ EXPIRED_WINDOW = timedelta(hours=48)
 
 Row = dict[str, Any]
 
-_JSON = ("extra", "tags", "role_ids")
+_JSON = ("extra", "tags", "role_ids", "filters")
 
 #: Comparisons that a list's query may ask for as `<column>__<word>`; the same with "i" ignores case.
 _WORDS = ("contains", "startswith", "endswith")

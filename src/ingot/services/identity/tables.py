@@ -244,6 +244,60 @@ endpoints = sa.Table(
     json_column("extra", nullable=False, server_default="{}"),
 )
 
+# Endpoints that a project's catalogue has, one by one (also our own, which are no rows) and by filters.
+project_endpoints = sa.Table(
+    "identity_project_endpoints",
+    metadata,
+    sa.Column(
+        "project_id",
+        sa.String(64),
+        sa.ForeignKey("identity_projects.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("endpoint_id", sa.String(64), primary_key=True),
+)
+
+endpoint_groups = sa.Table(
+    "identity_endpoint_groups",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("description", sa.Text),
+    json_column("filters", nullable=False, info={"json": True}),
+)
+
+project_endpoint_groups = sa.Table(
+    "identity_project_endpoint_groups",
+    metadata,
+    sa.Column(
+        "project_id",
+        sa.String(64),
+        sa.ForeignKey("identity_projects.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column(
+        "endpoint_group_id",
+        sa.String(64),
+        sa.ForeignKey("identity_endpoint_groups.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+)
+
+# value: JSON; sealed where the option is sensitive.
+domain_options = sa.Table(
+    "identity_domain_options",
+    metadata,
+    sa.Column(
+        "domain_id",
+        sa.String(64),
+        sa.ForeignKey("identity_projects.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("group_name", sa.String(64), primary_key=True),
+    sa.Column("option_name", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False, info=SECRET),
+)
+
 # Single tokens that were taken back, by audit id; rows go when the token would have expired anyway.
 revocations = sa.Table(
     "identity_revocations",

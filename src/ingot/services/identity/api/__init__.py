@@ -15,8 +15,10 @@ from ingot.services.identity.api import (
     auth,
     catalogue,
     credentials,
+    domain_config,
     domains,
     ec2,
+    endpoint_filters,
     groups,
     limits,
     projects,
@@ -99,6 +101,8 @@ def make_service(identity: Identity, prefix: str = "/identity") -> Service:
         credentials,
         ec2,
         limits,
+        endpoint_filters,
+        domain_config,
     )
     rows = [row for table in tables for row in table.operations(identity, prefix)]
     return Service(

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from ingot.kit.api.operations import Call, Operation, Reply
 from ingot.kit.db.database import timestamp
 from ingot.kit.faults import Missing
-from ingot.services.identity import grants, schemas, store, tables
+from ingot.services.identity import endpoint_store, grants, schemas, store, tables
+from ingot.services.identity.api.catalogue import all_endpoints
 from ingot.services.identity.api.common import (
     MAX_BODY,
     filters,
@@ -19,7 +20,7 @@ from ingot.services.identity.api.common import (
 )
 from ingot.services.identity.api.domains import domain_body
 from ingot.services.identity.api.projects import PROJECT_FLAGS, PROJECTS_BY, project_body
-from ingot.services.identity.catalogue import own_endpoints, own_services, render
+from ingot.services.identity.catalogue import own_services, render
 from ingot.services.identity.login import claimed, log_in
 from ingot.services.identity.types import Grant
 
@@ -137,18 +138,16 @@ class TokenApi:
 
     async def _catalog(self, call: Call, project_id: str | None) -> list[Row]:
         identity = self._identity
-        origin = identity.settings.public_url or call.base_url.removesuffix(self._prefix)
-        services, endpoints = await identity.db.read(
-            lambda conn: (store.find(conn, tables.services), store.find(conn, tables.endpoints))
-        )
-        return render(
-            [*own_services(identity.catalog), *services],
-            [
-                *own_endpoints(identity.catalog, origin, identity.settings.region),
-                *endpoints,
-            ],
-            project_id,
-        )
+
+        def find(conn: sa.Connection) -> tuple[list[Row], list[Row]]:
+            endpoints = all_endpoints(identity, call, self._prefix, conn)
+            allowed = endpoint_store.allowed(conn, project_id, endpoints) if project_id else None
+            if allowed is not None:
+                endpoints = [row for row in endpoints if row["id"] in allowed]
+            return store.find(conn, tables.services), endpoints
+
+        services, endpoints = await identity.db.read(find)
+        return render([*own_services(identity.catalog), *services], endpoints, project_id)
 
 
 def _token_body(grant: Grant) -> Row:

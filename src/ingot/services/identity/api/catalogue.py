@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ingot.kit import ids
 from ingot.kit.api.operations import Call, Operation, Reply
 from ingot.kit.faults import Conflict, Forbidden, Invalid, Missing
-from ingot.services.identity import schemas, store, tables
+from ingot.services.identity import endpoint_store, schemas, store, tables
 from ingot.services.identity.api.common import MAX_BODY, filters, linked, listing
 from ingot.services.identity.catalogue import own_endpoints, own_services
 
@@ -73,7 +73,9 @@ def operations(identity: Identity, prefix: str) -> list[Operation]:
     for kind in _KINDS:
         api = _Collection(identity, kind, prefix)
         many, one, name = f"/v3/{kind.plural}", f"/v3/{kind.plural}/{{{kind.name}_id}}", kind.name
+        puts = [("PUT", one, api.create, "create_region", 201, kind.body)]
         for verb, path, handler, rule, status, body in (
+            *(puts if name == "region" else ()),
             ("GET", many, api.index, f"list_{kind.plural}", 200, None),
             ("POST", many, api.create, f"create_{name}", 201, kind.body),
             ("GET", one, api.show, f"get_{name}", 200, None),
@@ -92,6 +94,19 @@ def operations(identity: Identity, prefix: str) -> list[Operation]:
                 )
             )
     return rows
+
+
+def endpoint_body(row: Row, base_url: str) -> Row:
+    body = {**row["extra"], **{k: v for k, v in row.items() if k != "extra"}}
+    body |= {"enabled": bool(row["enabled"]), "region": row["region_id"]}
+    return linked(body, base_url, f"endpoints/{row['id']}")
+
+
+def all_endpoints(identity: Identity, call: Call, prefix: str, conn: sa.Connection) -> list[Row]:
+    """Our own endpoints, as the caller reaches them, and those of others."""
+    origin = identity.settings.public_url or call.base_url.removesuffix(prefix)
+    own = own_endpoints(identity.catalog, origin, identity.settings.region)
+    return [*own, *store.find(conn, tables.endpoints)]
 
 
 class _Collection:
@@ -160,7 +175,13 @@ class _Collection:
 
     async def create(self, call: Call) -> Reply:
         values, extra = self._values(call, self._kind.required)
-        row: Row = {**values, "extra": extra, "id": values.get("id") or ids.new_hex()}
+        # PUT names a region's id in its path.
+        named = call.params.get("region_id")
+        if named and values.get("id") not in (None, named):
+            raise Invalid("The id in the body is not that of the path.")
+        if len(named or "") > 255:
+            raise Invalid("The id of a region has 255 characters at most.")
+        row: Row = {**values, "extra": extra, "id": named or values.get("id") or ids.new_hex()}
 
         region = call.body.endpoint.get("region") if self._kind.name == "endpoint" else None
         old_style = str(region or "")
@@ -226,8 +247,11 @@ class _Collection:
             if self._kind.name == "service":
                 for endpoint in store.find(conn, tables.endpoints, [("service_id", row["id"])]):
                     store.delete(conn, tables.endpoints, endpoint["id"])
+                    endpoint_store.forget_endpoint(conn, endpoint["id"])
             if store.get(conn, self._kind.table, row["id"]) is None:
                 raise Missing(f"Could not find {self._kind.name}: {row['id']}.")
             store.delete(conn, self._kind.table, row["id"])
+            if self._kind.name == "endpoint":
+                endpoint_store.forget_endpoint(conn, row["id"])
 
         await self._identity.write(remove)

@@ -82,21 +82,7 @@ class Domains:
     async def create(self, call: Call) -> Reply:
         call.require("identity:create_domain")
         values, extra = schemas.split(call.body.domain, schemas.DomainFields, ("name",))
-        row: dict[str, Any] = {
-            "id": ids.new_hex(),
-            "name": values["name"],
-            "is_domain": True,
-            "enabled": values.get("enabled", True),
-            "description": values.get("description") or "",
-            "tags": values.get("tags", []),
-            "extra": extra,
-        }
-
-        def make(conn: sa.Connection) -> None:
-            _need_free_name(conn, row["id"], row["name"])
-            store.insert(conn, tables.projects, row, "domain")
-
-        await self._identity.write(make)
+        row = await self._identity.write(lambda conn: new_domain(conn, values, extra))
         return Reply({"domain": domain_body(row, call.base_url)})
 
     async def update(self, call: Call) -> Reply:
@@ -104,36 +90,58 @@ class Domains:
 
         def change(conn: sa.Connection) -> Row:
             row = self._find(conn, call, "update_domain")
-            if row["id"] == DEFAULT_DOMAIN and values.get("enabled") is False:
-                raise Forbidden(
-                    "The default domain cannot be disabled: nobody could log in any more."
-                )
-            if values.get("name"):
-                _need_free_name(conn, row["id"], values["name"])
-            return update_project_row(conn, row, values, extra, "domain")
+            return change_domain(conn, row, values, extra)
 
         return Reply({"domain": domain_body(await self._identity.write(change), call.base_url)})
 
     async def delete(self, call: Call) -> None:
         def remove(conn: sa.Connection) -> None:
             row = self._find(conn, call, "delete_domain")
-            if row["enabled"]:
-                raise Forbidden(
-                    "Cannot delete a domain that is enabled, please disable it first.",
-                )
-            for kind, table in (("user", tables.users), ("group", tables.groups)):
-                for key in store.ids_in_domain(conn, table, row["id"]):
-                    store.forget_actor(conn, kind, key)
-            for key in store.ids_in_domain(conn, tables.projects, row["id"]):
-                self._identity.leave(
-                    conn, key, store.need(conn, tables.projects, key, "project")["name"]
-                )
-                store.forget_project(conn, key)
-            for key in store.ids_in_domain(conn, tables.roles, row["id"]):
-                store.delete(conn, tables.roles, key)
-            store.forget_project(conn, row["id"])
+            remove_domain(self._identity, conn, row)
 
         await self._identity.write(remove)
+
+
+def new_domain(conn: sa.Connection, values: Row, extra: Row) -> Row:
+    """The row of a new domain; Conflict where its name is taken."""
+    row: dict[str, Any] = {
+        "id": ids.new_hex(),
+        "name": values["name"],
+        "is_domain": True,
+        "enabled": values.get("enabled", True),
+        "description": values.get("description") or "",
+        "tags": values.get("tags", []),
+        "extra": extra,
+    }
+    _need_free_name(conn, row["id"], row["name"])
+    store.insert(conn, tables.projects, row, "domain")
+    return row
+
+
+def change_domain(conn: sa.Connection, row: Row, values: Row, extra: Row) -> Row:
+    """The row of a domain after a change; Forbidden for disabling the default one."""
+    if row["id"] == DEFAULT_DOMAIN and values.get("enabled") is False:
+        raise Forbidden("The default domain cannot be disabled: nobody could log in any more.")
+    if values.get("name"):
+        _need_free_name(conn, row["id"], values["name"])
+    return update_project_row(conn, row, values, extra, "domain")
+
+
+def remove_domain(identity: Identity, conn: sa.Connection, row: Row) -> None:
+    """Delete a disabled domain with all that is in it."""
+    if row["enabled"]:
+        raise Forbidden(
+            "Cannot delete a domain that is enabled, please disable it first.",
+        )
+    for kind, table in (("user", tables.users), ("group", tables.groups)):
+        for key in store.ids_in_domain(conn, table, row["id"]):
+            store.forget_actor(conn, kind, key)
+    for key in store.ids_in_domain(conn, tables.projects, row["id"]):
+        identity.leave(conn, key, store.need(conn, tables.projects, key, "project")["name"])
+        store.forget_project(conn, key)
+    for key in store.ids_in_domain(conn, tables.roles, row["id"]):
+        store.delete(conn, tables.roles, key)
+    store.forget_project(conn, row["id"])
 
 
 def _need_free_name(conn: sa.Connection, key: str, name: str) -> None:

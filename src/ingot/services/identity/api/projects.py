@@ -23,6 +23,7 @@ from ingot.services.identity.api.common import (
     of_domain,
     of_path,
 )
+from ingot.services.identity.api.domains import change_domain, new_domain, remove_domain
 from ingot.services.identity.api.project_rows import update_project_row
 from ingot.services.identity.types import DEFAULT_DOMAIN
 
@@ -112,7 +113,7 @@ class Projects:
     async def create(self, call: Call) -> Reply:
         values, extra = schemas.split(call.body.project, schemas.ProjectFields, ("name",))
         if values.get("is_domain"):
-            raise Invalid("Make a domain by POST /v3/domains.")
+            return await self._create_domain(call, values, extra)
 
         row: Row = {
             "id": ids.new_hex(),
@@ -134,6 +135,16 @@ class Projects:
         made = await self._identity.write(make)
         return Reply({"project": project_body(made, call.base_url)})
 
+    async def _create_domain(self, call: Call, values: Row, extra: Row) -> Reply:
+        """A project that acts as a domain is a domain: in no other, and below nothing."""
+        call.require("identity:create_project", _in_domain(None))
+        if values.get("domain_id") or values.get("parent_id"):
+            raise Invalid("A project that acts as a domain is in no domain and below no project.")
+        row = await self._identity.write(lambda conn: new_domain(conn, values, extra))
+        return Reply(
+            {"project": project_body({"domain_id": "", "parent_id": "", **row}, call.base_url)}
+        )
+
     async def update(self, call: Call) -> Reply:
         values, extra = schemas.split(call.body.project, schemas.ProjectFields)
         fixed = {
@@ -142,11 +153,12 @@ class Projects:
 
         def change(conn: sa.Connection) -> Row:
             row = self._find(conn, call, "update_project")
-            if row["is_domain"]:
-                raise Forbidden("Change a domain by PATCH /v3/domains.")
             for key, value in fixed.items():
-                if value != row[key]:
+                if (value or "") != (row[key] or ""):
                     raise Forbidden(f"Cannot change {key} of a project.")
+            if row["is_domain"]:
+                call.require("identity:update_domain", {"target.domain.id": row["id"]})
+                return change_domain(conn, row, values, extra)
             return update_project_row(conn, row, values, extra, "project")
 
         return Reply({"project": project_body(await self._identity.write(change), call.base_url)})
@@ -155,7 +167,8 @@ class Projects:
         def remove(conn: sa.Connection) -> None:
             row = self._find(conn, call, "delete_project")
             if row["is_domain"]:
-                raise Forbidden("Delete a domain by DELETE /v3/domains.")
+                call.require("identity:delete_domain", {"target.domain.id": row["id"]})
+                return remove_domain(self._identity, conn, row)
             if store.subtree(conn, row["id"]):
                 raise Forbidden(f"Project {row['id']} has projects below it; delete those first.")
             self._identity.leave(conn, row["id"], row["name"])
