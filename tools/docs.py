@@ -252,12 +252,12 @@ def _cell(text: str) -> str:
 
 
 def _apis() -> dict[str, str]:
-    from ingot.app import App
+    from ingot.app.build import build
     from ingot.settings import load
 
     with tempfile.TemporaryDirectory(prefix="ingot-docs-") as state:
-        app = App(load(None, {}, state=state))
-        services = [*app.api().services, *app.boot().services]
+        cloud = build(load(None, {}, state=state))
+        services = [*cloud.listeners.api().services, *cloud.listeners.boot().services]
     found: dict[str, str] = {}
     index: list[str] = []
     for service in services:

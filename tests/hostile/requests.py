@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from ingot.app import App
+from ingot.app.build import build
 from ingot.services.baremetal import CONSOLE_PATH
 from ingot.settings import load
 from tests.hostile.templates import BOOT, TEMPLATES
@@ -146,9 +146,9 @@ class Sent:
 
 def rows(folder: Path) -> list[Row]:
     """Every operation of both listeners, without those whose answers have no end."""
-    app = App(load(None, state=str(folder), listen="127.0.0.1:0"))
+    cloud = build(load(None, state=str(folder), listen="127.0.0.1:0"))
     found: list[Row] = []
-    for listener, web in (("api", app.api()), ("boot", app.boot())):
+    for listener, web in (("api", cloud.listeners.api()), ("boot", cloud.listeners.boot())):
         for service in web.services:
             for one in service.operations:
                 if "stream" not in one.path:

@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from ingot.app import App
+from ingot.app.build import build
+from ingot.app.cloud import Cloud
 from ingot.kit.api.operations import Operation, Service
 from ingot.kit.db.database import metadata
 from ingot.services.compute.tables import servers
@@ -66,7 +67,7 @@ class Side:
 
 @dataclass
 class World:
-    app: App
+    cloud: Cloud
     web: Any
     boot: Any
     tokens: dict[str, str] = field(default_factory=dict[str, str])
@@ -108,7 +109,7 @@ class World:
     async def enter(self, name: str, user_id: str, scope: ScopeBody | None) -> None:
         shown = PasswordUser(id=user_id, password=SECRET)
         identity = AuthIdentity(["password"], password=PasswordMethod(shown))
-        self.tokens[name], _ = await log_in(self.app.identity, Auth(identity, scope))
+        self.tokens[name], _ = await log_in(self.cloud.identity, Auth(identity, scope))
 
     async def keep(self) -> None:
         def rows(conn: sa.Connection) -> dict[sa.Table, list[dict[str, Any]]]:
@@ -118,7 +119,7 @@ class World:
                 if not table.name.startswith("test_")
             }
 
-        self._rows = await self.app.db.read(rows)
+        self._rows = await self.cloud.db.read(rows)
 
     async def restore(self) -> None:
         def put_back(conn: sa.Connection) -> None:
@@ -130,9 +131,9 @@ class World:
                     if rows:
                         conn.execute(sa.insert(table), rows)
 
-        await self.app.db.write(put_back)
+        await self.cloud.db.write(put_back)
         # The epoch went back, which it never does outside of tests.
-        own: Any = self.app.identity
+        own: Any = self.cloud.identity
         own._cache.clear()
         own._book = (-1, own._book[1])
         own._seen_epoch = (0, float("-inf"))
@@ -140,7 +141,7 @@ class World:
 
 async def furnish(world: World) -> None:
     """Two tenants with one of everything."""
-    made = await world.app.identity.bootstrap(SECRET)
+    made = await world.cloud.identity.bootstrap(SECRET)
     await world.enter(
         "admin", made.admin_user_id, ScopeBody(project=NamedIn(made.admin_project_id))
     )
@@ -228,7 +229,7 @@ async def _between(world: World) -> None:
         server |= {"networks": [{"uuid": side.ids["networks"]}]}
         made = await world.made("/compute/v2.1/servers", who, {"server": server}, "compute")
         side.ids["servers"] = made["server"]["id"]
-    await world.app.db.write(_running)
+    await world.cloud.db.write(_running)
 
 
 def _running(conn: sa.Connection) -> None:
@@ -477,15 +478,15 @@ async def render(folder: Path) -> str:
     settings.identity.password_cost = 10
     settings.identity.admin_password = SECRET
     settings.provisioning.listen = "127.0.0.1:1"  # named, not bound
-    app = App(settings)
-    await app.open()
+    cloud = build(settings)
+    await cloud.open()
     try:
-        world = World(app, app.api(), app.boot())
+        world = World(cloud, cloud.listeners.api(), cloud.listeners.boot())
         await furnish(world)
         body = await table(world)
         apart = await disagreements(world)
     finally:
-        await app.close()
+        await cloud.close()
     head = (__doc__ or "").split("\n\n", 1)[1].rstrip().splitlines()
     text = [f"# {line}".rstrip() for line in head]
     lists = ["", "# Lists that do not have exactly what their show answers:", "", *apart]

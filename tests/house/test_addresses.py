@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ingot.app import App
+from ingot.app.build import build
 from ingot.app.options import egress_of, near_url
 from ingot.settings import Settings, load
 from ingot.settings.tree import Egress, Provisioning
@@ -61,6 +61,7 @@ def test_virtual_racks_have_controllers_on_addresses_of_their_own() -> None:
 
 
 def test_drivers_images_and_agents_have_one_idea_of_whom_they_ask(tmp_path: Path) -> None:
-    app = App(load(None, state=str(tmp_path), listen="127.0.0.1:0"))
-    assert app.registry.context.egress is app.egress is app.deps.sources.egress
-    assert not app.egress.permits("127.0.0.1")
+    cloud = build(load(None, state=str(tmp_path), listen="127.0.0.1:0"))
+    machines = cloud.machines
+    assert machines.registry.context.egress is cloud.base.egress is machines.deps.sources.egress
+    assert not cloud.base.egress.permits("127.0.0.1")

@@ -25,10 +25,11 @@ LATER = (
 )
 _SERVER = """
 import sys
-from ingot.app import App, serving
+from ingot.app import serving
+from ingot.app.build import build
 from ingot.settings import load
-app = App(load(None, state=sys.argv[1], listen="127.0.0.1:0"))
-for made in app.api(), app.boot():
+cloud = build(load(None, state=sys.argv[1], listen="127.0.0.1:0"))
+for made in cloud.listeners.api(), cloud.listeners.boot():
     serving._server(made.asgi).config.load()
 print([name for name in sys.argv[2:] if name in sys.modules])
 """

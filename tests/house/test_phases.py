@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
-import ingot.app
+import ingot
 from ingot.kit.db.database import Database
 from ingot.kit.faults import Fault
 from ingot.migrations import left, migrate, revisions
@@ -84,7 +84,7 @@ async def test_no_release_is_left_out(tmp_path: Path) -> None:
 
 
 def test_what_takes_away_says_so() -> None:
-    for file in (Path(ingot.app.__file__).parents[1] / "migrations" / "versions").glob("*.py"):
+    for file in (Path(ingot.__file__).parent / "migrations" / "versions").glob("*.py"):
         text = file.read_text().partition("def downgrade")[0]
         if any(word in text for word in _SHRINKS):
             assert 'phase = "contract"' in text, f"{file.name} takes away: it is of the other phase"

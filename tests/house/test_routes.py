@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ingot.app import App
+from ingot.app.build import build
+from ingot.app.cloud import Cloud
 from ingot.kit.api.operations import Operation, Service
 from ingot.settings import load
 
@@ -34,12 +35,12 @@ def open_by_design() -> dict[str, str]:
 
 
 @pytest.fixture
-async def app(tmp_path: Path) -> AsyncIterator[App]:
+async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
     """The whole cloud, its API role only, in its own process but on no socket."""
     settings = load(None, {}, state=str(tmp_path), roles=["api"])
     settings.identity.password_cost = 10
     settings.provisioning.listen = "127.0.0.1:1"  # named, not bound
-    made = App(settings)
+    made = build(settings)
     await made.open()
     yield made
     await made.close()
@@ -59,10 +60,10 @@ def versions_of(service: Service, operation: Operation) -> list[dict[str, str]]:
     ]
 
 
-async def test_only_what_is_listed_is_open(app: App) -> None:
+async def test_only_what_is_listed_is_open(cloud: Cloud) -> None:
     found = {
         f"{listener} {service.name} {operation.method} {service.prefix}{operation.path}"
-        for listener, web in (("api", app.api()), ("boot", app.boot()))
+        for listener, web in (("api", cloud.listeners.api()), ("boot", cloud.listeners.boot()))
         for service in web.services
         for operation in service.operations
         if operation.rule is None
@@ -73,8 +74,8 @@ async def test_only_what_is_listed_is_open(app: App) -> None:
 
 
 @pytest.mark.parametrize("token", [None, "gAAAAABnot-a-token"], ids=["no token", "a bad token"])
-async def test_every_other_route_answers_401(app: App, token: str | None) -> None:
-    web = app.api()
+async def test_every_other_route_answers_401(cloud: Cloud, token: str | None) -> None:
+    web = cloud.listeners.api()
     tried = 0
     wrong: list[str] = []
     for service in web.services:
@@ -93,11 +94,11 @@ async def test_every_other_route_answers_401(app: App, token: str | None) -> Non
     assert tried > 150
 
 
-async def test_the_boot_listener_serves_nothing_that_needs_rights(app: App) -> None:
+async def test_the_boot_listener_serves_nothing_that_needs_rights(cloud: Cloud) -> None:
     """Booting machines have no tokens; whatever needs one has no business on their network."""
     closed = [
         f"{operation.method} {operation.path}"
-        for service in app.boot().services
+        for service in cloud.listeners.boot().services
         for operation in service.operations
         if operation.rule is not None
     ]

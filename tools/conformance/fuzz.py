@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingot.app import App
+from ingot.app.build import build
 from ingot.kit.api.openapi import document
 from ingot.settings import load
 from tools.conformance.cloud import Cloud, clean_environment, serving
@@ -47,8 +47,8 @@ class Finding:
 def documents() -> dict[str, dict[str, Any]]:
     """The newest document of every service on the API listener."""
     with tempfile.TemporaryDirectory(prefix="ingot-fuzz-") as state:
-        app = App(load(None, {}, state=state))
-        return {service.name: document(service) for service in app.api().services}
+        cloud = build(load(None, {}, state=state))
+        return {service.name: document(service) for service in cloud.listeners.api().services}
 
 
 def run(

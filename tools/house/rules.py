@@ -8,15 +8,17 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ingot.app import services
 from tools.house import ROOT, Check, Finding
+from tools.house.contracts import contracts
 from tools.house.cycles import cycles
 
 LONGEST_FILE = 600
 LONGEST_FUNCTION = 100
 
 #: From the lowest; each may use the interfaces of those before it.
-SERVICES = ("identity", "image", "network", "volume", "baremetal", "compute", "orchestration")
-SHAPE = ("__init__", "types", "tables", "store", "service", "schemas", "api")
+SERVICES = tuple(service.name for service in services.SERVICES)
+SHAPE = ("__init__", "types", "tables", "store", "service", "schemas", "api", "module")
 
 #: Packages that live in virtual time, so that whole fleets can be simulated.
 TIMED = ("kit", "workflow", "drivers", "agents", "services")
@@ -190,4 +192,5 @@ CHECKS: list[Check] = [
     paths,
     interfaces,
     cycles,
+    contracts,
 ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ingot.app.services import BY_NAME
 from ingot.kit import log
 from ingot.kit.api.operations import Authenticator, Service, Still
 from ingot.kit.auth.policy import Policy
@@ -15,24 +16,11 @@ from ingot.kit.auth.policyfile import PolicyFile, load
 from ingot.kit.auth.standalone import CHALLENGE, BasicAuth, everybody, still_everybody
 from ingot.kit.faults import Invalid
 from ingot.kit.tasks.clock import Clock
-from ingot.services.baremetal import policies
-from ingot.services.compute.policies import RULES as COMPUTE
 from ingot.services.identity.outside import OutsideIdentity, OutsideSettings
-from ingot.services.identity.policies import RULES as IDENTITY
-from ingot.services.image.policies import RULES as IMAGE
-from ingot.services.network.policies import RULES as NETWORK
 from ingot.settings import Settings
 from ingot.settings import load as load_settings
 
 _log = log.get("access")
-#: Default rules by service.
-DEFAULTS: Mapping[str, Mapping[str, str]] = {
-    "identity": IDENTITY,
-    "image": IMAGE,
-    "network": NETWORK,
-    "baremetal": policies.RULES,
-    "compute": COMPUTE,
-}
 #: How soon a changed policy file counts.
 REREAD_SECONDS = 5.0
 
@@ -85,7 +73,7 @@ class PolicyFiles:
 
     def __init__(self, settings: Settings) -> None:
         self._paths = {
-            name: Path(path) for name in DEFAULTS if (path := getattr(settings.policy, name))
+            name: Path(path) for name in BY_NAME if (path := getattr(settings.policy, name))
         }
         self._files: list[PolicyFile] = []
 
@@ -116,15 +104,15 @@ class PolicyFiles:
         return bool(self._paths)
 
 
-def default_policy(service: str) -> Policy:
-    scoped = policies.SYSTEM_ONLY if service == "baremetal" else ()
-    return Policy(DEFAULTS[service], system_only=scoped)
+def default_policy(name: str) -> Policy:
+    """The rules of a service where no file says otherwise."""
+    return BY_NAME[name].default_policy()
 
 
 def policy_command(args: argparse.Namespace) -> str:
     """`ingot policy`: what to say. Invalid names file, line and rule."""
     settings = load_settings(args.config)
-    services = [args.service] if args.service else list(DEFAULTS)
+    services = [args.service] if args.service else list(BY_NAME)
     parts: list[str] = []
     for name in services:
         path = str(args.file or getattr(settings.policy, name)) if args.service else ""
@@ -148,7 +136,6 @@ def _listed(name: str, policy: Policy, own: Mapping[str, str]) -> str:
 
 
 __all__ = [
-    "DEFAULTS",
     "Gate",
     "PolicyFiles",
     "baremetal_gate",

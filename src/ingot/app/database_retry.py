@@ -7,6 +7,7 @@ while it waits for an answer it waits long. Clients of the APIs are told 503 at 
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from ingot.kit.api.operations import Call, Operation, Reply
 from ingot.kit.db.database import DatabaseUnavailable
@@ -21,6 +22,7 @@ def retry_while_unavailable(operation: Operation, clock: Clock) -> Operation:
     """The same operation, done again while the database is away. It must bear that, as any request."""
     handler = operation.handler
 
+    @functools.wraps(handler)
     async def held(call: Call) -> Reply | None:
         ends = clock.monotonic() + HOLD_SECONDS
         while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ingot.app.services import SERVICES
 from ingot.kit.http.egress import LOOPBACK, Egress
 from ingot.kit.http.server import RequestTimeouts
 from ingot.services.baremetal import BaremetalSettings
@@ -11,7 +12,53 @@ from ingot.services.baremetal.steps.options import StepRules
 from ingot.services.compute import ComputeSettings
 from ingot.services.identity import IdentitySettings
 from ingot.services.image import ImageSettings
+from ingot.services.network import NetworkSettings, ProvisioningWire
 from ingot.settings import Settings, StepOptions, parse_listen
+
+
+def offers(settings: Settings, name: str) -> bool:
+    """Whether this cloud offers a service, its own or an outside one."""
+    return name in settings.rooms
+
+
+def needed(settings: Settings) -> list[str]:
+    """The services that are offered, and those that these require, in the order in which they are built."""
+    wanted: set[str] = set()
+    for service in reversed(SERVICES):
+        if service.name in wanted or offers(settings, service.name):
+            wanted |= {service.name, *service.requires}
+    return [service.name for service in SERVICES if service.name in wanted]
+
+
+def boot_url(settings: Settings) -> str:
+    """The provisioning listener as booting machines reach it; "" when there is none."""
+    own = settings.provisioning
+    return own.url.rstrip("/") or (f"http://{own.listen}" if own.listen else "")
+
+
+def has_dhcp(settings: Settings) -> bool:
+    """Whether we give DHCP on the provisioning network."""
+    return bool(network_options(settings).wires)
+
+
+def has_websockets(settings: Settings) -> bool:
+    """Whether consoles are served here: where their sessions are, beside the API. Others pass on."""
+    return {"api", "conductor", "console"} <= set(settings.roles)
+
+
+def network_options(settings: Settings) -> NetworkSettings:
+    """What the network service is told."""
+    own = settings.provisioning
+    if not (own.dhcp and own.interface and own.listen):
+        return NetworkSettings()
+    address, _ = parse_listen(own.listen)
+    wire = ProvisioningWire(own.interface, address, boot_url(settings))
+    return NetworkSettings(wires={own.physical_network: wire})
+
+
+def path(text: str) -> Path | None:
+    """None where nothing is named."""
+    return Path(text) if text else None
 
 
 def identity_options(settings: Settings) -> IdentitySettings:
@@ -27,13 +74,13 @@ def identity_options(settings: Settings) -> IdentitySettings:
     )
 
 
-def image_options(settings: Settings, boot_url: str) -> ImageSettings:
-    """What the image service is told. boot_url: the provisioning listener, as machines reach it."""
+def image_options(settings: Settings) -> ImageSettings:
+    """What the image service is told."""
     return ImageSettings(
         state_dir=settings.state_dir,
-        deploy_base_url=boot_url,
+        deploy_base_url=boot_url(settings),
         host=settings.hostname,
-        folder=Path(settings.cluster.images) if settings.cluster.images else None,
+        folder=path(settings.cluster.images),
         keys_dir=settings.keys_dir,
     )
 
@@ -59,7 +106,7 @@ def machine_options(settings: Settings, websockets: bool) -> BaremetalSettings:
         max_concurrent_clean=settings.baremetal.max_concurrent_clean,
         egress=egress_of(settings),
         file_images=tuple(Path(folder) for folder in settings.baremetal.file_images),
-        image_service="image" in settings.rooms,
+        image_service=offers(settings, "image"),
         console_address=settings.console.address,
         console_ports=settings.console.ranges(),
         console_idle=settings.console.idle_seconds,

@@ -21,7 +21,8 @@ from typing import Any, cast
 from uvicorn.config import Config
 from uvicorn.server import Server
 
-from ingot.app import App, memory
+from ingot.app import memory
+from ingot.app.build import build
 from ingot.app.crowd import Bounds, Crowd, share
 from ingot.app.options import near_url
 from ingot.app.tls import Certificate
@@ -97,22 +98,24 @@ async def _serve(
     tls: Certificate | None = None,
 ) -> int:
     try:
-        app = App(settings)
+        cloud = build(settings)
     except Fault as fault:
         print(f"ingot: {fault.sentence()}", file=sys.stderr)
         return 2
     started = False
     try:
-        await app.open()
+        await cloud.open()
         servers: list[tuple[_QuietServer, socket.socket]] = []
         if api_socket is not None:
-            servers.append((_server(app.api().asgi, _crowd(settings, "api"), tls), api_socket))
+            servers.append(
+                (_server(cloud.listeners.api().asgi, _crowd(settings, "api"), tls), api_socket)
+            )
         if boot_socket is not None:
             crowd = _crowd(settings, "provisioning")
-            servers.append((_server(app.boot().asgi, crowd), boot_socket))
+            servers.append((_server(cloud.listeners.boot().asgi, crowd), boot_socket))
         if settings.database:
             HttpProtocol.stillness = SuspendDetector(asyncio.get_running_loop())
-        async with _signals(app.engine.hurry.set) as stop:
+        async with _signals(cloud.engine.hurry.set) as stop:
             tasks = [asyncio.ensure_future(s.serve(sockets=[sock])) for s, sock in servers]
             ends = [asyncio.ensure_future(stop.wait()), *tasks]
             following = asyncio.ensure_future(tls.follow()) if tls else None
@@ -125,8 +128,8 @@ async def _serve(
                 memory.settle()
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             _log.info("stopping", why=stop.why or "a listener ended")
-            await app.drain()
-            await app.hub.close()  # live streams end; they would hold the servers otherwise
+            await cloud.drain()
+            await cloud.hub.close()  # live streams end; they would hold the servers otherwise
             answering.cancel()
             if following is not None:
                 following.cancel()
@@ -143,7 +146,7 @@ async def _serve(
     finally:
         if HttpProtocol.stillness is not None:
             HttpProtocol.stillness.close()
-        await app.close()
+        await cloud.close()
         if started:
             _log.info("stopped", process=os.getpid())
 

@@ -8,7 +8,8 @@ import importlib
 import sys
 from typing import Any, NoReturn
 
-#: name -> (module, function that adds arguments, function that runs, help)
+#: name -> (module, function that adds arguments, function that runs, help). Commands of `ingot.app` run the cloud itself
+#: or work on its database; those of `ingot.cli` know it only by its public APIs (a contract of imports).
 COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "serve": ("ingot.app.serving", "configure", "run_serve", "run the cloud"),
     "watch": ("ingot.cli.watch", "configure_watch", "run_watch", "see steps live"),
@@ -30,16 +31,16 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "ramdisk": ("ingot.cli.build", "configure_ramdisk", "run_ramdisk", "build the agent ramdisk"),
     "image": ("ingot.cli.build", "configure_image", "run_image", "build instance images"),
     "lab": ("ingot.cli.lab", "configure", "run", "the virtual rack"),
-    "db": ("ingot.cli.operate", "configure_db", "run_db", "migrate or check the database"),
+    "db": ("ingot.app.operate", "configure_db", "run_db", "migrate or check the database"),
     "backup": (
-        "ingot.cli.operate",
+        "ingot.app.operate",
         "configure_backup",
         "run_backup",
         "database and keys to a file",
     ),
-    "restore": ("ingot.cli.operate", "configure_restore", "run_restore", "the same to a new place"),
-    "policy": ("ingot.cli.operate", "configure_policy", "run_policy", "check or list policy rules"),
-    "config": ("ingot.cli.operate", "configure_config", "run_config", "show all options"),
+    "restore": ("ingot.app.operate", "configure_restore", "run_restore", "the same to a new place"),
+    "policy": ("ingot.app.operate", "configure_policy", "run_policy", "check or list policy rules"),
+    "config": ("ingot.cli.config", "configure", "run", "show all options"),
 }
 
 

@@ -1,13 +1,18 @@
-"""`ingot db`, `ingot config` and `ingot policy`: for whoever operates the cloud."""
+"""`ingot db`, `ingot backup`, `ingot restore` and `ingot policy`: for whoever operates the cloud."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+
+from ingot.app.access import policy_command
+from ingot.app.backup import backup, restore
+from ingot.app.database import database_command
+from ingot.app.services import BY_NAME
 
 
 def configure_db(parser: argparse.ArgumentParser) -> None:
@@ -32,10 +37,8 @@ def run_db(args: argparse.Namespace) -> int:
     if (args.action == "forget") != bool(args.name):
         print("ingot db: forget needs the conductor's name, the others take none.", file=sys.stderr)
         return 2
-    # The command line speaks only the public APIs; the database is the app's own matter.
-    app: Any = importlib.import_module("ingot.app.database")
     try:
-        text, current = asyncio.run(app.database_command(args))
+        text, current = asyncio.run(database_command(args))
     except Exception as error:
         said = getattr(error, "sentence", None)
         print(f"ingot: {said() if said else error}", file=sys.stderr)
@@ -62,18 +65,17 @@ def _place(parser: argparse.ArgumentParser, file: str) -> None:
 
 def run_backup(args: argparse.Namespace) -> int:
     """Database and keys of a cloud that may be at work, in one file."""
-    return _in_app("backup", args)
+    return _copied(backup, args)
 
 
 def run_restore(args: argparse.Namespace) -> int:
     """The same into an empty place."""
-    return _in_app("restore", args)
+    return _copied(restore, args)
 
 
-def _in_app(name: str, args: argparse.Namespace) -> int:
-    module: Any = importlib.import_module("ingot.app.backup")
+def _copied(copy: Callable[[argparse.Namespace], Coroutine[Any, Any, str]], args: Any) -> int:
     try:
-        print(asyncio.run(getattr(module, name)(args)))
+        print(asyncio.run(copy(args)))
     except Exception as error:
         said = getattr(error, "sentence", None)
         print(f"ingot: {said() if said else error}", file=sys.stderr)
@@ -81,33 +83,22 @@ def _in_app(name: str, args: argparse.Namespace) -> int:
     return 0
 
 
-def configure_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("reference",), help="all, with defaults, as TOML")
-
-
-def run_config(_args: argparse.Namespace) -> int:
-    """All options with their defaults, as a settings file to start from."""
-    settings: Any = importlib.import_module("ingot.settings")
-    print(settings.reference(), end="")
-    return 0
-
-
 def configure_policy(parser: argparse.ArgumentParser) -> None:
-    services = ("identity", "image", "network", "baremetal", "compute")
     parser.add_argument("action", choices=("check", "list"))
-    parser.add_argument("service", nargs="?", choices=services, help="all where none is named")
+    parser.add_argument(
+        "service", nargs="?", choices=tuple(BY_NAME), help="all where none is named"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings that name the files")
     parser.add_argument("--file", type=Path, metavar="FILE", help="rules to try for the service")
 
 
 def run_policy(args: argparse.Namespace) -> int:
     """check: 0 when the policy files can be used, else file, line and cause. list: all rules that count."""
-    access: Any = importlib.import_module("ingot.app.access")
     if args.file and not args.service:
         print("ingot policy: --file needs the name of its service.", file=sys.stderr)
         return 2
     try:
-        print(access.policy_command(args))
+        print(policy_command(args))
     except Exception as error:
         said = getattr(error, "sentence", None)
         if said is None:
