@@ -123,3 +123,14 @@ async def test_who_uses_the_front_door_learns_what_is_left(nets: Networks) -> No
     with pytest.raises(Fault, match="Quota exceeded") as fault:
         await nets.db.read(lambda conn: nets.check_quota(conn, "p-one", "port"))
     assert fault.value.details["type"] == "OverQuota"
+
+
+async def test_a_change_of_a_port_reads_its_network_once(api: Api, nets: Networks) -> None:
+    network = await provider(nets)
+    port = await make_port(nets, network)
+    texts: list[str] = []
+    end = nets.db.on_statement(texts.append)
+    await api.put(f"/v2.0/ports/{port.id}", {"port": {"name": "p"}}, who="admin")
+    end()
+    reads = [text for text in texts if text.startswith("SELECT") and "FROM networks" in text]
+    assert len(reads) == 1, reads

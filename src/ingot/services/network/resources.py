@@ -98,8 +98,7 @@ class OnNetwork(Resource):
     """A resource on a network: rules may look at the network's owner."""
 
     def target(self, conn: sa.Connection, row: Any) -> dict[str, object]:
-        network = self.nets.get_network(conn, row.network_id)
-        return {"project_id": row.project_id, "network_project_id": network.project_id}
+        return _owners(row, self.nets.get_network(conn, row.network_id))
 
     def network_of(self, conn: sa.Connection, call: Call, item: Any) -> Network:
         """The network that a new resource names, if the caller sees it; locked."""
@@ -111,6 +110,10 @@ class OnNetwork(Resource):
         if found is None:
             raise missing("Network", item.network_id)
         return found
+
+
+def _owners(row: Any, network: Network) -> dict[str, object]:
+    return {"project_id": row.project_id, "network_project_id": network.project_id}
 
 
 class SubnetResource(OnNetwork):
@@ -299,7 +302,7 @@ class PortResource(OnNetwork):
     def update(self, conn: sa.Connection, call: Call, row: Port, values: dict[str, Any]) -> Port:
         values = _port_values(values)
         network = self.nets.get_network(conn, row.network_id)
-        self._require(call, "update", self.target(conn, row), values, network)
+        self._require(call, "update", _owners(row, network), values, network)
         if "security_groups" in values:
             members: list[str] = values["security_groups"] or []
             values["security_groups"] = members
