@@ -24,7 +24,7 @@ from ingot.services.baremetal import (
 from ingot.services.baremetal.boot.imagerights import CLOUD
 from ingot.services.baremetal.inspection import store as inventories
 from ingot.services.baremetal.loops import FollowUps
-from ingot.services.baremetal.nodes import history
+from ingot.services.baremetal.nodes import history_store
 from ingot.services.baremetal.nodes import states as machine
 
 pytestmark = pytest.mark.anyio
@@ -337,7 +337,7 @@ async def test_history_and_inventory(api: World) -> None:
     def fill(conn: Any) -> None:
         for number in range(3):
             at = f"2026-01-01T00:00:0{number}.000000+00:00"
-            history.add(conn, node["uuid"], at, f"{number} " + "x" * 300, user="u")
+            history_store.add(conn, node["uuid"], at, f"{number} " + "x" * 300, user="u")
         inventories.save_inventory(conn, node["uuid"], at, {"cpu": {"count": 4}}, {"all": []})
 
     await api.db.write(fill)

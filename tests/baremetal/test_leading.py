@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from working import working
 
-from ingot.services.baremetal.nodes import followups, history
+from ingot.services.baremetal.nodes import followup_store, history_store
 from ingot.services.baremetal.workflows.node_task import NodeTask
 from ingot.workflow import Op
 
@@ -32,8 +32,8 @@ async def test_a_step_never_writes_over_a_deletion(tmp_path: Path) -> None:
         case = NodeTask(api.deps, cast("Op", _ControllerEvent(f"node:{uuid}")))
 
         def late(conn: Any) -> None:
-            read = history.node_state(conn, uuid)
-            followups.add(conn, uuid, "deleted", {}, {"user": "u"}, api.deps.now())
+            read = history_store.node_state(conn, uuid)
+            followup_store.add(conn, uuid, "deleted", {}, {"user": "u"}, api.deps.now())
             conn.exec_driver_sql("UPDATE nodes SET provision_state = 'deleting'")
             case.shift(conn, "resume", read, last_error="seen")
 

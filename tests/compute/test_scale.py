@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from ingot.kit.db.database import Database
 from ingot.services.baremetal import CandidateQuery
-from ingot.services.baremetal.allocations import candidates, claims
+from ingot.services.baremetal.allocations import candidate_store, claim_store
 from ingot.services.baremetal.nodes import states
-from ingot.services.baremetal.nodes.unreported import unreported_changes
+from ingot.services.baremetal.nodes.unreported_store import unreported_changes
 from ingot.services.baremetal.tables import node_traits, nodes
 from ingot.services.compute import quota_store, store
 from ingot.services.compute.tables import servers
@@ -72,8 +72,8 @@ async def test_machines_are_found_by_an_index_in_as_many_statements(database: Da
     plain = CandidateQuery(accepts=lambda name: name == "baremetal")
 
     def first(conn: sa.Connection) -> None:
-        next(candidates.batches(conn, plain), None)
-        next(candidates.batches(conn, look), None)
+        next(candidate_store.batches(conn, plain), None)
+        next(candidate_store.batches(conn, look), None)
 
     await db.write(lambda conn: fill(conn, 16))
     few = await db.read(lambda conn: told(db, conn, first))
@@ -125,14 +125,16 @@ async def test_all_free_machines_are_found_once(database: Database) -> None:
     await db.write(lambda conn: fill(conn, 1000))
 
     def every(conn: sa.Connection) -> list[str]:
-        return [one.uuid for batch in candidates.batches(conn, CandidateQuery()) for one in batch]
+        return [
+            one.uuid for batch in candidate_store.batches(conn, CandidateQuery()) for one in batch
+        ]
 
     found = await db.read(every)
-    assert len(found) == len(set(found)) == 500 == await db.read(candidates.count)
-    assert await db.read(candidates.classes) == [None, "CUSTOM_BIG", "baremetal", "gpu"]
+    assert len(found) == len(set(found)) == 500 == await db.read(candidate_store.count)
+    assert await db.read(candidate_store.classes) == [None, "CUSTOM_BIG", "baremetal", "gpu"]
     lent = CandidateQuery(accepts=lambda name: name is None, project="p")
     await db.write(lambda conn: conn.execute(sa.update(nodes).values(lessee="other")))
-    assert await db.read(lambda conn: list(candidates.batches(conn, lent))) == []
+    assert await db.read(lambda conn: list(candidate_store.batches(conn, lent))) == []
 
 
 async def test_consoles_are_followed_by_an_index(database: Database) -> None:
@@ -141,7 +143,7 @@ async def test_consoles_are_followed_by_an_index(database: Database) -> None:
     since = "2100-01-01T00:00:00.000000+00:00"
 
     def work(conn: sa.Connection) -> None:
-        assert store.consoles_since(conn, claims.held(), unreported_changes(), since) == {}
+        assert store.consoles_since(conn, claim_store.held(), unreported_changes(), since) == {}
 
     texts = await db.write(lambda conn: told(db, conn, work))
     assert len(texts) == 2

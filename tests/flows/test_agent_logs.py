@@ -10,7 +10,7 @@ import pytest
 
 from ingot.lab.sim import ALWAYS
 from ingot.services.baremetal.inspection.rules.checking import read_rule
-from ingot.services.baremetal.inspection.rules.rows import add_rule
+from ingot.services.baremetal.inspection.rules.store import add_rule
 from tests.flows.site import Site, site
 from tests.flows.test_steps import ERASE, begin, told
 

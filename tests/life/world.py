@@ -42,7 +42,7 @@ from ingot.services.baremetal.boot.imagerights import CLOUD
 from ingot.services.baremetal.boot.imagesources import ImageSources
 from ingot.services.baremetal.boot.plan import BootUrls
 from ingot.services.baremetal.loops import FollowUps
-from ingot.services.baremetal.nodes import followups, states
+from ingot.services.baremetal.nodes import followup_store, states
 from ingot.services.baremetal.ramdisk.api import RamdiskApi, RamdiskFiles
 from ingot.services.baremetal.tables import node_history, nodes
 from ingot.services.baremetal.workflows import Deps, ImageFacts, Orphans, Timing, workflows
@@ -339,7 +339,7 @@ def wrong(conn: sa.Connection, row: Any) -> list[str]:
     if state is None:
         return ["an unknown state"]
     live = live_operation(conn, f"node:{row.uuid}")
-    next_verb = followups.verb_of(conn, row.uuid)
+    next_verb = followup_store.verb_of(conn, row.uuid)
     found: list[str] = []
     if state.operation:
         if live is None and next_verb is None:

@@ -24,7 +24,7 @@ from ingot.kit.faults import Conflict
 from ingot.kit.tasks.clock import SystemClock
 from ingot.services.baremetal import Extras, Node, PatchOperation, store
 from ingot.services.baremetal.boot.imagerights import CLOUD
-from ingot.services.baremetal.nodes import followups, states
+from ingot.services.baremetal.nodes import followup_store, states
 from ingot.services.baremetal.tables import nodes
 from ingot.workflow import live_operation, operations
 from ingot.workflow.tables import operations as operations_table
@@ -331,7 +331,7 @@ class Site:
         return self.db.look(
             lambda conn: (
                 live_operation(conn, f"node:{uuid}") is None
-                and followups.verb_of(conn, uuid) is None
+                and followup_store.verb_of(conn, uuid) is None
             )
         )
 

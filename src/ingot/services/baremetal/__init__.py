@@ -5,7 +5,11 @@ service = baremetal.service(authenticator)      # the Bare Metal API
 baremetal.claim(conn, node, instance) …         # verbs, as functions of a connection
 """
 
-from ingot.services.baremetal.allocations.candidates import Candidate, CandidateQuery, capabilities
+from ingot.services.baremetal.allocations.candidate_store import (
+    Candidate,
+    CandidateQuery,
+    capabilities,
+)
 from ingot.services.baremetal.boot.imagerights import Right as ImageRight
 from ingot.services.baremetal.boot.imagerights import of as image_right_of
 from ingot.services.baremetal.boot.imagerights import viewer as image_viewer

@@ -14,7 +14,7 @@ from ingot.kit.faults import Fault, Kind
 from ingot.kit.log import get as get_log
 from ingot.services.baremetal import store
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.nodes import followups, history, states, verbs
+from ingot.services.baremetal.nodes import followup_store, history_store, states, verbs
 
 _log = get_log("baremetal")
 
@@ -44,9 +44,9 @@ class FollowUps:
         def change(conn: sa.Connection) -> None:
             if fault.kind is Kind.LOCKED:
                 return  # Somebody was faster; the next round looks again.
-            followups.forget(conn, uuid)
+            followup_store.forget(conn, uuid)
             text = f"A request that waited could not begin: {fault.sentence()}"
-            history.add(
+            history_store.add(
                 conn, uuid, self._ctx.now(), text, severity="ERROR", conductor=self._ctx.host
             )
             node = store.get_node(conn, uuid)

@@ -21,9 +21,9 @@ from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Conflict, Fault
 from ingot.kit.tasks.clock import Clock
 from ingot.services.baremetal import store
-from ingot.services.baremetal.allocations import candidates as free
-from ingot.services.baremetal.allocations import claims
-from ingot.services.baremetal.allocations.candidates import Candidate, CandidateQuery
+from ingot.services.baremetal.allocations import candidate_store as free
+from ingot.services.baremetal.allocations import claim_store as claims
+from ingot.services.baremetal.allocations.candidate_store import Candidate, CandidateQuery
 from ingot.services.baremetal.boot.imagerights import Right
 from ingot.services.baremetal.consoles import holders as console_holders
 from ingot.services.baremetal.consoles.rights import NodeGrant
@@ -38,13 +38,14 @@ from ingot.services.baremetal.context import (
 )
 from ingot.services.baremetal.nodes import (
     editing,
-    locked,
+    lock_store,
     schemas,
     states,
-    unreported,
+    unreported_store,
     validation,
     verbs,
 )
+from ingot.services.baremetal.nodes import store as node_store
 from ingot.services.baremetal.nodes.held import HeldNode
 from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.nodes.verbs import NOTHING, VerbArguments
@@ -59,7 +60,6 @@ from ingot.services.baremetal.ports import (
     vifs,
 )
 from ingot.services.baremetal.steps import known as known_steps
-from ingot.services.baremetal.tables import nodes
 from ingot.services.baremetal.types import Node, Port
 from ingot.services.server_events import UNTOLD, ServerEvents
 
@@ -145,7 +145,7 @@ class Baremetal:
         return store.ports_of(conn, node_uuid)
 
     def last_error(self, conn: sa.Connection, node_uuid: str) -> str | None:
-        return conn.execute(sa.select(nodes.c.last_error).where(nodes.c.uuid == node_uuid)).scalar()
+        return node_store.last_error(conn, node_uuid)
 
     def validate(self, conn: sa.Connection, ident: str) -> dict[str, tuple[bool, str | None]]:
         """Per interface whether driver_info and instance_info suffice, and what is wrong or doubtful."""
@@ -196,7 +196,7 @@ class Baremetal:
         by: By = NOBODY,
     ) -> Node:
         """Change a node by a JSON patch."""
-        held = locked.lock(conn, ident)
+        held = lock_store.lock(conn, ident)
         editing.patch_node(
             self.ctx, conn, held, changes, minor=minor, reset_interfaces=reset_interfaces, by=by
         )
@@ -348,15 +348,15 @@ class Baremetal:
 
     def unreported_changes(self) -> sa.Subquery:
         """Changes of machines that our servers do not know yet: server, node, instance, power, operation."""
-        return unreported.unreported_changes()
+        return unreported_store.unreported_changes()
 
     def mark_reported(self, conn: sa.Connection, server: str, node: str) -> None:
         """The server has taken over what changed of its machine."""
-        unreported.mark_reported(conn, server, node)
+        unreported_store.mark_reported(conn, server, node)
 
     def report_again(self, conn: sa.Connection, server: str, node: str) -> None:
         """The power of the machine is reported to the server once more."""
-        unreported.report_again(conn, server, node)
+        unreported_store.report_again(conn, server, node)
 
     def candidates(
         self, conn: sa.Connection, look: CandidateQuery

@@ -19,11 +19,13 @@ from ingot.kit.db.database import from_json
 from ingot.kit.faults import Forbidden, Invalid, Missing
 from ingot.services.baremetal import store, tables
 from ingot.services.baremetal.allocations import service as allocations
-from ingot.services.baremetal.allocations.service import AllocationRequest
+from ingot.services.baremetal.allocations.types import AllocationRequest
 from ingot.services.baremetal.api.common import NodeOwner, PageQuery, by, location, needs
 from ingot.services.baremetal.api.records import Records, given, patchable
 from ingot.services.baremetal.nodes import guards, patching, schemas
+from ingot.services.baremetal.nodes import store as node_store
 from ingot.services.baremetal.nodes.patching import PatchOperation
+from ingot.services.baremetal.ports import store as port_store
 from ingot.services.baremetal.ports.resources import PartKind
 from ingot.services.baremetal.types import Node
 
@@ -167,9 +169,7 @@ class Allocations(Records):
     def _of_node(
         self, conn: sa.Connection, call: Call, node: Node | NodeOwner, rule: str
     ) -> sa.RowMapping:
-        table = self.resource.table
-        query = sa.select(table).where(table.c.node_uuid == node.uuid)
-        row = conn.execute(query).mappings().first()
+        row = port_store.find_by(conn, self.resource, "node_uuid", node.uuid)
         if row is None:
             raise Missing(f"Allocation for node {call.params['id']} was not found.")
         call.require(rule, self.owned_by(row["owner"]))
@@ -253,14 +253,10 @@ class Allocations(Records):
         """uuids of the nodes with these names or uuids, in their order; 400 names the unknown ones."""
         if not idents:
             return ()
-        nodes = tables.nodes
         everybody = call.allows("baremetal:allocation:create_restricted", self.target())
-        where = [sa.or_(nodes.c.uuid.in_(idents), nodes.c.name.in_(idents))]
-        if not everybody:
-            own = call.caller.project_id
-            where.append(sa.or_(nodes.c.owner == own, nodes.c.lessee == own))
+        own = None if everybody else call.caller.project_id or ""
         known: dict[str, str] = {}
-        for uuid, name in conn.execute(sa.select(nodes.c.uuid, nodes.c.name).where(*where)):
+        for uuid, name in node_store.named(conn, idents, own):
             known[uuid] = uuid
             if name is not None:
                 known.setdefault(name, uuid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -13,17 +13,16 @@ from ingot.kit import ids
 from ingot.kit.api.operations import Call, Reply
 from ingot.kit.api.paging import Page, page
 from ingot.kit.auth.policy import Target
-from ingot.kit.db.database import PreparedStatement
 from ingot.kit.faults import Fault, Forbidden, Invalid, Kind, Locked, Missing, Unauthenticated
 from ingot.kit.http.decoding import decode_body, too_large
 from ingot.services.baremetal import store
 from ingot.services.baremetal.boot import imagerights
 from ingot.services.baremetal.context import By, Context
 from ingot.services.baremetal.nodes import guards
-from ingot.services.baremetal.nodes import locked as lockednode
+from ingot.services.baremetal.nodes import lock_store as lockednode
+from ingot.services.baremetal.nodes import store as node_store
 from ingot.services.baremetal.orders import ACTS
 from ingot.services.baremetal.policies import Redaction, target
-from ingot.services.baremetal.tables import nodes
 from ingot.services.baremetal.types import Node
 
 if TYPE_CHECKING:
@@ -46,16 +45,6 @@ class NodeOwner:
     uuid: str
     owner: str | None
     lessee: str | None
-
-
-_FIND = {
-    name: sa.select(nodes.c.uuid, nodes.c.owner, nodes.c.lessee).where(
-        nodes.c[name] == sa.bindparam("ident")
-    )
-    for name in ("uuid", "name")
-}
-_FOUND = {name: PreparedStatement(query) for name, query in _FIND.items()}
-_HELD = {name: PreparedStatement(query.with_for_update()) for name, query in _FIND.items()}
 
 
 class Handlers:
@@ -116,7 +105,7 @@ class Handlers:
         self, conn: sa.Connection, call: Call, ident: str, *rules: str
     ) -> lockednode.LockedNode:
         """As `find`, with the node locked until the transaction ends, and then read."""
-        found = self._look_up(conn, call, ident, _HELD)
+        found = self._look_up(conn, call, ident, lock=True)
         self._may(call, ident, found.owner, found.lessee, rules)
         return lockednode.read(conn, found.uuid)
 
@@ -162,14 +151,10 @@ class Handlers:
         raise self.absent(call, ident)
 
     def _look_up(
-        self,
-        conn: sa.Connection,
-        call: Call,
-        ident: str,
-        queries: Mapping[str, PreparedStatement] = _FOUND,
+        self, conn: sa.Connection, call: Call, ident: str, *, lock: bool = False
     ) -> NodeOwner:
         for column, text in self.spellings(call, ident):
-            row = queries[column].first(conn, {"ident": text})
+            row = node_store.owner_by(conn, column, text, lock=lock)
             if row is not None:
                 return NodeOwner(*row)
         raise self.absent(call, ident)

@@ -15,7 +15,8 @@ from ingot.kit.faults import Invalid
 from ingot.services.baremetal import links, paging_store
 from ingot.services.baremetal.api.common import Handlers, PageQuery, location
 from ingot.services.baremetal.api.nodes import FieldsQuery
-from ingot.services.baremetal.inspection.rules import checking, rows
+from ingot.services.baremetal.inspection.rules import checking
+from ingot.services.baremetal.inspection.rules import store as rule_store
 from ingot.services.baremetal.nodes import node_fields, patching, schemas
 from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.tables import inspection_rules
@@ -52,14 +53,10 @@ class InspectionRules(Handlers):
         detail = None if query.detail is None else schemas.flag("detail", query.detail)
         wanted = node_fields.fields_wanted(query.fields, detail, RULE, RULE_BRIEF, call.version)
         page = self.page(query, _SORTABLE)
-        table = inspection_rules
 
         def find(conn: sa.Connection) -> list[dict[str, Any]]:
-            rows = sa.select(table)
-            if query.phase is not None:
-                rows = rows.where(table.c.phase == query.phase)
-            paged = paging_store.paged(conn, rows, table, page, "Rule", table.c.uuid)
-            return [_shown(call, row, wanted) for row in conn.execute(paged).mappings()]
+            rows = rule_store.page_of_rules(conn, page, query.phase)
+            return [_shown(call, row, wanted) for row in rows]
 
         found = await self.scan(find)
         body: dict[str, Any] = {"inspection_rules": found}
@@ -79,15 +76,14 @@ class InspectionRules(Handlers):
     def _one(
         self, conn: sa.Connection, call: Call, uuid: str, wanted: tuple[str, ...] | None = None
     ) -> dict[str, Any]:
-        rows.get_rule(conn, self.ctx.vault, uuid)
-        query = sa.select(inspection_rules).where(inspection_rules.c.uuid == uuid)
-        return _shown(call, conn.execute(query).mappings().one(), wanted)
+        rule_store.get_rule(conn, self.ctx.vault, uuid)
+        return _shown(call, rule_store.row_of(conn, uuid), wanted)
 
     async def create(self, call: Call) -> Reply:
         rule = checking.rule_of(call.body)
 
         def change(conn: sa.Connection) -> Reply:
-            rows.add_rule(conn, self.ctx.vault, rule, self.ctx.now())
+            rule_store.add_rule(conn, self.ctx.vault, rule, self.ctx.now())
             shown = self._one(conn, call, rule.uuid)
             return Reply(shown, headers=location(call, f"inspection_rules/{rule.uuid}"))
 
@@ -99,25 +95,25 @@ class InspectionRules(Handlers):
         uuid = _ident(call)
 
         def change(conn: sa.Connection) -> Reply:
-            before = rows.get_rule(conn, self.ctx.vault, uuid)
+            before = rule_store.get_rule(conn, self.ctx.vault, uuid)
             document = checking.document_of(before)
             for one in changes:
                 _allowed(one, document, before.sensitive)
             after = checking.read_rule(patching.apply(document, changes))
             if before.sensitive and not after.sensitive:
                 raise _stays_sensitive(changes[-1])
-            rows.update_rule(conn, self.ctx.vault, after, self.ctx.now())
+            rule_store.update_rule(conn, self.ctx.vault, after, self.ctx.now())
             return Reply(self._one(conn, call, uuid))
 
         return await self.write(change)
 
     async def delete(self, call: Call) -> Reply:
         uuid = _ident(call)
-        await self.write(lambda conn: rows.delete_rule(conn, uuid))
+        await self.write(lambda conn: rule_store.delete_rule(conn, uuid))
         return Reply()
 
     async def delete_all(self, _call: Call) -> Reply:
-        await self.write(rows.delete_all_rules)
+        await self.write(rule_store.delete_all_rules)
         return Reply()
 
 

@@ -28,7 +28,8 @@ from ingot.services.baremetal.api.nodes import DETAIL_SINCE, FIELDS_SINCE
 from ingot.services.baremetal.context import By
 from ingot.services.baremetal.nodes import guards, node_fields, patching, schemas
 from ingot.services.baremetal.nodes.patching import PatchOperation
-from ingot.services.baremetal.ports import resources as port_resources
+from ingot.services.baremetal.ports import list_store as port_list_store
+from ingot.services.baremetal.ports import store as port_store
 from ingot.services.baremetal.ports.editing import Reachable
 from ingot.services.baremetal.ports.resources import PartKind
 from ingot.services.baremetal.types import Node
@@ -89,7 +90,7 @@ class Listed(Handlers):
         found = await self.scan(find)
         body: dict[str, Any] = {self.resource.collection: found}
         if len(found) == page.limit:
-            body["next"] = next_link(call, port_resources.last_uuid(found), page.limit)
+            body["next"] = next_link(call, port_list_store.last_uuid(found), page.limit)
         return Reply(body)
 
     def check(self, call: Call) -> None:
@@ -112,7 +113,7 @@ class Listed(Handlers):
         page: Any = None,
         visible: Sequence[sa.ColumnElement[bool]] = (),
     ) -> list[dict[str, Any]]:
-        return port_resources.read(
+        return port_list_store.read(
             conn, self.resource, wanted, call.version, where, page, call.base_url, visible
         )
 
@@ -197,21 +198,18 @@ class Parts(Listed):
 
     def find_by(self, conn: sa.Connection, call: Call, ident: str, action: str | None) -> Part:
         """As `find_part`, by uuid or name; action None: only whether it may be seen."""
-        table, nodes = self.resource.table, tables.nodes
-        query = sa.select(table.c.uuid, nodes.c.owner, nodes.c.lessee).join(
-            nodes, nodes.c.uuid == table.c.node_uuid
-        )
         row = None
         for text in spelt(ident, call.version.minor):
-            row = row or conn.execute(query.where(table.c[self.column(text)] == text)).first()
+            row = row or port_store.owner_by(conn, self.resource, self.column(text), text)
         if row is None:
             raise self.resource.missing(ident)
-        place = self.target(row.owner, row.lessee)
+        uuid, owner, lessee = row
+        place = self.target(owner, lessee)
         if not call.allows("baremetal:node:get", place):
             raise self.resource.missing(ident)
         if action is not None:
             call.require(f"baremetal:{self.rule}:{action}", place)
-        return Part(row.uuid, row.owner, row.lessee)
+        return Part(uuid, owner, lessee)
 
     def reachable(self, call: Call) -> Reachable:
         """Whether the caller may know of a node."""
@@ -252,4 +250,8 @@ class Parts(Listed):
         if project is None:
             return []
         nodes = tables.nodes
-        return [self.resource.of_nodes(sa.or_(nodes.c.owner == project, nodes.c.lessee == project))]
+        return [
+            port_list_store.of_nodes(
+                self.resource, sa.or_(nodes.c.owner == project, nodes.c.lessee == project)
+            )
+        ]

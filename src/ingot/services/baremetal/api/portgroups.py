@@ -13,6 +13,7 @@ from ingot.services.baremetal.api.common import PageQuery, by, needs
 from ingot.services.baremetal.api.parts import Parts
 from ingot.services.baremetal.context import By
 from ingot.services.baremetal.nodes.patching import PatchOperation
+from ingot.services.baremetal.ports import list_store as port_list_store
 from ingot.services.baremetal.ports import (
     portgroups,
 )
@@ -62,10 +63,10 @@ class Portgroups(Parts):
         if query.address is not None:
             found.append(groups.c.address == port_schemas.mac(query.address))
         if query.shard:
-            found.append(self.resource.of_nodes(nodes.c.shard.in_(query.shard)))
+            found.append(port_list_store.of_nodes(self.resource, nodes.c.shard.in_(query.shard)))
         if query.conductor_groups:
             conductors = nodes.c.conductor_group.in_(query.conductor_groups)
-            found.append(self.resource.of_nodes(conductors))
+            found.append(port_list_store.of_nodes(self.resource, conductors))
         return found
 
     async def create(self, call: Call) -> Reply:

@@ -19,6 +19,7 @@ from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.ports import (
     editing as port_editing,
 )
+from ingot.services.baremetal.ports import list_store as port_list_store
 from ingot.services.baremetal.ports import (
     resources as port_resources,
 )
@@ -96,10 +97,10 @@ class Ports(Parts):
             text = query.description_contains
             found.append(ports.c.description.contains(text, autoescape=True))
         if query.shard:
-            found.append(resource.of_nodes(tables.nodes.c.shard.in_(query.shard)))
+            found.append(port_list_store.of_nodes(resource, tables.nodes.c.shard.in_(query.shard)))
         if query.conductor_groups:
             groups = tables.nodes.c.conductor_group.in_(query.conductor_groups)
-            found.append(resource.of_nodes(groups))
+            found.append(port_list_store.of_nodes(resource, groups))
         return found
 
     # -- writing -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from ingot.services.baremetal.api.parts import Listed
 from ingot.services.baremetal.nodes import guards
 from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.policies import owned
+from ingot.services.baremetal.ports import store as port_store
 
 
 class RecordQuery(PageQuery, kw_only=True):
@@ -28,9 +29,8 @@ class Records(Listed):
 
     def look_up(self, conn: sa.Connection, call: Call, ident: str) -> sa.RowMapping:
         """The row behind a uuid or name; 400 for what is neither, 404 when it is not there."""
-        table = self.resource.table
         for column, text in self.spellings(call, ident):
-            row = conn.execute(sa.select(table).where(table.c[column] == text)).mappings().first()
+            row = port_store.find_by(conn, self.resource, column, text)
             if row is not None:
                 return row
         if not guards.logical_name(ident):

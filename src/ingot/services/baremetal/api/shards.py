@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import sqlalchemy as sa
-
 from ingot.kit.api.operations import Call, Reply
 from ingot.services.baremetal.api.common import Handlers
-from ingot.services.baremetal.tables import nodes
-
-if TYPE_CHECKING:
-    pass
+from ingot.services.baremetal.nodes import store as node_store
 
 
 class Shards(Handlers):
@@ -19,8 +12,5 @@ class Shards(Handlers):
 
     async def list(self, call: Call) -> Reply:
         """The largest first. Nodes without a shard count as one named "None", as upstream tells them."""
-        counted = sa.func.count(nodes.c.id)
-        query = sa.select(nodes.c.shard, counted).group_by(nodes.c.shard)
-        ordered = query.order_by(counted.desc(), nodes.c.shard)
-        rows = await self.scan(lambda conn: conn.execute(ordered).all())
+        rows = await self.scan(node_store.shards)
         return Reply({"shards": [{"name": str(name), "count": count} for name, count in rows]})

@@ -15,7 +15,9 @@ from ingot.kit.faults import Fault, Invalid, Kind, Missing
 from ingot.services.baremetal import paging_store, tables
 from ingot.services.baremetal.api.common import Handlers, PageQuery, accepted, by, needs
 from ingot.services.baremetal.api.templates import Runbooks, may_run, with_runbook
+from ingot.services.baremetal.inspection import store as inventories
 from ingot.services.baremetal.nodes import history_store, node_fields, schemas, states
+from ingot.services.baremetal.nodes import store as node_store
 from ingot.services.baremetal.nodes.verbs import VerbArguments
 from ingot.services.baremetal.ports import vifs
 
@@ -41,12 +43,10 @@ class States(Handlers):
 
     async def show(self, call: Call) -> Reply:
         names = node_fields.STATES.names(call.version)
-        columns = [tables.nodes.c[name] for name in names]
 
         def query(conn: sa.Connection) -> Reply:
             found = self.find(conn, call, call.params["id"], "baremetal:node:get_states")
-            row = conn.execute(sa.select(*columns).where(tables.nodes.c.uuid == found.uuid)).one()
-            body: dict[str, Any] = dict(zip(names, row, strict=True))
+            body = node_store.columns_of(conn, found.uuid, names)
             for name in ("raid_config", "target_raid_config"):
                 if name in body:
                     body[name] = raw_json(body[name])
@@ -208,20 +208,12 @@ class States(Handlers):
         return await self.read(find)
 
     async def inventory(self, call: Call) -> Reply:
-        table = tables.node_inventories
-
         def find(conn: sa.Connection) -> Reply:
             node = self.find(conn, call, call.params["id"], "baremetal:node:inventory:get")
-            row = conn.execute(
-                sa.select(table.c.inventory, table.c.plugin_data).where(
-                    table.c.node_uuid == node.uuid
-                )
-            ).first()
+            row = inventories.inventory_texts(conn, node.uuid)
             if row is None:
                 raise Missing(f"Inventory of node {node.uuid} could not be found.")
-            return Reply(
-                {"inventory": raw_json(row.inventory), "plugin_data": raw_json(row.plugin_data)}
-            )
+            return Reply({"inventory": raw_json(row[0]), "plugin_data": raw_json(row[1])})
 
         return await self.read(find)
 

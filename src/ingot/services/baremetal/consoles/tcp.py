@@ -25,7 +25,7 @@ from ingot.services.baremetal.consoles.relay import relay
 from ingot.services.baremetal.consoles.rights import NodeGrant
 from ingot.services.baremetal.consoles.sessions import ConsoleSessions
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.nodes import history
+from ingot.services.baremetal.nodes import history_store
 from ingot.workflow import Loop
 
 EVERY = 2.0
@@ -114,7 +114,7 @@ class TcpConsoles:
     def _failed(self, conn: sa.Connection, uuid: str, text: str) -> None:
         console_store.remove(conn, uuid)
         store.update_node(conn, uuid, last_error=text)
-        history.add(
+        history_store.add(
             conn,
             uuid,
             self._ctx.now(),

@@ -28,8 +28,13 @@ def save_inventory_texts(
     )
 
 
+def inventory_texts(conn: sa.Connection, node_uuid: str) -> tuple[str, str] | None:
+    """Inventory and plugin data of the last inspection, as JSON."""
+    query = sa.select(node_inventories.c.inventory, node_inventories.c.plugin_data)
+    row = conn.execute(query.where(node_inventories.c.node_uuid == node_uuid)).first()
+    return None if row is None else (row.inventory, row.plugin_data)
+
+
 def get_inventory(conn: sa.Connection, node_uuid: str) -> tuple[Any, Any] | None:
-    row = conn.execute(
-        sa.select(node_inventories).where(node_inventories.c.node_uuid == node_uuid)
-    ).first()
-    return None if row is None else (from_json(row.inventory), from_json(row.plugin_data))
+    texts = inventory_texts(conn, node_uuid)
+    return None if texts is None else (from_json(texts[0]), from_json(texts[1]))

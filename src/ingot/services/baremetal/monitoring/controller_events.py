@@ -27,7 +27,7 @@ from ingot.kit.tasks import events
 from ingot.services.baremetal.context import Context
 from ingot.services.baremetal.monitoring import store as monitoring_store
 from ingot.services.baremetal.monitoring.readings import IdleNode
-from ingot.services.baremetal.nodes import history
+from ingot.services.baremetal.nodes import history_store
 
 _log = get_log("baremetal")
 
@@ -252,7 +252,7 @@ class EventApi:
         data = {"messages": [one.document() for one in told]} if noted else {}
         events.record(conn, f"node:{uuid}", KIND, title, data=data, severity=severity)
         if noted and severity != "info":
-            history.add(
+            history_store.add(
                 conn,
                 uuid,
                 self._ctx.now(),

@@ -21,7 +21,7 @@ from ingot.services.baremetal import store
 from ingot.services.baremetal.context import Context
 from ingot.services.baremetal.monitoring import store as monitoring_store
 from ingot.services.baremetal.monitoring.store import POWER_FAILURE, IdleNode
-from ingot.services.baremetal.nodes import conductors, editing, hash_ring, history
+from ingot.services.baremetal.nodes import conductors, editing, hash_ring, history_store
 
 #: So long changes wait for company.
 GATHER_SECONDS = 0.05
@@ -198,7 +198,7 @@ class Findings:
     def _note(
         self, conn: sa.Connection, uuid: str, text: str, severity: str, kind: str = "power"
     ) -> None:
-        history.add(
+        history_store.add(
             conn,
             uuid,
             self._ctx.now(),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
 
 from ingot.kit import ids
-from ingot.kit.db.database import IntegrityError, PreparedStatement, from_json, to_json
+from ingot.kit.db.database import IntegrityError, from_json, to_json
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Missing
 from ingot.kit.tasks import events
 from ingot.services.baremetal import store
@@ -18,18 +17,19 @@ from ingot.services.baremetal.boot import imagerights
 from ingot.services.baremetal.context import NOBODY, By, Context
 from ingot.services.baremetal.nodes import (
     guards,
-    locked,
+    lock_store,
     masking,
     patching,
     schemas,
     states,
-    unreported,
+    unreported_store,
 )
-from ingot.services.baremetal.nodes.locked import Ident, LockedNode
+from ingot.services.baremetal.nodes import store as node_store
+from ingot.services.baremetal.nodes.lock_store import Ident, LockedNode
 from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.nodes.verbs import free, unheld
 from ingot.services.baremetal.ports import store as port_store
-from ingot.services.baremetal.tables import INTERFACES, nodes
+from ingot.services.baremetal.tables import INTERFACES
 from ingot.services.baremetal.types import Node
 
 UNSET_CHASSIS_SINCE = 25
@@ -71,19 +71,13 @@ def create_node(
     row |= {"provision_state": provision_state, "created_at": ctx.now()}
     row["image_rights"] = to_json(rights)
     try:
-        _insert_of(tuple(row)).change(conn, row)
+        node_store.insert(conn, row)
     except IntegrityError as error:
         raise _duplicate(error) from error
     for name, sealed in secrets.items():
         store.write_secret(conn, ctx.vault, uuid, name, sealed)
     events.record(conn, f"node:{uuid}", "node created", "Enrolled", project_id=by.project_id)
     return uuid
-
-
-@functools.lru_cache(maxsize=200)
-def _insert_of(names: tuple[str, ...]) -> PreparedStatement:
-    """The statement that makes a node of these columns; clients name a few dozen combinations."""
-    return PreparedStatement.insert(nodes, *names)
 
 
 def document(row: sa.RowMapping | Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +158,7 @@ def _end_secrets(
 
 def rewrite_node(ctx: Context, conn: sa.Connection, node: Node, fields: Mapping[str, Any]) -> None:
     """Write a node's document as an inspection has made it, checked as a patch would be."""
-    row = conn.execute(sa.select(nodes).where(nodes.c.uuid == node.uuid)).mappings().one()
+    row = node_store.row_of(conn, node.uuid)
     before = document(row)
     touched = {name for name, value in fields.items() if value != before[name]}
     _rewrite(ctx, conn, node, row, fields, touched, False, NOBODY)
@@ -254,7 +248,7 @@ def _write(
 
 
 def delete_node(ctx: Context, conn: sa.Connection, ident: Ident, by: By = NOBODY) -> None:
-    held = locked.lock(conn, ident)
+    held = lock_store.lock(conn, ident)
     free(conn, held)
     node = held.node
     guards.deletion(node, ctx.settings.allow_deleting_available_nodes)
@@ -263,7 +257,7 @@ def delete_node(ctx: Context, conn: sa.Connection, ident: Ident, by: By = NOBODY
     if ctx.images is not None:
         ctx.images.revoke(conn, node.uuid)
     if node.server_uuid is not None:
-        unreported.leave(conn, node.uuid)
+        unreported_store.leave(conn, node.uuid)
     store.delete_node(conn, node.uuid)
     events.record(
         conn,
@@ -285,7 +279,7 @@ def set_maintenance(
     by: By = NOBODY,
 ) -> None:
     """Take a node out of service, or back. fault: set by the cloud itself when it is the reason."""
-    node = locked.lock(conn, ident).node
+    node = lock_store.lock(conn, ident).node
     store.update_node(
         conn,
         node.uuid,
@@ -307,7 +301,7 @@ def set_maintenance(
 
 def set_traits(ctx: Context, conn: sa.Connection, ident: Ident, traits: Iterable[str]) -> None:
     """Replace all traits of a node."""
-    held = locked.lock(conn, ident)
+    held = lock_store.lock(conn, ident)
     node, wanted = held.node, set(traits)
     guards.traits(wanted)
     unheld(conn, held)
@@ -316,13 +310,13 @@ def set_traits(ctx: Context, conn: sa.Connection, ident: Ident, traits: Iterable
 
 
 def add_trait(ctx: Context, conn: sa.Connection, ident: Ident, trait: str) -> None:
-    held = locked.lock(conn, ident)
+    held = lock_store.lock(conn, ident)
     guards.traits({trait})
     set_traits(ctx, conn, held, {*held.node.traits, trait})
 
 
 def remove_trait(ctx: Context, conn: sa.Connection, ident: Ident, trait: str) -> None:
-    held = locked.lock(conn, ident)
+    held = lock_store.lock(conn, ident)
     node = held.node
     unheld(conn, held)
     if trait not in node.traits:
@@ -371,12 +365,7 @@ def _unique(conn: sa.Connection, new: Mapping[str, Any], but: str | None) -> Non
     }
     for column, text in told.items():
         value = new.get(column)
-        if value is None:
-            continue
-        query = sa.select(nodes.c.uuid).where(nodes.c[column] == value)
-        if but is not None:
-            query = query.where(nodes.c.uuid != but)
-        if conn.execute(query).first() is not None:
+        if value is not None and node_store.is_taken(conn, column, value, but):
             raise Conflict(text.format(value), next_action="Choose another one.")
 
 

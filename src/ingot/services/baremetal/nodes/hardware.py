@@ -14,11 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.drivers.machine.types import BiosSetting, FirmwareComponent
-from ingot.kit.db.database import BulkStatement, PreparedStatement, from_json, to_json
+from ingot.kit.db.database import from_json, to_json
 from ingot.kit.http.untrusted import harmless, words
 from ingot.services.baremetal import store
 from ingot.services.baremetal.inspection.draft import merge_capabilities
-from ingot.services.baremetal.tables import node_bios, node_firmware, nodes
+from ingot.services.baremetal.nodes.hardware_store import BIOS, FIRMWARE
 
 #: Of one machine, and of a text: what a controller tells is its own affair only up to here.
 MOST_SETTINGS, MOST_COMPONENTS, MOST_CHOICES = 4096, 512, 1024
@@ -37,8 +37,8 @@ def save_bios(
     for setting in itertools.islice(settings, MOST_SETTINGS):
         if setting.name.isprintable() and 0 < len(setting.name) <= LONGEST_NAME:
             told[setting.name] = _setting_row(setting)
-    known = {row["name"]: row for row in _BIOS.rows(conn, uuid)}
-    _BIOS.replace(conn, uuid, known, told, now)
+    known = {row["name"]: row for row in BIOS.rows(conn, uuid)}
+    BIOS.replace(conn, uuid, known, told, now)
     return tuple(
         name for name, row in told.items() if name in known and known[name]["value"] != row["value"]
     )
@@ -48,7 +48,7 @@ def save_firmware(
     conn: sa.Connection, uuid: str, components: Iterable[FirmwareComponent], now: str
 ) -> None:
     """Replace the node's firmware components, remembering where each began."""
-    known = {row["component"]: row for row in _FIRMWARE.rows(conn, uuid)}
+    known = {row["component"]: row for row in FIRMWARE.rows(conn, uuid)}
     told: dict[str, dict[str, Any]] = {}
     for raw in itertools.islice(components, MOST_COMPONENTS):
         row: dict[str, Any] = {name: _word(value) for name, value in asdict(raw).items()}
@@ -59,7 +59,7 @@ def save_firmware(
         changed = old is not None and old["current_version"] != one.current_version
         row["last_version_flashed"] = one.current_version if changed else flashed
         told[one.component] = row
-    _FIRMWARE.replace(conn, uuid, known, told, now)
+    FIRMWARE.replace(conn, uuid, known, told, now)
 
 
 def save_raid(conn: sa.Connection, uuid: str, config: Mapping[str, Any], now: str) -> None:
@@ -87,7 +87,7 @@ def save_raid(conn: sa.Connection, uuid: str, config: Mapping[str, Any], now: st
 
 def bios(conn: sa.Connection, uuid: str, name: str | None = None) -> list[dict[str, Any]]:
     """BIOS settings by name, all or one."""
-    rows = [row for row in _BIOS.rows(conn, uuid) if name is None or row["name"] == name]
+    rows = [row for row in BIOS.rows(conn, uuid) if name is None or row["name"] == name]
     for row in rows:
         row["allowable_values"] = from_json(row["allowable_values"])
     return rows
@@ -95,15 +95,11 @@ def bios(conn: sa.Connection, uuid: str, name: str | None = None) -> list[dict[s
 
 def firmware(conn: sa.Connection, uuid: str) -> list[dict[str, Any]]:
     """Firmware components by name."""
-    return _FIRMWARE.rows(conn, uuid)
+    return FIRMWARE.rows(conn, uuid)
 
 
 def set_target_raid(conn: sa.Connection, uuid: str, config: Mapping[str, Any], now: str) -> None:
-    conn.execute(
-        sa.update(nodes)
-        .where(nodes.c.uuid == uuid)
-        .values(target_raid_config=to_json(config), updated_at=now)
-    )
+    store.update_node(conn, uuid, target_raid_config=dict(config), updated_at=now)
 
 
 # -- inside --------------------------------------------------------------------------------------
@@ -125,45 +121,3 @@ def _setting_row(setting: BiosSetting) -> dict[str, Any]:
 
 def _word(text: str | None) -> str | None:
     return None if text is None else words(text, LONGEST_NAME)
-
-
-class _Table:
-    """Rows of a node, told apart by one more column: the second of the primary key."""
-
-    def __init__(self, table: sa.Table) -> None:
-        self.table = table
-        self.key = table.primary_key.columns.values()[1]
-        of_node = table.c.node_uuid == sa.bindparam("ident")
-        self._all = PreparedStatement(sa.select(table).where(of_node).order_by(self.key))
-        self._new = BulkStatement.insert(
-            table, *(c.name for c in table.c if c.name != "updated_at")
-        )
-
-    def rows(self, conn: sa.Connection, uuid: str) -> list[dict[str, Any]]:
-        return self._all.mappings(conn, {"ident": uuid})
-
-    def replace(
-        self,
-        conn: sa.Connection,
-        uuid: str,
-        known: Mapping[str, Mapping[str, Any]],
-        told: Mapping[str, Mapping[str, Any]],
-        now: str,
-    ) -> None:
-        """Make a node's rows what was told; rows that are so already are left alone."""
-        table, key = self.table, self.key
-        head = {"node_uuid": uuid, "created_at": now}
-        self._new.run(conn, [{**head, **row} for name, row in told.items() if name not in known])
-        for name, row in told.items():
-            old = known.get(name)
-            if old is not None and any(old[column] != value for column, value in row.items()):
-                conn.execute(
-                    sa.update(table)
-                    .where(table.c.node_uuid == uuid, key == name)
-                    .values(**row, updated_at=now)
-                )
-        if gone := set(known) - set(told):
-            conn.execute(sa.delete(table).where(table.c.node_uuid == uuid, key.in_(sorted(gone))))
-
-
-_BIOS, _FIRMWARE = _Table(node_bios), _Table(node_firmware)

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.kit.faults import Fault
-from ingot.services.baremetal.allocations import claims
+from ingot.services.baremetal.allocations import claim_store as claims
 from ingot.services.baremetal.boot.imagerights import Right
 from ingot.services.baremetal.context import NOBODY, By, Context
 from ingot.services.baremetal.nodes import verbs

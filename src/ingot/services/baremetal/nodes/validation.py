@@ -15,7 +15,7 @@ from ingot.kit.faults import Fault
 from ingot.services.baremetal import store
 from ingot.services.baremetal.boot import imagerights, imagesources
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.tables import volume_targets
+from ingot.services.baremetal.ports import store as port_store
 from ingot.services.baremetal.types import Node
 
 Info = Mapping[str, Any]
@@ -108,10 +108,7 @@ def _source_problems(ctx: Context, source: str, info: Info) -> list[str]:
 
 def storage_problems(ctx: Context, conn: sa.Connection, node: Node) -> list[str]:
     """Volumes are known, but machines do not boot from them yet."""
-    query = sa.select(volume_targets.c.uuid).where(
-        volume_targets.c.node_uuid == node.uuid, volume_targets.c.boot_index == 0
-    )
-    if conn.execute(query).first() is None:
+    if not port_store.has_boot_volume(conn, node.uuid):
         return []
     storage = ctx.registry.storage(node.driver, node.interfaces.get("storage"))
     if not storage.attaches_volumes:

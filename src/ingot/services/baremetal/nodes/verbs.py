@@ -13,15 +13,15 @@ from ingot.drivers.machine.types import PowerTarget
 from ingot.kit.faults import Conflict, Fault, Invalid, Kind, Locked
 from ingot.services.baremetal import orders, store
 from ingot.services.baremetal.context import NOBODY, By, Context
-from ingot.services.baremetal.nodes import conductors, followups, guards, validation
+from ingot.services.baremetal.nodes import conductors, followup_store, guards, validation
 from ingot.services.baremetal.nodes import (
     states as machine,
 )
-from ingot.services.baremetal.nodes.locked import LockedNode
+from ingot.services.baremetal.nodes import store as node_store
+from ingot.services.baremetal.nodes.lock_store import LockedNode
 from ingot.services.baremetal.orders import RESTORE
 from ingot.services.baremetal.steps import known as known_steps
 from ingot.services.baremetal.steps import secrets as step_secrets
-from ingot.services.baremetal.tables import nodes
 from ingot.services.baremetal.types import Node
 
 
@@ -125,7 +125,7 @@ def free(conn: sa.Connection, node: Node | LockedNode) -> None:
             return
         node = node.node
     live = workflow.live_operation(conn, node.subject)
-    if live is not None or followups.verb_of(conn, node.uuid) is not None:
+    if live is not None or followup_store.verb_of(conn, node.uuid) is not None:
         raise locked(node, live)
 
 
@@ -185,7 +185,7 @@ def follow_up(ctx: Context, conn: sa.Connection, node_uuid: str) -> str | None:
     The node is in the verb's state since it was asked for, so nothing is checked again here.
     """
     store.hold(conn, node_uuid)
-    waiting = followups.take(conn, node_uuid)
+    waiting = followup_store.take(conn, node_uuid)
     node = store.find_node(conn, node_uuid)
     if waiting is None or node is None:
         return None
@@ -214,7 +214,7 @@ def _succession(verb: str, extras: dict[str, Any]) -> tuple[str, orders.Order]:
 
 def followers(conn: sa.Connection) -> tuple[str, ...]:
     """Nodes with a verb that waits and no operation any more."""
-    waiting = followups.nodes_waiting(conn)
+    waiting = followup_store.nodes_waiting(conn)
     busy = workflow.live_operations(conn, [f"node:{uuid}" for uuid in waiting]) if waiting else {}
     return tuple(uuid for uuid in waiting if f"node:{uuid}" not in busy)
 
@@ -277,7 +277,7 @@ def _supersede(
     asked_by = {"user": by.user, "project_id": by.project_id, "request_id": by.request_id}
     waiting = {"notify": extras.notify, "steps": extras.steps}
     waiting |= {"disable_ramdisk": extras.disable_ramdisk}
-    followups.add(conn, node.uuid, verb, waiting, asked_by, ctx.now())
+    followup_store.add(conn, node.uuid, verb, waiting, asked_by, ctx.now())
     _enter(ctx, conn, node, row, "", None, by)
     store.update_node(conn, node.uuid, reservation=ctx.host)
     workflow.cancel(conn, node.subject, f"The {kind} makes way for {verb}.", by=by.user)
@@ -300,8 +300,7 @@ def _crowd(ctx: Context, conn: sa.Connection, event: str) -> None:
     most = ctx.settings.max_concurrent_deploy if deploys else ctx.settings.max_concurrent_clean
     if not states or not most:
         return
-    count = sa.select(sa.func.count()).where(nodes.c.provision_state.in_(states))
-    if conn.execute(count).scalar_one() >= most:
+    if node_store.count_in(conn, states) >= most:
         raise Fault(
             "Unable to process request at this time. The concurrent action limit for "
             f"{called} has been reached. Please contact your administrator and try again later.",

@@ -18,7 +18,6 @@ from ingot.services.baremetal.ports import schemas as port_schemas
 from ingot.services.baremetal.ports import store as port_store
 from ingot.services.baremetal.ports.resources import PORT
 from ingot.services.baremetal.ports.schemas import PortChange
-from ingot.services.baremetal.tables import portgroups
 from ingot.services.baremetal.types import Node, Portgroup
 
 PATCHABLE = tuple(PortChange.__struct_fields__)
@@ -204,11 +203,7 @@ def _same_network(
     if not others:
         if group.physical_network is None:
             if physical_network is not None:
-                conn.execute(
-                    sa.update(portgroups)
-                    .where(portgroups.c.uuid == group.uuid)
-                    .values(physical_network=physical_network)
-                )
+                port_store.set_network_of_group(conn, group.uuid, physical_network)
             return
         others = {group.physical_network}
     if physical_network not in others:

@@ -24,7 +24,6 @@ from ingot.services.baremetal.ports.editing import (
 )
 from ingot.services.baremetal.ports.resources import PORTGROUP
 from ingot.services.baremetal.ports.schemas import PortgroupChange
-from ingot.services.baremetal.tables import ports
 from ingot.services.baremetal.types import Node
 
 #: In the words of Linux's bonding driver.
@@ -83,11 +82,8 @@ def patch_portgroup(
     port_store.update(conn, PORTGROUP, uuid, delta, ctx.now())
     if "physical_network" in delta:
         # The members are cabled where the group is.
-        conn.execute(
-            sa.update(ports)
-            .where(ports.c.portgroup_uuid == uuid)
-            .values(physical_network=delta["physical_network"], updated_at=ctx.now())
-        )
+        network = delta["physical_network"]
+        port_store.set_network_of_members(conn, uuid, network, ctx.now())
 
 
 def _movable(conn: sa.Connection, node: Node, uuid: str) -> None:

@@ -12,7 +12,7 @@ from ingot.kit.db.database import IntegrityError, PreparedStatement, from_json, 
 from ingot.kit.faults import Conflict
 from ingot.services.baremetal.ports.resources import PORT, PORTGROUP, PartKind
 from ingot.services.baremetal.store import ports_of
-from ingot.services.baremetal.tables import chassis, nodes, portgroups
+from ingot.services.baremetal.tables import chassis, nodes, portgroups, ports, volume_targets
 from ingot.services.baremetal.types import Port, Portgroup
 
 JSON = frozenset({"extra", "internal_info", "local_link_connection", "properties"})
@@ -230,3 +230,63 @@ def taken(
     if but is not None:
         where.append(table.c.uuid != but)
     return conn.execute(sa.select(table.c.id).where(*where)).first() is not None
+
+
+# -- the rest ------------------------------------------------------------------------------------
+
+
+def has_boot_volume(conn: sa.Connection, node_uuid: str) -> bool:
+    """Whether a node has a volume target that it would boot from."""
+    query = sa.select(volume_targets.c.uuid).where(
+        volume_targets.c.node_uuid == node_uuid, volume_targets.c.boot_index == 0
+    )
+    return conn.execute(query).first() is not None
+
+
+def set_network_of_group(conn: sa.Connection, uuid: str, network: str) -> None:
+    """A port group is on the physical network of its first member."""
+    change = sa.update(portgroups).where(portgroups.c.uuid == uuid)
+    conn.execute(change.values(physical_network=network))
+
+
+def set_network_of_members(conn: sa.Connection, group: str, network: str | None, now: str) -> None:
+    """The ports in a port group are on this physical network."""
+    change = sa.update(ports).where(ports.c.portgroup_uuid == group)
+    conn.execute(change.values(physical_network=network, updated_at=now))
+
+
+def rows_of(conn: sa.Connection, node_uuid: str) -> list[dict[str, Any]]:
+    """All columns of a node's ports, JSON parsed, the oldest first."""
+    query = sa.select(ports).where(ports.c.node_uuid == node_uuid).order_by(ports.c.id)
+    return [plain(dict(row)) for row in conn.execute(query).mappings()]
+
+
+def set_columns(conn: sa.Connection, uuid: str, values: Mapping[str, Any], now: str) -> None:
+    """Set columns of a port, JSON columns as plain values."""
+    change = sa.update(ports).where(ports.c.uuid == uuid)
+    conn.execute(change.values(**_stored(values), updated_at=now))
+
+
+def remove(conn: sa.Connection, uuid: str) -> None:
+    """Remove a port."""
+    conn.execute(sa.delete(ports).where(ports.c.uuid == uuid))
+
+
+def find_by(
+    conn: sa.Connection, resource: PartKind, column: str, value: str
+) -> sa.RowMapping | None:
+    """The row, of whatever project, with this value, as it is stored."""
+    table = resource.table
+    return conn.execute(sa.select(table).where(table.c[column] == value)).mappings().first()
+
+
+def owner_by(
+    conn: sa.Connection, resource: PartKind, column: str, value: str
+) -> tuple[str, str | None, str | None] | None:
+    """uuid of the row with this value, and owner and lessee of its node."""
+    table = resource.table
+    query = sa.select(table.c.uuid, nodes.c.owner, nodes.c.lessee).join(
+        nodes, nodes.c.uuid == table.c.node_uuid
+    )
+    row = conn.execute(query.where(table.c[column] == value)).first()
+    return None if row is None else (row.uuid, row.owner, row.lessee)

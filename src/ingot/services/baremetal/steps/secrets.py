@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Invalid
 from ingot.services.baremetal import store
-from ingot.services.baremetal.nodes import history, masking
+from ingot.services.baremetal.nodes import history_store, masking
 
-_NAME = history.SECRET_STEPS
+_NAME = history_store.SECRET_STEPS
 
 
 def hide(

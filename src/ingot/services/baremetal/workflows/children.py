@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from ingot.drivers.machine.types import PowerTarget
 from ingot.kit.faults import Fault, Kind
 from ingot.services.baremetal import store
+from ingot.services.baremetal.nodes import store as node_store
 from ingot.services.baremetal.orders import PowerOrder
-from ingot.services.baremetal.tables import nodes
 from ingot.services.baremetal.workflows.node_task import NodeTask
 from ingot.workflow import start
 
@@ -36,10 +36,7 @@ async def on_children(task: NodeTask, step: dict[str, Any], key: str) -> None:
     named = step.get("limit_child_node_execution")
 
     def find(conn: sa.Connection) -> list[str]:
-        query = sa.select(nodes.c.uuid).where(nodes.c.parent_node == task.uuid)
-        if named:
-            query = query.where(nodes.c.uuid.in_(named))
-        return list(conn.execute(query.order_by(nodes.c.id)).scalars())
+        return node_store.children(conn, task.uuid, named)
 
     children: list[str] = await task.op.commit("find the child nodes", find, key=key)
     for number, child in enumerate(children, 1):

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.services.baremetal.nodes import history
+from ingot.services.baremetal.nodes import history_store
 from ingot.services.baremetal.orders import CleanOrder
 from ingot.services.baremetal.types import Node
 from ingot.services.baremetal.workflows import proofs, steps
@@ -42,7 +42,7 @@ async def clean(task: NodeTask, order: CleanOrder) -> None:
 
 def cleaned(task: NodeTask, conn: sa.Connection) -> None:
     """In the commit that ends the operation: where to is the target's and the retired flag's matter."""
-    here = history.node_state(conn, task.uuid)
+    here = history_store.node_state(conn, task.uuid)
     manual = getattr(task.op.input, "steps", None) is not None
     event = "manage" if manual or here.retired else "done"
     task.finish(conn, event, "Cleaned.", here, clean_step={})

@@ -17,7 +17,7 @@ from ingot.kit.faults import Invalid
 from ingot.services.baremetal import store
 from ingot.services.baremetal.allocations import service as allocations
 from ingot.services.baremetal.boot import configdrive
-from ingot.services.baremetal.nodes import history
+from ingot.services.baremetal.nodes import history_store
 from ingot.services.baremetal.orders import DeployOrder, UndeployOrder
 from ingot.services.baremetal.ports import store as port_store
 from ingot.services.baremetal.ramdisk import store as agent_store
@@ -221,6 +221,6 @@ def _detach_instance(task: NodeTask, conn: sa.Connection) -> None:
     gone |= {"deploy_step": {}, "boot_intent": None}
     if node.automatic_lessee:
         gone["lessee"] = None
-    here = history.node_state(conn, task.uuid)
+    here = history_store.node_state(conn, task.uuid)
     task.note(conn, "The instance was taken away.", place=here)
     task.shift(conn, "clean", here, **gone)

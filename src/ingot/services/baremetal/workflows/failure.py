@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from ingot.kit.faults import Fault, Kind
 from ingot.services.baremetal import store
-from ingot.services.baremetal.nodes import followups, states
+from ingot.services.baremetal.nodes import followup_store, states
 from ingot.services.baremetal.orders import ACTS, RESTORE
 from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.steps import secrets as step_secrets
@@ -41,7 +41,7 @@ def failing(deps: Deps) -> Callable[[sa.Connection, Op, Fault], None]:
         if node is None:
             return
         store.write_secret(conn, deps.vault, node.uuid, store.VENDOR_ARGS, None)
-        if followups.verb_of(conn, node.uuid) is not None:
+        if followup_store.verb_of(conn, node.uuid) is not None:
             _made_way(task, conn, node)
             text = f"{op.kind.capitalize()} was given up: {fault.text}"
         else:
@@ -108,7 +108,7 @@ def _back_to_the_instance(task: NodeTask, conn: sa.Connection) -> None:
     node = store.get_node(conn, task.uuid)
     task.shift(conn, "abort")
     if node.instance_stopped:
-        followups.add(conn, task.uuid, RESTORE, {}, {"user": ""}, task.deps.now())
+        followup_store.add(conn, task.uuid, RESTORE, {}, {"user": ""}, task.deps.now())
 
 
 def give_up(deps: Deps, conn: sa.Connection, node: Node) -> str:

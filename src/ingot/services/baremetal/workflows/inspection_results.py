@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from ingot.drivers.machine.identity import compare
 from ingot.drivers.machine.types import Identity
-from ingot.kit.db.database import from_json, to_json
 from ingot.kit.faults import Failed, Invalid
 from ingot.kit.tasks import events
 from ingot.services.baremetal import store
@@ -25,13 +24,12 @@ from ingot.services.baremetal.inspection.draft import (
 )
 from ingot.services.baremetal.inspection.facts import Applied, finish, parted
 from ingot.services.baremetal.inspection.rules import MAIN
-from ingot.services.baremetal.inspection.rules import rows as rule_rows
-from ingot.services.baremetal.nodes import editing, locked
-from ingot.services.baremetal.tables import nodes, ports
+from ingot.services.baremetal.inspection.rules import store as rule_rows
+from ingot.services.baremetal.nodes import editing, lock_store
+from ingot.services.baremetal.nodes import store as node_store
+from ingot.services.baremetal.ports import store as port_store
 from ingot.services.baremetal.workflows import proofs
 from ingot.services.baremetal.workflows.node_task import NodeTask
-
-_PORT_JSON = ("extra", "local_link_connection")
 
 
 def write_findings(
@@ -69,14 +67,11 @@ def _draft(
 ) -> Draft:
     # Held: what clients change meanwhile waits, and is not written over.
     node = store.hold_node(conn, task.uuid)
-    row = conn.execute(sa.select(nodes).where(nodes.c.uuid == task.uuid)).mappings().one()
-    found = conn.execute(
-        sa.select(ports).where(ports.c.node_uuid == task.uuid).order_by(ports.c.id)
-    ).mappings()
+    row = node_store.row_of(conn, task.uuid)
     return Draft(
         node=node,
         fields=editing.document(row),
-        ports=draft_ports({**one, **{n: from_json(one[n]) for n in _PORT_JSON}} for one in found),
+        ports=draft_ports(port_store.rows_of(conn, task.uuid)),
         inventory=inventory,
         plugin_data=plugin_data,
         before=before,
@@ -96,7 +91,7 @@ def _write(task: NodeTask, conn: sa.Connection, draft: Draft) -> None:
             next_action="Look at the inspection rules: openstack baremetal inspection rule list.",
         ) from None
     if draft.traits != set(draft.node.traits):
-        stored = locked.lock(conn, task.uuid).node.traits
+        stored = lock_store.lock(conn, task.uuid).node.traits
         store.change_traits(conn, task.uuid, stored, draft.traits)
     if draft.boot_mode:
         store.update_node(conn, task.uuid, boot_mode=draft.boot_mode)
@@ -107,7 +102,7 @@ def _write_ports(
 ) -> None:
     kept = {port.uuid for port in draft.ports}
     for uuid in known.keys() - kept:
-        conn.execute(sa.delete(ports).where(ports.c.uuid == uuid))
+        port_store.remove(conn, str(uuid))
     for port in draft.ports:
         old = known.get(port.uuid) if port.uuid else None
         if port.values != old:
@@ -129,13 +124,8 @@ def _write_port(
             conn, node_uuid=task.uuid, address=port.address, now=task.deps.now(), **values
         )
         return
-    changed = {
-        name: to_json(value) if name in _PORT_JSON else value
-        for name, value in port.values.items()
-        if value != old[name]
-    }
-    change = sa.update(ports).where(ports.c.uuid == port.uuid)
-    conn.execute(change.values(**changed, updated_at=task.deps.now()))
+    changed = {name: value for name, value in port.values.items() if value != old[name]}
+    port_store.set_columns(conn, str(port.uuid), changed, task.deps.now())
 
 
 def _tell(task: NodeTask, conn: sa.Connection, applied: list[Applied]) -> None:

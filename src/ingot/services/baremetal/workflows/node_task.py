@@ -30,7 +30,7 @@ from ingot.services.baremetal.boot.imagesources import ImageSources
 from ingot.services.baremetal.boot.plan import BootUrls
 from ingot.services.baremetal.context import Context
 from ingot.services.baremetal.inspection.facts import InspectionOptions
-from ingot.services.baremetal.nodes import history, states
+from ingot.services.baremetal.nodes import history_store, states
 from ingot.services.baremetal.ramdisk import store as agent_store
 from ingot.services.baremetal.steps import secrets as step_secrets
 from ingot.services.baremetal.steps.options import StepRules
@@ -335,14 +335,18 @@ class NodeTask:
         store.update_node(conn, self.uuid, **{column: step or {}})
 
     def shift(
-        self, conn: sa.Connection, event: str, place: history.NodeState | None = None, **values: Any
+        self,
+        conn: sa.Connection,
+        event: str,
+        place: history_store.NodeState | None = None,
+        **values: Any,
     ) -> None:
         """Follow an event of the state table; anything the table does not have is our bug.
 
         place: where the node stands, if this transaction has read it. values: columns of the node that are set
         with it.
         """
-        here = place or history.node_state(conn, self.uuid)
+        here = place or history_store.node_state(conn, self.uuid)
         while here.successor is None:
             row = states.following(here.state, event)
             if row is None:
@@ -351,14 +355,14 @@ class NodeTask:
             if enter(conn, self.uuid, here.state, row.next, target, self.deps.now(), **values):
                 return
             # A request has led it elsewhere since it was read.
-            here = history.node_state(conn, self.uuid)
+            here = history_store.node_state(conn, self.uuid)
         # Given up for another verb, whose state the node is in already.
         if values:
             store.update_node(conn, self.uuid, **values)
 
     def resume(self, conn: sa.Connection) -> None:
         """Back from a waiting or held state to work, wherever in them the node is."""
-        kind = states.STATES[history.node_state(conn, self.uuid).state].kind
+        kind = states.STATES[history_store.node_state(conn, self.uuid).state].kind
         if kind == "held":
             self.shift(conn, "unhold")
         if kind in ("held", "waiting"):
@@ -377,10 +381,10 @@ class NodeTask:
         conn: sa.Connection,
         text: str,
         severity: str = "INFO",
-        place: history.NodeState | None = None,
+        place: history_store.NodeState | None = None,
     ) -> None:
         """An entry in the node's history, with the state that the node is in now."""
-        history.add(
+        history_store.add(
             conn,
             self.uuid,
             self.deps.now(),
@@ -398,14 +402,14 @@ class NodeTask:
         conn: sa.Connection,
         event: str,
         said: str,
-        place: history.NodeState | None = None,
+        place: history_store.NodeState | None = None,
         **values: Any,
     ) -> None:
         """The good end: `said` for the history, follow `event`, release the node, tell who waits.
 
         values: columns of the node that are set with it.
         """
-        here = place or history.node_state(conn, self.uuid)
+        here = place or history_store.node_state(conn, self.uuid)
         self.note(conn, said, place=here)
         over = {"reservation": None, "target_provision_state": None, "last_error": None}
         self.shift(conn, event, here, **over, **values)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from ingot.kit.log import get
 from ingot.kit.tasks import events
 from ingot.services.baremetal import store
-from ingot.services.baremetal.nodes import followups, history, states
+from ingot.services.baremetal.nodes import followup_store, history_store, states
 from ingot.services.baremetal.workflows.failure import give_up
 from ingot.services.baremetal.workflows.node_task import Deps, release
 from ingot.workflow import live_operation, live_operations
@@ -44,7 +44,7 @@ class Orphans:
         node = store.lock_node(conn, uuid)
         if node is None or live_operation(conn, node.subject) is not None:
             return False
-        if followups.verb_of(conn, uuid) is not None:
+        if followup_store.verb_of(conn, uuid) is not None:
             return False  # Its verb is about to begin.
         if not states.STATES[node.provision_state].failure:
             release(conn, uuid, target_power_state=None)
@@ -57,7 +57,7 @@ class Orphans:
             "lost (a restored backup, or its end could not be recorded). The machine was left as it "
             f"is. Possible now: {verbs}."
         )
-        history.add(
+        history_store.add(
             conn,
             uuid,
             self._deps.now(),

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from ingot.kit.db.database import IntegrityError, PreparedStatement
 from ingot.kit.faults import Conflict
 from ingot.services.baremetal import store
-from ingot.services.baremetal.allocations.candidates import free
+from ingot.services.baremetal.allocations.candidate_store import free
 from ingot.services.baremetal.boot import imagerights
 from ingot.services.baremetal.context import Context
-from ingot.services.baremetal.nodes import masking, states, unreported
+from ingot.services.baremetal.nodes import masking, states, unreported_store
 from ingot.services.baremetal.tables import nodes
 from ingot.services.baremetal.types import Node
 from ingot.workflow import live_id
@@ -52,7 +52,7 @@ def claim(
         "now": ctx.now(),
         "to": lessee,
     }
-    unreported.leave(conn, node_uuid)
+    unreported_store.leave(conn, node_uuid)
     try:
         return _CLAIM.change(conn, values) == 1
     except IntegrityError as error:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from ingot.kit.api.paging import Page
 from ingot.kit.db.database import IntegrityError, from_json, to_json
 from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Conflict, Missing
+from ingot.services.baremetal import paging_store
 from ingot.services.baremetal.inspection.rules.types import Rule
 from ingot.services.baremetal.tables import inspection_rules as table
 
@@ -75,3 +78,19 @@ def rules_of_phase(conn: sa.Connection, vault: Vault, phase: str) -> list[Rule]:
     """All rules of a phase, the oldest first."""
     rows = conn.execute(sa.select(table).where(table.c.phase == phase).order_by(table.c.id))
     return [rule_of(vault, row) for row in rows]
+
+
+def row_of(conn: sa.Connection, uuid: str) -> sa.RowMapping:
+    """The row of a rule that is there, as it is stored."""
+    return conn.execute(sa.select(table).where(table.c.uuid == uuid)).mappings().one()
+
+
+def page_of_rules(
+    conn: sa.Connection, page: Page, phase: str | None = None
+) -> Sequence[sa.RowMapping]:
+    """Rows of a page of rules, as they are stored. phase: only those of it."""
+    query = sa.select(table)
+    if phase is not None:
+        query = query.where(table.c.phase == phase)
+    query = paging_store.paged(conn, query, table, page, "Rule", table.c.uuid)
+    return conn.execute(query).mappings().all()
