@@ -12,6 +12,7 @@ from ingot.app import services
 from tools.house import ROOT, Check, Finding
 from tools.house.contracts import contracts
 from tools.house.cycles import cycles
+from tools.house.statements import statements
 
 LONGEST_FILE = 600
 LONGEST_FUNCTION = 100
@@ -193,4 +194,5 @@ CHECKS: list[Check] = [
     interfaces,
     cycles,
     contracts,
+    statements,
 ]

@@ -32,6 +32,7 @@ from ingot.services.baremetal.nodes import (
     showing,
     states,
 )
+from ingot.services.baremetal.nodes import store as node_store
 from ingot.services.baremetal.nodes.node_fields import NODE, NODE_BRIEF
 from ingot.services.baremetal.nodes.patching import PatchOperation
 from ingot.services.baremetal.nodes.verbs import unheld
@@ -190,8 +191,7 @@ class Nodes(Handlers):
         def query(conn: sa.Connection) -> Reply:
             parent = self.find(conn, call, call.params["id"])
             project = self.listing_project(call, "node")
-            query = showing.children_of(parent.uuid, project)
-            uuids = conn.execute(query).scalars().all()
+            uuids = node_store.children(conn, parent.uuid, project=project)
             href = f"{call.base_url}/v1/nodes?parent_node={parent.uuid}"
             return Reply({"children": uuids, "links": {"href": href, "rel": "children"}})
 

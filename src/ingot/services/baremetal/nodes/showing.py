@@ -363,10 +363,3 @@ def _condition(part: str) -> sa.ColumnElement[bool]:
         "nobody's": lambda: c.parent_node.is_(None),
     }
     return named[part]() if part in named else c[part] == sa.bindparam(part)
-
-
-def children_of(parent: str, project: str | None) -> sa.Select[tuple[str]]:
-    """uuids of the nodes below another, of a project's only where one is named."""
-    filters = node_filters({"parent_node": parent, "project": project})
-    query = sa.select(nodes.c.uuid).where(*(_condition(part) for part in filters.parts))
-    return query.params(dict(filters.values))

@@ -82,9 +82,19 @@ def named(
     return [(uuid, name) for uuid, name in rows]
 
 
-def children(conn: sa.Connection, parent: str, only: Collection[str] | None = None) -> list[str]:
-    """uuids of the nodes below another, in the order of their enrolment. only: of these."""
+def children(
+    conn: sa.Connection,
+    parent: str,
+    only: Collection[str] | None = None,
+    project: str | None = None,
+) -> list[str]:
+    """uuids of the nodes below another, in the order of their enrolment.
+
+    only: of these. project: only nodes that it owns or leases.
+    """
     query = sa.select(nodes.c.uuid).where(nodes.c.parent_node == parent)
+    if project is not None:
+        query = query.where(sa.or_(nodes.c.owner == project, nodes.c.lessee == project))
     if only:
         query = query.where(nodes.c.uuid.in_(only))
     return list(conn.execute(query.order_by(nodes.c.id)).scalars())
