@@ -3,7 +3,8 @@
 A revision that only adds (tables, columns that may be empty, indexes) is of the phase "expand": programs of the
 release before run on its schema. One that takes away or narrows says `phase = "contract"`, and is run when no
 process of the release before is left. So a cluster is upgraded process by process: the first new one expands at
-its start, and `ingot db migrate` contracts at the end. A lone process on SQLite does both at its start.
+its start, and `ingot db migrate` contracts at the end. Within a release the contracting revisions are the last: whoever
+adds one that expands gives these a new number. A lone process on SQLite does both at its start.
 
 Beside Alembic's note of the revision there is one of the phases (`schema_phases`): by it a program tells whether
 a schema that is newer than itself has only been expanded.
