@@ -35,7 +35,7 @@ from ingot.kit.http.egress import LOOPBACK, Egress
 from ingot.kit.http.server import WebApp, plain_envelope
 from ingot.kit.tasks.clock import Clock, SystemClock, VirtualClock
 from ingot.lab.sim import Fleet, FleetOptions
-from ingot.services.baremetal import Baremetal, BaremetalSettings, Extras, Node
+from ingot.services.baremetal import Baremetal, BaremetalSettings, Node, VerbArguments
 from ingot.services.baremetal.adapters import OwnImages, OwnNetworks
 from ingot.services.baremetal.api import make_service
 from ingot.services.baremetal.api.root import Roots
@@ -163,7 +163,7 @@ class Site:
 
     async def verb(self, uuid: str, verb: str, **extras: Any) -> None:
         await self.db.write(
-            lambda conn: self.baremetal.provision(conn, uuid, verb, Extras(**extras))
+            lambda conn: self.baremetal.provision(conn, uuid, verb, VerbArguments(**extras))
         )
 
     async def node(self, uuid: str) -> Node:

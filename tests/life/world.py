@@ -37,7 +37,7 @@ from ingot.kit.faults import Missing
 from ingot.kit.http.egress import LOOPBACK, Egress
 from ingot.kit.http.server import WebApp, plain_envelope
 from ingot.kit.tasks.clock import VirtualClock
-from ingot.services.baremetal import Baremetal, Extras, Node, PatchOperation, store
+from ingot.services.baremetal import Baremetal, Node, PatchOperation, VerbArguments, store
 from ingot.services.baremetal.boot.imagerights import CLOUD
 from ingot.services.baremetal.boot.imagesources import ImageSources
 from ingot.services.baremetal.boot.plan import BootUrls
@@ -182,7 +182,7 @@ class Life:
 
         def change(conn: sa.Connection) -> tuple[str, str]:
             was = store.get_node(conn, uuid).provision_state
-            self.baremetal.provision(conn, uuid, verb, Extras(**extras))
+            self.baremetal.provision(conn, uuid, verb, VerbArguments(**extras))
             return was, store.get_node(conn, uuid).provision_state
 
         return await self.db.write(change)

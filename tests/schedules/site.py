@@ -22,7 +22,7 @@ from ingot.kit.db.database import Database, DatabaseUnavailable
 from ingot.kit.db.vault import Vault
 from ingot.kit.faults import Conflict
 from ingot.kit.tasks.clock import SystemClock
-from ingot.services.baremetal import Extras, Node, PatchOperation, store
+from ingot.services.baremetal import Node, PatchOperation, VerbArguments, store
 from ingot.services.baremetal.boot.imagerights import CLOUD
 from ingot.services.baremetal.nodes import followup_store, states
 from ingot.services.baremetal.tables import nodes
@@ -143,7 +143,7 @@ class Site:
 
         def change(conn: sa.Connection) -> tuple[str, str]:
             was = store.get_node(conn, uuid).provision_state
-            host.baremetal.provision(conn, uuid, verb, Extras(**extras))
+            host.baremetal.provision(conn, uuid, verb, VerbArguments(**extras))
             return was, store.get_node(conn, uuid).provision_state
 
         return await self.write(host, change)
