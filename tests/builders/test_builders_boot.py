@@ -81,7 +81,7 @@ def test_ramdisk_takes_its_addresses_from_the_medium(tmp_path: Path) -> None:
     ramdisk = build_ramdisk(cache(), progress=print)
     mac = "52:54:00:12:34:56"
     files = tmp_path / "boot.iso", ramdisk.files["kernel"], ramdisk.files["kernel"]
-    made = iso.build(*files, iso.Loaders({"BOOTX64.EFI": b"MZ"}), network_data=True)
+    made = iso.build(*files, iso.BootLoaders({"BOOTX64.EFI": b"MZ"}), network_data=True)
     filled = made.filled(b"", json.dumps(_addresses(mac)).encode())
     whole = Path(made.path).read_bytes()
     Path(made.path).write_bytes(filled.patch(whole, 0))

@@ -24,9 +24,9 @@ from ingot.drivers.machine.base import EventSource
 from ingot.drivers.machine.ipmi import packets
 from ingot.drivers.machine.ipmi.lan import Ask, IpmiLan
 from ingot.drivers.machine.redfish.client import (
-    NotThere,
     RedfishClient,
     Reply,
+    ResourceMissing,
     Service,
     fault_of,
 )
@@ -144,7 +144,7 @@ class NoisyClient(RedfishClient):
         chance = rng.random()
         found = self._tree.get(path.partition("?")[0].rstrip("/") or ROOT.rstrip("/"))
         if found is None and chance < 0.5:
-            raise NotThere("404")
+            raise ResourceMissing("404")
         document = found if found is not None else self._tree[rng.choice(self._paths)]
         if chance > 0.3:
             document = damaged(document, rng)

@@ -23,7 +23,7 @@ import uvicorn
 from ingot.drivers.machine.agent.client import AgentClient
 from ingot.drivers.machine.context import DriverContext
 from ingot.drivers.machine.hardware import build_registry
-from ingot.drivers.machine.vmedia.iso import Loaders
+from ingot.drivers.machine.vmedia.iso import BootLoaders
 from ingot.drivers.machine.vmedia.store import MediaStore
 from ingot.kit.api.operations import Operation, Service
 from ingot.kit.api.versions import Microversions, Version
@@ -365,9 +365,9 @@ async def cloud(
     await db.close()
 
 
-def _loaders() -> Loaders:
+def _loaders() -> BootLoaders:
     """Simulated machines look only at the boot loader's configuration."""
-    return Loaders({"BOOTX64.EFI": b"MZ"}, bytes(4096))
+    return BootLoaders({"BOOTX64.EFI": b"MZ"}, bytes(4096))
 
 
 async def _operator(_header: Callable[[str], str | None]) -> Caller:

@@ -19,7 +19,7 @@ from ingot.drivers.machine.fake.world import FakeMachine, FakeWorld
 from ingot.drivers.machine.hardware import hardware_types
 from ingot.drivers.machine.ipxe.boot import IpxeBoot
 from ingot.drivers.machine.none import PlainManagement
-from ingot.drivers.machine.powering import PowerLines, reach
+from ingot.drivers.machine.powering import PowerProtocol, reach
 from ingot.drivers.machine.registry import HardwareType, InterfaceSpec
 from ingot.drivers.machine.types import (
     Access,
@@ -135,7 +135,7 @@ class RigPower:
             await wire(host, self._context, access.key, f"power.{leg.value}", effect)
             return leg.value
 
-        lines = PowerLines(lambda: self.get(access), send)
+        lines = PowerProtocol(lambda: self.get(access), send)
         return await reach(lines, target, self._context.clock, timeout)
 
 
