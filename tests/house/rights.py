@@ -244,6 +244,10 @@ _STEP = {"interface": "bios", "step": "factory_reset", "args": {}, "priority": 1
 async def _things(world: World, side: Side) -> None:
     ids, who, n = side.ids, f"{side.name}.member", "AB".index(side.name) + 1
     project = ids["projects"]
+    trust = {"trustor_user_id": ids["member"], "trustee_user_id": ids["reader"]}
+    trust |= {"project_id": project, "impersonation": True, "roles": [{"id": ids["roles"]}]}
+    made = await world.made("/identity/v3/OS-TRUST/trusts", who, {"trust": trust})
+    ids["trusts"] = made["trust"]["id"]
     credential = {"type": "totp", "blob": "b", "user_id": ids["member"]}
     made = await world.made("/identity/v3/credentials", who, {"credential": credential})
     ids["credentials"] = made["credential"]["id"]

@@ -53,6 +53,15 @@ _IDENTITY: dict[tuple[str, str], Any] = {
     ("PATCH", "/v3/domains/{domain_id}/config"): {"config": {"ldap": {"url": "v"}}},
     ("PATCH", "/v3/domains/{domain_id}/config/{group}"): {"config": {"ldap": {"url": "v"}}},
     ("PATCH", "/v3/domains/{domain_id}/config/{group}/{option}"): {"config": {"url": "v"}},
+    ("POST", "/v3/OS-TRUST/trusts"): {
+        "trust": {
+            "trustor_user_id": "{member}",
+            "trustee_user_id": "{reader}",
+            "impersonation": True,
+            "project_id": "{projects}",
+            "roles": [{"name": "member"}],
+        }
+    },
     ("POST", "/v3/registered_limits"): {
         "registered_limits": [
             {"service_id": "{services}", "resource_name": "new", "default_limit": 1}

@@ -6,6 +6,7 @@ goes to the log as the fault's internal text.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,8 +16,8 @@ import sqlalchemy as sa
 
 from ingot.kit.auth.throttle import LoginAttempt
 from ingot.kit.db.database import when
-from ingot.kit.faults import Invalid, Unauthenticated
-from ingot.services.identity import schemas, store, tables
+from ingot.kit.faults import Forbidden, Invalid, Unauthenticated
+from ingot.services.identity import schemas, store, tables, trust_store
 from ingot.services.identity.tokens import Payload, payload
 from ingot.services.identity.types import DEFAULT_DOMAIN, Grant, Scope
 from ingot.services.identity.validation import (
@@ -51,6 +52,8 @@ class Proof:
     methods: tuple[str, ...]
     parent: Payload | None = None
     app_cred: Row | None = None
+    trust: Row | None = None
+    trustor: Row | None = None
 
 
 def claimed(given: schemas.AuthIdentity) -> tuple[str | None, str | None]:
@@ -72,6 +75,8 @@ async def log_in(identity: Identity, request: schemas.Auth, remote: str = "") ->
     remote: the address of who asks. Fault (too many) while that one has to wait.
     """
     proof = await _prove(identity, request.identity, remote)
+    if isinstance(request.scope, schemas.ScopeBody) and request.scope.trust is not None:
+        return await _enter_trust(identity, proof, request.scope)
     return await _issue(identity, proof, lambda conn: _scopes(conn, request.scope, proof))
 
 
@@ -94,6 +99,35 @@ async def log_in_by_signature(identity: Identity, key: Row) -> tuple[str, Grant]
     return await _issue(identity, proof, lambda _conn: [Scope("project", key["project_id"])])
 
 
+async def _enter_trust(
+    identity: Identity, proof: Proof, wanted: schemas.ScopeBody
+) -> tuple[str, Grant]:
+    """A token of a trust for its trustee; Unauthenticated when it is not theirs, used up or over."""
+    assert wanted.trust is not None
+    _only_one(wanted)
+    if proof.app_cred is not None:
+        raise refused("an application credential cannot ask for a trust")
+    trust_id, now = wanted.trust.id, identity.clock.now()
+
+    def take(conn: sa.Connection) -> tuple[Row, Row]:
+        trust = trust_store.get(conn, trust_id, now)
+        if trust is None or trust["trustee_user_id"] != proof.user["id"]:
+            raise refused("no such trust, it is over, or it is another user's")
+        trustor = live_user(conn, trust["trustor_user_id"])
+        if trustor is None:
+            raise refused("the trustor is gone or disabled")
+        return trust, trustor
+
+    trust, trustor = await identity.db.read(take)
+    trusted = dataclasses.replace(proof, trust=trust, trustor=trustor)
+    token, grant = await _issue(
+        identity, trusted, lambda _conn: [Scope("project", trust["project_id"])]
+    )
+    if not await identity.db.write(lambda conn: trust_store.use(conn, trust_id)):
+        raise refused("the trust is used up")
+    return token, grant
+
+
 async def _issue(
     identity: Identity, proof: Proof, scopes: Callable[[sa.Connection], list[Scope]]
 ) -> tuple[str, Grant]:
@@ -105,6 +139,9 @@ async def _issue(
         expires = min(expires, proof.parent.expires_at)
     if proof.app_cred is not None:
         expires = min(expires, when(proof.app_cred["expires_at"]) or expires)
+
+    if proof.trust is not None:
+        expires = min(expires, when(proof.trust["expires_at"]) or expires)
 
     def decide(conn: sa.Connection) -> tuple[Payload, Grant]:
         # Before anything that it is to be compared with: what is newer than it came later.
@@ -145,6 +182,8 @@ def _content(
         parent=proof.parent,
         app_cred_id=proof.app_cred["id"] if proof.app_cred else "",
         epoch=epoch,
+        trust_id=proof.trust["id"] if proof.trust else "",
+        trustor_generation=proof.trustor["generation"] if proof.trustor else 0,
     )
 
 
@@ -193,6 +232,11 @@ async def _by_token(identity: Identity, token: str) -> Proof:
     grant = await identity.grant(token)
     if content is None or grant is None:
         raise refused("the token is not good")
+    if grant.trust is not None:
+        raise Forbidden(
+            "A token of a trust cannot be exchanged for another token.",
+            next_action="Log in, and ask for the trust again.",
+        )
     return Proof(
         grant.user,
         tuple(dict.fromkeys((*grant.methods, "token"))),
@@ -276,14 +320,20 @@ def _scopes(
     return [*([Scope("project", default)] if default else []), Scope()]
 
 
+def _only_one(wanted: schemas.ScopeBody) -> None:
+    given = [wanted.project, wanted.domain, wanted.system, wanted.unscoped, wanted.trust]
+    if sum(part is not None for part in given) != 1:
+        raise Invalid(
+            "The scope must be exactly one of project, domain, system, OS-TRUST:trust or unscoped."
+        )
+
+
 def _asked(conn: sa.Connection, wanted: schemas.ScopeBody | str) -> Scope:
     if isinstance(wanted, str):
         if wanted != "unscoped":
             raise Invalid("The scope must be an object or 'unscoped'.")
         return Scope()
-    given = [wanted.project, wanted.domain, wanted.system, wanted.unscoped]
-    if sum(part is not None for part in given) != 1:
-        raise Invalid("The scope must be exactly one of project, domain, system or unscoped.")
+    _only_one(wanted)
     if wanted.project is not None:
         return Scope("project", _project_id(conn, wanted.project))
     if wanted.domain is not None:

@@ -49,6 +49,8 @@ _GRANT_WRITE = f"{_ADMIN} or (role:manager and {_GRANT_PLACE} and rule:domain_ma
 _BOTH = "domain_id:%(target.group.domain_id)s and domain_id:%(target.user.domain_id)s"
 _OWN_APP_CRED = "user_id:%(target.user.id)s"
 
+_TRUSTOR = "user_id:%(target.trust.trustor_user_id)s"
+_TRUSTEE = "user_id:%(target.trust.trustee_user_id)s"
 _OWN_CREDENTIAL = "user_id:%(target.credential.user_id)s"
 
 RULES: dict[str, str] = {
@@ -187,6 +189,15 @@ RULES: dict[str, str] = {
     "identity:get_limit_model": "",
     **_plain("registered_limit", ""),
     **_plain("limit", ""),
+    # Trusts.
+    "identity:create_trust": "user_id:%(trust.trustor_user_id)s",
+    "identity:list_trusts": _READ,
+    "identity:list_trusts_for_trustor": f"{_READ} or {_TRUSTOR}",
+    "identity:list_trusts_for_trustee": f"{_READ} or {_TRUSTEE}",
+    "identity:get_trust": f"{_READ} or {_TRUSTOR} or {_TRUSTEE}",
+    "identity:list_roles_for_trust": f"{_READ} or {_TRUSTOR} or {_TRUSTEE}",
+    "identity:get_role_for_trust": f"{_READ} or {_TRUSTOR} or {_TRUSTEE}",
+    "identity:delete_trust": f"{_ADMIN} or {_TRUSTOR}",
     # The catalogue. Regions may be read by everybody with a token.
     **_plain("region", ""),
     **_plain("service"),

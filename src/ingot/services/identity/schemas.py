@@ -70,11 +70,16 @@ class SystemScope(Struct):
     all: bool = False
 
 
+class TrustScope(Struct):
+    id: str
+
+
 class ScopeBody(Struct):
     project: NamedIn | None = None
     domain: Named | None = None
     system: SystemScope | None = None
     unscoped: dict[str, Any] | None = None
+    trust: TrustScope | None = field(default=None, name="OS-TRUST:trust")
 
 
 class Auth(Struct):
@@ -214,6 +219,25 @@ class AppCredBody(Struct):
 
 class ConfigBody(Struct):
     config: Attributes
+
+
+# -- trusts --------------------------------------------------------------------------------------
+
+
+class TrustNew(Struct):
+    trustor_user_id: Key
+    trustee_user_id: Key
+    project_id: Key
+    impersonation: bool
+    roles: Annotated[list[Named], Meta(max_length=100)] = field(default_factory=list[Named])
+    expires_at: str | None = None
+    remaining_uses: Annotated[int, Meta(ge=1, le=0x7FFFFFFF)] | None = None
+    allow_redelegation: bool = False
+    redelegation_count: Annotated[int, Meta(ge=0, le=0x7FFFFFFF)] | None = None
+
+
+class TrustBody(Struct):
+    trust: TrustNew
 
 
 # -- unified limits ------------------------------------------------------------------------------

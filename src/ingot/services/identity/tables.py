@@ -211,6 +211,40 @@ limits = sa.Table(
     sa.UniqueConstraint("project_id", "domain_id", "service_id", "region_id", "resource_name"),
 )
 
+# What a user (trustor) lets another (trustee) do in a project, with these roles, in the trustor's name or not.
+# redelegated_trust_id: the trust of whose token it was made; it ends with that one.
+trusts = sa.Table(
+    "identity_trusts",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    *(
+        sa.Column(
+            name,
+            sa.String(64),
+            sa.ForeignKey("identity_users.id", ondelete="CASCADE"),
+            nullable=False,
+            index=True,
+        )
+        for name in ("trustor_user_id", "trustee_user_id")
+    ),
+    sa.Column(
+        "project_id",
+        sa.String(64),
+        sa.ForeignKey("identity_projects.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    sa.Column("impersonation", sa.Boolean, nullable=False),
+    sa.Column("expires_at", sa.String(40)),
+    sa.Column("remaining_uses", sa.Integer),
+    sa.Column(
+        "redelegated_trust_id",
+        sa.String(64),
+        sa.ForeignKey("identity_trusts.id", ondelete="CASCADE"),
+    ),
+    sa.Column("redelegation_count", sa.Integer, nullable=False, server_default="0"),
+    json_column("role_ids", nullable=False),
+)
+
 regions = sa.Table(
     "identity_regions",
     metadata,

@@ -40,6 +40,8 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
     scope_generation: int = 0
     app_cred: bytes = b""
     epoch: int = 0  # of the assignments by which it was made
+    trust: bytes = b""
+    trustor_generation: int = 0
 
     @property
     def user_id(self) -> str:
@@ -56,6 +58,10 @@ class Payload(msgspec.Struct, array_like=True, frozen=True):
     @property
     def app_cred_id(self) -> str:
         return _unpack(self.app_cred)
+
+    @property
+    def trust_id(self) -> str:
+        return _unpack(self.trust)
 
     @property
     def issued_at(self) -> datetime:
@@ -86,6 +92,8 @@ def payload(
     parent: Payload | None = None,
     app_cred_id: str = "",
     epoch: int = 0,
+    trust_id: str = "",
+    trustor_generation: int = 0,
 ) -> Payload:
     """A new payload; `parent` is the token that it was made from, whose first audit id it keeps."""
     audit = [secrets.token_bytes(16)]
@@ -103,6 +111,8 @@ def payload(
         scope_generation=generations[1],
         app_cred=_pack(app_cred_id),
         epoch=epoch,
+        trust=_pack(trust_id),
+        trustor_generation=trustor_generation,
     )
 
 

@@ -115,6 +115,7 @@ class Scope:
 class Grant:
     """A token understood: whose it is, what for, with which roles, until when.
 
+    trust: the row of the trust that it stands for, whose time and users have been checked.
     user, project, domain: rows as the API shows them (name, domain name); None where not in scope.
     """
 
@@ -127,4 +128,5 @@ class Grant:
     issued_at: datetime
     expires_at: datetime
     application_credential: dict[str, Any] | None
+    trust: dict[str, Any] | None
     caller: Caller

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ingot.kit.auth.policy import Caller
 from ingot.kit.db.database import when
-from ingot.services.identity import grants, store, tables
+from ingot.services.identity import grants, store, tables, trust_store
 from ingot.services.identity.grants import RoleBook
 from ingot.services.identity.tokens import Payload
 from ingot.services.identity.types import Grant, Role, Scope
@@ -42,8 +42,21 @@ def resolve(
             return None
         if content.epoch < target["domain_ended"]:
             return None
-    held = grants.held_roles(conn, user["id"], scope, target) if scope.kind else {}
+    giver, trust = user, None
+    if content.trust_id:
+        found = _trusted(conn, content, scope, now)
+        if found is None:
+            return None
+        trust, trustor, giver = found
+        user = trustor if trust["impersonation"] else user
+    held = grants.held_roles(conn, giver["id"], scope, target) if scope.kind else {}
     roles = book.expand(held)
+    if trust is not None:
+        given = {role.id for role in book.expand(trust["role_ids"])}
+        # A trust is good for all of its roles or, as upstream, for nothing.
+        if not given <= {role.id for role in roles}:
+            return None
+        roles = tuple(role for role in roles if role.id in given)
     app_cred: Row | None = None
     if content.app_cred_id:
         app_cred = store.get(conn, tables.application_credentials, content.app_cred_id)
@@ -63,8 +76,28 @@ def resolve(
         issued_at=content.issued_at,
         expires_at=content.expires_at,
         application_credential=app_cred,
+        trust=trust,
         caller=_caller(content, user, scope, target, roles, app_cred, token),
     )
+
+
+def _trusted(
+    conn: sa.Connection, content: Payload, scope: Scope, now: datetime
+) -> tuple[Row, Row, Row] | None:
+    """The trust of a token, its trustor, and the user at the beginning of its chain, whose roles count; all alive."""
+    trust = trust_store.get(conn, content.trust_id, now)
+    if trust is None or trust["trustee_user_id"] != content.user_id:
+        return None
+    if scope.kind != "project" or scope.id != trust["project_id"]:
+        return None
+    trustor = live_user(conn, trust["trustor_user_id"])
+    if trustor is None or trustor["generation"] != content.trustor_generation:
+        return None
+    if content.epoch < trustor["domain_ended"]:
+        return None
+    first = trust_store.root(conn, trust)
+    giver = live_user(conn, first["trustor_user_id"]) if first else None
+    return None if giver is None else (trust, trustor, giver)
 
 
 def _lives(book: RoleBook, held: Mapping[str, int], roles: tuple[Role, ...], epoch: int) -> bool:
@@ -154,6 +187,7 @@ def _caller(
             "expires_at": content.expires_at,
             "role_ids": tuple(role.id for role in roles),
             "application_credential_id": content.app_cred_id or None,
+            "trust_id": content.trust_id or None,
             "unrestricted": app_cred is None or bool(app_cred["unrestricted"]),
         },
     )

@@ -24,6 +24,7 @@ from ingot.services.identity.api import (
     projects,
     role_assignments,
     roles,
+    trusts,
     users,
 )
 
@@ -103,6 +104,7 @@ def make_service(identity: Identity, prefix: str = "/identity") -> Service:
         limits,
         endpoint_filters,
         domain_config,
+        trusts,
     )
     rows = [row for table in tables for row in table.operations(identity, prefix)]
     return Service(

@@ -5,7 +5,6 @@ Access rules are refused, not ignored: a restriction that nobody enforces would 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -13,10 +12,9 @@ import sqlalchemy as sa
 from ingot.kit import ids
 from ingot.kit.api.operations import Call, Operation, Reply
 from ingot.kit.auth.throttle import LoginAttempt
-from ingot.kit.db.database import timestamp
 from ingot.kit.faults import Forbidden, Invalid, Missing
 from ingot.services.identity import schemas, store, tables
-from ingot.services.identity.api.common import linked, listing, moment
+from ingot.services.identity.api.common import future_end, linked, listing, moment
 
 if TYPE_CHECKING:
     from ingot.services.identity.service import Identity
@@ -122,7 +120,7 @@ class _AppCreds:
                 secret, LoginAttempt.of(call.remote, user_id)
             ),
             "unrestricted": bool(new.unrestricted),
-            "expires_at": self._end(new.expires_at),
+            "expires_at": future_end(new.expires_at, self._identity.clock.now()),
             "role_ids": await self._role_ids(call, new.roles),
         }
 
@@ -159,18 +157,8 @@ class _AppCreds:
             raise Forbidden(
                 "A restricted application credential cannot manage application credentials."
             )
-
-    def _end(self, text: str | None) -> str | None:
-        if text is None:
-            return None
-        try:
-            end = datetime.fromisoformat(text)
-            end = end.astimezone(UTC) if end.tzinfo else end.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):  # in UTC it may be beyond the last year
-            raise Invalid(f"Invalid input: expires_at is no ISO 8601 time: {text!r}.") from None
-        if end <= self._identity.clock.now():
-            raise Invalid("Invalid input: expires_at is in the past.")
-        return timestamp(end)
+        if call.caller.extra.get("trust_id"):
+            raise Forbidden("A token of a trust cannot manage application credentials.")
 
     async def _role_ids(self, call: Call, wanted: list[schemas.Named] | None) -> list[str]:
         """The roles asked for, each of which the caller must have; all of the caller's by default."""

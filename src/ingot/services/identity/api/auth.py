@@ -175,6 +175,14 @@ def _token_body(grant: Grant) -> Row:
         body["domain"] = {"id": target["id"], "name": target["name"]}
     elif grant.scope.kind == "system":
         body["system"] = {"all": True}
+    if grant.trust is not None:
+        trust = grant.trust
+        body["OS-TRUST:trust"] = {
+            "id": trust["id"],
+            "impersonation": bool(trust["impersonation"]),
+            "trustor_user": {"id": trust["trustor_user_id"]},
+            "trustee_user": {"id": trust["trustee_user_id"]},
+        }
     if grant.application_credential is not None:
         app_cred = grant.application_credential
         body["application_credential"] = {

@@ -183,14 +183,8 @@ class _Collection:
             raise Invalid("The id of a region has 255 characters at most.")
         row: Row = {**values, "extra": extra, "id": named or values.get("id") or ids.new_hex()}
 
-        region = call.body.endpoint.get("region") if self._kind.name == "endpoint" else None
-        old_style = str(region or "")
-
         def make(conn: sa.Connection) -> Row:
-            # Named as in version 2 (`region`, not `region_id`), it is made where it is missing.
-            made = bool(old_style) and row.get("region_id") == old_style
-            if made and store.get(conn, tables.regions, old_style) is None:
-                store.insert(conn, tables.regions, {"id": old_style}, "region")
+            self._named_region(conn, call, row)
             self._check(conn, call, row)
             if self._kind.name == "region" and store.get(conn, tables.regions, row["id"]):
                 raise Conflict(f"Region {row['id']} is there already.")
@@ -206,6 +200,7 @@ class _Collection:
             raise Invalid("Cannot change an id.")
 
         def change(conn: sa.Connection) -> Row:
+            self._named_region(conn, call, values)
             self._check(conn, call, values)
             now = store.need(conn, self._kind.table, row["id"], self._kind.name)
             merged = {k: v for k, v in {**now["extra"], **extra}.items() if v is not None}
@@ -215,6 +210,14 @@ class _Collection:
 
         body = await self._identity.write(change)
         return Reply({self._kind.name: self._body(body, call.base_url)})
+
+    def _named_region(self, conn: sa.Connection, call: Call, values: Row) -> None:
+        """A region that is named as in version 2 (`region`, not `region_id`) is made where it is missing."""
+        region = call.body.endpoint.get("region") if self._kind.name == "endpoint" else None
+        old_style = str(region or "")
+        made = bool(old_style) and values.get("region_id") == old_style
+        if made and store.get(conn, tables.regions, old_style) is None:
+            store.insert(conn, tables.regions, {"id": old_style}, "region")
 
     def _check(self, conn: sa.Connection, call: Call, values: Row) -> None:
         """What a new or changed row names must be there."""

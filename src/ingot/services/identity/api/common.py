@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ingot.kit.api.operations import Call, Operation, Reply
-from ingot.kit.db.database import when
+from ingot.kit.db.database import timestamp, when
 from ingot.kit.faults import Invalid, Missing
 from ingot.services.identity import store, tables
 
@@ -42,6 +42,20 @@ def moment(value: datetime | str | None) -> str | None:
     """A time as Keystone writes it: `2026-01-01T00:00:00.000000Z`."""
     at = when(value) if isinstance(value, str) else value
     return None if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def future_end(text: str | None, now: datetime) -> str | None:
+    """An end that a body names, as rows hold it; Invalid for what is no ISO 8601 time or past. Without a zone: UTC."""
+    if text is None:
+        return None
+    try:
+        end = datetime.fromisoformat(text)
+        end = end.astimezone(UTC) if end.tzinfo else end.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # in UTC it may be beyond the last year
+        raise Invalid(f"Invalid input: expires_at is no ISO 8601 time: {text[:40]!r}.") from None
+    if end <= now:
+        raise Invalid("Invalid input: expires_at is in the past.")
+    return timestamp(end)
 
 
 def whole_seconds(at: datetime) -> datetime:

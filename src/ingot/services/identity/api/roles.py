@@ -168,6 +168,8 @@ class _Roles:
     async def imply(self, call: Call) -> Reply:
         def imply(conn: sa.Connection) -> tuple[Row, Row]:
             prior, implied = self._pair(conn, call)
+            if implied["domain_id"] and not prior["domain_id"]:
+                raise Forbidden("A role of the whole cloud cannot imply one of a domain.")
             reached = grants.role_book(conn).reached([implied["id"]])
             if prior["id"] in reached:
                 raise Invalid("A role cannot imply itself, directly or through others.")
