@@ -7,7 +7,6 @@ import contextlib
 import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,14 @@ def _free(port: int) -> bool:
 
 
 @pytest.fixture
-def settings() -> BaremetalSettings:
-    return BaremetalSettings(console_ports=(free_range(),))
+def options() -> dict[str, Any]:
+    """Settings of the service beside the usual ones; tests give others by `parametrize`."""
+    return {}
+
+
+@pytest.fixture
+def settings(options: dict[str, Any]) -> BaremetalSettings:
+    return BaremetalSettings(**{"console_ports": (free_range(),), **options})
 
 
 @contextlib.asynccontextmanager
@@ -140,10 +145,9 @@ async def test_a_port_that_is_taken_is_passed_over(api: World, settings: Baremet
             assert await enabled(api, made) in range(first + 1, end)
 
 
+@pytest.mark.parametrize("options", [{"console_ports": ()}])
 async def test_no_port_is_free(api: World) -> None:
     await api.node(name="n1")
-    ctx = api.baremetal.ctx
-    object.__setattr__(ctx, "settings", replace(ctx.settings, console_ports=()))
     async with doors(api) as (made, _consoles):
         await api.ask("PUT", PATH, {"enabled": True})
         await made.reconcile()
@@ -152,10 +156,9 @@ async def test_no_port_is_free(api: World) -> None:
     assert "Error enabling the console" in node["last_error"] and "port" in node["last_error"]
 
 
+@pytest.mark.parametrize("options", [{"console_idle": 0.2}])
 async def test_a_silent_client_is_sent_away(api: World) -> None:
     await api.node(name="n1")
-    ctx = api.baremetal.ctx
-    object.__setattr__(ctx, "settings", replace(ctx.settings, console_idle=0.2))
     async with doors(api) as (made, _consoles):
         reader, writer = await asyncio.open_connection("127.0.0.1", await enabled(api, made))
         async with asyncio.timeout(20):

@@ -146,13 +146,16 @@ async def test_ramdisk_endpoints_where_they_are_wanted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('rooms = ["baremetal", "dns"]\n', "line 1: rooms: dns; rooms are identity"),
+        ('rooms = ["baremetal", "dns"]\n', "line 1: rooms: dns; services are identity"),
         ("rooms = []\n", "line 1: rooms: empty"),
-        ('rooms = ["baremetal"]\n', "auth_strategy: without the room identity it is http_basic"),
+        ('rooms = ["baremetal"]\n', "auth_strategy: without the identity service it is http_basic"),
         ('rooms = ["baremetal", "image"]\n', "line 1: rooms: image need identity"),
         ('[baremetal]\nauth_strategy = "basic"\n', "line 2: baremetal.auth_strategy: 'basic' is"),
         ('[baremetal]\nauth_strategy = "http_basic"\n', "http_basic_auth_user_file: http_basic"),
         ('[identity]\nmode = "keystone"\n', "auth_url: mode"),
+        ('[services.identity]\nmode = "external"\n', "auth_url: mode"),
+        ('[services.image]\nmode = "external"\n', "line 2: services.image.mode: Invalid enum"),
+        ('[services.dns]\nmode = "own"\n', "services.dns: there is no such option"),
         ('[baremetal]\nfile_images = ["images"]\n', "entry 1, 'images', is no absolute path"),
         ('[policy]\nbaremetal = "/nowhere/policy.yaml"\n', "/nowhere/policy.yaml cannot be read"),
     ],

@@ -37,7 +37,7 @@ class Gate:
 def outside_identity(settings: Settings, clock: Clock) -> OutsideIdentity | None:
     """The Keystone that knows the callers, where there is one."""
     own = settings.identity
-    if own.mode != "keystone":
+    if settings.services.identity.mode != "external":
         return None
     return OutsideIdentity(
         clock,

@@ -109,7 +109,6 @@ def build(settings: Settings, clock: Clock | None = None, world: World | None = 
     )
     grants = {"node": machines.grant, "server": compute.console_grant()}
     engine = _engine(base, machines, [one for s in services.values() for one in s.workflows])
-    engine.on_expelled.append(sessions.drop)
     hub = EventHub(db, time)
     audit = auditsinks.recorder(settings, db, time)
     policies = access.PolicyFiles(settings)
@@ -171,6 +170,7 @@ def _engine(base: Base, machines: Machines, workflows: Sequence[Workflow]) -> En
         beat=settings.cluster.beat_seconds,
         dead=settings.cluster.dead_seconds,
         roles=settings.roles,
+        on_expelled=(machines.sessions.drop,),
         # What this process tells the others of itself.
         info={
             "drivers": list(machines.registry.hardware_types()),

@@ -17,8 +17,8 @@ from ingot.settings import Settings, StepOptions, parse_listen
 
 
 def offers(settings: Settings, name: str) -> bool:
-    """Whether this cloud offers a service, its own or an outside one."""
-    return name in settings.rooms
+    """Whether this cloud has a service itself and offers it."""
+    return name in settings.services.offered
 
 
 def needed(settings: Settings) -> list[str]:

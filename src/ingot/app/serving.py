@@ -219,7 +219,7 @@ def _told_start(settings: Settings) -> None:
 
 
 def _announce(settings: Settings) -> None:
-    own = "identity" in settings.rooms and settings.identity.mode == "own"
+    own = "identity" in settings.services.offered
     clouds = f"  clouds: {settings.state_dir / 'clouds.yaml'}" if own else ""
     print(f"ingot is ready: {near_url(settings)}{clouds}", flush=True)
 

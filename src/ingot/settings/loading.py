@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tomllib
@@ -16,6 +17,7 @@ from ingot.kit.faults import Invalid
 from ingot.settings.sources import Keys, Places
 
 from .mistakes import mistakes
+from .old_keys import OLD, carry_over
 from .tree import Settings
 
 
@@ -34,12 +36,15 @@ def load(
         if value is not None:
             tree[key] = value
             places.variables[key,] = f"--{key}"
+    warnings = carry_over(tree, places)
     try:
         settings = msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
         raise places.fault(*_explained(str(error))) from None
     for keys, wrong in mistakes(settings):
         raise places.fault(keys, wrong)
+    for text in warnings:
+        logging.getLogger("ingot.settings").warning(text)
     return settings
 
 
@@ -65,7 +70,10 @@ def _apply_environment(
         if not name.startswith("INGOT_"):
             continue
         keys = tuple(name.removeprefix("INGOT_").lower().split("__"))
-        if len(keys) == 1 and keys[0] not in {f.name for f in msgspec.structs.fields(Settings)}:
+        if len(keys) == 1 and keys[0] not in {
+            *OLD,
+            *(f.name for f in msgspec.structs.fields(Settings)),
+        }:
             continue  # other programs' variables may begin like ours
         here = tree
         for section in keys[:-1]:

@@ -28,7 +28,6 @@ from .tree import (
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _ROLES = ("api", "conductor", "console")
-_ROOMS = ("identity", "image", "network", "baremetal", "compute")
 _STRATEGIES = ("keystone", "http_basic", "noauth")
 
 
@@ -176,9 +175,9 @@ def _in_inspection(own: Inspection) -> Iterator[tuple[Keys, str]]:
 
 def _in_access(settings: Settings) -> Iterator[tuple[Keys, str]]:
     """Who asks, and whom: the parts must fit together."""
-    unknown = sorted(set(settings.rooms) - set(_ROOMS))
-    if unknown or not settings.rooms:
-        yield ("rooms",), f"{', '.join(unknown) or 'empty'}; rooms are {', '.join(_ROOMS)}."
+    offered = settings.services.offered
+    if not offered:
+        yield ("services",), "all services are off."
     strategy, who = settings.baremetal.auth_strategy, settings.identity
     if strategy not in _STRATEGIES:
         yield (
@@ -187,20 +186,24 @@ def _in_access(settings: Settings) -> Iterator[tuple[Keys, str]]:
         )
     if strategy == "http_basic" and not settings.baremetal.http_basic_auth_user_file:
         yield ("baremetal", "http_basic_auth_user_file"), "http_basic needs it (see `htpasswd -B`)."
-    if who.mode not in ("own", "keystone"):
-        yield ("identity", "mode"), f"{who.mode!r} is none of own, keystone."
-    if who.mode == "keystone":
+    if settings.services.identity.mode == "external":
         for name in ("auth_url", "username", "password"):
             if not getattr(who, name):
-                yield ("identity", name), 'mode "keystone" needs it to validate tokens there.'
-    elif "identity" not in settings.rooms:
-        others = sorted(set(settings.rooms) - {"baremetal"})
+                yield (
+                    ("identity", name),
+                    'mode "external" of services.identity needs it to validate tokens there.',
+                )
+    elif "identity" not in offered:
+        others = sorted(set(offered) - {"baremetal"})
         if others:
-            yield ("rooms",), f'{", ".join(others)} need identity, or [identity] mode = "keystone".'
+            yield (
+                ("services", "identity", "mode"),
+                f"{', '.join(others)} need identity: own, or external with [identity] auth_url.",
+            )
         elif strategy == "keystone":
             yield (
                 ("baremetal", "auth_strategy"),
-                'without the room identity it is http_basic or noauth, or [identity] mode = "keystone".',
+                "without the identity service it is http_basic or noauth.",
             )
     for at, path in enumerate(settings.baremetal.file_images):
         if not path.startswith("/"):

@@ -22,14 +22,16 @@ class Places:
 
     def fault(self, keys: Keys, wrong: str) -> Invalid:
         """ "FILE, line N: section.key: what is wrong"."""
+        return Invalid(f"{self.origin(keys)}: {wrong}")
+
+    def origin(self, keys: Keys) -> str:
+        """ "FILE, line N: section.key", or the variable or option that gave the value."""
         key = ".".join(keys)
         for count in range(len(keys), 0, -1):
             if keys[:count] in self.variables:
-                return Invalid(f"{self.variables[keys[:count]]}: {wrong}")
+                return self.variables[keys[:count]]
         line = self._line(keys)
-        if line:
-            return Invalid(f"{self.file}, line {line}: {key}: {wrong}")
-        return Invalid(f"Settings: {key}: {wrong}")
+        return f"{self.file}, line {line}: {key}" if line else f"Settings: {key}"
 
     def _line(self, keys: Keys) -> int | None:
         section: Keys = ()

@@ -244,7 +244,7 @@ class Deadlines(Section):
 
 
 class IdentityOptions(Section):
-    """Who asks. mode: own (this cloud has its users) or keystone (an outside Keystone has them).
+    """Who asks: this cloud, or an outside Keystone (see services.identity).
 
     Own: admin_password of the first start, random when empty; token_seconds: how long tokens live;
     keep_used_projects: refuse (409) to delete a project that has servers or machines. With false it is deleted as by
@@ -254,7 +254,6 @@ class IdentityOptions(Section):
     cache_seconds: how long an answer about a token is kept, so a revoked one may work so much longer.
     """
 
-    mode: str = "own"
     admin_password: str = ""
     token_seconds: int = 24 * 3600
     password_cost: int = 15
@@ -388,6 +387,38 @@ class Retention(Section):
     servers_days: int = 365
 
 
+class OwnService(Section):
+    """mode: own (this cloud has the service) or off (its routes answer 404)."""
+
+    mode: Literal["own", "off"] = "own"
+
+
+class IdentityService(Section):
+    """mode: own, external (an outside Keystone knows the callers, see identity), or off."""
+
+    mode: Literal["own", "external", "off"] = "own"
+
+
+class Services(Section):
+    """Which services this cloud offers. Bare Metal alone, with all others off, is a service by itself."""
+
+    identity: IdentityService = msgspec.field(default_factory=IdentityService)
+    image: OwnService = msgspec.field(default_factory=OwnService)
+    network: OwnService = msgspec.field(default_factory=OwnService)
+    baremetal: OwnService = msgspec.field(default_factory=OwnService)
+    compute: OwnService = msgspec.field(default_factory=OwnService)
+
+    def mode(self, name: str) -> str:
+        """Of the service of this name."""
+        own: OwnService | IdentityService = getattr(self, name)
+        return own.mode
+
+    @property
+    def offered(self) -> list[str]:
+        """Names of the services that this cloud has itself."""
+        return [name for name in self.__struct_fields__ if self.mode(name) == "own"]
+
+
 class Settings(Section):
     """The whole tree.
 
@@ -396,8 +427,7 @@ class Settings(Section):
     host: this process's name among its peers. roles: api, conductor,
     console (holds the serial consoles of its machines open). group: conductor group.
     public_url: as clients see us, when behind a proxy. trusted_proxies: addresses or networks of proxies whose
-    X-Forwarded-For, -Proto and -Host are believed; of all others they are not. rooms: services that are offered; the others' routes
-    answer 404. ["baremetal"] alone is a Bare Metal service by itself.
+    X-Forwarded-For, -Proto and -Host are believed; of all others they are not.
     """
 
     state: str = "var"
@@ -409,9 +439,7 @@ class Settings(Section):
     netns: str = ""
     public_url: str = ""
     trusted_proxies: list[str] = []
-    rooms: list[str] = msgspec.field(
-        default_factory=lambda: ["identity", "image", "network", "baremetal", "compute"]
-    )
+    services: Services = msgspec.field(default_factory=Services)
     provisioning: Provisioning = msgspec.field(default_factory=Provisioning)
     ramdisk: Ramdisk = msgspec.field(default_factory=Ramdisk)
     baremetal: BareMetal = msgspec.field(default_factory=BareMetal)

@@ -59,6 +59,7 @@ class Engine:
     fenced: give no orders to hardware when our own beats fail to reach the database; by default where other
     processes could take over (PostgreSQL) and time is real (virtual time runs ahead of any beat).
     processes: how to see that an earlier process of this host has ended; by default as this machine tells it.
+    on_expelled: called when others have taken over what this process had, before it joins anew.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Engine:
         info: dict[str, Any] | None = None,
         fenced: bool | None = None,
         processes: Processes | None = None,
+        on_expelled: Sequence[Callable[[], None]] = (),
     ) -> None:
         self.db = db
         self.clock = clock
@@ -82,8 +84,7 @@ class Engine:
         self.groups = groups
         self.host = host
         self.stopping = False
-        #: Called when others have taken over what this process had, before it joins anew.
-        self.on_expelled: list[Callable[[], None]] = []
+        self.on_expelled = on_expelled
         real = not db.is_sqlite and isinstance(clock, SystemClock)
         self.fenced = real if fenced is None else fenced
         #: Set while closing: what is under way gets no more time.
