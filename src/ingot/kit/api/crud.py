@@ -7,7 +7,7 @@ nothing is read first and judged afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from msgspec import UNSET
@@ -38,10 +38,11 @@ def operations(
     many, one = style.root + resource.collection, style.root + resource.one
     name, plural = resource.name.replace("_", " "), resource.plural.replace("_", " ")
     common: dict[str, Any] = {"late": True, "since": resource.since, "until": resource.until}
+    reading: dict[str, Any] = {**common, "late": not rules.early}
     made: dict[str, list[Operation]] = {
         "index": [
             Operation("GET", many, crud.index, rules.index, title=f"List {plural}",
-                      shape=shapes.many(resource, style.detail), **common)
+                      shape=shapes.many(resource, style.detail), **reading)
         ],
         "create": [
             Operation("POST", many, crud.create, rules.create, title=f"Create a {name}", body=Body,
@@ -50,7 +51,7 @@ def operations(
         ],
         "show": [
             Operation("GET", one, crud.show, rules.show, title=f"Show a {name}",
-                      shape=shapes.one(resource, ""), **common)
+                      shape=shapes.one(resource, ""), **reading)
         ],
         "update": [
             Operation(style.update, one, crud.update, rules.update, title=f"Update a {name}",
@@ -65,7 +66,7 @@ def operations(
     if style.detail:
         made["index"].append(
             Operation("GET", f"{many}/detail", crud.detail, rules.index, title=f"List {plural}",
-                      shape=shapes.many(resource), **common)
+                      shape=shapes.many(resource), **reading)
         )  # fmt: skip
     found = [row for verb, rows_ in made.items() if verb in resource.verbs for row in rows_]
     return [*found, *(tag_operations(crud) if resource.tags else ())]
@@ -96,6 +97,9 @@ class Crud:
         resource.hooks.allowed(call)
         call.require(resource.rule.index, self._about_caller(call))
         query = filters.parse(resource, call)
+        prepare = resource.hooks.before_list(call)
+        if prepare is not None:
+            await self.transactions.write(prepare)
         found, more = await self.transactions.scan(lambda tx: self._page(tx, call, query))
         renderer = shapes.renderer(resource, call.version.minor, brief)
         shown = [renderer.one(call, row, query.fields) for row in found]
@@ -120,7 +124,13 @@ class Crud:
         resource = self.resource
         resource.hooks.allowed(call)
         items, bulk = self._items(call)
-        made = await self._write("create", lambda tx: [self._create(tx, call, v) for v in items])
+
+        def create(tx: Tx) -> list[Row]:
+            made = [self._create(tx, call, item) for item in items]
+            resource.hooks.finished(tx, call, made)
+            return made
+
+        made = await self._write("create", create)
         if not bulk:
             return self._reply(call, made[0])
         renderer = shapes.renderer(resource, call.version.minor, False)
@@ -140,19 +150,20 @@ class Crud:
 
     # -- one thing -----------------------------------------------------------------------------
 
-    def find(self, tx: Tx, call: Call, rule: str, *, lock: bool = False) -> Row:
+    def find(self, tx: Tx, call: Call, rule: str, *, lock: str = "") -> Row:
         """The row that the path names, if the caller sees it and the rule lets them; Missing or Forbidden."""
         resource, ident = self.resource, call.params[self.resource.ident]
         seen = resource.seen(call)
-        row = rows.get(tx, resource, ident, (*seen, *self._inside(tx, call)), lock=lock)
+        where = (*seen, *self._inside(tx, call))
+        row = rows.backing(resource).get(tx, resource, ident, where, lock)
         if row is None:
             if resource.style.hidden == "forbidden":
                 # To who sees only their own, foreign and missing are alike; who may not at all is told so first.
-                call.require(rule, resource.about(None))
+                call.require(rule, resource.about(None, tx))
                 if seen:
                     raise Forbidden("You are not authorized to perform the requested action.")
             raise resource.style.missing(resource.name, ident)
-        call.require(rule, resource.about(row))
+        call.require(rule, resource.about(row, tx))
         return row
 
     def _inside(self, tx: Tx, call: Call) -> tuple[Where, ...]:
@@ -163,14 +174,14 @@ class Crud:
         self.parent_row(tx, call)
         return (self.resource.table.c[parent.column] == call.params[parent.resource.ident],)
 
-    def parent_row(self, tx: Tx, call: Call, *, lock: bool = False) -> Row:
+    def parent_row(self, tx: Tx, call: Call, *, lock: str = "") -> Row:
         """The parent that the path names, if the caller sees it."""
         parent = self.resource.parent
         assert parent is not None
         above = Crud(parent.resource, self.transactions, self.quotas)
         return above.find(tx, call, parent.resource.rule.show, lock=lock)
 
-    def _page(self, tx: Tx, call: Call, query: filters.Query) -> tuple[list[Values], bool]:
+    def _page(self, tx: Tx, call: Call, query: filters.Query) -> tuple[Sequence[Row], bool]:
         resource = self.resource
         seen = (*resource.seen(call), *self._inside(tx, call))
         order = filters.ordering(resource, query)
@@ -183,22 +194,23 @@ class Crud:
             where = (*where, filters.after(order, last))
         by = [expression.desc() if down else expression.asc() for _, expression, down in order]
         limit = query.limit or resource.style.most
-        found = rows.select(tx, resource, where, by, limit + 1)
+        found = rows.backing(resource).select(tx, resource, where, by, limit + 1)
         more, found = len(found) > limit, found[:limit]
         return (found[::-1] if query.reverse else found), more
 
     # -- changes -------------------------------------------------------------------------------
 
-    def _create(self, tx: Tx, call: Call, given: Values) -> Row:
+    def _create(self, tx: Tx, call: Call, given: Row) -> Row:
         resource = self.resource
         values = dict(given)
         if resource.parent is not None:
             # Locked: it cannot go while something is put into it.
-            values[resource.parent.column] = self.parent_row(tx, call, lock=True)[
+            values[resource.parent.column] = self.parent_row(tx, call, lock="update")[
                 resource.parent.resource.id
             ]
         self._own(call, values)
-        self._require(call, "create", values, values)
+        values = resource.hooks.prepare(tx, call, values)
+        self._require(tx, call, "create", values, values)
         for field in resource.fields:
             start = field.starting(values)
             if field.read is None and field.source not in values and start is not UNSET:
@@ -206,10 +218,11 @@ class Crud:
         if resource.tags:
             values.setdefault("tags", [])
         values = resource.hooks.validate(tx, call, values, None)
-        values[resource.id] = values.get(resource.id) or resource.style.new_id()
+        if resource.rows is None:
+            values[resource.id] = values.get(resource.id) or resource.style.new_id()
         if resource.quota and self.quotas is not None:
             self.quotas.take(tx, values[resource.owner], resource.quota)
-        row = rows.insert(tx, resource, values)
+        row = rows.backing(resource).insert(tx, resource, call, values)
         resource.hooks.created(tx, call, row)
         return row
 
@@ -232,27 +245,26 @@ class Crud:
 
     def _update(self, tx: Tx, call: Call, given: Values) -> Row:
         resource = self.resource
-        before = self.find(tx, call, resource.rule.update, lock=True)
+        before = self.find(tx, call, resource.rule.update, lock="update")
         self.check_revision(call, before)
-        self._require(call, "update", given, before)
+        self._require(tx, call, "update", given, before)
         values = dict(given)
         if resource.extra and resource.extra in values:
             merged: Values = {**(before[resource.extra] or {}), **values[resource.extra]}
             values[resource.extra] = {k: v for k, v in merged.items() if v is not None}
         values = resource.hooks.validate(tx, call, values, before)
-        ident = str(before[resource.id])
-        after = rows.update(tx, resource, ident, resource.seen(call), values)
+        after = rows.backing(resource).update(tx, resource, call, before, values)
         if after is None:
-            raise resource.style.missing(resource.name, ident)
+            raise resource.style.missing(resource.name, str(before[resource.id]))
         resource.hooks.updated(tx, call, before, after)
         return after
 
     def _delete(self, tx: Tx, call: Call) -> None:
         resource = self.resource
-        row = self.find(tx, call, resource.rule.delete, lock=True)
+        row = self.find(tx, call, resource.rule.delete, lock="delete")
         self.check_revision(call, row)
         resource.hooks.deleted(tx, call, row)
-        if not rows.delete(tx, resource, str(row[resource.id]), resource.seen(call)):
+        if not rows.backing(resource).delete(tx, resource, call, row):
             raise resource.style.missing(resource.name, str(row[resource.id]))
         if resource.quota and self.quotas is not None:
             self.quotas.give_back(tx, str(row[resource.owner]), resource.quota)
@@ -262,15 +274,17 @@ class Crud:
         if self.resource.style.revisions:
             check_revision(call, row["revision_number"])
 
-    def _require(self, call: Call, verb: str, given: Mapping[str, Any], row: Row) -> None:
-        """The rule of the verb, and those of each field that is given another value than a creation's own."""
+    def _require(self, tx: Tx, call: Call, verb: str, given: Mapping[str, Any], row: Row) -> None:
+        """The rule of a creation, and those of each field that a change names or a creation gives another value."""
         resource = self.resource
-        target = resource.about(row)
+        target = resource.about(row, tx)
         if verb == "create":
             call.require(resource.rule.create, target)
         for field in resource.fields:
-            named = bool(field.rule) and field.source in given
-            if named and given[field.source] != field.starting(given):
+            if not field.rule or field.source not in given:
+                continue
+            usual = field.starting(given) if field.usual is UNSET else field.usual
+            if verb == "update" or given[field.source] != usual:
                 call.require(field.rule.format(verb=verb), target)
 
     async def _write(self, verb: str, change: Callable[[Tx], T]) -> T:
@@ -288,7 +302,7 @@ class Crud:
             raise Invalid(f"The body must have {resource.name!r}, and nothing else.")
         return given[resource.name]
 
-    def _items(self, call: Call) -> tuple[list[Values], bool]:
+    def _items(self, call: Call) -> tuple[Sequence[Row], bool]:
         resource, given = self.resource, call.body
         if resource.several and set(given) != {resource.plural}:
             raise Invalid(f"The body must have {resource.plural!r}, and nothing else.")
@@ -316,6 +330,8 @@ class Crud:
             first = {field.name for field in resource.given("create", call.version.minor)}
             if resource.style.tenant_id:
                 first |= {"project_id", "tenant_id"}
+            if resource.tags_given:
+                first.add("tags")
             for name in named:
                 if name in first - later:
                     raise Invalid(f"Cannot update read-only attribute {name}.")

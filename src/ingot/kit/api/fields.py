@@ -21,6 +21,7 @@ Text = Annotated[str, Meta(max_length=255, pattern=_CLEAN)]
 Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=_CLEAN)]
 LongText = Annotated[str, Meta(max_length=65535, pattern=_CLEAN)]
 Id = Annotated[str, Meta(min_length=1, max_length=64, pattern=_CLEAN)]
+Tag = Annotated[str, Meta(min_length=1, max_length=255, pattern=_CLEAN)]
 Positive = Annotated[int, Meta(ge=1, le=0x7FFFFFFF)]
 NotNegative = Annotated[int, Meta(ge=0, le=0x7FFFFFFF)]
 #: A time in a reply, as its service writes it.
@@ -47,6 +48,8 @@ class Field:
     read: its value in a reply, from the row by column names; for what no column holds.
     secret: stored, and never shown. brief: in lists without detail, where the style has such.
     filter: how lists are filtered by it ("": not at all). sort: whether they are sorted by it.
+    usual: value that a creation may name without that further rule; UNSET: the default.
+    ignored: whether bodies may name it to no effect, as clients do that send back what they were shown.
     rule: a further policy rule for a body that gives it another value than the default's, such as
     "create_network:shared"; `{verb}` in it is create or update. see: the rule for who is shown it.
     """
@@ -65,6 +68,8 @@ class Field:
     brief: bool = False
     filter: Literal["", "equal", "member"] = ""
     sort: bool = False
+    ignored: bool = False
+    usual: Any = UNSET
     rule: str = ""
     see: str = ""
 

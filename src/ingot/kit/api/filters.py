@@ -144,7 +144,7 @@ def _filters(resource: Resource, minor: int) -> dict[str, Filter]:
         found["project_id"] = found["tenant_id"] = equal("project_id", columns[resource.owner])
     if resource.tags:
         found.update(tag_filters(columns["tags"]))
-    return found
+    return {**found, **resource.filters}
 
 
 def _worded(resource: Resource, name: str, values: Sequence[str], minor: int) -> Where | None:

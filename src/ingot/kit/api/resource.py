@@ -16,10 +16,10 @@ and those of its tags. What a declaration says wrongly is refused when it is bui
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -45,20 +45,62 @@ def _nothing(_tx: Tx, _call: Call, _row: Row) -> None:
     return None
 
 
+def _no_more(_tx: Tx, _call: Call, _rows: Sequence[Row]) -> None:
+    return None
+
+
 def _changed(_tx: Tx, _call: Call, _before: Row, _after: Row) -> None:
     return None
+
+
+def _as_given(_tx: Tx, _call: Call, values: Values) -> Values:
+    return values
+
+
+class Backing(Protocol):
+    """Where rows are read and written, for a resource that is more than the rows of one table.
+
+    `where` always holds what the caller sees. get: lock is the verb for which the row must stay as it is until the
+    transaction ends; "" for none. update, delete: of a row that `get` has given under a lock.
+    """
+
+    def select(
+        self,
+        tx: Tx,
+        resource: Resource,
+        where: Sequence[Where],
+        order: Sequence[sa.ColumnElement[Any]] = (),
+        limit: int | None = None,
+    ) -> Sequence[Row]: ...
+
+    def get(
+        self, tx: Tx, resource: Resource, ident: str, where: Sequence[Where], lock: str = ""
+    ) -> Row | None: ...
+
+    def insert(self, tx: Tx, resource: Resource, call: Call, values: Values) -> Row: ...
+
+    def update(
+        self, tx: Tx, resource: Resource, call: Call, before: Row, values: Values
+    ) -> Row | None: ...
+
+    def delete(self, tx: Tx, resource: Resource, call: Call, row: Row) -> bool: ...
 
 
 @dataclass(frozen=True)
 class Hooks:
     """What a service adds, inside the transaction of the request. Each may raise a fault, which undoes everything.
 
-    validate: checks and completes the values of a creation (row None) or a change. created, updated, deleted: after
+    prepare: finds what a creation names, before the caller's right to it is asked (`Resource.target`). validate: checks
+    and completes the values of a creation (row None) or a change. before_list: a change that must have happened before
+    a list is read; None where there is none to do. created, updated, deleted: after
     the row was written. allowed: may refuse a caller by more than policies, before anything is read.
     """
 
+    prepare: Callable[[Tx, Call, Values], Values] = _as_given
     validate: Callable[[Tx, Call, Values, Row | None], Values] = _same
+    before_list: Callable[[Call], Callable[[Tx], object] | None] = lambda _call: None
     created: Callable[[Tx, Call, Row], None] = _nothing
+    finished: Callable[[Tx, Call, Sequence[Row]], None] = _no_more
     updated: Callable[[Tx, Call, Row, Row], None] = _changed
     deleted: Callable[[Tx, Call, Row], None] = _nothing
     allowed: Callable[[Call], None] = lambda _call: None
@@ -99,6 +141,7 @@ class Resource:
     fields: besides the id. hidden_extra: JSON column where a style with `extra` keeps what bodies name besides.
     rules: names of policy rules. target: what rules may look at, of a row, or of nothing (None) where there is none.
     scope: what a caller sees, as a condition; None: everything. It stands in every statement about these rows.
+    rows: where they are, when they are more than rows of the table. filters: of lists, beside those of the fields.
     quota: kind that is counted for the owner. tags: whether it has tags, in the JSON column `tags`.
     unlocked: verbs whose transactions need not be serializable: only constraints and counters decide on them.
     order: columns by which lists are sorted that name no key; the id comes last. verbs: what is offered.
@@ -117,11 +160,16 @@ class Resource:
     owner: str = "project_id"
     parent: Parent | None = None
     rules: Rules | None = None
-    target: Callable[[Row | None], Mapping[str, object]] | None = None
+    target: Callable[[Tx | None, Row | None], Mapping[str, object]] | None = None
     scope: Callable[[Resource, Call], Where | None] = _of_project
     hooks: Hooks = field(default_factory=Hooks)
+    rows: Backing | None = None
+    filters: Mapping[str, Callable[[Sequence[str]], Where]] = field(
+        default_factory=dict[str, Callable[[Sequence[str]], Where]]
+    )
     quota: str = ""
     tags: bool = False
+    tags_given: bool = False
     extra: str = ""
     unlocked: frozenset[str] = frozenset()
     order: tuple[str, ...] = ()
@@ -189,10 +237,10 @@ class Resource:
         parents = sa.select(above.table.c[above.id]).where(*inside)
         return (*found, self.table.c[self.parent.column].in_(parents))
 
-    def about(self, row: Row | None) -> Mapping[str, object]:
-        """What policy rules may look at."""
+    def about(self, row: Row | None, tx: Tx | None = None) -> Mapping[str, object]:
+        """What policy rules may look at. tx: None where a reply is made, of rows that were read before."""
         if self.target is not None:
-            return self.target(row)
+            return self.target(tx, row)
         return {self.owner: row[self.owner]} if self.owner and row is not None else {}
 
     def addressed(self, row: Row) -> str:
@@ -223,7 +271,9 @@ def _mistakes(resource: Resource) -> list[str]:
         if (
             one.read is not None
             and one.source not in columns
+            and resource.rows is None
             and (one.create is not Give.NO or one.update)
+            and not one.ignored
         ):
             found.append(f"nothing holds what bodies say of {one.name}")
     for what, column in (("id", resource.id), ("owner", resource.owner)):

@@ -8,10 +8,50 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ingot.kit.api.resource import Resource, Values, Where
+from ingot.kit.api.fields import Row
+from ingot.kit.api.operations import Call
+from ingot.kit.api.resource import Backing, Resource, Values, Where
 from ingot.kit.db.database import IntegrityError, from_json, to_json
 from ingot.kit.db.tx import Tx
 from ingot.kit.faults import Conflict
+
+
+class TableRows:
+    """Rows that are just those of the resource's table (`resource.Backing`)."""
+
+    def select(
+        self,
+        tx: Tx,
+        resource: Resource,
+        where: Sequence[Where],
+        order: Sequence[sa.ColumnElement[Any]] = (),
+        limit: int | None = None,
+    ) -> Sequence[Row]:
+        return select(tx, resource, where, order, limit)
+
+    def get(
+        self, tx: Tx, resource: Resource, ident: str, where: Sequence[Where], lock: str = ""
+    ) -> Row | None:
+        return get(tx, resource, ident, where, lock=bool(lock))
+
+    def insert(self, tx: Tx, resource: Resource, call: Call, values: Values) -> Row:
+        return insert(tx, resource, values)
+
+    def update(
+        self, tx: Tx, resource: Resource, call: Call, before: Row, values: Values
+    ) -> Row | None:
+        return update(tx, resource, str(before[resource.id]), resource.seen(call), values)
+
+    def delete(self, tx: Tx, resource: Resource, call: Call, row: Row) -> bool:
+        return delete(tx, resource, str(row[resource.id]), resource.seen(call))
+
+
+TABLE_ROWS = TableRows()
+
+
+def backing(resource: Resource) -> Backing:
+    """Where the rows of a resource are read and written."""
+    return resource.rows or TABLE_ROWS
 
 
 @cache

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import cache
-from typing import Any, cast
+from typing import Any, Union, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ingot.kit.api.fields import Field, Give, Id, Row
+from ingot.kit.api.fields import Field, Give, Id, Row, Tag
 from ingot.kit.api.operations import Call, Shape
 from ingot.kit.api.resource import Resource, Values
 from ingot.kit.db.database import when
 from ingot.kit.faults import Invalid
 
+#: What msgspec says of a field that must be there and is not, in the outermost object.
+_LACKING = re.compile(r"Object missing required field `(.+)`\Z")
 Document = dict[str, Any]
 Reader = Callable[[Row], Any]
 
@@ -32,6 +35,8 @@ def body(resource: Resource, verb: str, minor: int) -> type[msgspec.Struct]:
         members.append(_member(field.name, _type(field), optional=not must))
     if resource.style.tenant_id and resource.owner:
         members += [_member(name, Id, optional=True) for name in ("project_id", "tenant_id")]
+    if resource.tags_given and verb == "create":
+        members.append(_member("tags", list[Tag], optional=True))
     # Those that must be there come first, as in any signature.
     members.sort(key=lambda member: len(member) > 2)
     return _struct(f"{_camel(resource)}{verb.capitalize()}", members, resource.style.strict)
@@ -43,12 +48,15 @@ def read(resource: Resource, verb: str, call: Call, given: object) -> Values:
     try:
         item = msgspec.convert(given, shape, strict=not resource.style.lenient)
     except msgspec.ValidationError as wrong:
+        lacking = _LACKING.match(str(wrong))
+        if lacking and resource.style.lacking:
+            raise Invalid(resource.style.lacking.format(name=lacking[1])) from None
         raise Invalid(f"Invalid input: {_placed(str(wrong), resource.name)}.") from None
     values: Values = {}
     fields = {_attribute(field.name): field for field in resource.fields}
     for name in shape.__struct_fields__:
         value = getattr(item, name)
-        if value is not UNSET:
+        if value is not UNSET and not (name in fields and fields[name].ignored):
             column = fields[name].source if name in fields else name
             values[column] = msgspec.to_builtins(value)
     if resource.extra:
@@ -141,6 +149,14 @@ class Renderer:
         ]
         self._tags = resource.tags and not brief
 
+    def plain(self, row: Row) -> Document:
+        """What everybody who sees it is shown, as a part of something else."""
+        resource = self.resource
+        made = {name: reader(row) for name, see, reader in self._readers if not see}
+        if resource.style.tenant_id and resource.owner:
+            made["project_id"] = made["tenant_id"] = row[resource.owner]
+        return {"id": row[resource.id], **made}
+
     def one(self, call: Call, row: Row, fields: Iterable[str] = ()) -> Document:
         """One thing. fields: only these, if there are any."""
         resource = self.resource
@@ -176,7 +192,8 @@ def _reader(resource: Resource, field: Field) -> Reader:
         written = resource.style.moment
 
         def moment(row: Row) -> str | None:
-            at = when(row[source])
+            value = row[source]
+            at = value if isinstance(value, datetime) else when(value)
             return None if at is None else written(at)
 
         return moment
@@ -186,8 +203,13 @@ def _reader(resource: Resource, field: Field) -> Reader:
 # -- types -----------------------------------------------------------------------------------------
 
 
+def _either(one: Any, other: Any) -> Any:
+    """A value of one of two types, of which each may be None's."""
+    return Union[one, other]  # noqa: UP007  ("|" knows no None on both sides)
+
+
 def _type(field: Field) -> Any:
-    return field.type | None if field.nullable else field.type
+    return _either(field.type, None) if field.nullable else field.type
 
 
 def _attribute(name: str) -> str:
@@ -200,7 +222,7 @@ def _member(name: str, shape: Any, *, optional: bool = False) -> tuple[Any, ...]
         return (_attribute(name), shape, msgspec.field(name=name))[
             : 2 if name.isidentifier() else 3
         ]
-    return (_attribute(name), shape | UnsetType, msgspec.field(default=UNSET, name=name))
+    return (_attribute(name), _either(shape, UnsetType), msgspec.field(default=UNSET, name=name))
 
 
 def _struct(name: str, members: list[Any], strict: bool) -> type[msgspec.Struct]:

@@ -32,19 +32,24 @@ def _naive(at: datetime) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Names of the policy rules of a resource's operations; "" where everybody who is logged in may."""
+    """Names of the policy rules of a resource's operations.
+
+    early: whether those of index and show look at nothing but the caller, and are asked before anything is read.
+    """
 
     index: str
     show: str
     create: str
     update: str
     delete: str
+    early: bool = False
 
     @classmethod
     def named(cls, pattern: str) -> Rules:
         """Rules by a pattern, such as "os_compute_api:os-aggregates:{verb}"."""
         verbs = ("index", "show", "create", "update", "delete")
-        return cls(**{verb: pattern.format(verb=verb) for verb in verbs})
+        index, show, create, update, delete = (pattern.format(verb=verb) for verb in verbs)
+        return cls(index=index, show=show, create=create, update=update, delete=delete)
 
 
 def _crud_rules(get: str) -> Callable[[str, str], Rules]:
@@ -77,7 +82,7 @@ class Style:
     words: whether filters compare too (name__contains). unknown: what becomes of a filter that is not known.
     fields: whether `fields` picks the fields of a reply. bulk: whether several things may come in one body.
     strict: whether a body may name nothing else. lenient: whether numbers and truth values may come as texts.
-    max_body: octets of a body at most.
+    max_body: octets of a body at most. lacking: what is told of a field that must be named and is not ("": our words).
     hidden: what a caller is told of a thing of others; "forbidden" to those who see only their own (Keystone).
     tenant_id: whether the owner is shown, taken and filtered by under its old name too.
     revisions: whether If-Match guards changes.
@@ -106,6 +111,7 @@ class Style:
     strict: bool = True
     lenient: bool = False
     max_body: int = 1 << 20
+    lacking: str = ""
     hidden: Literal["missing", "forbidden"] = "missing"
     tenant_id: bool = False
     revisions: bool = False
@@ -176,6 +182,7 @@ NEUTRON = Style(
     bulk=True,
     lenient=True,
     max_body=4 << 20,
+    lacking="Failed to parse request. Required attribute '{name}' not specified.",
     tenant_id=True,
     revisions=True,
     missing=_neutron_missing,

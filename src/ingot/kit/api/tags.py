@@ -6,12 +6,12 @@ Source: the API-SIG guideline "Tags" (GET, PUT, DELETE …/tags; GET, PUT, DELET
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from ingot.kit.api import rows
-from ingot.kit.api.fields import Row
+from ingot.kit.api.fields import Row, Tag
 from ingot.kit.api.operations import Call, Operation, Reply
 from ingot.kit.api.resource import Resource
 from ingot.kit.db.tx import Transactions, Tx
@@ -19,7 +19,6 @@ from ingot.kit.faults import Fault, Invalid, Kind
 
 #: Tags of one thing at most.
 MOST_TAGS = 50
-Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*\Z")]
 
 
 class Tags(msgspec.Struct, forbid_unknown_fields=True):
@@ -34,7 +33,7 @@ class Tagged(Protocol):
     resource: Resource
     transactions: Transactions
 
-    def find(self, tx: Tx, call: Call, rule: str, *, lock: bool = False) -> Row: ...
+    def find(self, tx: Tx, call: Call, rule: str, *, lock: str = "") -> Row: ...
 
     def check_revision(self, call: Call, row: Row) -> None: ...
 
@@ -99,15 +98,14 @@ class _Tags:
         crud, resource = self._crud, self._crud.resource
 
         def work(tx: Tx) -> list[str]:
-            row = crud.find(tx, call, resource.rule.update, lock=True)
+            row = crud.find(tx, call, resource.rule.update, lock="update")
             crud.check_revision(call, row)
             old: list[str] = list(row["tags"] or ())
             tags = list(dict.fromkeys(new(old)))
             if len(tags) > MOST_TAGS:
                 raise Invalid(f"A resource has at most {MOST_TAGS} tags.")
             if tags != old:
-                ident = str(row[resource.id])
-                rows.update(tx, resource, ident, resource.seen(call), {"tags": tags})
+                rows.backing(resource).update(tx, resource, call, row, {"tags": tags})
             return tags
 
         serializable = "update" not in resource.unlocked
@@ -124,15 +122,16 @@ def tag_operations(crud: Tagged) -> list[Operation]:
     )
     one = path + "/{tag}"
     common: dict[str, Any] = {"late": True, "since": resource.since, "until": resource.until}
+    reading: dict[str, Any] = {**common, "late": not resource.rule.early}
     return [
-        Operation("GET", path, tags.index, show, title="List tags", reply=Tags, **common),
+        Operation("GET", path, tags.index, show, title="List tags", reply=Tags, **reading),
         Operation(
             "PUT", path, tags.replace, change, title="Replace tags", body=Tags, reply=Tags, **common
         ),
         Operation(
             "DELETE", path, tags.clear, change, title="Remove all tags", status=204, **common
         ),
-        Operation("GET", one, tags.has, show, title="Check a tag", status=204, **common),
+        Operation("GET", one, tags.has, show, title="Check a tag", status=204, **reading),
         Operation("PUT", one, tags.add, change, title="Add a tag", status=201, **common),
         Operation("DELETE", one, tags.remove, change, title="Remove a tag", status=204, **common),
     ]
