@@ -19,7 +19,7 @@ LONGEST_FUNCTION = 100
 
 #: From the lowest; each may use the interfaces of those before it.
 SERVICES = tuple(service.name for service in services.SERVICES)
-SHAPE = ("__init__", "types", "tables", "store", "service", "schemas", "api", "module")
+SHAPE = ("__init__", "types", "tables", "store", "service", "policies", "api", "module")
 
 #: Packages that live in virtual time, so that whole fleets can be simulated.
 TIMED = ("kit", "workflow", "drivers", "agents", "services")

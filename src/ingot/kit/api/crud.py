@@ -152,6 +152,12 @@ class Crud:
 
     def find(self, tx: Tx, call: Call, rule: str, *, lock: str = "") -> Row:
         """The row that the path names, if the caller sees it and the rule lets them; Missing or Forbidden."""
+        return self._found(tx, call, rule, lock)[0]
+
+    def _found(
+        self, tx: Tx, call: Call, rule: str, lock: str = ""
+    ) -> tuple[Row, Mapping[str, object]]:
+        """The same, with what rules look at of it."""
         resource, ident = self.resource, call.params[self.resource.ident]
         seen = resource.seen(call)
         where = (*seen, *self._inside(tx, call))
@@ -163,8 +169,9 @@ class Crud:
                 if seen:
                     raise Forbidden("You are not authorized to perform the requested action.")
             raise resource.style.missing(resource.name, ident)
-        call.require(rule, resource.about(row, tx))
-        return row
+        target = resource.about(row, tx)
+        call.require(rule, target)
+        return row, target
 
     def _inside(self, tx: Tx, call: Call) -> tuple[Where, ...]:
         """What the path says of the parent, as a condition; Missing where the caller sees no such parent."""
@@ -210,7 +217,9 @@ class Crud:
             ]
         self._own(call, values)
         values = resource.hooks.prepare(tx, call, values)
-        self._require(tx, call, "create", values, values)
+        target = resource.about(values, tx)
+        call.require(resource.rule.create, target)
+        self._require(call, "create", values, target)
         for field in resource.fields:
             start = field.starting(values)
             if field.read is None and field.source not in values and start is not UNSET:
@@ -245,9 +254,9 @@ class Crud:
 
     def _update(self, tx: Tx, call: Call, given: Values) -> Row:
         resource = self.resource
-        before = self.find(tx, call, resource.rule.update, lock="update")
+        before, target = self._found(tx, call, resource.rule.update, "update")
         self.check_revision(call, before)
-        self._require(tx, call, "update", given, before)
+        self._require(call, "update", given, target)
         values = dict(given)
         if resource.extra and resource.extra in values:
             merged: Values = {**(before[resource.extra] or {}), **values[resource.extra]}
@@ -274,12 +283,11 @@ class Crud:
         if self.resource.style.revisions:
             check_revision(call, row["revision_number"])
 
-    def _require(self, tx: Tx, call: Call, verb: str, given: Mapping[str, Any], row: Row) -> None:
-        """The rule of a creation, and those of each field that a change names or a creation gives another value."""
+    def _require(
+        self, call: Call, verb: str, given: Mapping[str, Any], target: Mapping[str, object]
+    ) -> None:
+        """The rules of each field that a change names, or to which a creation gives another value than the usual."""
         resource = self.resource
-        target = resource.about(row, tx)
-        if verb == "create":
-            call.require(resource.rule.create, target)
         for field in resource.fields:
             if not field.rule or field.source not in given:
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -189,26 +189,23 @@ def _meant(values: Values) -> Values:
     return values
 
 
-def _allowed(
-    call: Call, verb: str, values: Values, target: Mapping[str, object], network: Network
-) -> None:
-    """Tenants choose no addresses on a network of somebody else, and pose as none of the cloud's own ports."""
-    if any("ip_address" in wish for wish in values.get("fixed_ips") or ()):
-        call.require(f"{verb}_port:ip_address", target)
-    if str(values.get("device_owner", "")).startswith("network:"):
-        call.require(f"{verb}_port:network_owner", target)
-    usable = network.shared or call.allows("create_port:ip_address", target)
-    if verb == "create" and not usable:
-        raise Forbidden(
-            f"Network {network.id} is external and not shared: no ports can be made on it."
-        )
+def _chooses(values: Values) -> list[str]:
+    """What of a port only the network's owner may choose, and which of these a body names."""
+    named = any("ip_address" in wanted for wanted in values.get("fixed_ips") or ())
+    posing = str(values.get("device_owner", "")).startswith("network:")
+    return [*(["ip_address"] if named else ()), *(["network_owner"] if posing else ())]
 
 
 def _new(nets: Networks, tx: Tx, call: Call, values: Values) -> Values:
     network: Network = values.pop("network")
     project_id = str(values["project_id"])
     target = {"project_id": project_id, "network_project_id": network.project_id}
-    _allowed(call, "create", values, target, network)
+    for word in _chooses(values):
+        call.require(f"create_port:{word}", target)
+    if not (network.shared or call.allows("create_port:ip_address", target)):
+        raise Forbidden(
+            f"Network {network.id} is external and not shared: no ports can be made on it."
+        )
     secured = values.setdefault("port_security_enabled", network.port_security_enabled)
     named: list[str] | None = values.get("security_groups")
     if named is None and secured:
@@ -226,9 +223,11 @@ def _new(nets: Networks, tx: Tx, call: Call, values: Values) -> Values:
 
 
 def _changed(nets: Networks, tx: Tx, call: Call, values: Values, row: Row) -> Values:
-    network = nets.get_network(tx.conn, row["network_id"])
-    target = {"project_id": row["project_id"], "network_project_id": network.project_id}
-    _allowed(call, "update", values, target, network)
+    if chosen := _chooses(values):
+        network = nets.get_network(tx.conn, row["network_id"])
+        target = {"project_id": row["project_id"], "network_project_id": network.project_id}
+        for word in chosen:
+            call.require(f"update_port:{word}", target)
     if "security_groups" in values:
         members: list[str] = values["security_groups"] or []
         values["security_groups"] = members
