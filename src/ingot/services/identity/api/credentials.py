@@ -76,12 +76,12 @@ def undelegated(call: Call) -> None:
         )
 
 
-def _target(row: Row | None) -> dict[str, object]:
+def _target(_tx: Tx | None, row: Row | None) -> dict[str, object]:
     return {"target.credential.user_id": row["user_id"] if row else None}
 
 
 def _seen(_resource: Resource, call: Call) -> Where | None:
-    if call.allows("identity:list_credentials", _target(None)):
+    if call.allows("identity:list_credentials", _target(None, None)):
         return None
     own = call.caller.user_id
     return tables.credentials.c.user_id == own if own else sa.false()

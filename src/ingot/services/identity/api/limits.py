@@ -138,7 +138,7 @@ def limits(identity: Identity) -> Resource:
     )
 
 
-def _target(row: Row | None) -> dict[str, object]:
+def _target(_tx: Tx | None, row: Row | None) -> dict[str, object]:
     return {
         "target.limit.project_id": row.get("project_id") or None if row else None,
         "target.limit.domain_id": row.get("domain_id") or None if row else None,
