@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-import ingot.app.services  # noqa: F401  (all tables hang on one metadata)
+import ingot.app.build  # noqa: F401  (all tables hang on one metadata)
 from ingot.kit.db.database import Database, to_json
 from ingot.migrations import migrate
 from ingot.migrations.line import configuration

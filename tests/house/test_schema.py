@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-import ingot.app.services  # noqa: F401  (all tables hang on one metadata)
+import ingot.app.build  # noqa: F401  (all tables hang on one metadata)
 from ingot.kit.db.database import Database, metadata
 from ingot.migrations import migrate, revisions
 from tests import postgres

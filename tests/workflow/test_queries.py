@@ -7,7 +7,7 @@ from pathlib import Path
 import falcon.testing
 import pytest
 
-import ingot.app.services  # noqa: F401  (all tables hang on one metadata)
+import ingot.app.build  # noqa: F401  (all tables hang on one metadata)
 from ingot.kit.auth.policy import Caller
 from ingot.kit.db.database import Database
 from ingot.kit.http.server import WebApp

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-import ingot.app.services  # noqa: F401  (all tables hang on one metadata)
+import ingot.app.build  # noqa: F401  (all tables hang on one metadata)
 from ingot.app.retention import BATCH, Keeper
 from ingot.kit.audit import recorder as audit_recorder
 from ingot.kit.db.database import Database, timestamp

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar, cast
 import sqlalchemy as sa
 
 from ingot.kit.db.database import BulkStatement, PreparedStatement, among, from_json, to_json, when
+from ingot.kit.faults import Invalid
 from ingot.kit.ids import new_uuid
 from ingot.services.network import tables
 from ingot.services.network.dhcpplan import Known
@@ -532,3 +533,48 @@ def known_addresses(
     else:
         rows = _KNOWN_OF_SOME.rows(conn, {"networks": network_ids, "ports": port_ids})
     return [Known(*names, admin_state_up=bool(up), bound=bool(bound)) for *names, up, bound in rows]
+
+
+# -- what callers see ------------------------------------------------------------------------------
+
+
+def visible_networks(project_id: str | None) -> Where:
+    """Networks that members of a project see: their own, shared and external ones."""
+    nets = tables.networks.c
+    return sa.or_(nets.project_id == project_id, nets.shared, nets.external)
+
+
+def visible_subnets(project_id: str | None) -> Where:
+    """Subnets that members of a project see: their own, and those of networks that they may use."""
+    nets, own = tables.networks.c, tables.subnets.c
+    usable = sa.select(nets.id).where(sa.or_(nets.shared, nets.project_id == project_id))
+    return sa.or_(own.project_id == project_id, own.network_id.in_(usable))
+
+
+def visible_ports(project_id: str | None) -> Where:
+    """Ports that members of a project see: their own, and all on their own networks."""
+    nets, own = tables.networks.c, tables.ports.c
+    theirs = sa.select(nets.id).where(nets.project_id == project_id)
+    return sa.or_(own.project_id == project_id, own.network_id.in_(theirs))
+
+
+def with_fixed_ips(values: Sequence[str]) -> Where:
+    """`ip_address=…`, `subnet_id=…`, `ip_address_substr=…`; all kinds that are named must hold."""
+    ips = tables.fixed_ips
+    kinds: dict[str, list[str]] = {}
+    for value in values:
+        name, _, text = value.partition("=")
+        kinds.setdefault(name, []).append(text)
+    clauses: list[Where] = []
+    for name, texts in kinds.items():
+        if name == "ip_address_substr":
+            parts = (ips.c.ip_address.contains(text, autoescape=True) for text in texts)
+            condition: Where = sa.or_(*parts)
+        elif name in ("ip_address", "subnet_id"):
+            condition = ips.c[name].in_(texts)
+        else:
+            raise Invalid(
+                f"Invalid fixed_ips filter {name!r}: ip_address, subnet_id or ip_address_substr."
+            )
+        clauses.append(tables.ports.c.id.in_(sa.select(ips.c.port_id).where(condition)))
+    return sa.and_(sa.true(), *clauses)

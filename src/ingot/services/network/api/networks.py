@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import sqlalchemy as sa
-
 from ingot.kit.api.fields import MAY, Field, Text
 from ingot.kit.api.filters import constant as is_constant
 from ingot.kit.api.operations import Call
@@ -38,7 +36,7 @@ def rules(name: str) -> Rules:
 def _visible(_resource: Resource, call: Call) -> Where | None:
     if sees_all(call):
         return None
-    return sa.or_(_T.project_id == call.caller.project_id, _T.shared, _T.external)
+    return store.visible_networks(call.caller.project_id)
 
 
 def _provider(name: str, type_: Any, *, nullable: bool = False) -> Field:

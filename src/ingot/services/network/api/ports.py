@@ -50,28 +50,6 @@ def _with_status(values: Sequence[str]) -> Where:
     return sa.or_(sa.false(), *clauses)
 
 
-def _with_fixed_ips(values: Sequence[str]) -> Where:
-    """`ip_address=…`, `subnet_id=…`, `ip_address_substr=…`; all kinds that are named must hold."""
-    ips = tables.fixed_ips
-    kinds: dict[str, list[str]] = {}
-    for value in values:
-        name, _, text = value.partition("=")
-        kinds.setdefault(name, []).append(text)
-    clauses: list[Where] = []
-    for name, texts in kinds.items():
-        if name == "ip_address_substr":
-            parts = (ips.c.ip_address.contains(text, autoescape=True) for text in texts)
-            condition: Where = sa.or_(*parts)
-        elif name in ("ip_address", "subnet_id"):
-            condition = ips.c[name].in_(texts)
-        else:
-            raise Invalid(
-                f"Invalid fixed_ips filter {name!r}: ip_address, subnet_id or ip_address_substr."
-            )
-        clauses.append(_T.id.in_(sa.select(ips.c.port_id).where(condition)))
-    return sa.and_(sa.true(), *clauses)
-
-
 def _addresses(row: Row) -> list[dict[str, str]]:
     return [{"subnet_id": ip.subnet_id, "ip_address": ip.ip_address} for ip in row["fixed_ips"]]
 
@@ -129,9 +107,7 @@ def ports(nets: Networks, networks: Resource) -> Resource:
     def visible(_resource: Resource, call: Call) -> Where | None:
         if sees_all(call):
             return None
-        net, project = tables.networks.c, call.caller.project_id
-        own = sa.select(net.id).where(net.project_id == project)
-        return sa.or_(_T.project_id == project, _T.network_id.in_(own))
+        return store.visible_ports(call.caller.project_id)
 
     def validate(tx: Tx, call: Call, values: Values, row: Row | None) -> Values:
         if row is None:
@@ -167,7 +143,7 @@ def ports(nets: Networks, networks: Resource) -> Resource:
         rows=CollectionRows(store.PORTS, create, change, remove, hold),
         filters={
             "status": _with_status,
-            "fixed_ips": _with_fixed_ips,
+            "fixed_ips": store.with_fixed_ips,
             "security_groups": member(_T.security_groups),
         },
         hooks=Hooks(prepare=prepare, validate=validate, finished=within_quota(nets, "port")),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import sqlalchemy as sa
-
 from ingot.kit.api.fields import MAY, MUST, Field, Id, Row, Text
 from ingot.kit.api.filters import constant as is_constant
 from ingot.kit.api.operations import Call
@@ -76,9 +74,7 @@ def subnets(nets: Networks, networks: Resource) -> Resource:
     def visible(_resource: Resource, call: Call) -> Where | None:
         if sees_all(call):
             return None
-        net, project = tables.networks.c, call.caller.project_id
-        usable = sa.select(net.id).where(sa.or_(net.shared, net.project_id == project))
-        return sa.or_(_T.project_id == project, _T.network_id.in_(usable))
+        return store.visible_subnets(call.caller.project_id)
 
     def create(tx: Tx, _call: Call, values: Values) -> Subnet:
         return nets.create_subnet(tx.conn, **values)
