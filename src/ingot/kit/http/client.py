@@ -49,7 +49,7 @@ def session(**options: Any) -> aiohttp.ClientSession:
 async def whole(reply: aiohttp.ClientResponse, most: int) -> bytes:
     """The body of a reply (of a `session` made here), unpacked, however it was cut on its way.
 
-    Raises TooMuch beyond `most` bytes, packed or unpacked, and gives the connection up; Unreadable for what
+    Raises ReplyTooLarge beyond `most` bytes, packed or unpacked, and gives the connection up; Unreadable for what
     cannot be unpacked; what aiohttp raises when the connection ends too early.
     """
     try:

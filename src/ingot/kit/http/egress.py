@@ -56,7 +56,7 @@ class AddressRefused(OSError):
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether an error is NotAsked, or says so for each address of a name (as aiohttp puts them together)."""
+    """Whether an error is AddressRefused, or says so for each address of a name (as aiohttp puts them together)."""
     if isinstance(error, OSError) and not isinstance(error, AddressRefused):
         return error.errno == errno.EACCES and HOW in str(error)
     return isinstance(error, AddressRefused)
@@ -113,7 +113,7 @@ class Egress:
         return f"{address} is not asked for others. {HOW}"
 
     async def find(self, host: str, port: int) -> str:
-        """The address at which to ask a host by UDP. NotAsked when all that it has are refused, OSError without any."""
+        """The address at which to ask a host by UDP. AddressRefused when all that it has are refused, OSError without any."""
         known = _literal(host)
         if known is not None:
             found = [host if "%" in host else str(known)]

@@ -5,7 +5,7 @@ this process. A hub also pushes what is only worth seeing live (a step that has 
 two stored rows); such events carry no id. On PostgreSQL a hub reads the rows of other processes by a short
 poll, but only while somebody is subscribed.
 
-Progress is thinned out by its sender (`Thinner`): stored at most every 2 s, pushed at most 5 times a second.
+Progress is thinned out by its sender (`ProgressSampler`): stored at most every 2 s, pushed at most 5 times a second.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def is_on(conn: sa.Connection, node_uuid: str) -> bool:
 
 
 def add(conn: sa.Connection, node: Node, opened_by: Any, now: str) -> None:
-    """The console of a node is wanted. opened_by: who asked for it (`rights.Opener`)."""
+    """The console of a node is wanted. opened_by: who asked for it (`rights.PortOwner`)."""
     conn.execute(
         node_consoles.insert().values(
             node_uuid=node.uuid,
