@@ -44,6 +44,7 @@ class Field:
     column: of its value in the row; "": the same as the name. A field with `read` has none.
     create, update: whether the body of a creation and of a change may name it.
     default: of a creation that does not name it; a function gets the values that it named. UNSET: none, the column's.
+    null: what a null in a body means where `nullable`; UNSET: null.
     since, until: minor microversions, inclusive, at which the field is there.
     read: its value in a reply, from the row by column names; for what no column holds.
     secret: stored, and never shown. brief: in lists without detail, where the style has such.
@@ -61,6 +62,7 @@ class Field:
     update: bool = False
     default: Any = UNSET
     nullable: bool = False
+    null: Any = UNSET
     since: int = 0
     until: int | None = None
     read: Callable[[Row], Any] | None = None

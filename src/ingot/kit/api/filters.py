@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ingot.kit.api.fields import Field
 from ingot.kit.api.operations import Call
 from ingot.kit.api.paging import check_keys
 from ingot.kit.api.resource import Resource, Where
@@ -129,11 +130,17 @@ def _compared(column: sa.ColumnElement[Any], word: str, text: str) -> Where:
     return sa.func.substr(left, start, len(text)) == right
 
 
-def _filters(resource: Resource, minor: int) -> dict[str, Filter]:
-    """The filters of a resource's list at a microversion."""
+def _seen(resource: Resource, call: Call) -> list[Field]:
+    """The fields that the caller is shown: whoever could filter or sort by another could read it."""
+    shown = resource.shown(call.version.minor)
+    return [field for field in shown if not field.see or call.allows(field.see)]
+
+
+def _filters(resource: Resource, call: Call) -> dict[str, Filter]:
+    """The filters of a resource's list for a caller."""
     columns, style = resource.table.c, resource.style
     found: dict[str, Filter] = {}
-    for field in resource.shown(minor):
+    for field in _seen(resource, call):
         if field.filter == "equal":
             found[field.name] = equal(field.name, columns[field.source])
         elif field.filter == "member":
@@ -147,11 +154,11 @@ def _filters(resource: Resource, minor: int) -> dict[str, Filter]:
     return {**found, **resource.filters}
 
 
-def _worded(resource: Resource, name: str, values: Sequence[str], minor: int) -> Where | None:
+def _worded(resource: Resource, name: str, values: Sequence[str], call: Call) -> Where | None:
     """`name__contains=…` and its like; None where there is no such filter."""
     plain, mark, word = name.partition("__")
-    field = resource.by_name.get(plain)
-    if not mark or field is None or field.filter != "equal" or not field.visible(minor):
+    field = next((field for field in _seen(resource, call) if field.name == plain), None)
+    if not mark or field is None or field.filter != "equal":
         return None
     if word not in (*_WORDS, *(f"i{one}" for one in _WORDS), "iexact"):
         return None
@@ -176,19 +183,19 @@ def parse(resource: Resource, call: Call) -> Query:
     reverse = style.pages == "neutron" and boolean(
         "page_reverse", (grouped.get("page_reverse") or ["false"])[-1]
     )
-    sort = _sorts(resource, grouped, call.version.minor)
-    where = _conditions(resource, grouped, call.version.minor)
+    sort = _sorts(resource, grouped, call)
+    where = _conditions(resource, grouped, call)
     return Query(where, fields, limit, marker or None, sort, reverse)
 
 
 def _conditions(
-    resource: Resource, grouped: Mapping[str, Sequence[str]], minor: int
+    resource: Resource, grouped: Mapping[str, Sequence[str]], call: Call
 ) -> tuple[Where, ...]:
-    known = _filters(resource, minor)
+    known = _filters(resource, call)
     where: list[Where] = []
     unknown: list[str] = []
     for name, values in grouped.items():
-        worded = _worded(resource, name, values, minor) if resource.style.words else None
+        worded = _worded(resource, name, values, call) if resource.style.words else None
         if name in known:
             where.append(known[name](values))
         elif worded is not None:
@@ -210,7 +217,7 @@ def _limit(values: Sequence[str] | None, most: int) -> int | None:
 
 
 def _sorts(
-    resource: Resource, grouped: Mapping[str, Sequence[str]], minor: int
+    resource: Resource, grouped: Mapping[str, Sequence[str]], call: Call
 ) -> tuple[tuple[str, bool], ...]:
     """(column, descending) in the order of importance."""
     style = resource.style.sorting
@@ -228,7 +235,7 @@ def _sorts(
     if style == "pairs" and ways and len(ways) != len(keys):
         raise Invalid("The number of sort_keys and sort_dirs must be same.")
     check_keys(keys)
-    known = _sortable(resource, minor)
+    known = _sortable(resource, call)
     found: list[tuple[str, bool]] = []
     for at, key in enumerate(keys):
         if key not in known:
@@ -243,9 +250,9 @@ def _way(text: str) -> bool:
     return text == "desc"
 
 
-def _sortable(resource: Resource, minor: int) -> dict[str, str]:
+def _sortable(resource: Resource, call: Call) -> dict[str, str]:
     """Sort key -> column."""
-    found = {field.name: field.source for field in resource.shown(minor) if field.sort}
+    found = {field.name: field.source for field in _seen(resource, call) if field.sort}
     found["id"] = resource.id
     if resource.owner and resource.style.tenant_id:
         found["project_id"] = found["tenant_id"] = resource.owner
@@ -263,9 +270,12 @@ def ordering(resource: Resource, query: Query) -> list[tuple[str, sa.ColumnEleme
     wanted.setdefault(resource.id, False)
     order: list[tuple[str, sa.ColumnElement[Any], bool]] = []
     for name, descending in wanted.items():
-        column = resource.table.c[name]
-        empty: Any = 0 if isinstance(column.type, sa.Integer | sa.Boolean) else ""
-        expression = sa.func.coalesce(column, empty) if column.nullable else column
+        column: sa.ColumnElement[Any] = resource.table.c[name]
+        nullable = bool(resource.table.c[name].nullable)
+        if isinstance(column.type, sa.Boolean):
+            column = sa.cast(column, sa.Integer)  # truth values have no order
+        empty: Any = 0 if isinstance(column.type, sa.Integer) else ""
+        expression = sa.func.coalesce(column, empty) if nullable else column
         order.append((name, expression, descending != query.reverse))
         if name == resource.id:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -58,12 +59,19 @@ def read(resource: Resource, verb: str, call: Call, given: object) -> Values:
         value = getattr(item, name)
         if value is not UNSET and not (name in fields and fields[name].ignored):
             column = fields[name].source if name in fields else name
-            values[column] = msgspec.to_builtins(value)
+            values[column] = _meant(fields.get(name), msgspec.to_builtins(value))
     if resource.extra:
         known = {field.name for field in resource.fields} | {"id", "links"}
         rest = cast("Document", given).items()
         values[resource.extra] = {name: value for name, value in rest if name not in known}
     return values
+
+
+def _meant(field: Field | None, value: Any) -> Any:
+    """A value of a body; of a null what it stands for."""
+    if value is not None or field is None or field.null is UNSET:
+        return value
+    return copy.deepcopy(field.null)
 
 
 def _placed(wrong: str, name: str) -> str:

@@ -68,9 +68,6 @@ def _no_profile(_given: Row) -> dict[str, Any]:
     return {}
 
 
-#: What a null in a body means.
-_NULLS: dict[str, Any] = {"host_id": "", "profile": {}, "allowed_address_pairs": []}
-
 FIELDS = (
     Field("name", Text, create=MAY, update=True, default="", filter="equal", sort=True),
     Field("network_id", Id, create=MUST, filter="equal", sort=True),
@@ -83,14 +80,14 @@ FIELDS = (
     Field("fixed_ips", list[FixedIp], create=MAY, update=True, nullable=True, read=_addresses),
     Field("security_groups", list[Id], create=MAY, update=True, nullable=True),
     Field("allowed_address_pairs", list[Pair], create=MAY, update=True, nullable=True,
-          default=_no_pairs, rule="{verb}_port:allowed_address_pairs"),
+          default=_no_pairs, null=[], rule="{verb}_port:allowed_address_pairs"),
     Field("port_security_enabled", bool, create=MAY, update=True, filter="equal",
           usual=True, rule="{verb}_port:port_security_enabled"),
     Field("binding:host_id", Text, column="host_id", create=MAY, update=True, default="",
-          nullable=True, filter="equal", rule="{verb}_port:host_id", see="see_all"),
+          nullable=True, null="", filter="equal", rule="{verb}_port:host_id", see="see_all"),
     Field("binding:vnic_type", Text, column="vnic_type", create=MAY, update=True, filter="equal"),
     Field("binding:profile", dict[str, Any], column="profile", create=MAY, update=True,
-          default=_no_profile, nullable=True, rule="{verb}_port:profile", see="see_all"),
+          default=_no_profile, nullable=True, null={}, rule="{verb}_port:profile", see="see_all"),
     Field("binding:vif_type", str, column="vif_type", filter="equal", see="see_all"),
     Field("binding:vif_details", dict[str, Any], read=_details, see="see_all"),
     shown_and_ignored("extra_dhcp_opts", Nothing, []),
@@ -111,8 +108,8 @@ def ports(nets: Networks, networks: Resource) -> Resource:
 
     def validate(tx: Tx, call: Call, values: Values, row: Row | None) -> Values:
         if row is None:
-            return _new(nets, tx, call, _meant(values))
-        return _changed(nets, tx, call, _meant(values), row)
+            return _new(nets, tx, call, _known(values))
+        return _changed(nets, tx, call, _known(values), row)
 
     def create(tx: Tx, _call: Call, values: Values) -> Port:
         mac = values.pop("mac_address", None)
@@ -153,11 +150,8 @@ def ports(nets: Networks, networks: Resource) -> Resource:
     )
 
 
-def _meant(values: Values) -> Values:
-    """Nulls as the values they mean; addresses that are some."""
-    for name, empty in _NULLS.items():
-        if name in values and values[name] is None:
-            values[name] = empty
+def _known(values: Values) -> Values:
+    """Addresses that are some, and a kind of port that there is."""
     for pair in values.get("allowed_address_pairs", ()):
         ipam.network(pair["ip_address"])
     if values.get("vnic_type", "normal") not in _KINDS:
