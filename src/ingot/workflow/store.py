@@ -22,13 +22,13 @@ from ingot.kit.db.database import (
     timestamp,
     to_json,
 )
-from ingot.kit.faults import Kind, Locked
+from ingot.kit.faults import Locked
 from ingot.kit.ids import new_uuid
 from ingot.kit.tasks import events
 
 from .signal_store import find_signal, forget_signals
 from .tables import AT_ONCE, conductors, operations, signals, steps
-from .types import Claim, FaultRecord, OperationRow, StepRow, operation_from, step_from
+from .types import Claim, OperationRow, StepRow, operation_from, step_from
 
 Row = dict[str, Any]
 
@@ -557,7 +557,3 @@ def save_steps(conn: sa.Connection, rows: Iterable[StepRow]) -> None:
         for row in rows
     }
     _UPSERT.run(conn, list(values.values()))
-
-
-def is_abort(record: FaultRecord) -> bool:
-    return record.kind == Kind.ABORTED

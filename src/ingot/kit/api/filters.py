@@ -25,6 +25,7 @@ Filter = Callable[[Sequence[str]], Where]
 _TRUE, _FALSE = {"true", "1", "yes", "t", "on", "y"}, {"false", "0", "no", "f", "off", "n"}
 #: Comparisons that some styles let a filter ask for as `name__word`; the same with "i" ignores case.
 _WORDS = ("contains", "startswith", "endswith")
+COMPARISONS = frozenset((*_WORDS, *(f"i{word}" for word in _WORDS)))
 _TAG_FILTERS = ("tags", "tags-any", "not-tags", "not-tags-any")
 #: Query parameters that are no filters.
 _PAGING = frozenset({"fields", "limit", "marker", "page_reverse", "sort", "sort_key", "sort_dir"})
@@ -114,7 +115,7 @@ def tag_filters(column: sa.ColumnElement[Any]) -> dict[str, Filter]:
     }
 
 
-def _compared(column: sa.ColumnElement[Any], word: str, text: str) -> Where:
+def compared(column: sa.ColumnElement[Any], word: str, text: str) -> Where:
     """A comparison that means the same on both databases: SQLite's LIKE ignores case, PostgreSQL's does not."""
     left: sa.ColumnElement[Any] = column
     right: sa.ColumnElement[Any] = sa.literal(text)
@@ -160,12 +161,12 @@ def _worded(resource: Resource, name: str, values: Sequence[str], call: Call) ->
     field = next((field for field in _seen(resource, call) if field.name == plain), None)
     if not mark or field is None or field.filter != "equal":
         return None
-    if word not in (*_WORDS, *(f"i{one}" for one in _WORDS), "iexact"):
+    if word not in (*COMPARISONS, "iexact"):
         return None
     column = resource.table.c[field.source]
     if not isinstance(column.type, sa.String):
         return None
-    return sa.and_(*(_compared(column, word, text) for text in values))
+    return sa.and_(*(compared(column, word, text) for text in values))
 
 
 # -- the query string ------------------------------------------------------------------------------
@@ -229,9 +230,6 @@ def _sorts(
         if ways and not keys:
             _way(ways[0])
             ways = []
-    if style == "colon" and "sort" in grouped:
-        pairs = [part.partition(":") for part in grouped["sort"][-1].split(",") if part]
-        keys, ways = [key for key, _, _ in pairs], [way or "asc" for _, _, way in pairs]
     if style == "pairs" and ways and len(ways) != len(keys):
         raise Invalid("The number of sort_keys and sort_dirs must be same.")
     check_keys(keys)

@@ -82,8 +82,6 @@ def links(
     if style.pages == "keystone":
         found: dict[str, Any] = {"links": {"next": None, "self": call.url, "previous": None}}
         return {**found, "truncated": True} if more else found
-    if style.pages == "glance":
-        return _glance_links(call, style, query, ids, more)
     if not ids or style.pages == "no":
         return {}
     limit = query.limit or style.most
@@ -107,15 +105,3 @@ def _neutron_links(
         href = next_link(call, ids[0], limit) + "&page_reverse=True"
         found.append({"rel": "previous", "href": href})
     return {f"{plural}_links": found} if found else {}
-
-
-def _glance_links(
-    call: Call, style: Style, query: Cut, ids: Sequence[str], more: bool
-) -> dict[str, Any]:
-    """Paths without a host, as the Image service writes them."""
-    path = style.root + call.url.partition("?")[0].partition(style.root)[2]
-    kept = [(name, value) for name, value in call.args if name != "marker"]
-    found = {"first": f"{path}?{urlencode(kept)}" if kept else path}
-    if more and ids:
-        found["next"] = f"{path}?{urlencode([*kept, ('marker', ids[-1])])}"
-    return found

@@ -1,7 +1,7 @@
 """Manners of the OpenStack APIs: how each family wraps bodies, writes times, cuts lists and names policy rules.
 
 A resource is declared once (`resource`) and told in the style of its service. Sources: the API references of
-Keystone v3, Networking v2.0, Compute v2.1, Image v2. A style comes with the first service that speaks it.
+Keystone v3, Networking v2.0, Compute v2.1. A style comes with the first service that speaks it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Style:
     new_id: makes ids. moment: writes times.
     links: how a thing tells its own address; "no": not at all.
     pages: how a list tells of the page after it.
-    sorting: "pairs": sort_key and sort_dir, repeated; "single": the same once; "colon": sort=key:dir,…; "no".
+    sorting: "pairs": sort_key and sort_dir, repeated; "single": the same once; "no".
     marker: whether lists are cut by limit and marker. most: things in one page at most.
     words: whether filters compare too (name__contains). unknown: what becomes of a filter that is not known.
     fields: whether `fields` picks the fields of a reply. bulk: whether several things may come in one body.
@@ -100,8 +100,8 @@ class Style:
     new_id: Callable[[], str] = ids.new_uuid
     moment: Callable[[datetime], str] = _seconds
     links: Literal["no", "self", "list"] = "no"
-    pages: Literal["no", "keystone", "neutron", "nova", "glance"] = "no"
-    sorting: Literal["pairs", "single", "colon", "no"] = "no"
+    pages: Literal["no", "keystone", "neutron", "nova"] = "no"
+    sorting: Literal["pairs", "single", "no"] = "no"
     marker: bool = True
     most: int = 1000
     words: bool = False
@@ -196,20 +196,5 @@ NOVA = Style(
     moment=_naive,
     pages="nova",
     sorting="single",
-    missing=_plain_missing,
-)
-GLANCE = Style(
-    name="glance",
-    root="/v2",
-    rules=lambda name, plural: Rules(
-        index=f"get_{plural}",
-        show=f"get_{name}",
-        create=f"add_{name}",
-        update=f"modify_{name}",
-        delete=f"delete_{name}",
-    ),
-    wrapped=False,
-    pages="glance",
-    sorting="colon",
     missing=_plain_missing,
 )

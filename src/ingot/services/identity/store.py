@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ingot.kit.api.filters import COMPARISONS, compared
 from ingot.kit.db.database import (
     IntegrityError,
     PreparedStatement,
@@ -26,26 +27,6 @@ EXPIRED_WINDOW = timedelta(hours=48)
 Row = dict[str, Any]
 
 _JSON = ("extra", "tags", "role_ids", "filters")
-
-#: Comparisons that a list's query may ask for as `<column>__<word>`; the same with "i" ignores case.
-_WORDS = ("contains", "startswith", "endswith")
-_COMPARISONS = frozenset((*_WORDS, *(f"i{word}" for word in _WORDS)))
-
-
-def _compare(column: sa.Column[Any], word: str, text: str) -> sa.ColumnElement[bool]:
-    """A comparison that means the same on both databases: SQLite's LIKE ignores case, PostgreSQL's does not."""
-    left: sa.ColumnElement[Any] = column
-    right: sa.ColumnElement[Any] = sa.literal(text)
-    if word == "iexact":
-        return sa.func.lower(column) == sa.func.lower(text)
-    if word not in _WORDS:
-        left, right, word = sa.func.lower(left), sa.func.lower(right), word[1:]
-    if not text:
-        return column.is_not(None)
-    if word == "contains":
-        return sa.func.replace(left, right, "") != left
-    start = 1 if word == "startswith" else sa.func.length(left) - len(text) + 1
-    return sa.func.substr(left, start, len(text)) == right
 
 
 def _out(row: Mapping[Any, Any]) -> Row:
@@ -128,7 +109,7 @@ def find(
         column = table.c[name]
         if column.info.get("secret"):
             raise ValueError(f"rows of {table.name} are not found by {name}")
-        query = query.where(_compare(column, word, value) if word else column == value)
+        query = query.where(compared(column, word, value) if word else column == value)
     if ids is not None:
         query = query.where(table.c.id.in_(ids))
     order = [table.c.name] if "name" in table.c else []
@@ -141,7 +122,7 @@ def find(
 def comparison(key: str) -> str | None:
     """The column that a filter such as `name__contains` compares; None where the word is not known."""
     name, mark, word = key.partition("__")
-    return name if not mark or word in _COMPARISONS else None
+    return name if not mark or word in COMPARISONS else None
 
 
 def update(

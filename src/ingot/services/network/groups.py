@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ingot.kit.api.filters import contains
 from ingot.kit.db.database import IntegrityError
 from ingot.kit.faults import Fault, Forbidden
 from ingot.services.network import ipam, quota_store, store, tables
@@ -187,7 +188,7 @@ def delete_group(conn: sa.Connection, group: SecurityGroup, *, by_admin: bool = 
             "SecurityGroupCannotRemoveDefault",
             "Insufficient rights for removing default security group.",
         )
-    if store.count(conn, store.PORTS, store.contains(tables.ports.c.security_groups, group.id)):
+    if store.count(conn, store.PORTS, contains(tables.ports.c.security_groups, group.id)):
         raise conflict(
             "SecurityGroupInUse",
             f"Security Group {group.id} in use.",

@@ -497,11 +497,6 @@ def port_count_of_subnet(conn: sa.Connection, subnet_id: str) -> int:
     return int(_COUNT_HERE.scalar(conn, {"subnet": subnet_id}))
 
 
-def contains(column: sa.ColumnElement[Any], member: str) -> Where:
-    """Whether a JSON list of texts has this member: exact, alike on both databases."""
-    return sa.func.replace(column, to_json(member), "") != column
-
-
 _port, _ip = tables.ports.c, tables.fixed_ips.c
 _KNOWN_QUERY = (
     sa.select(
