@@ -38,7 +38,7 @@ class Sample:
     derived: frozenset[str] = frozenset()
 
     def wrapped(self, inner: Any) -> Any:
-        return {self.resource.name: inner} if self.resource.style.wrapped else inner
+        return {self.resource.name: inner}
 
     def as_new(self, inner: Any) -> Any:
         """The body of a creation."""
@@ -51,7 +51,7 @@ class Sample:
         return answer.body[self.resource.plural][0] if several else self.unwrapped(answer)
 
     def unwrapped(self, answer: Answer) -> Body:
-        return answer.body[self.resource.name] if self.resource.style.wrapped else answer.body
+        return answer.body[self.resource.name]
 
 
 class Place:

@@ -42,7 +42,7 @@ def operations(
     made: dict[str, list[Operation]] = {
         "index": [
             Operation("GET", many, crud.index, rules.index, title=f"List {plural}",
-                      shape=shapes.many(resource, style.detail), **reading)
+                      shape=shapes.many(resource), **reading)
         ],
         "create": [
             Operation("POST", many, crud.create, rules.create, title=f"Create a {name}", body=Body,
@@ -63,11 +63,6 @@ def operations(
                       status=style.deleted, **common)
         ],
     }  # fmt: skip
-    if style.detail:
-        made["index"].append(
-            Operation("GET", f"{many}/detail", crud.detail, rules.index, title=f"List {plural}",
-                      shape=shapes.many(resource), **reading)
-        )  # fmt: skip
     found = [row for verb, rows_ in made.items() if verb in resource.verbs for row in rows_]
     return [*found, *(tag_operations(crud) if resource.tags else ())]
 
@@ -87,12 +82,6 @@ class Crud:
     # -- handlers ------------------------------------------------------------------------------
 
     async def index(self, call: Call) -> Reply:
-        return await self._list(call, brief=self.resource.style.detail)
-
-    async def detail(self, call: Call) -> Reply:
-        return await self._list(call, brief=False)
-
-    async def _list(self, call: Call, *, brief: bool) -> Reply:
         resource = self.resource
         resource.hooks.allowed(call)
         call.require(resource.rule.index, self._about_caller(call))
@@ -101,7 +90,7 @@ class Crud:
         if prepare is not None:
             await self.transactions.write(prepare)
         found, more = await self.transactions.scan(lambda tx: self._page(tx, call, query))
-        renderer = shapes.renderer(resource, call.version.minor, brief)
+        renderer = shapes.renderer(resource, call.version.minor)
         shown = [renderer.one(call, row, query.fields) for row in found]
         body: Body = {resource.plural: shown}
         ids = [str(row[resource.id]) for row in found]
@@ -133,7 +122,7 @@ class Crud:
         made = await self._write("create", create)
         if not bulk:
             return self._reply(call, made[0])
-        renderer = shapes.renderer(resource, call.version.minor, False)
+        renderer = shapes.renderer(resource, call.version.minor)
         return Reply({resource.plural: [renderer.one(call, row) for row in made]})
 
     async def update(self, call: Call) -> Reply:
@@ -258,9 +247,6 @@ class Crud:
         self.check_revision(call, before)
         self._require(call, "update", given, target)
         values = dict(given)
-        if resource.extra and resource.extra in values:
-            merged: Values = {**(before[resource.extra] or {}), **values[resource.extra]}
-            values[resource.extra] = {k: v for k, v in merged.items() if v is not None}
         values = resource.hooks.validate(tx, call, values, before)
         after = rows.backing(resource).update(tx, resource, call, before, values)
         if after is None:
@@ -304,8 +290,6 @@ class Crud:
     def _inner(self, call: Call) -> object:
         """What a body says of one thing."""
         resource, given = self.resource, call.body
-        if not resource.style.wrapped:
-            return given
         if set(given) != {resource.name}:
             raise Invalid(f"The body must have {resource.name!r}, and nothing else.")
         return given[resource.name]
@@ -346,8 +330,8 @@ class Crud:
         return shapes.read(resource, verb, call, cast("object", given))
 
     def _reply(self, call: Call, row: Row, fields: Any = ()) -> Reply:
-        shown = shapes.renderer(self.resource, call.version.minor, False).one(call, row, fields)
-        return Reply({self.resource.name: shown} if self.resource.style.wrapped else shown)
+        shown = shapes.renderer(self.resource, call.version.minor).one(call, row, fields)
+        return Reply({self.resource.name: shown})
 
     def _about_caller(self, call: Call) -> Mapping[str, object]:
         """What the rule of a list looks at: the caller's own."""

@@ -47,7 +47,7 @@ class Field:
     null: what a null in a body means where `nullable`; UNSET: null.
     since, until: minor microversions, inclusive, at which the field is there.
     read: its value in a reply, from the row by column names; for what no column holds.
-    secret: stored, and never shown. brief: in lists without detail, where the style has such.
+    secret: stored, and never shown.
     filter: how lists are filtered by it ("": not at all). sort: whether they are sorted by it.
     usual: value that a creation may name without that further rule; UNSET: the default.
     ignored: whether bodies may name it to no effect, as clients do that send back what they were shown.
@@ -67,7 +67,6 @@ class Field:
     until: int | None = None
     read: Callable[[Row], Any] | None = None
     secret: bool = False
-    brief: bool = False
     filter: Literal["", "equal", "member"] = ""
     sort: bool = False
     ignored: bool = False

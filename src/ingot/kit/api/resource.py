@@ -138,7 +138,7 @@ class Resource:
     "": the plural with dashes.
     table: its rows; id: the column that a path names, which is unique. owner: the column with the project (or user)
     whose it is; "": nobody's. parent: what it is in. param: how paths name it; "": {name}_id.
-    fields: besides the id. hidden_extra: JSON column where a style with `extra` keeps what bodies name besides.
+    fields: besides the id.
     rules: names of policy rules. target: what rules may look at, of a row, or of nothing (None) where there is none.
     scope: what a caller sees, as a condition; None: everything. It stands in every statement about these rows.
     rows: where they are, when they are more than rows of the table. filters: of lists, beside those of the fields.
@@ -170,7 +170,6 @@ class Resource:
     quota: str = ""
     tags: bool = False
     tags_given: bool = False
-    extra: str = ""
     unlocked: frozenset[str] = frozenset()
     order: tuple[str, ...] = ()
     verbs: frozenset[str] = frozenset({"index", "show", "create", "update", "delete"})
@@ -283,10 +282,8 @@ def _mistakes(resource: Resource) -> list[str]:
         found.append(f"its parent's column {resource.parent.column} is none of {table.name}")
     if resource.quota and not resource.owner:
         found.append("a quota needs an owner")
-    for column in ((["tags"] if resource.tags else []), [resource.extra] if resource.extra else []):
-        for name in column:
-            if name not in columns or not columns[name].info.get("json"):
-                found.append(f"{table.name}.{name} is no JSON column")
+    if resource.tags and not ("tags" in columns and columns["tags"].info.get("json")):
+        found.append(f"{table.name}.tags is no JSON column")
     for name in resource.order:
         if name not in columns:
             found.append(f"lists cannot be ordered by {name}")

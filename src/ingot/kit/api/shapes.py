@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache
-from typing import Any, Union, cast
+from typing import Any, Union
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -44,7 +44,7 @@ def body(resource: Resource, verb: str, minor: int) -> type[msgspec.Struct]:
 
 
 def read(resource: Resource, verb: str, call: Call, given: object) -> Values:
-    """The values that a body gives, by column names; what else it says (styles that keep it) under `extra`."""
+    """The values that a body gives, by column names."""
     shape = body(resource, verb, call.version.minor)
     try:
         item = msgspec.convert(given, shape, strict=not resource.style.lenient)
@@ -60,10 +60,6 @@ def read(resource: Resource, verb: str, call: Call, given: object) -> Values:
         if value is not UNSET and not (name in fields and fields[name].ignored):
             column = fields[name].source if name in fields else name
             values[column] = _meant(fields.get(name), msgspec.to_builtins(value))
-    if resource.extra:
-        known = {field.name for field in resource.fields} | {"id", "links"}
-        rest = cast("Document", given).items()
-        values[resource.extra] = {name: value for name, value in rest if name not in known}
     return values
 
 
@@ -82,32 +78,28 @@ def _placed(wrong: str, name: str) -> str:
 
 
 @cache
-def reply(resource: Resource, minor: int, brief: bool) -> type[msgspec.Struct]:
+def reply(resource: Resource, minor: int) -> type[msgspec.Struct]:
     """What a reply shows of one thing."""
     members: list[Any] = [_member("id", str)]
     for field in resource.shown(minor):
-        if field.name != "id" and (field.brief or not brief):
+        if field.name != "id":
             members.append(_member(field.name, _type(field), optional=bool(field.see)))
     if resource.style.tenant_id and resource.owner:
         members += [_member(name, str) for name in ("project_id", "tenant_id")]
-    if resource.tags and not brief:
+    if resource.tags:
         members.append(_member("tags", list[str]))
     if resource.style.links == "self":
         members.append(_member("links", dict[str, str | None]))
-    elif resource.style.links == "list":
-        members.append(_member("links", list[dict[str, str]]))
     members.sort(key=lambda member: len(member) > 2)
-    return _struct(f"{_camel(resource)}{'Brief' if brief else ''}", members, strict=False)
+    return _struct(_camel(resource), members, strict=False)
 
 
 def one(resource: Resource, verb: str) -> Callable[[int], Shape]:
     """Types of an operation on one thing: verb is "create", "update" or "" (no body)."""
 
     def shape(minor: int) -> Shape:
-        shown: Any = reply(resource, minor, False)
+        shown: Any = reply(resource, minor)
         given: Any = body(resource, verb, minor) if verb else None
-        if not resource.style.wrapped:
-            return Shape(given, shown)
         wrapped = _wrap(resource.name, shown, "Reply")
         return Shape(
             _wrap(resource.name, given, f"{verb.capitalize()}Body") if given else None, wrapped
@@ -123,18 +115,18 @@ def created(resource: Resource) -> Callable[[int], Shape]:
 
     def shape(minor: int) -> Shape:
         given: Any = body(resource, "create", minor)
-        shown: Any = reply(resource, minor, False)
+        shown: Any = reply(resource, minor)
         wrapped = _wrap(resource.plural, list[given], "CreateBody")
         return Shape(wrapped, _wrap(resource.plural, list[shown], "Reply"))
 
     return shape
 
 
-def many(resource: Resource, brief: bool = False) -> Callable[[int], Shape]:
+def many(resource: Resource) -> Callable[[int], Shape]:
     """Types of a list."""
 
     def shape(minor: int) -> Shape:
-        shown: Any = reply(resource, minor, brief)
+        shown: Any = reply(resource, minor)
         return Shape(None, _wrap(resource.plural, list[shown], "List"))
 
     return shape
@@ -148,14 +140,13 @@ def _wrap(name: str, inner: Any, word: str) -> type[msgspec.Struct]:
 class Renderer:
     """Makes what a reply shows of rows, at one microversion."""
 
-    def __init__(self, resource: Resource, minor: int, brief: bool) -> None:
+    def __init__(self, resource: Resource, minor: int) -> None:
         self.resource = resource
         self._readers: list[tuple[str, str, Reader]] = [
             (field.name, field.see, _reader(resource, field))
             for field in resource.shown(minor)
-            if field.name != "id" and (field.brief or not brief)
+            if field.name != "id"
         ]
-        self._tags = resource.tags and not brief
 
     def plain(self, row: Row) -> Document:
         """What everybody who sees it is shown, as a part of something else."""
@@ -169,27 +160,24 @@ class Renderer:
         """One thing. fields: only these, if there are any."""
         resource = self.resource
         made: Document = {"id": row[resource.id]}
-        if resource.extra:
-            made.update(row[resource.extra] or {})
         for name, see, reader in self._readers:
             if not see or call.allows(see, resource.about(row)):
                 made[name] = reader(row)
         if resource.style.tenant_id and resource.owner:
             made["project_id"] = made["tenant_id"] = row[resource.owner]
-        if self._tags:
+        if resource.tags:
             made["tags"] = row["tags"] or []
-        version = resource.style.root if resource.style.links == "list" else ""
-        if resource.style.links != "no":
-            address = resource.addressed(row)
-            made.update(resource.style.own_address(call.base_url, address, version))
+        if resource.style.links == "self":
+            url = f"{call.base_url}{resource.style.root}{resource.addressed(row)}"
+            made["links"] = {"self": url}
         wanted = tuple(fields)
         return {name: made[name] for name in wanted if name in made} if wanted else made
 
 
 @cache
-def renderer(resource: Resource, minor: int, brief: bool) -> Renderer:
+def renderer(resource: Resource, minor: int) -> Renderer:
     """The renderer of a resource at a microversion."""
-    return Renderer(resource, minor, brief)
+    return Renderer(resource, minor)
 
 
 def _reader(resource: Resource, field: Field) -> Reader:

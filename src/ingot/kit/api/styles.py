@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from ingot.kit import ids
 from ingot.kit.faults import Fault, Kind
-
-Document = dict[str, Any]
 
 
 def _seconds(at: datetime) -> str:
@@ -72,7 +70,6 @@ class Style:
     """The manners of one family.
 
     root: what paths begin with. rules: name and plural -> names of the policy rules.
-    wrapped: whether one thing stands in a body under its name. detail: whether lists come brief, and whole at /detail.
     update: method of a change. created, updated, deleted: success codes.
     new_id: makes ids. moment: writes times.
     links: how a thing tells its own address; "no": not at all.
@@ -91,15 +88,13 @@ class Style:
     name: str
     root: str
     rules: Callable[[str, str], Rules]
-    wrapped: bool = True
-    detail: bool = False
     update: Literal["PUT", "PATCH", "POST"] = "PUT"
     created: int = 201
     updated: int = 200
     deleted: int = 204
     new_id: Callable[[], str] = ids.new_uuid
     moment: Callable[[datetime], str] = _seconds
-    links: Literal["no", "self", "list"] = "no"
+    links: Literal["no", "self"] = "no"
     pages: Literal["no", "keystone", "neutron", "nova"] = "no"
     sorting: Literal["pairs", "single", "no"] = "no"
     marker: bool = True
@@ -116,16 +111,6 @@ class Style:
     tenant_id: bool = False
     revisions: bool = False
     missing: Callable[[str, str], Fault]
-
-    def own_address(self, base_url: str, path: str, version: str) -> Document:
-        """What a thing says of its own address. path: below the root."""
-        url = f"{base_url}{self.root}{path}"
-        if self.links == "self":
-            return {"links": {"self": url}}
-        if self.links == "list":
-            bookmark = f"{base_url.removesuffix(version)}{path}"
-            return {"links": [{"rel": "self", "href": url}, {"rel": "bookmark", "href": bookmark}]}
-        return {}
 
 
 def _neutron_missing(name: str, ident: str) -> Fault:

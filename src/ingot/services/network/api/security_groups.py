@@ -107,7 +107,7 @@ def security_groups(nets: Networks, inside: Resource) -> Resource:
     """The resource over the service. inside: its rules."""
 
     def shown(row: Row) -> list[dict[str, Any]]:
-        return [renderer(inside, 0, False).plain(Value(rule)) for rule in row["rules"]]
+        return [renderer(inside, 0).plain(Value(rule)) for rule in row["rules"]]
 
     def before_list(call: Call) -> Callable[[Tx], object] | None:
         project_id = call.caller.project_id
@@ -145,7 +145,7 @@ def security_groups(nets: Networks, inside: Resource) -> Resource:
             Field("name", Text, create=MAY, update=True, default="", filter="equal", sort=True),
             Field("stateful", bool, create=MAY, update=True, default=True, filter="equal"),
             constant("shared", bool, False),
-            Field("security_group_rules", list[reply(inside, 0, False)], read=shown),
+            Field("security_group_rules", list[reply(inside, 0)], read=shown),
             # Ours: says plainly that no switch or host applies the rules to metal.
             constant("ingot:enforced", bool, False),
             *COMMON,
